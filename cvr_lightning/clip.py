@@ -1,0 +1,197 @@
+"""The contract between the data and the model: one typed batch of compressed clips.
+
+A clip is N **segments** spread over a video. A segment is the I-frame in force and the T P-frames of its
+window. Segments that share an I-frame point to one copy of it.
+
+Shape suffixes used in the whole project:
+
+====== ==========================================================================================
+B      clips in the batch (one view of one video each)
+K      distinct I-frames of a clip (padded to the largest of the batch)
+N      segments of a clip
+T      P-frames of a segment
+C      residual coefficients of a block: luma in zigzag order, then Cb, then Cr
+H, W   pixels of the frame; H8 = ceil(H / 8), W8 = ceil(W / 8) blocks
+====== ==========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+
+from cvr_lightning.codec.arrays import BlockMode, ClipArrays, blocks
+
+__all__ = ["BlockMode", "CompressedClip", "Sample", "collate"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One view of one video, before it is batched; ``arrays`` is None where the video cannot be read."""
+
+    video: int
+    """Index of the video in its dataset."""
+    view: int
+    """Index of the temporal view of the video."""
+    label: int
+    """Class index, or -1 where the video has no label."""
+    name: str
+    """The video's name, for messages and results."""
+    arrays: ClipArrays | None
+
+
+@dataclass
+class CompressedClip:
+    """A batch of clips; every tensor carries the batch dimension first.
+
+    Attributes:
+        iframes: (B, K, 3, H, W) uint8 RGB as read; float once normalised on the device.
+        iframe_index: (B, N) int64, which of the K I-frames each segment uses.
+        motion: (B, N, T, 2, H8, W8) float, displacement (dx, dy) of each 8x8 luma block in pixels of the
+            delivered frame, x to the right, y down, from the current block to its reference; 0 where the
+            block is intra or skipped.
+        residual: (B, N, T, C, H8, W8) float, DCT residual of each block in grey levels (orthonormal
+            transform: DC is 8 times the block's mean); 0 where skipped.
+        modes: (B, N, T, H8, W8) uint8, a :class:`BlockMode` each.
+        mask: (B, N, T) bool, true where the P-frame exists.
+        label: (B,) int64, class index, -1 where unknown.
+        video: (B,) int64, index of the video.
+        view: (B,) int64, index of the view of that video.
+        unreadable: names of the videos that should have been in this batch but cannot be read.
+
+    In the pixel representation the grid of ``motion`` and ``residual`` is H x W and C = 3 (RGB differences);
+    ``modes`` stays on the block grid.
+    """
+
+    iframes: Tensor
+    iframe_index: Tensor
+    motion: Tensor
+    residual: Tensor
+    modes: Tensor
+    mask: Tensor
+    label: Tensor
+    video: Tensor
+    view: Tensor
+    unreadable: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        """Number of clips B."""
+        return self.label.shape[0]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the (name, tensor) pairs of the batch."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                yield item.name, value
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> CompressedClip:
+        """The same batch on another device."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> CompressedClip:
+        """The same batch in page-locked memory (called by the DataLoader)."""
+        return self.map(Tensor.pin_memory)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> CompressedClip:
+        """The batch with ``function`` applied to each of its tensors."""
+        values = {name: function(tensor) for name, tensor in self.tensors()}
+        return CompressedClip(**values, unreadable=self.unreadable)
+
+    def validate(self) -> CompressedClip:
+        """Check shapes and dtypes against the contract.
+
+        Returns:
+            The batch itself.
+
+        Raises:
+            ValueError: Naming the first field that breaks the contract, what it is and what it should be.
+        """
+        batch, segments, frames = self._expect("mask", self.mask, 3, torch.bool)
+        _, distinct, _, height, width = self._expect("iframes", self.iframes, 5)
+        grid = (blocks(height), blocks(width))
+        pixel_representation = self.motion.shape[-2:] == (height, width)
+        planes = (height, width) if pixel_representation else grid
+        expected = {
+            "iframes": (batch, distinct, 3, height, width),
+            "iframe_index": (batch, segments),
+            "motion": (batch, segments, frames, 2, *planes),
+            "residual": (batch, segments, frames, self.residual.shape[3], *planes),
+            "modes": (batch, segments, frames, *grid),
+            "label": (batch,),
+            "video": (batch,),
+            "view": (batch,),
+        }
+        for name, shape in expected.items():
+            actual = tuple(getattr(self, name).shape)
+            if actual != shape:
+                raise ValueError(f"CompressedClip.{name} has shape {actual}, expected {shape}")
+        if batch and not bool(((self.iframe_index >= 0) & (self.iframe_index < distinct)).all()):
+            raise ValueError(f"CompressedClip.iframe_index points outside the {distinct} I-frames")
+        return self
+
+    @staticmethod
+    def _expect(name: str, tensor: Tensor, dims: int, dtype: torch.dtype | None = None) -> torch.Size:
+        if tensor.dim() != dims or (dtype is not None and tensor.dtype != dtype):
+            raise ValueError(
+                f"CompressedClip.{name} is {tensor.dtype} of {tensor.dim()} dimensions, "
+                f"expected {dtype or 'a tensor'} of {dims}"
+            )
+        return tensor.shape
+
+
+def _stack_iframes(samples: Sequence[ClipArrays]) -> Tensor:
+    """Stack the I-frames, padded with black to the largest K; no segment points to the padding."""
+    distinct = max(len(arrays.iframes) for arrays in samples)
+    first = samples[0].iframes
+    stacked = torch.zeros((len(samples), distinct, *first.shape[1:]), dtype=torch.uint8)
+    for row, arrays in zip(stacked, samples, strict=True):
+        row[: len(arrays.iframes)] = torch.from_numpy(arrays.iframes)
+    return stacked
+
+
+def _empty(unreadable: tuple[str, ...]) -> CompressedClip:
+    none = torch.zeros(0, dtype=torch.int64)
+    return CompressedClip(
+        iframes=torch.zeros((0, 1, 3, 8, 8), dtype=torch.uint8),
+        iframe_index=torch.zeros((0, 1), dtype=torch.int64),
+        motion=torch.zeros((0, 1, 1, 2, 1, 1)),
+        residual=torch.zeros((0, 1, 1, 1, 1, 1)),
+        modes=torch.zeros((0, 1, 1, 1, 1), dtype=torch.uint8),
+        mask=torch.zeros((0, 1, 1), dtype=torch.bool),
+        label=none,
+        video=none,
+        view=none,
+        unreadable=unreadable,
+    )
+
+
+def collate(samples: Sequence[Sample]) -> CompressedClip:
+    """Batch the samples that could be read and name those that could not.
+
+    A batch of which nothing could be read has B = 0: it still carries the names.
+
+    Raises:
+        ValueError: Where sizes differ between the samples.
+    """
+    good = [(sample, sample.arrays) for sample in samples if sample.arrays is not None]
+    unreadable = tuple(sample.name for sample in samples if sample.arrays is None)
+    if not good:
+        return _empty(unreadable)
+    arrays = [item for _, item in good]
+
+    def stack(name: str) -> Tensor:
+        return torch.stack([torch.from_numpy(getattr(item, name)) for item in arrays])
+
+    def column(name: str) -> Tensor:
+        return torch.tensor([getattr(sample, name) for sample, _ in good], dtype=torch.int64)
+
+    return CompressedClip(
+        iframes=_stack_iframes(arrays),
+        **{name: stack(name) for name in ("iframe_index", "motion", "residual", "modes", "mask")},
+        **{name: column(name) for name in ("label", "video", "view")},
+        unreadable=unreadable,
+    ).validate()

@@ -1,0 +1,1 @@
+"""Video bytes to compressed-domain arrays."""
