@@ -1,0 +1,231 @@
+"""Any folder of labelled videos."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
+from cvr_lightning.datamodules.base import CompressedVideoDataModule
+from cvr_lightning.datamodules.dataset import OnError, VideoList
+from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
+from cvr_lightning.datamodules.sampling import Parser
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm"})
+"""File names that count as videos, in any case."""
+
+LAYOUT = "<root>/{train,val,test}/<class>/<video>, or <root>/<class>/<video>"
+
+Labelled = list[tuple[str, int]]
+"""(name, class index) of each video of a part."""
+
+
+class Folder(CompressedVideoDataModule):
+    """Videos in one folder per class.
+
+    Two layouts are read:
+
+    - ``<root>/{train,val,test}/<class>/<video>``: the split as it lies. Without ``test`` the validation part
+      is tested, without ``val`` a share of each training class is held out; the log and ``protocol`` say so.
+    - ``<root>/<class>/<video>``: split by ``split_seed``, each class in the same proportions.
+
+    Class indices follow the sorted names of the (training) class folders. Videos end in avi, mp4, mkv, mov,
+    m4v, mpg, mpeg or webm; other files are left alone.
+
+    Args:
+        root: Folder of the data set.
+        batch_size: Clips in a batch, in each process.
+        num_workers: Reading processes of each loader; by default one for each CPU core, at most 4.
+        segments: Windows spread over a video.
+        pframes: P-frames of each window.
+        height: Height of the frames as read, in pixels.
+        width: Width of the frames as read, in pixels.
+        crop: Side of the square crop that the model sees, in pixels, a multiple of 8.
+        coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
+        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images.
+        accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
+        modalities: What is read of iframes, motion and residual; the rest is left zero.
+        parser: The reader's parser.
+        views: Temporal views of each video in test and prediction.
+        flip: Mirror half of the training clips; only where left and right are not labels.
+        colour: Largest relative change of the I-frames' brightness, contrast and saturation in training.
+        seed: Seed of the order and of the windows in training.
+        on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
+            leaves it out and names it in the batch.
+        val_fraction: Share of each class held out for validation where there is no such folder.
+        test_fraction: Share of each class held out for testing in the flat layout; 0 tests on validation.
+        split_seed: Seed of the split that these fractions make.
+
+    Raises:
+        DatasetNotFoundError: Where the folder, its classes or their videos are missing.
+        DatasetMismatchError: Where ``val`` or ``test`` holds a class that ``train`` lacks.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        batch_size: int = 8,
+        num_workers: int | None = None,
+        segments: int = 8,
+        pframes: int = 3,
+        height: int = 256,
+        width: int = 340,
+        crop: int = 224,
+        coefficients: tuple[int, int] = (16, 4),
+        representation: Representation = "block",
+        accumulate: bool = False,
+        modalities: tuple[Modality, ...] = MODALITIES,
+        parser: Parser = "auto",
+        views: int = 1,
+        flip: bool = True,
+        colour: float = 0.2,
+        seed: int = 0,
+        on_error: OnError = "raise",
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+    ) -> None:
+        if not (val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
+            raise ValueError(
+                f"val_fraction={val_fraction} must be positive, test_fraction={test_fraction} not negative, "
+                "and both must leave something to train on"
+            )
+        super().__init__(
+            root=root,
+            class_names=self._find_class_names(Path(root)),
+            batch_size=batch_size,
+            num_workers=num_workers,
+            segments=segments,
+            pframes=pframes,
+            height=height,
+            width=width,
+            crop=crop,
+            coefficients=coefficients,
+            representation=representation,
+            accumulate=accumulate,
+            modalities=modalities,
+            parser=parser,
+            views=views,
+            flip=flip,
+            colour=colour,
+            seed=seed,
+            on_error=on_error,
+        )
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
+        self._origin = {"train": "train", "val": "val", "test": "test"}
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How the test part is evaluated; ``part`` names the videos that were really tested."""
+        return super().protocol | {"part": self._origin["test"]}
+
+    def scan(self) -> Mapping[str, VideoList]:
+        """List the videos of each part; see :class:`Folder`."""
+        parts = {"train": self._list_part("train" if (self.root / "train").is_dir() else "")}
+        for part in ("val", "test"):
+            if (self.root / "train").is_dir() and (self.root / part).is_dir():
+                parts[part] = self._list_part(part)
+        self._hold_out(parts)
+        return {
+            part: VideoList(tuple(name for name, _ in pairs), tuple(label for _, label in pairs))
+            for part, pairs in parts.items()
+        }
+
+    def _find_class_names(self, root: Path) -> list[str]:
+        if not root.is_dir():
+            raise self._missing(root, "there is no such folder")
+        if (root / "train").is_dir():
+            root = root / "train"
+        elif (root / "val").is_dir() or (root / "test").is_dir():
+            raise self._missing(
+                root, "there is a val or test folder but no train folder, which names the classes"
+            )
+        names = _folders(root)
+        if not names:
+            raise self._missing(root, "there are no class folders")
+        return names
+
+    def _list_part(self, part: str) -> Labelled:
+        folder = self.root / part
+        unknown = sorted(set(_folders(folder)) - set(self.class_names))
+        if unknown:
+            raise DatasetMismatchError(
+                f"{folder}: class {unknown[0]!r} has no folder in {self.root / 'train'}; "
+                f"add training videos of it or remove it"
+            )
+        pairs = []
+        for label, name in enumerate(self.class_names):
+            videos = _videos(folder / name)
+            if not videos and part in ("", "train"):
+                raise self._missing(
+                    folder / name, f"class {name!r} has no videos ({', '.join(sorted(EXTENSIONS))})"
+                )
+            pairs += [((Path(part) / name / video).as_posix(), label) for video in videos]
+        if not pairs:
+            raise self._missing(folder, "there are no videos")
+        return pairs
+
+    def _hold_out(self, parts: dict[str, Labelled]) -> None:
+        """Fill the parts that have no folder, and say from what."""
+        flat = not (self.root / "train").is_dir()
+        if flat and self.test_fraction:
+            parts["train"], parts["test"] = self._split(parts["train"], self.test_fraction, "test")
+        if "val" not in parts:
+            # A share of what the test part left.
+            share = self.val_fraction / (1 - self.test_fraction) if flat else self.val_fraction
+            parts["train"], parts["val"] = self._split(parts["train"], share, "val")
+        if "test" not in parts:
+            parts["test"] = parts["val"]
+            self._origin["test"] = self._origin["val"]
+            log.warning(
+                "%s has no test part: testing uses the validation part (%s)", self.root, self._origin["val"]
+            )
+
+    def _split(self, pairs: Labelled, fraction: float, part: str) -> tuple[Labelled, Labelled]:
+        """Divide into (kept, held out), each class in the same proportion but at least one video."""
+        kept: Labelled = []
+        held: Labelled = []
+        for label, name in enumerate(self.class_names):
+            videos = [pair for pair in pairs if pair[1] == label]
+            count = max(1, round(len(videos) * fraction))
+            if count >= len(videos):
+                raise DatasetMismatchError(
+                    f"{self.root}: class {name!r} has too few videos to hold one out for {part}; "
+                    f"add videos, or lay the parts out yourself as {LAYOUT}"
+                )
+            order = np.random.default_rng((self.split_seed, label)).permutation(len(videos))
+            held += [videos[i] for i in sorted(order[:count])]
+            kept += [videos[i] for i in sorted(order[count:])]
+        self._origin[part] = (
+            f"{fraction:.0%} of the videos of each class, held out by split_seed={self.split_seed}"
+        )
+        log.info("%s has no %s folder: %d videos, %s", self.root, part, len(held), self._origin[part])
+        return kept, held
+
+    def _missing(self, folder: Path, problem: str) -> DatasetNotFoundError:
+        return DatasetNotFoundError.describe(type(self).__name__, folder, problem, LAYOUT)
+
+
+def _folders(folder: Path) -> list[str]:
+    """Sorted names of the visible sub-folders."""
+    return sorted(
+        entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
+
+
+def _videos(folder: Path) -> list[str]:
+    """Sorted names of the visible videos of a folder; none where it does not exist."""
+    entries: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
+    return sorted(
+        entry.name
+        for entry in entries
+        if entry.suffix.lower() in EXTENSIONS and not entry.name.startswith(".") and entry.is_file()
+    )
