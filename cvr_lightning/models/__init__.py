@@ -1,1 +1,5 @@
-"""."""
+"""The model as plain ``torch.nn.Module``: no trainer, no file, no codec."""
+
+from cvr_lightning.models.recognizer import PRESETS, CompressedVideoRecognizer, Preset
+
+__all__ = ["PRESETS", "CompressedVideoRecognizer", "Preset"]

@@ -1,0 +1,158 @@
+"""The dual encoder: one path for I-frames, one spiking path for P-frames, on one grid of tokens.
+
+Every width, depth and wiring here is our reconstruction; arXiv 2503.13724 names the parts only.
+
+Shape suffixes: K distinct I-frames, M segments (of all clips), T P-frames, C channels, H, W positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cvr_lightning.models.modulator import ModulatorState, SpikingTemporalModulator
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation over the channels of (M, C, H, W)."""
+
+    def forward(self, features_MCHW: Tensor) -> Tensor:
+        """Normalise each position over its channels."""
+        return super().forward(features_MCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise 7x7 convolution and a pointwise MLP, with a residual connection (Liu et al., CVPR 2022)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_dw = nn.Conv2d(channels, channels, kernel_size=7, padding=3, groups=channels)
+        self.norm = LayerNorm2d(channels, eps=1e-6)
+        self.fc1 = nn.Conv2d(channels, 4 * channels, kernel_size=1)
+        self.fc2 = nn.Conv2d(4 * channels, channels, kernel_size=1)
+
+    def forward(self, features_MCHW: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        hidden = self.fc1(self.norm(self.conv_dw(features_MCHW)))
+        mixed: Tensor = self.fc2(F.gelu(hidden))
+        return features_MCHW + mixed
+
+
+class IFrameFeatures(NamedTuple):
+    """Features of I-frames at 1/16 and 1/32 of their size: the grids of the two P-frame stages."""
+
+    stride16: Tensor
+    stride32: Tensor
+
+
+class IFrameEncoder(nn.Module):
+    """A small ConvNeXt from images to features at strides 16 and 32.
+
+    Args:
+        widths: Channels at strides 4, 8, 16 and 32.
+        depths: Blocks at each of them.
+    """
+
+    def __init__(self, widths: Sequence[int], depths: Sequence[int]) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        previous, patch = 3, 4
+        for width, depth in zip(widths, depths, strict=True):
+            patchify = nn.Conv2d(previous, width, kernel_size=patch, stride=patch)
+            if stages:
+                downsample = nn.Sequential(LayerNorm2d(previous, eps=1e-6), patchify)
+            else:  # the image comes in normalised
+                downsample = nn.Sequential(patchify, LayerNorm2d(width, eps=1e-6))
+            stages.append(nn.Sequential(downsample, *(ConvNeXtBlock(width) for _ in range(depth))))
+            previous, patch = width, 2
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, images_KCHW: Tensor) -> IFrameFeatures:
+        """Encode normalised images (K, 3, H, W), H and W multiples of 32."""
+        features = []
+        hidden = images_KCHW
+        for stage in self.stages:
+            hidden = stage(hidden)
+            features.append(hidden)
+        return IFrameFeatures(features[-2], features[-1])
+
+
+class StandardisedConv2d(nn.Conv2d):
+    """A convolution without bias whose weights have zero mean and unit gain for each output channel.
+
+    It keeps the currents of the neurons at a known scale with no statistics of the batch: a frame's result
+    does not depend on its neighbours, zero input gives zero current, and spikes (never negative) do not shift
+    the mean.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, gain: float) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.gain = nn.Parameter(torch.full((out_channels, 1, 1, 1), gain))
+
+    def forward(self, features_MCHW: Tensor) -> Tensor:
+        """Convolve with the standardised weights."""
+        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
+        fan_in = self.weight[0].numel()
+        weight = self.gain * (self.weight - mean) * torch.rsqrt(variance * fan_in + 1e-6)
+        return F.conv2d(features_MCHW, weight, stride=self.stride, padding=self.padding)
+
+
+PFrameState = tuple[ModulatorState, ModulatorState]
+
+
+class PFrameFeatures(NamedTuple):
+    """Read-outs of both stages (M, C, H, W) at stride 32 of the frame, and the state to carry on from."""
+
+    readout: Tensor
+    state: PFrameState
+
+
+class PFrameEncoder(nn.Module):
+    """Two spiking stages from the codec's block grid (stride 8) to the token grid (stride 32).
+
+    Args:
+        in_channels: Channels of the block-grid input.
+        widths: Channels of the two stages.
+        iframe_widths: Channels of the I-frame features at strides 16 and 32.
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, int], iframe_widths: tuple[int, int]) -> None:
+        super().__init__()
+        self.out_channels = sum(widths)
+        # Block fields are sparse and small; the gains bring the currents to the scale of the thresholds.
+        self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
+        self.modulator1 = SpikingTemporalModulator(widths[0], iframe_widths[0])
+        self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0)
+        self.modulator2 = SpikingTemporalModulator(widths[1], iframe_widths[1])
+
+    def forward(
+        self,
+        blocks_TMCHW: Tensor,
+        iframe: IFrameFeatures,
+        mask_TM: Tensor,
+        state: PFrameState | None = None,
+    ) -> PFrameFeatures:
+        """Encode T P-frames of M segments.
+
+        Args:
+            blocks_TMCHW: Normalised vectors, coefficients and modes on the block grid.
+            iframe: Features of the I-frame in force of each segment, (M, ...).
+            mask_TM: bool, true where the P-frame exists.
+            state: Where the last window ended; at rest where None.
+        """
+        first, second = (None, None) if state is None else state
+        current = _over_time(self.conv1, blocks_TMCHW)
+        low = self.modulator1(current, iframe.stride16, mask_TM, first)
+        high = self.modulator2(_over_time(self.conv2, low.spikes), iframe.stride32, mask_TM, second)
+        readout = torch.cat([F.avg_pool2d(low.readout, kernel_size=2), high.readout], dim=1)
+        return PFrameFeatures(readout, (low.state, high.state))
+
+
+def _over_time(layer: nn.Module, sequence_TMCHW: Tensor) -> Tensor:
+    """Apply a layer to every step at once."""
+    flat: Tensor = layer(sequence_TMCHW.flatten(0, 1))
+    return flat.view(*sequence_TMCHW.shape[:2], *flat.shape[1:])

@@ -1,0 +1,204 @@
+"""Training and evaluation of the recogniser: loss, metrics, optimiser, schedule, self-contained checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.models import CompressedVideoRecognizer, Preset
+from cvr_lightning.scores import VideoScores, VideoTable
+
+CHECKPOINT_KEY = "cvr_lightning"
+"""Where a checkpoint keeps what is needed to use it without the data set: plain numbers, strings and lists."""
+
+
+class RecognitionModule(LightningModule):
+    """Trains and tests a :class:`CompressedVideoRecognizer`.
+
+    Logged: ``train/loss`` and ``train/top1`` per step; ``val/loss``, ``val/top1`` and ``val/top5`` per epoch;
+    ``test/top1`` and ``test/top5``. Top-k is per video, its views averaged after the softmax; top-5 is logged
+    where there are more than five classes.
+
+    Args:
+        class_names: Name of each class, in the order of their indices; given by the data set.
+        residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
+        preset: Size of the model.
+        dropout: Share of the features dropped before the head.
+        label_smoothing: Share of the target spread over all classes.
+        learning_rate: Peak learning rate.
+        weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
+        warmup: Share of the steps over which the learning rate rises linearly.
+        final_lr: Share of the peak learning rate at which the cosine ends.
+
+    Attributes:
+        recognizer: The model.
+        table: The per-video scores of the last validation or test epoch.
+    """
+
+    def __init__(
+        self,
+        class_names: list[str],
+        residual_channels: int = 24,
+        preset: Preset = "tiny",
+        dropout: float = 0.1,
+        label_smoothing: float = 0.1,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.1,
+        final_lr: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.class_names = list(class_names)
+        self.architecture = {
+            "num_classes": len(class_names),
+            "preset": preset,
+            "residual_channels": residual_channels,
+            "dropout": dropout,
+        }
+        self.recognizer = CompressedVideoRecognizer(
+            len(class_names), preset=preset, residual_channels=residual_channels, dropout=dropout
+        )
+        self.label_smoothing = label_smoothing
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.final_lr = final_lr
+        self.scores = VideoScores(len(class_names))
+        self.table: VideoTable | None = None
+
+    def forward(self, clip: CompressedClip) -> Tensor:
+        """Logits (B, classes) of a batch."""
+        logits: Tensor = self.recognizer(clip)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Seed augmentation and dropout by epoch and rank, so that a resumed run repeats them exactly."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        epochs = seed * 100_003 + self.current_epoch
+        torch.manual_seed(epochs * self.trainer.world_size + self.global_rank)
+
+    def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor | None:
+        """Cross entropy of a batch; None, so no step, where none of its videos can be read."""
+        if not len(clip):
+            return None
+        logits = self(clip)
+        loss = F.cross_entropy(logits, clip.label, label_smoothing=self.label_smoothing)
+        top1 = (logits.argmax(dim=-1) == clip.label).float().mean()
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(clip))
+        self.log("train/top1", top1, prog_bar=True, batch_size=len(clip))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the scores of the last epoch."""
+        self.scores.reset()
+
+    def validation_step(self, clip: CompressedClip, batch_index: int) -> None:
+        """Score the views of a batch."""
+        logits = self._score(clip)
+        if logits is not None:
+            loss = F.cross_entropy(logits, clip.label)
+            self.log("val/loss", loss, batch_size=len(clip), sync_dist=True, prog_bar=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracies over whole videos."""
+        self._log_table("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the scores of the last epoch."""
+        self.scores.reset()
+
+    def test_step(self, clip: CompressedClip, batch_index: int) -> None:
+        """Score the views of a batch."""
+        self._score(clip)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracies over whole videos."""
+        self._log_table("test")
+
+    def on_predict_epoch_start(self) -> None:
+        """Forget the scores of the last epoch."""
+        self.scores.reset()
+
+    def predict_step(self, clip: CompressedClip, batch_index: int) -> Tensor | None:
+        """Class probabilities (B, classes) of the views of a batch; None where it cannot be read."""
+        logits = self._score(clip)
+        return None if logits is None else logits.softmax(dim=-1)
+
+    def on_predict_epoch_end(self) -> None:
+        """Average the views of each video."""
+        self.table = self.scores.compute()
+
+    def _score(self, clip: CompressedClip) -> Tensor | None:
+        if not len(clip):
+            return None
+        logits: Tensor = self(clip)
+        self.scores.update(logits, clip.label, clip.video, clip.view)
+        return logits
+
+    def _log_table(self, part: str) -> None:
+        self.table = self.scores.compute()
+        for k in (1, 5):
+            accuracy = self.table.top(k)
+            if accuracy is not None:
+                self.log(f"{part}/top{k}", accuracy, prog_bar=k == 1, rank_zero_only=True)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, steps, self.warmup, self.final_lr)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> Iterable[dict[str, Any]]:
+        decayed, spared = [], []
+        for layer in self.recognizer.modules():
+            for name, parameter in layer.named_parameters(recurse=False):
+                is_kernel = name == "weight" and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+                (decayed if is_kernel else spared).append(parameter)
+        return [
+            {"params": decayed, "weight_decay": self.weight_decay},
+            {"params": spared, "weight_decay": 0.0},
+        ]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store all that is needed to label a file: class names, architecture and sampling."""
+        sampling = self.trainer.datamodule.sampling.to_dict()  # type: ignore[attr-defined]
+        checkpoint[CHECKPOINT_KEY] = {
+            "class_names": self.class_names,
+            "architecture": self.architecture,
+            "sampling": sampling,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another set of classes.
+
+        Raises:
+            ValueError: Where the class names or their order differ; the message says which.
+        """
+        stored = checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names)
+        if stored != self.class_names:
+            raise ValueError(
+                f"the checkpoint knows {len(stored)} classes, the data has {len(self.class_names)}; only in "
+                f"the checkpoint: {sorted(set(stored) - set(self.class_names))}, only in the data: "
+                f"{sorted(set(self.class_names) - set(stored))}. Point --data.root at the same data set"
+            )
+
+
+def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:
+    """Share of the peak learning rate in a step: a linear rise, then half a cosine down to ``final``."""
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return (step + 1) / rise
+    progress = min(1.0, (step - rise) / max(1, steps - rise))
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
