@@ -1,0 +1,57 @@
+# Everything runs from .venv, which the first target that needs it builds: `make test` in a fresh clone is enough.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The tested releases; `make CONSTRAINTS=` lets pip choose its own within the ranges of pyproject.toml.
+CONSTRAINTS ?= constraints.txt
+
+BIN := $(VENV)/bin
+# Touched last, so it exists only after a whole installation.
+STAMP := $(VENV)/.installed
+# Exists while an installation runs; one that was killed may have left half a package, so the next starts clean.
+UNFINISHED := $(VENV)/.unfinished
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install test check format demo clean
+
+help: ## list these targets
+	@echo "make TARGET [PYTHON=python3.11] [ARGS=...]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## build .venv, or do nothing where it is up to date
+
+test: $(STAMP) ## run the tests; ARGS="-k reader" is passed on to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## lint, formatting and types, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## format the code and apply the linter's safe fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+demo: $(STAMP) ## train and test on clips that it makes itself
+	# $(BIN)/cvr ...
+	@echo "make demo: not written yet" >&2; exit 1
+
+clean: ## remove caches and build outputs; .venv, data/ and runs/ stay
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .numba_cache
+	find . \( -path ./$(VENV) -o -path ./data -o -path ./runs \) -prune -o \
+	  -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "There is no '$(PYTHON)' here. Name a Python 3.10 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "cvr_lightning needs Python 3.10 or newer; '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1)." \
+	       "Name another: make PYTHON=python3.11" >&2; exit 1; }
+	@test -z "$(CONSTRAINTS)" || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "The releases in $(CONSTRAINTS) need Python 3.11 or newer. On 3.10: make CONSTRAINTS= ..." >&2; exit 1; }
+	@if [ -e $(UNFINISHED) ]; then echo "The last installation did not finish: starting clean"; rm -rf $(VENV); fi
+	@mkdir -p $(VENV) && touch $(UNFINISHED)
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %) torch -e ".[dev]"
+	@rm -f $(UNFINISHED) && touch $@
