@@ -1,7 +1,7 @@
 """Geometry and colour of a batch, on the device it lies on.
 
 Every operation moves pixels, vectors and DCT coefficients together and exactly: a crop is a slice of each
-field, a mirrored block is its coefficients with the odd horizontal frequencies negated. Nothing is normalised.
+field, a mirrored block is its coefficients with the odd horizontal frequencies negated. Units stay raw.
 """
 
 from __future__ import annotations

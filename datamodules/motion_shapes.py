@@ -1,0 +1,221 @@
+"""The embedded data set: real MPEG-4 files, written in a minute, whose classes differ by motion alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
+from cvr_lightning.datamodules.base import CompressedVideoDataModule
+from cvr_lightning.datamodules.dataset import OnError, VideoList
+from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
+from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, SHOTS, draw_shot, write_video
+from cvr_lightning.datamodules.sampling import Parser
+
+log = logging.getLogger(__name__)
+
+RECIPE = "dataset.json"
+"""The file at the root that says what its videos were made from."""
+VERSION = 1
+"""Grows whenever the same recipe would give other pictures."""
+
+
+class MotionShapes(CompressedVideoDataModule):
+    """Textured shapes over drifting textured grounds, in ten classes that only their motion tells apart.
+
+    Classes: circle, down, left, right, rotate_clockwise, rotate_counterclockwise, shake, up, zoom_in, zoom_out.
+
+    - Format: MPEG-4 Part 2 in mp4, 340x256, 25 fps, 36 frames, an I-frame every 12, no B-frames, quantiser 2:
+      the form in which the field prepares its data sets.
+    - Split: by scene, so textures and shapes of val and test are never seen in training. By default 600
+      training, 100 validation and 200 test videos, about 120 MB.
+    - Each scene is filmed once for each class from the same I-frames, byte for byte. A model that sees I-frames
+      only gives the same answer to all ten videos of a scene: it scores exactly 10 %, in training too.
+    - The videos are written to ``<root>/{train,val,test}/<class>/<scene>.mp4`` on first use; later runs find
+      them, an interrupted run is taken up where it stopped. They depend on the options below alone.
+    - Clips are never mirrored: left and right are labels.
+
+    Args:
+        root: Folder of the data set; made where it does not exist.
+        batch_size: Clips in a batch, in each process.
+        num_workers: Reading processes of each loader; by default one for each CPU core, at most 4.
+        segments: Windows spread over a video.
+        pframes: P-frames of each window.
+        height: Height of the frames as read, in pixels.
+        width: Width of the frames as read, in pixels.
+        crop: Side of the square crop that the model sees, in pixels, a multiple of 8.
+        coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
+        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images.
+        accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
+        modalities: What is read of iframes, motion and residual; the rest is left zero.
+        parser: The reader's parser.
+        views: Temporal views of each video in test and prediction.
+        colour: Largest relative change of the I-frames' brightness, contrast and saturation in training.
+        seed: Seed of the order and of the windows in training.
+        on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
+            leaves it out and names it in the batch.
+        train_scenes: Scenes in training, ten videos each.
+        val_scenes: Scenes in validation, ten videos each.
+        test_scenes: Scenes in testing, ten videos each.
+        scene_seed: Seed of the scenes.
+
+    Raises:
+        DatasetMismatchError: Where the root holds something else than these videos.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data/motion_shapes",
+        batch_size: int = 8,
+        num_workers: int | None = None,
+        segments: int = 8,
+        pframes: int = 3,
+        height: int = 256,
+        width: int = 340,
+        crop: int = 224,
+        coefficients: tuple[int, int] = (16, 4),
+        representation: Representation = "block",
+        accumulate: bool = False,
+        modalities: tuple[Modality, ...] = MODALITIES,
+        parser: Parser = "auto",
+        views: int = 1,
+        colour: float = 0.2,
+        seed: int = 0,
+        on_error: OnError = "raise",
+        train_scenes: int = 60,
+        val_scenes: int = 10,
+        test_scenes: int = 20,
+        scene_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            root=root,
+            class_names=list(CLASS_NAMES),
+            batch_size=batch_size,
+            num_workers=num_workers,
+            segments=segments,
+            pframes=pframes,
+            height=height,
+            width=width,
+            crop=crop,
+            coefficients=coefficients,
+            representation=representation,
+            accumulate=accumulate,
+            modalities=modalities,
+            parser=parser,
+            views=views,
+            flip=False,
+            colour=colour,
+            seed=seed,
+            on_error=on_error,
+        )
+        self.scenes = {"train": train_scenes, "val": val_scenes, "test": test_scenes}
+        self.scene_seed = scene_seed
+        for part, count in self.scenes.items():
+            if count < 1:
+                raise ValueError(f"{part}_scenes={count} must be at least 1")
+
+    def prepare_data(self) -> None:
+        """Write the videos that are not there yet."""
+        self._claim_root()
+        jobs = [
+            (part, scene)
+            for part, count in self.scenes.items()
+            for scene in range(count)
+            if any(not (self.root / name).is_file() for name in _scene_names(part, scene))
+        ]
+        if jobs:
+            self._write_scenes(jobs)
+
+    def scan(self) -> Mapping[str, VideoList]:
+        """The videos that the recipe makes.
+
+        Raises:
+            DatasetNotFoundError: Where one of them has not been written.
+        """
+        labels = tuple(range(len(CLASS_NAMES)))
+        parts = {
+            part: VideoList(
+                tuple(name for scene in range(count) for name in _scene_names(part, scene)), labels * count
+            )
+            for part, count in self.scenes.items()
+        }
+        for videos in parts.values():
+            for name in videos.names:
+                if not (self.root / name).is_file():
+                    raise DatasetNotFoundError(
+                        f"MotionShapes: {self.root / name} has not been written: call prepare_data() first, as "
+                        "the trainer does"
+                    )
+        return parts
+
+    def _recipe(self) -> dict[str, Any]:
+        return {"dataset": "MotionShapes", "version": VERSION, "seed": self.scene_seed, "scenes": self.scenes}
+
+    def _claim_root(self) -> None:
+        """Record the recipe before the first video, so that an interrupted run never mixes two recipes.
+
+        Raises:
+            DatasetMismatchError: Where the root holds another recipe or files that are not ours.
+            DatasetError: Where the recorded recipe cannot be read.
+        """
+        file = self.root / RECIPE
+        if not file.is_file():
+            if self.root.is_dir() and any(self.root.iterdir()):
+                raise DatasetMismatchError(
+                    f"{self.root} holds files but no {RECIPE}: MotionShapes writes only into a folder of its own; "
+                    "choose another --data.root"
+                )
+            _write_json(file, self._recipe())
+        found = _read_json(file)
+        if found != self._recipe():
+            raise DatasetMismatchError(
+                f"{file} records {found}, but {self._recipe()} is asked for: choose another --data.root, or "
+                f"delete {self.root} to have it written anew"
+            )
+
+    def _write_scenes(self, jobs: list[tuple[str, int]]) -> None:
+        """Render in threads: the kernels and the encoder run outside Python's lock."""
+        log.info("writing %d scenes of %d videos to %s", len(jobs), len(CLASS_NAMES), self.root)
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            futures = [pool.submit(self._write_scene, part, scene) for part, scene in jobs]
+            for future in tqdm(as_completed(futures), "MotionShapes", total=len(jobs), unit="scene"):
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _write_scene(self, part: str, scene: int) -> None:
+        rng = np.random.default_rng((self.scene_seed, list(self.scenes).index(part), scene))
+        shots = [draw_shot(rng) for _ in range(SHOTS)]
+        for motion, name in zip(CLASS_NAMES, _scene_names(part, scene), strict=True):
+            if not (self.root / name).is_file():
+                write_video(self.root / name, shots, motion)
+
+
+def _scene_names(part: str, scene: int) -> list[str]:
+    """Names of a scene's videos, relative to the root, in the order of the classes."""
+    return [f"{part}/{motion}/{scene:04d}.mp4" for motion in CLASS_NAMES]
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    unfinished.replace(file)
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise DatasetError(
+            f"{file} is damaged ({error}): delete the folder {file.parent} to have it written anew"
+        ) from error
