@@ -43,8 +43,8 @@ clean: ## remove caches and build outputs; .venv, data/ and runs/ stay
 	  -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
-	@command -v "$(PYTHON)" >/dev/null || { \
-	  echo "There is no '$(PYTHON)' here. Name a Python 3.10 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -V >/dev/null 2>&1 || { \
+	  echo "'$(PYTHON)' does not run. Name a Python 3.10 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "cvr_lightning needs Python 3.10 or newer; '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1)." \
 	       "Name another: make PYTHON=python3.11" >&2; exit 1; }
