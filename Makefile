@@ -51,7 +51,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@test -z "$(CONSTRAINTS)" || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "The releases in $(CONSTRAINTS) need Python 3.11 or newer. On 3.10: make CONSTRAINTS= ..." >&2; exit 1; }
 	@if [ -e $(UNFINISHED) ]; then echo "The last installation did not finish: starting clean"; rm -rf $(VENV); fi
-	@mkdir -p $(VENV) && touch $(UNFINISHED)
+	@mkdir -p $(VENV) && rm -f $@ && touch $(UNFINISHED)
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %) torch -e ".[dev]"
 	@rm -f $(UNFINISHED) && touch $@
