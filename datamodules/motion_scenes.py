@@ -2,7 +2,7 @@
 
 A scene is a row of shots, one for each group of pictures. A shot draws its textures, shape and pose without
 regard to the class; the class decides only how the pose changes from the first frame of the shot on. So the
-I-frames of a scene are the same picture, and the same bytes, in all classes: they tell nothing about the class.
+I-frames of a scene are the same picture, byte for byte, in all classes: they tell nothing about the class.
 """
 
 from __future__ import annotations

@@ -31,14 +31,15 @@ VERSION = 1
 class MotionShapes(CompressedVideoDataModule):
     """Textured shapes over drifting textured grounds, in ten classes that only their motion tells apart.
 
-    Classes: circle, down, left, right, rotate_clockwise, rotate_counterclockwise, shake, up, zoom_in, zoom_out.
+    Classes: circle, down, left, right, rotate_clockwise, rotate_counterclockwise, shake, up, zoom_in,
+    zoom_out.
 
     - Format: MPEG-4 Part 2 in mp4, 340x256, 25 fps, 36 frames, an I-frame every 12, no B-frames, quantiser 2:
       the form in which the field prepares its data sets.
     - Split: by scene, so textures and shapes of val and test are never seen in training. By default 600
       training, 100 validation and 200 test videos, about 120 MB.
-    - Each scene is filmed once for each class from the same I-frames, byte for byte. A model that sees I-frames
-      only gives the same answer to all ten videos of a scene: it scores exactly 10 %, in training too.
+    - Each scene is filmed once for each class from the same I-frames, byte for byte. A model that sees only
+      I-frames gives the same answer to all ten videos of a scene: it scores exactly 10 %.
     - The videos are written to ``<root>/{train,val,test}/<class>/<scene>.mp4`` on first use; later runs find
       them, an interrupted run is taken up where it stopped. They depend on the options below alone.
     - Clips are never mirrored: left and right are labels.
@@ -147,13 +148,12 @@ class MotionShapes(CompressedVideoDataModule):
             )
             for part, count in self.scenes.items()
         }
-        for videos in parts.values():
-            for name in videos.names:
-                if not (self.root / name).is_file():
-                    raise DatasetNotFoundError(
-                        f"MotionShapes: {self.root / name} has not been written: call prepare_data() first, as "
-                        "the trainer does"
-                    )
+        for name in (name for videos in parts.values() for name in videos.names):
+            if not (self.root / name).is_file():
+                raise DatasetNotFoundError(
+                    f"MotionShapes: {self.root / name} has not been written: call prepare_data() first, as "
+                    "the trainer does"
+                )
         return parts
 
     def _recipe(self) -> dict[str, Any]:
@@ -168,10 +168,10 @@ class MotionShapes(CompressedVideoDataModule):
         """
         file = self.root / RECIPE
         if not file.is_file():
-            if self.root.is_dir() and any(self.root.iterdir()):
+            if self.root.is_dir() and any(not entry.name.startswith(".") for entry in self.root.iterdir()):
                 raise DatasetMismatchError(
-                    f"{self.root} holds files but no {RECIPE}: MotionShapes writes only into a folder of its own; "
-                    "choose another --data.root"
+                    f"{self.root} holds files but no {RECIPE}: MotionShapes writes only into a folder of its "
+                    "own; choose another --data.root"
                 )
             _write_json(file, self._recipe())
         found = _read_json(file)
