@@ -1,4 +1,4 @@
-"""Training and evaluation of the recogniser: loss, metrics, optimiser, schedule, self-contained checkpoints."""
+"""Training and evaluation of the recogniser: loss, metrics, optimiser, schedule, checkpoints."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from torch.nn import functional as F
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
+from cvr_lightning.provenance import versions
 from cvr_lightning.scores import VideoScores, VideoTable
 
 CHECKPOINT_KEY = "cvr_lightning"
-"""Where a checkpoint keeps what is needed to use it without the data set: plain numbers, strings and lists."""
+"""Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
 
 
 class RecognitionModule(LightningModule):
     """Trains and tests a :class:`CompressedVideoRecognizer`.
 
-    Logged: ``train/loss`` and ``train/top1`` per step; ``val/loss``, ``val/top1`` and ``val/top5`` per epoch;
-    ``test/top1`` and ``test/top5``. Top-k is per video, its views averaged after the softmax; top-5 is logged
-    where there are more than five classes.
+    Logged: ``train/loss``, ``train/top1`` and ``train/learning_rate`` per step; ``val/loss``, ``val/top1`` and
+    ``val/top5`` per epoch; ``test/top1`` and ``test/top5``. Top-k is per video, its views averaged after the
+    softmax; top-5 is logged where there are more than five classes.
 
     Args:
         class_names: Name of each class, in the order of their indices; given by the data set.
@@ -41,7 +42,8 @@ class RecognitionModule(LightningModule):
 
     Attributes:
         recognizer: The model.
-        table: The per-video scores of the last validation or test epoch.
+        table: The per-video scores of the last validation, test or prediction epoch.
+        run_config: The configuration that results and checkpoints carry; set by the command line.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class RecognitionModule(LightningModule):
         self.final_lr = final_lr
         self.scores = VideoScores(len(class_names))
         self.table: VideoTable | None = None
+        self.run_config: dict[str, Any] = {}
 
     def forward(self, clip: CompressedClip) -> Tensor:
         """Logits (B, classes) of a batch."""
@@ -95,6 +98,7 @@ class RecognitionModule(LightningModule):
         top1 = (logits.argmax(dim=-1) == clip.label).float().mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(clip))
         self.log("train/top1", top1, prog_bar=True, batch_size=len(clip))
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -149,7 +153,7 @@ class RecognitionModule(LightningModule):
         for k in (1, 5):
             accuracy = self.table.top(k)
             if accuracy is not None:
-                self.log(f"{part}/top{k}", accuracy, prog_bar=k == 1, rank_zero_only=True)
+                self.log(f"{part}/top{k}", accuracy, prog_bar=k == 1, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
@@ -161,7 +165,8 @@ class RecognitionModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _parameter_groups(self) -> Iterable[dict[str, Any]]:
-        decayed, spared = [], []
+        decayed: list[nn.Parameter] = []
+        spared: list[nn.Parameter] = []
         for layer in self.recognizer.modules():
             for name, parameter in layer.named_parameters(recurse=False):
                 is_kernel = name == "weight" and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
@@ -178,6 +183,8 @@ class RecognitionModule(LightningModule):
             "class_names": self.class_names,
             "architecture": self.architecture,
             "sampling": sampling,
+            "config": self.run_config,
+            "versions": versions(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -51,10 +51,10 @@ class VideoScores(Metric):
     """
 
     full_state_update = False
-    video: list[Tensor] | Tensor
-    view: list[Tensor] | Tensor
-    probabilities: list[Tensor] | Tensor
-    label: list[Tensor] | Tensor
+    video: list[Tensor]
+    view: list[Tensor]
+    probabilities: list[Tensor]
+    label: list[Tensor]
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -64,8 +64,6 @@ class VideoScores(Metric):
 
     def update(self, logits: Tensor, label: Tensor, video: Tensor, view: Tensor) -> None:
         """Add the views of a batch: logits (B, classes), label, video and view (B,)."""
-        assert isinstance(self.video, list) and isinstance(self.view, list)
-        assert isinstance(self.probabilities, list) and isinstance(self.label, list)
         self.video.append(video)
         self.view.append(view)
         self.probabilities.append(logits.float().softmax(dim=-1))
@@ -77,7 +75,7 @@ class VideoScores(Metric):
         Raises:
             ValueError: Where no video was scored.
         """
-        if isinstance(self.video, list) and not self.video:
+        if not len(self.video):
             raise ValueError("no video was scored: the data set is empty, or none of its videos can be read")
         video, view = dim_zero_cat(self.video), dim_zero_cat(self.view)
         probabilities, label = dim_zero_cat(self.probabilities), dim_zero_cat(self.label)

@@ -116,6 +116,16 @@ class CompressedVideoDataModule(LightningDataModule):
         return len(self.class_names)
 
     @property
+    def residual_channels(self) -> int:
+        """Channels C of the residual, which the model is built for."""
+        return self.sampling.residual_channels
+
+    @property
+    def residual_channels(self) -> int:
+        """Channels C of the residual, which the model must know."""
+        return self.sampling.residual_channels
+
+    @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """Names of the videos of each part; the batch's ``video`` indexes them."""
         return {part: videos.names for part, videos in self.videos.items()}
@@ -128,6 +138,7 @@ class CompressedVideoDataModule(LightningDataModule):
             "part": "test",
             "segments": self.sampling.segments,
             "pframes": self.sampling.pframes,
+            "modalities": list(self.sampling.modalities),
             "views": self.sampling.views,
             "crops": 1,
             "size": list(self.sampling.size),

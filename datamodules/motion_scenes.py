@@ -8,7 +8,6 @@ I-frames of a scene are the same picture, byte for byte, in all classes: they te
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ import av
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from cvr_lightning.datamodules.atomic import atomic_path
 
 CLASS_NAMES = (
     "circle",
@@ -234,9 +235,7 @@ def write_video(path: Path, shots: list[Shot], motion: str) -> None:
 
     The file gets its name only once it is whole.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with av.open(str(unfinished), "w", format="mp4") as container:
+    with atomic_path(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
         stream = container.add_stream("mpeg4", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.gop_size, stream.max_b_frames = GOP, 0
@@ -245,4 +244,3 @@ def write_video(path: Path, shots: list[Shot], motion: str) -> None:
         for picture in frames(shots, motion):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))
         container.mux(stream.encode())
-    unfinished.replace(path)

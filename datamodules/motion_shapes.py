@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
+from cvr_lightning.datamodules.atomic import atomic_path
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import OnError, VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
@@ -173,7 +174,8 @@ class MotionShapes(CompressedVideoDataModule):
                     f"{self.root} holds files but no {RECIPE}: MotionShapes writes only into a folder of its "
                     "own; choose another --data.root"
                 )
-            _write_json(file, self._recipe())
+            with atomic_path(file) as unfinished:
+                unfinished.write_text(json.dumps(self._recipe(), indent=2) + "\n")
         found = _read_json(file)
         if found != self._recipe():
             raise DatasetMismatchError(
@@ -203,13 +205,6 @@ class MotionShapes(CompressedVideoDataModule):
 def _scene_names(part: str, scene: int) -> list[str]:
     """Names of a scene's videos, relative to the root, in the order of the classes."""
     return [f"{part}/{motion}/{scene:04d}.mp4" for motion in CLASS_NAMES]
-
-
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(file)
 
 
 def _read_json(file: Path) -> Any:

@@ -103,6 +103,18 @@ class ClipSampling:
         if not all(0 <= count <= BLOCK * BLOCK for count in self.coefficients):
             raise ValueError(f"coefficients={self.coefficients} must lie between 0 and {BLOCK * BLOCK}")
 
+    @property
+    def residual_channels(self) -> int:
+        """Channels C of the residual: the coefficients of Y, Cb and Cr, or R, G and B."""
+        luma, chroma = self.coefficients
+        return luma + 2 * chroma if self.representation == "block" else 3
+
+    @property
+    def residual_channels(self) -> int:
+        """Channels C of the residual: coefficients of luma, Cb and Cr, or RGB in the pixel representation."""
+        luma, chroma = self.coefficients
+        return luma + 2 * chroma if self.representation == "block" else 3
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, as a checkpoint or a JSON file stores them."""
         values = asdict(self)

@@ -116,7 +116,12 @@ class CompressedVideoRecognizer(nn.Module):
 
         Returns:
             (B, num_classes) logits.
+
+        Raises:
+            ValueError: For a batch in the pixel representation.
         """
+        if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
+            raise ValueError("the recogniser takes the block representation: set data.representation=block")
         batch, segments = clip.iframe_index.shape
         exists_BN = clip.mask.any(dim=2)
 

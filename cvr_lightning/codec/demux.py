@@ -1,0 +1,195 @@
+"""Compressed packets of a file's video stream, by number."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE, UnreadableVideoError, UnsupportedStreamError
+
+KEEP_BYTES = 64 << 20
+"""Packets of the index pass stay in memory up to this size; larger files are read again from the disk."""
+NO_TIMESTAMP = -(1 << 63)
+"""Stands for a timestamp that the container does not give."""
+_TURNING_CODECS = frozenset({"h264", "hevc"})  # a display orientation SEI message may turn them
+_TURNING_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})  # containers with a display matrix
+_SEEK_PACKETS = 64  # passing over fewer packets is cheaper than a seek
+
+PacketKey = tuple[int, int, int]
+"""What tells a packet from the others of its file: (dts, position in the file, size)."""
+
+
+def packet_key(packet: Packet[VideoStream]) -> PacketKey:
+    """The key of a packet."""
+    dts = NO_TIMESTAMP if packet.dts is None else packet.dts
+    return dts, -1 if packet.pos is None else packet.pos, packet.size
+
+
+class Demuxer:
+    """Opens a file and hands out the packets of its video stream in the order they lie in the file.
+
+    Args:
+        path: A regular file; never a URL or a device.
+
+    Raises:
+        UnreadableVideoError: The file is missing, empty, or holds no video.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._kept: list[Packet[VideoStream]] | None = None
+        self._packets: Iterator[Packet[VideoStream]] = iter(())
+        self._next = -1  # number of the packet that comes next, -1 where that is unknown
+        self.container, self.stream = self._open()
+
+    def error(self, cause: str, frame: int | None = None) -> UnreadableVideoError:
+        """An error that names this file."""
+        return UnreadableVideoError(self.path, cause, FETCH_AGAIN, frame)
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        if not os.path.exists(self.path):
+            raise UnreadableVideoError(self.path, "no such file", "check the path")
+        if not os.path.isfile(self.path):
+            raise UnreadableVideoError(self.path, "not a regular file", "give the path of a video file")
+        if os.path.getsize(self.path) == 0:
+            raise self.error("the file is empty")
+        try:
+            # An absolute path is never taken for a protocol, and a playlist may not reach the network.
+            container = av.open(
+                os.path.abspath(self.path),
+                mode="r",
+                metadata_errors="replace",
+                options={"protocol_whitelist": "file"},
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise self.error(f"FFmpeg cannot open it: {error}") from error
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or not stream.codec_context:
+            container.close()
+            raise self.error("it holds no video stream that FFmpeg can decode")
+        return container, stream
+
+    def _demux(self) -> Iterator[Packet[VideoStream]]:
+        """Packets from here on; an empty one carries no frame and would end a decoder."""
+        number = 0
+        try:
+            for packet in self.container.demux(self.stream):
+                if not packet.size:
+                    continue
+                if packet.is_corrupt:
+                    raise self.error(f"packet {number} is cut short or damaged")
+                number += 1
+                yield packet
+        except av.FFmpegError as error:
+            raise self.error(f"the container breaks off after packet {number}: {error}") from error
+
+    def scan(self) -> Iterator[Packet[VideoStream]]:
+        """All packets of the freshly opened file; those of small files are kept for :meth:`fetch`."""
+        kept: list[Packet[VideoStream]] | None = []
+        total = 0
+        for packet in self._demux():
+            total += packet.size
+            if total > KEEP_BYTES:
+                kept = None
+            if kept is not None:
+                kept.append(packet)
+            yield packet
+        self._kept = kept
+
+    def fetch(
+        self, first: int, last: int, keys: Sequence[PacketKey]
+    ) -> Iterator[tuple[int, Packet[VideoStream]]]:
+        """Packets ``first`` to ``last`` with their numbers.
+
+        Args:
+            first: Number of the first packet.
+            last: Number of the last packet.
+            keys: The key of every packet of the file, from the index.
+
+        Raises:
+            UnreadableVideoError: The file does not hold the packets of the index.
+        """
+        if self._kept is not None:
+            yield from enumerate(self._kept[first : last + 1], first)
+            return
+        self._go_to(first, keys)
+        while self._next <= last:
+            number, packet = self._next, next(self._packets, None)
+            if packet is None or packet_key(packet) != keys[number]:
+                raise self.error(f"packet {number} is not the one in the index: the file has changed")
+            self._next += 1
+            if number >= first:
+                yield number, packet
+
+    def _go_to(self, first: int, keys: Sequence[PacketKey]) -> None:
+        """Make the packet that comes next ``first`` or one before it.
+
+        A container's own seek can land anywhere, so the landing is recognised by its key, and where that
+        fails the file is read from its start.
+        """
+        if self._next >= 0 and 0 <= first - self._next < _SEEK_PACKETS:
+            return
+        dts = keys[first][0]
+        if first >= _SEEK_PACKETS and dts != NO_TIMESTAMP:
+            with contextlib.suppress(av.FFmpegError, UnreadableVideoError, StopIteration):
+                self.container.seek(dts, stream=self.stream)
+                packets = self._demux()
+                landing = next(packets)
+                key = packet_key(landing)
+                if keys.count(key) == 1 and keys.index(key) <= first:
+                    self._packets, self._next = chain((landing,), packets), keys.index(key)
+                    return
+        self.container.close()
+        self.container, self.stream = self._open()
+        self._packets, self._next = self._demux(), 0
+
+    def duration(self) -> float:
+        """Seconds according to the container, 0 where it does not say."""
+        if self.stream.duration and self.stream.time_base:
+            return float(self.stream.duration * self.stream.time_base)
+        return (self.container.duration or 0) / av.time_base
+
+    def rotation(self, packet: Packet[VideoStream]) -> int:
+        """Degrees counter-clockwise by which frames are turned for display: 0, 90, 180 or 270.
+
+        Args:
+            packet: A packet that decoding can start at; only decoded frames tell.
+
+        Raises:
+            UnreadableVideoError: The packet is damaged.
+            UnsupportedStreamError: Frames are to be mirrored or turned by another angle.
+        """
+        context = self.stream.codec_context
+        if context.name not in _TURNING_CODECS and not _TURNING_FORMATS & set(
+            self.container.format.name.split(",")
+        ):
+            return 0
+        try:
+            frames = [*context.decode(packet), *context.decode(None)]
+        except av.FFmpegError as error:
+            raise self.error(f"FFmpeg cannot decode its first frame: {error}", 0) from error
+        finally:
+            context.flush_buffers()
+        matrix = frames[0].side_data.get("DISPLAYMATRIX") if frames else None
+        if matrix is None:
+            return 0
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        turned = sorted((abs(a), abs(b))) == [0, max(abs(a), abs(b))] and (a, b) == (d, -c)
+        if not turned:
+            raise UnsupportedStreamError(
+                self.path, "its frames are displayed mirrored or turned askew", PREPARE
+            )
+        return frames[0].rotation % 360
+
+    def close(self) -> None:
+        """Close the file and drop its packets."""
+        self._kept = None
+        self.container.close()

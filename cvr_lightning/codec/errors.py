@@ -1,0 +1,61 @@
+"""One family of errors: which file, which frame, why, and what to do about it.
+
+They cross process borders (DataLoader workers), so every field is a plain value and all of them pickle.
+"""
+
+from __future__ import annotations
+
+PREPARE = "prepare it: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT"
+"""Remedy for a stream that holds no readable motion or residuals."""
+IFRAMES_ONLY = "or ask for modalities=('iframes',)"
+"""Remedy for a stream whose I-frames alone can be read."""
+FETCH_AGAIN = "fetch or encode the file again, or leave it out"
+"""Remedy for a damaged file."""
+
+
+class VideoError(Exception):
+    """A video that does not give what was asked of it.
+
+    Args:
+        file: Path of the video.
+        cause: What is wrong.
+        remedy: What the user can do.
+        frame: Frame number in display order, where the error belongs to one frame.
+        macroblock: Macroblock number in raster order, where known.
+        bit: Bit position in the frame's packet, where known.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        cause: str,
+        remedy: str = "",
+        frame: int | None = None,
+        macroblock: int | None = None,
+        bit: int | None = None,
+    ) -> None:
+        # All fields as positional arguments: this is what pickle hands back to __init__.
+        super().__init__(file, cause, remedy, frame, macroblock, bit)
+        self.file = file
+        self.cause = cause
+        self.remedy = remedy
+        self.frame = frame
+        self.macroblock = macroblock
+        self.bit = bit
+
+    def __str__(self) -> str:
+        places = (("frame", self.frame), ("macroblock", self.macroblock), ("bit", self.bit))
+        where = "".join(f", {name} {value}" for name, value in places if value is not None)
+        return f"{self.file}{where}: {self.cause}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class UnreadableVideoError(VideoError):
+    """The file is missing, empty, not a video, or damaged where it is needed."""
+
+
+class UnsupportedStreamError(VideoError):
+    """The video is sound, but its codec or its coding tools cannot give the modality that was asked."""
+
+
+class BitstreamError(VideoError):
+    """A packet breaks the syntax of its codec."""

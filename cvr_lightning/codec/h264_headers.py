@@ -1,0 +1,177 @@
+"""Headers of H.264 streams: parameter sets and the first fields of a slice (ITU-T H.264, 7.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cvr_lightning.codec.bits import BitReader
+
+_SLICE, _SLICE_IDR, _SPS, _PPS = 1, 5, 7, 8
+_SLICE_TYPES = "PBIPI"  # P, B, I, SP, SI (Table 7-6)
+_SLICE_HEADER_BYTES = 16
+_CHROMA_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+
+
+@dataclass(frozen=True)
+class ParameterSets:
+    """What the parameter sets say about prediction.
+
+    Attributes:
+        references: The largest max_num_ref_frames.
+        progressive: Every sequence is of frames only (frame_mbs_only_flag).
+        shifted: The frame is cropped at its left or top, off the grid of its blocks.
+        weighted: A picture parameter set uses weighted prediction of P slices.
+        found: At least one parameter set of each kind was parsed.
+    """
+
+    references: int
+    progressive: bool
+    shifted: bool
+    weighted: bool
+    found: bool
+
+
+def length_size(extradata: bytes) -> int:
+    """Bytes of a NAL unit's length prefix (ISO/IEC 14496-15, 5.3.3.1); 0 for the Annex B byte stream."""
+    return (extradata[4] & 3) + 1 if len(extradata) >= 7 and extradata[0] == 1 else 0
+
+
+def nal_units(data: bytes, prefix: int) -> Iterator[bytes]:
+    """The NAL units of a packet, length-prefixed or (``prefix`` 0) in Annex B form."""
+    if prefix:
+        start = 0
+        while start + prefix < len(data):
+            size = int.from_bytes(data[start : start + prefix], "big")
+            start += prefix
+            yield data[start : start + size]
+            start += size
+        return
+    start = data.find(b"\x00\x00\x01")
+    while start >= 0:
+        following = data.find(b"\x00\x00\x01", start + 3)
+        yield data[start + 3 : following if following >= 0 else len(data)]
+        start = following
+
+
+def _extradata_units(extradata: bytes) -> Iterator[bytes]:
+    if not length_size(extradata):
+        yield from nal_units(extradata, 0)
+        return
+    position = 5
+    for mask in (0x1F, 0xFF):  # sequence parameter sets, then picture parameter sets
+        if position >= len(extradata):
+            return
+        count = extradata[position] & mask
+        position += 1
+        for _ in range(count):
+            size = int.from_bytes(extradata[position : position + 2], "big")
+            yield extradata[position + 2 : position + 2 + size]
+            position += 2 + size
+
+
+def slice_kind(data: bytes, prefix: int) -> tuple[str, bool]:
+    """The type of a packet's first slice and whether the picture may be referred to.
+
+    Returns:
+        One of I, P, B, or N where the packet holds no slice; and nal_ref_idc != 0.
+    """
+    for unit in nal_units(data, prefix):
+        if unit and unit[0] & 0x1F in (_SLICE, _SLICE_IDR):
+            bits = BitReader(_unescape(unit[1 : 1 + _SLICE_HEADER_BYTES]))
+            try:
+                bits.unsigned()  # first_mb_in_slice
+                return _SLICE_TYPES[bits.unsigned() % 5], unit[0] & 0x60 != 0
+            except EOFError:
+                break
+    return "N", False
+
+
+def parameter_sets(extradata: bytes, packets: Iterator[bytes]) -> ParameterSets:
+    """Summarise the parameter sets of the extradata and of ``packets``.
+
+    Raises:
+        EOFError: A parameter set is cut short.
+    """
+    prefix = length_size(extradata)
+    units = list(_extradata_units(extradata))
+    for packet in packets:
+        units += nal_units(packet, prefix)
+    sps = [_parse_sps(_unescape(u[1:])) for u in units if u and u[0] & 0x1F == _SPS]
+    pps = [_parse_pps(_unescape(u[1:])) for u in units if u and u[0] & 0x1F == _PPS]
+    return ParameterSets(
+        references=max((references for references, _, _ in sps), default=0),
+        progressive=all(progressive for _, progressive, _ in sps),
+        shifted=any(shifted for _, _, shifted in sps),
+        weighted=any(pps),
+        found=bool(sps and pps),
+    )
+
+
+def _unescape(payload: bytes) -> bytes:
+    """Drop the emulation prevention bytes (7.4.1)."""
+    return payload.replace(b"\x00\x00\x03", b"\x00\x00")
+
+
+def _skip_scaling_list(bits: BitReader, size: int) -> None:
+    last, following = 8, 8
+    for _ in range(size):
+        if following:
+            following = (last + bits.signed()) % 256
+        last = following or last
+
+
+def _skip_chroma(bits: BitReader) -> None:
+    chroma = bits.unsigned()
+    if chroma == 3:
+        bits.skip(1)
+    bits.unsigned()  # bit_depth_luma_minus8
+    bits.unsigned()
+    bits.skip(1)
+    if bits.flag():
+        for i in range(8 if chroma != 3 else 12):
+            if bits.flag():
+                _skip_scaling_list(bits, 16 if i < 6 else 64)
+
+
+def _parse_sps(data: bytes) -> tuple[int, bool, bool]:
+    """max_num_ref_frames, frame_mbs_only_flag, and whether left or top is cropped (7.3.2.1.1)."""
+    bits = BitReader(data[:512])
+    profile = bits.read(8)
+    bits.skip(16)
+    bits.unsigned()
+    if profile in _CHROMA_PROFILES:
+        _skip_chroma(bits)
+    bits.unsigned()  # log2_max_frame_num_minus4
+    order = bits.unsigned()
+    if order == 0:
+        bits.unsigned()
+    elif order == 1:
+        bits.skip(1)
+        bits.signed()
+        bits.signed()
+        for _ in range(min(bits.unsigned(), 255)):
+            bits.signed()
+    references = bits.unsigned()
+    bits.skip(1)
+    bits.unsigned()
+    bits.unsigned()
+    progressive = bits.flag()
+    bits.skip(1 if progressive else 2)  # mb_adaptive_frame_field_flag, direct_8x8_inference_flag
+    left = top = 0
+    if bits.flag():  # frame_cropping_flag
+        left, _, top = bits.unsigned(), bits.unsigned(), bits.unsigned()
+    return references, progressive, bool(left or top)
+
+
+def _parse_pps(data: bytes) -> bool:
+    """weighted_pred_flag (7.3.2.2); slice groups count as weighted, for neither can be predicted here."""
+    bits = BitReader(data[:64])
+    bits.unsigned()
+    bits.unsigned()
+    bits.skip(2)
+    if bits.unsigned():  # num_slice_groups_minus1
+        return True
+    bits.unsigned()
+    bits.unsigned()
+    return bits.flag()
