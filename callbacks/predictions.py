@@ -1,0 +1,37 @@
+"""predictions.csv: a label for every video of a prediction run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch import Callback
+
+from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.module import RecognitionModule
+
+
+class Predictions(Callback):
+    """Writes ``predictions.csv`` (video, label, probability) into the run directory after ``cvr predict``."""
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write one row a video, its views averaged."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(pl_module, RecognitionModule)
+        assert isinstance(data, CompressedVideoDataModule)
+        if not trainer.is_global_zero or pl_module.table is None:
+            return
+        names = data.videos["test"].names
+        probability, label = pl_module.table.probabilities.max(dim=1)
+        path = Path(trainer.default_root_dir) / "predictions.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["video", "label", "probability"])
+            rows = zip(pl_module.table.video.tolist(), label.tolist(), probability.tolist(), strict=True)
+            for video, index, share in rows:
+                writer.writerow([names[video], pl_module.class_names[index], f"{share:.4f}"])
+        temporary.replace(path)
+        print(f"{len(label)} videos labelled in {path}")

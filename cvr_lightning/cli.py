@@ -1,0 +1,85 @@
+"""The command line: ``cvr fit | validate | test | predict`` and the tools."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+USAGE = """\
+usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
+
+train and evaluate
+  fit         train a model                    cvr fit --config configs/folder.yaml --data.root VIDEOS
+  validate    score the validation part        cvr validate --ckpt_path runs/NAME/checkpoints/best.ckpt
+  test        score the test part and write results.json
+  predict     label the test part and write predictions.csv
+
+tools
+  classify    label video files                cvr classify FILE... --checkpoint CKPT
+"""
+
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; returns None, so that a console script exits with 0.
+
+    Args:
+        arguments: The command line without the program's name; that of the process where None.
+
+    Raises:
+        SystemExit: With 1 or 2 where the command could not do what was asked; the message is on stderr.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # A console script does not see the user's own modules; last in line, they cannot shadow an import.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return
+    if arguments[0] == "--version":
+        from cvr_lightning import __version__
+
+        print(__version__)
+        return
+    _command(arguments[0])(arguments)
+
+
+def _command(name: str) -> Callable[[list[str]], None]:
+    # Each command imports what it needs when it runs: help must not wait for torch.
+    if name in TRAINER_COMMANDS:
+        return _run_trainer
+    if name == "classify":
+        return _run_classify
+    import difflib
+
+    close = difflib.get_close_matches(name, (*TRAINER_COMMANDS, "classify"), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    print(f"cvr: unknown command {name!r}{hint}\n\n{USAGE}", file=sys.stderr, end="")
+    raise SystemExit(2)
+
+
+def _run_trainer(arguments: list[str]) -> None:
+    from cvr_lightning.run import run_trainer
+
+    _report_errors(lambda: run_trainer(arguments))
+
+
+def _run_classify(arguments: list[str]) -> None:
+    from cvr_lightning.classify import main as classify
+
+    _report_errors(lambda: classify(arguments[1:]))
+
+
+def _report_errors(command: Callable[[], None]) -> None:
+    """Print the errors that a user can mend as one message; all others keep their traceback."""
+    from cvr_lightning.codec.errors import VideoError
+    from cvr_lightning.datamodules.errors import DatasetNotFoundError
+    from cvr_lightning.errors import CheckpointError, RunError
+
+    try:
+        command()
+    except (VideoError, DatasetNotFoundError, CheckpointError, RunError) as error:
+        print(f"cvr: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
