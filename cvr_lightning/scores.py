@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchmetrics.utilities import dim_zero_cat
 
 
@@ -30,10 +30,9 @@ class VideoTable(NamedTuple):
         classes = self.probabilities.shape[1]
         if (k > 1 and k >= classes) or not bool(labelled.any()):
             return None
-        accuracy = multiclass_accuracy(
-            self.probabilities[labelled], self.label[labelled], classes, average="micro", top_k=k
-        )
-        return float(accuracy)
+        # torchmetrics 1.9's multiclass_accuracy fails on a single sample with top_k > 1.
+        likeliest = self.probabilities[labelled].topk(k, dim=1).indices
+        return float((likeliest == self.label[labelled, None]).any(dim=1).float().mean())
 
     def confusion_matrix(self) -> Tensor:
         """(classes, classes) int64: videos of a class (row) that were given a class (column)."""

@@ -1,0 +1,128 @@
+import pytest
+import torch
+from factories import make_clip, select
+from torch import nn
+
+from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.models.encoders import StandardisedConv2d
+from cvr_lightning.models.mixer import MultiModalMixer
+from cvr_lightning.models.transformer import SelfAttention
+
+
+def test_each_clip_is_scored_alone(recognizer: CompressedVideoRecognizer, clip: CompressedClip) -> None:
+    with torch.no_grad():
+        together = recognizer(clip)
+        alone = torch.cat([recognizer(select(clip, [row])) for row in range(len(clip))])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_padding_of_iframes_changes_nothing(
+    recognizer: CompressedVideoRecognizer, clip: CompressedClip
+) -> None:
+    padded = select(clip, [0, 1])
+    garbage = torch.randint(0, 256, clip.iframes[:, :2].shape, dtype=torch.uint8)
+    padded.iframes = torch.cat([clip.iframes, garbage], dim=1)
+    with torch.no_grad():
+        torch.testing.assert_close(recognizer(padded), recognizer(clip), rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_missing_pframe_holds_changes_nothing(
+    recognizer: CompressedVideoRecognizer, clip: CompressedClip
+) -> None:
+    clip.mask[0, 1, 2:] = False
+    clip.mask[1, 2] = False
+    expected = recognizer(clip)
+    clip.motion[0, 1, 2:] = 50.0
+    clip.residual[1, 2] = -300.0
+    torch.testing.assert_close(recognizer(clip), expected)
+
+
+def test_a_clip_of_iframes_alone_is_scored(
+    recognizer: CompressedVideoRecognizer, clip: CompressedClip
+) -> None:
+    clip.mask[:] = False
+    assert torch.isfinite(recognizer(clip)).all()
+
+
+@pytest.mark.parametrize("part", ["iframes", "motion", "residual", "modes"])
+def test_every_field_matters(recognizer: CompressedVideoRecognizer, clip: CompressedClip, part: str) -> None:
+    expected = recognizer(clip)
+    if part == "modes":
+        clip.modes[:, :, :, :4] = BlockMode.INTRA
+    else:
+        setattr(clip, part, getattr(clip, part).flip(-1))
+    assert (recognizer(clip) - expected).abs().max() > 1e-4
+
+
+def test_the_order_of_segments_matters(recognizer: CompressedVideoRecognizer, clip: CompressedClip) -> None:
+    expected = recognizer(clip)
+    for name in ("motion", "residual", "modes", "iframe_index"):
+        setattr(clip, name, getattr(clip, name).flip(1))
+    assert (recognizer(clip) - expected).abs().max() > 1e-4
+
+
+def test_any_number_of_segments_and_pframes(recognizer: CompressedVideoRecognizer) -> None:
+    for segments, pframes in [(1, 1), (2, 5), (7, 3)]:
+        assert recognizer(make_clip(segments=segments, pframes=pframes)).shape == (2, 5)
+
+
+def test_every_parameter_gets_a_gradient(clip: CompressedClip) -> None:
+    recognizer = CompressedVideoRecognizer(num_classes=5, residual_channels=6)
+    nn.functional.cross_entropy(recognizer(clip), clip.label).backward()
+    missing = [name for name, parameter in recognizer.named_parameters() if parameter.grad is None]
+    assert missing == []  # a parameter without a gradient hangs distributed training
+
+
+def test_half_precision_agrees_with_float32(
+    recognizer: CompressedVideoRecognizer, clip: CompressedClip
+) -> None:
+    with torch.no_grad():
+        full = recognizer(clip).softmax(-1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = recognizer(clip).float().softmax(-1)
+    torch.testing.assert_close(half, full, rtol=0, atol=0.05)
+
+
+def test_an_unknown_preset_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of tiny"):
+        CompressedVideoRecognizer(5, preset="huge")  # type: ignore[arg-type]
+
+
+def test_the_pixel_representation_is_refused_with_the_remedy(clip: CompressedClip) -> None:
+    clip.motion = torch.zeros(2, 3, 4, 2, 64, 64)
+    with pytest.raises(ValueError, match=r"data\.representation=block"):
+        CompressedVideoRecognizer(5, residual_channels=6)(clip)
+
+
+def test_a_standardised_convolution_has_unit_gain_and_no_bias() -> None:
+    layer = StandardisedConv2d(16, 32, stride=1, gain=1.0)
+    noise = torch.randn(4, 16, 40, 40)
+    assert layer(noise)[:, :, 1:-1, 1:-1].std().item() == pytest.approx(1.0, abs=0.05)
+    assert layer(torch.ones(1, 16, 8, 8))[:, :, 1:-1, 1:-1].abs().max() < 1e-4
+    assert layer(torch.zeros(1, 16, 8, 8)).abs().max() == 0
+
+
+def test_attention_equals_the_textbook_formula() -> None:
+    attention = SelfAttention(width=8, heads=2)
+    tokens, exists = torch.randn(1, 5, 8), torch.tensor([[True, True, False, True, True]])
+    query, key, value = (part.view(5, 2, 4) for part in attention.qkv(tokens)[0].chunk(3, dim=-1))
+    heads = []
+    for head in range(2):
+        score = query[:, head] @ key[:, head].T / 4**0.5
+        score[:, 2] = -torch.inf
+        heads.append(score.softmax(-1) @ value[:, head])
+    expected = attention.out(torch.cat(heads, dim=-1))
+    torch.testing.assert_close(attention(tokens, exists)[0], expected)
+
+
+def test_the_mixer_mixes_modalities_and_neighbouring_segments_only() -> None:
+    mixer = MultiModalMixer(width=8, kernel=3)
+    tokens = torch.randn(1, 2, 6, 4, 8, requires_grad=True)
+    exists = torch.ones(1, 2, 6, dtype=torch.bool)
+    mixer(tokens, exists)[0, 0, 2, 1].sum().backward()  # the I-token of segment 2 at place 1
+    assert tokens.grad is not None
+    reached = tokens.grad[0].abs().sum(-1) > 0
+    expected = torch.zeros(2, 6, 4, dtype=torch.bool)
+    expected[:, 1:4, 1] = True
+    assert torch.equal(reached, expected)

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from factories import make_clip
+from torch import nn
+
+from cvr_lightning.energy import CostTable, OperationCounter
+from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.models.neurons import AdaptiveLIF
+from cvr_lightning.models.transformer import SelfAttention
+
+
+def count(model: nn.Module, *inputs: torch.Tensor, videos: int = 1):
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(*inputs)
+    return counter.report(videos)
+
+
+def test_layers_by_hand() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, groups=1), nn.Conv2d(8, 8, 3, groups=8), nn.Linear(6, 4)
+    )
+    report = count(net, torch.rand(2, 3, 8, 8) + 0.1, videos=2)
+    dense = [layer.dense for layer in report.layers]
+    assert dense == [2 * 8 * 64 * 27, 2 * 8 * 36 * 9, 2 * 8 * 6 * 4 * 6]
+    assert report.gmac == pytest.approx(sum(dense) / 2 / 1e9)
+
+
+def test_attention_products_are_counted() -> None:
+    attention = SelfAttention(width=8, heads=2)
+    report = count(attention, torch.rand(1, 5, 8), torch.ones(1, 5, dtype=torch.bool))
+    assert sum(layer.dense for layer in report.layers) == 5 * 8 * 24 + 5 * 8 * 8 + 2 * 5 * 5 * 8
+
+
+def test_a_layer_fed_by_spikes_accumulates() -> None:
+    layer = nn.Linear(10, 3, bias=False)
+    spikes = torch.zeros(4, 10)
+    spikes[:, :3] = 1
+    report = count(layer, spikes)
+    assert report.effective_gmac == 0
+    assert report.effective_gac == pytest.approx(0.3 * 4 * 10 * 3 / 1e9)
+    assert report.energy_j == pytest.approx(0.3 * 120 * 0.9e-12)
+
+
+def test_zero_spikes_cost_nothing_and_dense_stays() -> None:
+    report = count(nn.Linear(10, 3), torch.zeros(4, 10))
+    assert (report.effective_gac, report.effective_gmac, report.energy_j) == (0, 0, 0)
+    assert report.gmac == pytest.approx(120e-9)
+
+
+def test_a_sparser_input_never_costs_more() -> None:
+    layer, dense = nn.Linear(100, 50), torch.rand(8, 100) + 0.5
+    energies = [count(layer, dense * (torch.rand(8, 100) < share)).energy_j for share in (1.0, 0.6, 0.3, 0.0)]
+    assert energies == sorted(energies, reverse=True)
+
+
+def test_rates_are_the_neurons_own() -> None:
+    neurons = AdaptiveLIF(2)
+    current = torch.zeros(5, 1, 2, 2, 2)
+    current[:, :, 0] = 100.0  # channel 0 fires in each of the 5 steps, channel 1 never
+    report = count(neurons, current, torch.ones(5, 1, dtype=torch.bool))
+    assert report.activation_sparsity == 0.5
+    assert report.spiking_layers() == {"": 2.5}
+
+
+def test_the_parts_of_the_model_add_up() -> None:
+    model = CompressedVideoRecognizer(5, residual_channels=6).eval()
+    report = count(model, make_clip(), videos=2)
+    assert sum(report.gmac_by_part().values()) == pytest.approx(report.gmac)
+    assert report.effective_gmac + report.effective_gac <= report.gmac
+    own = CostTable(mac_pj=2.0, ac_pj=1.0, source="test")
+    with OperationCounter(model) as counter, torch.no_grad():
+        model(make_clip())
+    energy = counter.report(2, own).energy_j
+    assert energy == pytest.approx((2 * report.effective_gmac + report.effective_gac) * 1e-3)
+
+
+def test_tiny_keeps_its_budget() -> None:
+    model = CompressedVideoRecognizer(101).eval()
+    clip = make_clip(batch=1, iframes=8, segments=8, pframes=3, side=224, channels=24)
+    assert count(model, clip).gmac <= 0.5
+
+
+def test_an_unsupported_layer_is_an_error_or_named_once() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Bilinear(2, 2, 2))
+    with pytest.raises(TypeError, match=r"1 \(Bilinear\)"), OperationCounter(net):
+        pass
+    with pytest.warns(UserWarning, match=r"1 \(Bilinear\)"), OperationCounter(net, strict=False):
+        pass
+
+
+def test_an_unknown_cost_table_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match="45nm-fp32"):
+        OperationCounter(nn.Linear(1, 1)).report(1, "7nm")  # type: ignore[arg-type]
