@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 import av
 import numpy as np
@@ -178,10 +179,10 @@ class Demuxer:
             raise self.error(f"FFmpeg cannot decode its first frame: {error}", 0) from error
         finally:
             context.flush_buffers()
-        matrix = frames[0].side_data.get("DISPLAYMATRIX") if frames else None
+        matrix: Any = frames[0].side_data.get("DISPLAYMATRIX") if frames else None
         if matrix is None:
             return 0
-        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
         turned = sorted((abs(a), abs(b))) == [0, max(abs(a), abs(b))] and (a, b) == (d, -c)
         if not turned:
             raise UnsupportedStreamError(

@@ -1,0 +1,113 @@
+"""A strict FFmpeg decoder: frames come with the number of their packet, and errors are never concealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import av
+from av.codec.context import Flags2, ThreadType
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+
+from cvr_lightning.codec import mpeg4_headers
+from cvr_lightning.codec.demux import Demuxer
+
+Skip = Literal["NONE", "NONREF"]
+
+
+class Decoder:
+    """Decodes runs of packets of one stream, single-threaded.
+
+    Args:
+        demuxer: The file.
+        vectors: Export motion vectors.
+        coded_size: Deliver all decoded samples, whole macroblocks, rather than the frame cropped for display.
+        skip: Frames that the decoder need not decode.
+    """
+
+    def __init__(
+        self, demuxer: Demuxer, *, vectors: bool = False, coded_size: bool = False, skip: Skip = "NONE"
+    ) -> None:
+        self._error = demuxer.error
+        source = demuxer.stream.codec_context
+        self._align = coded_size and source.name == "mpeg4"
+        context = av.CodecContext.create(source.codec, "r")
+        assert isinstance(context, VideoCodecContext)
+        extradata = source.extradata
+        if extradata:
+            context.extradata = mpeg4_headers.align_vols(extradata) if self._align else extradata
+        if source.codec_tag.isprintable() and source.codec_tag.isascii():
+            context.codec_tag = source.codec_tag  # tells FFmpeg of encoders whose streams need special care
+        if source.width and source.height:
+            side = 16 if self._align else 1
+            context.width = -(-source.width // side) * side
+            context.height = -(-source.height // side) * side
+        context.thread_count = 1
+        context.thread_type = ThreadType.NONE
+        context.copy_opaque = True
+        context.skip_frame = skip
+        if vectors:
+            context.flags2 |= Flags2.export_mvs
+        if coded_size:
+            context.flags2 |= Flags2.ignore_crop
+        context.options = {"err_detect": "explode"}
+        self._context = context
+
+    def decode(self, packets: Iterable[tuple[int, Packet[VideoStream]]]) -> Iterator[tuple[int, VideoFrame]]:
+        """Decode one run, from a packet that decoding can start at.
+
+        Args:
+            packets: Packets and their numbers.
+
+        Yields:
+            Frames in display order, each with the number of its packet.
+
+        Raises:
+            UnreadableVideoError: A packet is damaged.
+        """
+        number = -1
+        try:
+            for number, packet in packets:
+                yield from self._frames(self._context.decode(self._tagged(number, packet)))
+            yield from self._frames(self._context.decode(None))
+        except av.FFmpegError as error:
+            raise self._error(f"FFmpeg cannot decode packet {number}: {error}") from error
+        finally:
+            if self._context.is_open:
+                self._context.flush_buffers()
+
+    def _tagged(self, number: int, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        if self._align:
+            data = bytes(packet)
+            aligned = mpeg4_headers.align_vols(data)
+            if aligned != data:
+                packet = _copy(packet, aligned)
+        # PyAV files the object under its address: a shared one, such as a small int, would be lost.
+        packet.opaque = [number]
+        return packet
+
+    def _frames(self, frames: list[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        for frame in frames:
+            tag = frame.opaque
+            if not isinstance(tag, list):
+                raise self._error("FFmpeg gave a frame that belongs to no packet")
+            if frame.is_corrupt:
+                raise self._error(f"packet {tag[0]} is damaged: FFmpeg had to conceal errors in its frame")
+            yield tag[0], frame
+
+
+def _copy(packet: Packet[Any], data: bytes) -> Packet[Any]:
+    copy: Packet[Any] = Packet(data)
+    copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    return copy
+
+
+def decoded_order(
+    demuxer: Demuxer, packets: Iterable[tuple[int, Packet[VideoStream]]]
+) -> list[tuple[int, str]]:
+    """(packet, type) of all frames in display order, found by decoding the whole video."""
+    frames = Decoder(demuxer).decode(packets)
+    return [(number, PictureType(frame.pict_type).name[0]) for number, frame in frames]

@@ -1,0 +1,120 @@
+"""From what a P-frame holds to the fields that were asked for: accumulated, turned, resized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec import geometry
+from cvr_lightning.codec.accumulate import trace
+from cvr_lightning.codec.arrays import BLOCK, BlockMode, Representation, blocks
+from cvr_lightning.codec.dct import COEFFICIENTS
+from cvr_lightning.codec.geometry import Floats
+from cvr_lightning.codec.parser import PFrame
+
+
+@dataclass(frozen=True)
+class FieldMaker:
+    """How the fields of a video are to be delivered.
+
+    Attributes:
+        native: (H, W) of the frame as it is coded, before it is turned.
+        turns: Quarter turns counter-clockwise to display it.
+        size: (H, W) to deliver.
+        representation: On the block grid, or for each pixel.
+        coefficients: Kept of luma, and of each chroma; None where the residual is not asked for.
+        accumulate: Trace motion and residual back to the I-frame.
+    """
+
+    native: tuple[int, int]
+    turns: int
+    size: tuple[int, int]
+    representation: Representation
+    coefficients: tuple[int, int] | None
+    accumulate: bool
+
+    @property
+    def needed(self) -> tuple[int, int] | None:
+        """Coefficients that a parser must give: turning and the pixels need all of them."""
+        if self.coefficients is None or (self.representation == "block" and not self.turns):
+            return self.coefficients
+        return COEFFICIENTS, COEFFICIENTS
+
+    def make(
+        self, pframes: Iterable[tuple[int, PFrame]], references: dict[int, int]
+    ) -> Iterator[tuple[int, Floats, Floats | None, npt.NDArray[np.uint8]]]:
+        """Turn parsed P-frames into fields.
+
+        Args:
+            pframes: P-frames with their numbers in ascending order; where they are accumulated, all of a GOP
+                up to the last one wanted.
+            references: The I-frame in force for each.
+
+        Yields:
+            Frame number, motion, residual (None where not asked for), modes.
+        """
+        past: tuple[Floats, Floats] | None = None
+        iframe = -1
+        for frame, parsed in pframes:
+            motion, residual, intra = self._cells(parsed)
+            if self.accumulate:
+                if references[frame] != iframe:
+                    iframe, past = references[frame], None
+                cell = 1 if self.representation == "pixel" else BLOCK
+                past = motion, residual = trace(motion, residual, intra, cell, past)
+            modes = self._resize_blocks(geometry.turn(parsed.modes, self.turns))
+            kept = None if self.coefficients is None else self._residual(residual)
+            yield frame, self._motion(motion), kept, modes
+
+    def _cells(self, parsed: PFrame) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+        """Motion, residual and intra map on the grid of the representation."""
+        motion, residual, intra = parsed.motion, parsed.residual, parsed.modes == BlockMode.INTRA
+        if residual is None:
+            residual = np.zeros((0, *intra.shape), np.float32)
+        if self.representation == "block":
+            return motion, residual, intra
+        height, width = self.native
+        if len(residual):
+            residual = geometry.to_rgb(residual, self.native)
+        else:
+            residual = np.zeros((0, height, width), np.float32)
+        return geometry.to_pixels(motion, self.native), residual, geometry.to_pixels(intra, self.native)
+
+    def _motion(self, motion: Floats) -> Floats:
+        turned = geometry.turn_motion(motion, self.turns)
+        height, width = self._turned()
+        scale = np.array([self.size[1] / width, self.size[0] / height], np.float32)
+        return self._resize(turned) * scale[:, None, None]
+
+    def _residual(self, residual: Floats) -> Floats:
+        if self.representation == "pixel":
+            return self._resize(geometry.turn(residual, self.turns))
+        if self.turns and self.coefficients is not None:
+            turned = geometry.turn_coefficients(residual, self.turns)
+            residual = geometry.keep_coefficients(turned, self.coefficients)
+        return self._resize(residual)
+
+    def _turned(self) -> tuple[int, int]:
+        height, width = self.native
+        return (width, height) if self.turns % 2 else (height, width)
+
+    def _resize(self, field: Floats) -> Floats:
+        if self.representation == "block":
+            return self._resize_blocks(field)
+        height, width = self._turned()
+        if self.size == (height, width):
+            return field
+        rows = geometry.nearest_pixels(self.size[0], height)
+        columns = geometry.nearest_pixels(self.size[1], width)
+        return field[..., rows[:, None], columns]
+
+    def _resize_blocks(self, field: npt.NDArray[geometry.Scalar]) -> npt.NDArray[geometry.Scalar]:
+        height, width = self._turned()
+        if self.size == (height, width):
+            return field
+        rows = geometry.nearest_blocks(blocks(self.size[0]), self.size[0], field.shape[-2], height)
+        columns = geometry.nearest_blocks(blocks(self.size[1]), self.size[1], field.shape[-1], width)
+        return field[..., rows[:, None], columns]

@@ -1,0 +1,62 @@
+"""The seam between the reader and whatever takes a bitstream apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec.arrays import Modality
+
+
+@dataclass(frozen=True)
+class PFrame:
+    """What a P-frame holds, on its grid of 8x8 luma blocks, before any rotation or resizing.
+
+    Attributes:
+        motion: (2, H8, W8) float32, displacement (x, y) to the reference in samples.
+        residual: (C, H8, W8) float32 DCT residual in zigzag order: luma, Cb, Cr, where a chroma block stands
+            in each of the 2x2 luma blocks that it covers; None where it was not asked for.
+        modes: (H8, W8) uint8, a :class:`~cvr_lightning.codec.arrays.BlockMode` each.
+    """
+
+    motion: npt.NDArray[np.float32]
+    residual: npt.NDArray[np.float32] | None
+    modes: npt.NDArray[np.uint8]
+
+
+class Parser(Protocol):
+    """Takes frames of one video out of its bitstream. Frames are named by their number in display order."""
+
+    name: str
+    reason: str
+
+    def require(self, modalities: Sequence[Modality]) -> None:
+        """Check that the stream gives the modalities.
+
+        Raises:
+            UnsupportedStreamError: It does not; the text names the file, the cause and the remedy.
+        """
+
+    def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
+        """RGB (H, W, 3) of the I-frames, in the order asked, scaled to ``size`` (H, W) in one step.
+
+        Raises:
+            UnreadableVideoError: A frame is damaged or missing.
+        """
+
+    def pframes(
+        self, frames: Sequence[int], coefficients: tuple[int, int] | None
+    ) -> Iterator[tuple[int, PFrame]]:
+        """The P-frames, each with its number, in ascending order.
+
+        Args:
+            frames: Frame numbers, ascending and distinct.
+            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
+
+        Raises:
+            UnreadableVideoError: A frame is damaged or missing.
+        """

@@ -1,0 +1,299 @@
+"""A compressed video as arrays: I-frames in RGB, P-frames as motion, residual and modes on its grid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec.arrays import (
+    MODALITIES,
+    BlockMode,
+    ClipArrays,
+    Modality,
+    Representation,
+    Segment,
+    blocks,
+)
+from cvr_lightning.codec.dct import COEFFICIENTS
+from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.ffmpeg import FFmpegParser
+from cvr_lightning.codec.fields import FieldMaker
+from cvr_lightning.codec.index import PacketIndex, build_index
+from cvr_lightning.codec.parser import Parser
+from cvr_lightning.codec.windows import segments
+
+ParserName = Literal["auto", "ffmpeg"]
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """A video at a glance.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        profile: The codec's profile, empty where it states none.
+        pixel_format: FFmpeg's name of the pixel format.
+        width: Width in pixels as displayed, that is after rotation.
+        height: Height in pixels as displayed.
+        rotation: Degrees counter-clockwise by which coded frames are turned for display: 0, 90, 180, 270.
+        num_frames: Frames that the packets hold; the container's header is not trusted.
+        frame_types: One letter a frame in display order.
+        gop_lengths: Frames from each I-frame to the next.
+        fps: Average frame rate, 0 where unknown.
+        duration: Seconds according to the container, 0 where unknown.
+        bit_rate: Bits per second of the video stream's packets, 0 where the duration is unknown.
+        has_b_frames: B-frames are present.
+    """
+
+    codec: str
+    profile: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation: int
+    num_frames: int
+    frame_types: str
+    gop_lengths: tuple[int, ...]
+    fps: float
+    duration: float
+    bit_rate: int
+    has_b_frames: bool
+
+
+class CompressedVideoReader:
+    """Reads the compressed domain of one video file.
+
+    A reader belongs to one thread at a time; it holds no global state, so each worker or thread has its own.
+
+    Args:
+        path: The video file.
+        parser: ``"ffmpeg"``, or ``"auto"`` for the best parser of the stream; :attr:`parser` and
+            :attr:`reason` say which it is and why.
+        index: The file's index where it is already known, which saves a pass over the file.
+
+    Raises:
+        UnreadableVideoError: The file is missing, empty, damaged, or not a video.
+
+    Example:
+        >>> with CompressedVideoReader("clip.mp4") as video:  # doctest: +SKIP
+        ...     clip = video.read(video.segments(n=8, t=3), t=3, size=(256, 340))
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], parser: ParserName = "auto", index: PacketIndex | None = None
+    ) -> None:
+        if parser not in get_args(ParserName):
+            raise ValueError(f"parser must be one of {get_args(ParserName)}, got {parser!r}")
+        self.path = os.fspath(path)
+        self._demuxer = Demuxer(self.path)
+        try:
+            self.index = index if index is not None else build_index(self._demuxer)
+            self._parser: Parser = FFmpegParser(self._demuxer, self.index)
+            self.info = self._describe()
+        except BaseException:
+            self._demuxer.close()
+            raise
+
+    @property
+    def parser(self) -> str:
+        """Name of the parser that takes the bitstream apart."""
+        return self._parser.name
+
+    @property
+    def reason(self) -> str:
+        """What this parser gives of the stream, and why."""
+        return self._parser.reason
+
+    def __enter__(self) -> CompressedVideoReader:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._demuxer.close()
+
+    def segments(self, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
+        """Spread ``n`` segments of ``t`` P-frames over the video: :func:`cvr_lightning.codec.segments`.
+
+        Raises:
+            UnreadableVideoError: The video has no I-frame.
+            ValueError: ``n`` or an offset is out of range.
+        """
+        if "I" not in self.index.frame_types:
+            raise self._demuxer.error("it has no I-frame")
+        return segments(self.index.frame_types, n, t, offsets)
+
+    def read(
+        self,
+        segments: Sequence[Segment],
+        t: int | None = None,
+        size: tuple[int, int] | None = None,
+        representation: Representation = "block",
+        accumulate: bool = False,
+        modalities: Sequence[Modality] = MODALITIES,
+        coefficients: tuple[int, int] = (16, 4),
+    ) -> ClipArrays:
+        """Read segments.
+
+        Args:
+            segments: From :meth:`segments`.
+            t: P-frames T of the arrays; shorter windows are masked at their end. The longest window if None,
+                which differs between videos: give it where arrays are to be batched.
+            size: (H, W) to deliver; the size as displayed if None. I-frames are scaled by swscale; vectors
+                are scaled along their axes; block fields take the block at the centre of the new one.
+            representation: ``"block"``, or ``"pixel"`` for motion per pixel and residuals as RGB differences.
+            accumulate: Trace motion and residuals back to the I-frame, as CoViAR does.
+            modalities: What to read; what is left out is zero.
+            coefficients: Zigzag coefficients kept of luma, and of each chroma.
+
+        Returns:
+            The arrays. Where neither motion nor residual is asked for, the mask is false throughout.
+
+        Raises:
+            UnsupportedStreamError: The stream cannot give one of the modalities.
+            UnreadableVideoError: A frame that is needed is damaged.
+            ValueError: An argument is out of range.
+        """
+        size = size or (self.info.height, self.info.width)
+        longest = max((len(segment.pframes) for segment in segments), default=0)
+        t = longest if t is None else t
+        self._check_arguments(segments, t, longest, size, representation, modalities, coefficients)
+        self._parser.require(modalities)
+        maker = FieldMaker(
+            native=(self._demuxer.stream.height, self._demuxer.stream.width),
+            turns=self.info.rotation // 90,
+            size=size,
+            representation=representation,
+            coefficients=coefficients if "residual" in modalities else None,
+            accumulate=accumulate,
+        )
+        iframes, iframe_index = self._read_iframes(segments, maker, "iframes" in modalities)
+        arrays = _empty(len(segments), t, maker, coefficients, iframes, iframe_index)
+        if "motion" in modalities or "residual" in modalities:
+            self._read_pframes(segments, maker, arrays, "motion" in modalities)
+        return arrays
+
+    def _read_iframes(
+        self, segments: Sequence[Segment], maker: FieldMaker, wanted: bool
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """(K, 3, H, W) distinct I-frames and (N,) the one of each segment."""
+        distinct, index = np.unique(
+            np.array([segment.iframe for segment in segments], np.int64), return_inverse=True
+        )
+        out = np.zeros((len(distinct), 3, *maker.size), np.uint8)
+        if wanted:
+            height, width = maker.size
+            size = (width, height) if maker.turns % 2 else (height, width)
+            for place, rgb in zip(out, self._parser.iframes(distinct.tolist(), size), strict=True):
+                place[:] = np.rot90(rgb, maker.turns).transpose(2, 0, 1)
+        return out, index.astype(np.int64)
+
+    def _read_pframes(
+        self, segments: Sequence[Segment], maker: FieldMaker, arrays: ClipArrays, motion_wanted: bool
+    ) -> None:
+        """Fill the fields; a P-frame that lies in several windows is read once."""
+        places: dict[int, list[tuple[int, int]]] = {}
+        references: dict[int, int] = {}
+        for n, segment in enumerate(segments):
+            for t, frame in enumerate(segment.pframes):
+                places.setdefault(frame, []).append((n, t))
+            for frame in self._needed(segment, maker.accumulate):
+                references[frame] = segment.iframe
+        pframes = self._parser.pframes(sorted(references), maker.needed)
+        for frame, motion, residual, modes in maker.make(pframes, references):
+            for n, t in places.get(frame, ()):
+                if motion_wanted:
+                    arrays.motion[n, t] = motion
+                if residual is not None:
+                    arrays.residual[n, t] = residual
+                arrays.modes[n, t] = modes
+                arrays.mask[n, t] = True
+
+    def _needed(self, segment: Segment, accumulate: bool) -> tuple[int, ...]:
+        """The P-frames to read for a segment: its window, or everything from the I-frame on."""
+        if not accumulate or not segment.pframes:
+            return segment.pframes
+        span = range(segment.iframe + 1, max(segment.pframes) + 1)
+        return tuple(frame for frame in span if self.index.frame_types[frame] == "P")
+
+    def _check_arguments(
+        self,
+        segments: Sequence[Segment],
+        t: int,
+        longest: int,
+        size: tuple[int, int],
+        representation: str,
+        modalities: Sequence[str],
+        coefficients: tuple[int, int],
+    ) -> None:
+        if t < longest:
+            raise ValueError(f"t={t} is shorter than the longest window, {longest} P-frames")
+        if min(size) < 1:
+            raise ValueError(f"size must be (H, W) with positive sides, got {size}")
+        if representation not in get_args(Representation):
+            raise ValueError(
+                f"representation must be one of {get_args(Representation)}, got {representation!r}"
+            )
+        unknown = set(modalities) - set(MODALITIES)
+        if unknown or not modalities:
+            raise ValueError(f"modalities must be some of {MODALITIES}, got {tuple(modalities)}")
+        if not all(1 <= count <= COEFFICIENTS for count in coefficients) or len(coefficients) != 2:
+            raise ValueError(f"coefficients must be two numbers in 1..{COEFFICIENTS}, got {coefficients}")
+        types = self.index.frame_types
+        for segment in segments:
+            for frame, kind in [(segment.iframe, "I"), *((frame, "P") for frame in segment.pframes)]:
+                if not (0 <= frame < len(types) and types[frame] == kind):
+                    raise ValueError(f"frame {frame} of {segment} is no {kind}-frame of {self.path}")
+
+    def _describe(self) -> StreamInfo:
+        stream, types = self._demuxer.stream, self.index.frame_types
+        first = int(self.index.starts.argmax())
+        rotation = self._demuxer.rotation(next(self._demuxer.fetch(first, first, self.index.keys))[1])
+        width, height = (stream.height, stream.width) if rotation % 180 else (stream.width, stream.height)
+        starts = [number for number, kind in enumerate(types) if kind == "I"]
+        duration = self._demuxer.duration()
+        return StreamInfo(
+            codec=self.index.codec,
+            profile=stream.codec_context.profile or "",
+            pixel_format=stream.codec_context.pix_fmt or "",
+            width=width,
+            height=height,
+            rotation=rotation,
+            num_frames=len(types),
+            frame_types=types,
+            gop_lengths=tuple(np.diff([*starts, len(types)]).tolist()),
+            fps=float(stream.average_rate or 0),
+            duration=duration,
+            bit_rate=round(8 * int(self.index.sizes.sum()) / duration) if duration > 0 else 0,
+            has_b_frames="B" in types,
+        )
+
+
+def _empty(
+    n: int,
+    t: int,
+    maker: FieldMaker,
+    coefficients: tuple[int, int],
+    iframes: npt.NDArray[np.uint8],
+    iframe_index: npt.NDArray[np.int64],
+) -> ClipArrays:
+    """Arrays without any P-frame yet."""
+    grid = (blocks(maker.size[0]), blocks(maker.size[1]))
+    pixel = maker.representation == "pixel"
+    planes = maker.size if pixel else grid
+    channels = 3 if pixel else coefficients[0] + 2 * coefficients[1]
+    return ClipArrays(
+        iframes=iframes,
+        iframe_index=iframe_index,
+        motion=np.zeros((n, t, 2, *planes), np.float32),
+        residual=np.zeros((n, t, channels, *planes), np.float32),
+        modes=np.full((n, t, *grid), BlockMode.OUTSIDE, np.uint8),
+        mask=np.zeros((n, t), bool),
+    )

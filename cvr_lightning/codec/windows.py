@@ -1,0 +1,61 @@
+"""Where a clip's segments lie: a pure function of the frame types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cvr_lightning.codec.arrays import Segment
+
+
+def _offsets(offsets: float | Sequence[float], n: int) -> list[float]:
+    values = [float(offsets)] * n if isinstance(offsets, (int, float)) else [float(o) for o in offsets]
+    if len(values) != n:
+        raise ValueError(f"{len(values)} offsets for {n} segments")
+    if not all(0 <= value < 1 for value in values):
+        raise ValueError(f"offsets must lie in [0, 1), got {values}")
+    return values
+
+
+def _window(gop: Sequence[int], place: int, t: int) -> tuple[int, ...]:
+    """At most ``t`` neighbours of ``gop[place]``, centred on it as the GOP allows."""
+    start = max(0, min(place - t // 2, len(gop) - t))
+    return tuple(gop[start : start + t])
+
+
+def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
+    """Spread ``n`` segments over a video.
+
+    The P-frames that follow an I-frame, listed in display order, are cut in ``n`` equal spans; the offset
+    picks the P-frame inside each span. The window is ``t`` consecutive P-frames of that P-frame's GOP (B-frames
+    are passed over), centred on it as the GOP allows; a GOP of fewer than ``t`` gives a shorter window. A video
+    without P-frames gives segments of I-frames alone, spread in the same way.
+
+    Args:
+        frame_types: One letter a frame in display order, such as ``"IPPBP"``.
+        n: Number of segments.
+        t: P-frames of a window.
+        offsets: Place inside the span in [0, 1): one for all segments, or one for each.
+
+    Raises:
+        ValueError: ``n`` or an offset is out of range, or the video has no I-frame.
+    """
+    if n < 1 or t < 0:
+        raise ValueError(f"need n >= 1 and t >= 0, got n={n}, t={t}")
+    places = _offsets(offsets, n)
+    gops: list[tuple[int, list[int]]] = []
+    for number, kind in enumerate(frame_types):
+        if kind == "I":
+            gops.append((number, []))
+        elif kind == "P" and gops:
+            gops[-1][1].append(number)
+    if not gops:
+        raise ValueError("the video has no I-frame")
+    pframes = [(gop, place) for gop, (_, numbers) in enumerate(gops) for place in range(len(numbers))]
+
+    def pick(i: int, count: int) -> int:
+        return min(int((i + places[i]) * count / n), count - 1)
+
+    if not pframes:
+        return [Segment(gops[pick(i, len(gops))][0], ()) for i in range(n)]
+    chosen = [pframes[pick(i, len(pframes))] for i in range(n)]
+    return [Segment(gops[gop][0], _window(gops[gop][1], place, t)) for gop, place in chosen]
