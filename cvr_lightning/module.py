@@ -25,7 +25,7 @@ CHECKPOINT_KEY = "cvr_lightning"
 class RecognitionModule(LightningModule):
     """Trains and tests a :class:`CompressedVideoRecognizer`.
 
-    Logged: ``train/loss``, ``train/top1`` and ``train/learning_rate`` per step; ``val/loss``, ``val/top1`` and
+    Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step; ``val/loss``, ``val/top1`` and
     ``val/top5`` per epoch; ``test/top1`` and ``test/top5``. Top-k is per video, its views averaged after the
     softmax; top-5 is logged where there are more than five classes.
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 from torchmetrics.utilities import dim_zero_cat
 
 
-class VideoTable(NamedTuple):
-    """One row for each of V videos, in ascending order of their index."""
+class VideoTable:
+    """One row for each of V videos, in ascending order of their index.
 
-    video: Tensor
-    """(V,) int64, index of the video."""
-    probabilities: Tensor
-    """(V, classes) float, mean of the softmax over the video's views."""
-    label: Tensor
-    """(V,) int64, class index, -1 where unknown."""
+    A plain class, since torchmetrics squeezes the tensors of a tuple or data class that hold one value.
+
+    Attributes:
+        video: (V,) int64, index of the video.
+        probabilities: (V, classes) float, mean of the softmax over the video's views.
+        label: (V,) int64, class index, -1 where unknown.
+    """
+
+    def __init__(self, video: Tensor, probabilities: Tensor, label: Tensor) -> None:
+        self.video = video
+        self.probabilities = probabilities
+        self.label = label
 
     def top(self, k: int) -> float | None:
         """Share of the videos whose label is among the k likeliest classes; None where that says nothing.
@@ -30,9 +34,10 @@ class VideoTable(NamedTuple):
         classes = self.probabilities.shape[1]
         if (k > 1 and k >= classes) or not bool(labelled.any()):
             return None
-        # torchmetrics 1.9's multiclass_accuracy fails on a single sample with top_k > 1.
-        likeliest = self.probabilities[labelled].topk(k, dim=1).indices
-        return float((likeliest == self.label[labelled, None]).any(dim=1).float().mean())
+        accuracy = multiclass_accuracy(
+            self.probabilities[labelled], self.label[labelled], classes, average="micro", top_k=k
+        )
+        return float(accuracy)
 
     def confusion_matrix(self) -> Tensor:
         """(classes, classes) int64: videos of a class (row) that were given a class (column)."""
