@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
+from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
-from cvr_lightning.datamodules.sampling import ClipSampling, Parser, VideoSampler, check_choice
+from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, check_choice
 from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class CompressedVideoDataModule(LightningDataModule):
         representation: Representation = "block",
         accumulate: bool = False,
         modalities: tuple[Modality, ...] = MODALITIES,
-        parser: Parser = "auto",
+        parser: ParserName = "auto",
         views: int = 1,
         flip: bool = True,
         colour: float = 0.2,
@@ -114,16 +115,6 @@ class CompressedVideoDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
-
-    @property
-    def residual_channels(self) -> int:
-        """Channels C of the residual, which the model is built for."""
-        return self.sampling.residual_channels
-
-    @property
-    def residual_channels(self) -> int:
-        """Channels C of the residual, which the model must know."""
-        return self.sampling.residual_channels
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:

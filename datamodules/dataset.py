@@ -53,6 +53,7 @@ def read_clip(path: str | Path, sampling: ClipSampling, offsets: float | Sequenc
     with CompressedVideoReader(path, parser=sampling.parser) as reader:
         return reader.read(
             reader.segments(sampling.segments, sampling.pframes, offsets=offsets),
+            t=sampling.pframes,
             size=sampling.size,
             representation=sampling.representation,
             accumulate=sampling.accumulate,

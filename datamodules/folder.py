@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
+from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import OnError, VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
-from cvr_lightning.datamodules.sampling import Parser
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Folder(CompressedVideoDataModule):
         representation: Representation = "block",
         accumulate: bool = False,
         modalities: tuple[Modality, ...] = MODALITIES,
-        parser: Parser = "auto",
+        parser: ParserName = "auto",
         views: int = 1,
         flip: bool = True,
         colour: float = 0.2,

@@ -14,12 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
+from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.atomic import atomic_path
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import OnError, VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
 from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, SHOTS, draw_shot, write_video
-from cvr_lightning.datamodules.sampling import Parser
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class MotionShapes(CompressedVideoDataModule):
         representation: Representation = "block",
         accumulate: bool = False,
         modalities: tuple[Modality, ...] = MODALITIES,
-        parser: Parser = "auto",
+        parser: ParserName = "auto",
         views: int = 1,
         colour: float = 0.2,
         seed: int = 0,

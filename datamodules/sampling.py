@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch.distributed
 from torch.utils.data import Sampler
 
 from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality, Representation
-
-Parser = Literal["auto", "mpeg4", "ffmpeg"]
+from cvr_lightning.codec.reader import ParserName
 
 
 class Draw(NamedTuple):
@@ -81,11 +80,11 @@ class ClipSampling:
     modalities: tuple[Modality, ...] = MODALITIES
     coefficients: tuple[int, int] = (16, 4)
     views: int = 1
-    parser: Parser = "auto"
+    parser: ParserName = "auto"
 
     def __post_init__(self) -> None:
         check_choice("representation", self.representation, get_args(Representation))
-        check_choice("parser", self.parser, get_args(Parser))
+        check_choice("parser", self.parser, get_args(ParserName))
         if not self.modalities:
             raise ValueError(
                 f"modalities is empty; choose at least one of {', '.join(map(repr, MODALITIES))}"
@@ -100,14 +99,8 @@ class ClipSampling:
                 f"crop={self.crop} must be a multiple of {BLOCK} that fits the frames of "
                 f"height={self.size[0]}, width={self.size[1]}"
             )
-        if not all(0 <= count <= BLOCK * BLOCK for count in self.coefficients):
-            raise ValueError(f"coefficients={self.coefficients} must lie between 0 and {BLOCK * BLOCK}")
-
-    @property
-    def residual_channels(self) -> int:
-        """Channels C of the residual: the coefficients of Y, Cb and Cr, or R, G and B."""
-        luma, chroma = self.coefficients
-        return luma + 2 * chroma if self.representation == "block" else 3
+        if not all(1 <= count <= BLOCK * BLOCK for count in self.coefficients):
+            raise ValueError(f"coefficients={self.coefficients} must lie between 1 and {BLOCK * BLOCK}")
 
     @property
     def residual_channels(self) -> int:

@@ -1,0 +1,113 @@
+"""Any folder of videos: classes, splits and what is said where something is missing."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from cvr_lightning.datamodules import Folder
+from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
+
+
+def fill(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def flat(root: Path, count: int = 10) -> Path:
+    return fill(root, *(f"{kind}/{i:02d}.avi" for kind in ("walk", "run") for i in range(count)))
+
+
+def ready(root: Path, **options: float) -> Folder:
+    folder = Folder(root, **options)
+    folder.setup()
+    return folder
+
+
+def test_a_split_on_disk_is_taken_as_it_lies(tmp_path):
+    fill(tmp_path, "train/b/1.MP4", "train/b/notes.txt", "train/a/x.webm", "train/a/.hidden.avi")
+    fill(tmp_path, "val/b/2.avi", "test/a/3.mkv", "test/.cache/4.avi")
+    folder = ready(tmp_path)
+    assert folder.class_names == ["a", "b"]
+    assert folder.num_classes == 2
+    assert folder.names == {
+        "train": ("train/a/x.webm", "train/b/1.MP4"),
+        "val": ("val/b/2.avi",),
+        "test": ("test/a/3.mkv",),
+    }
+    assert folder.videos["train"].labels == (0, 1)
+    assert folder.protocol["part"] == "test"
+
+
+def test_a_flat_folder_is_split_within_each_class_and_always_alike(tmp_path):
+    flat(tmp_path)
+    folder = ready(tmp_path, val_fraction=0.2, test_fraction=0.3)
+    for part, count in {"train": 5, "val": 2, "test": 3}.items():
+        assert sorted(folder.videos[part].labels) == [0] * count + [1] * count
+    assert len({name for names in folder.names.values() for name in names}) == 20
+    assert ready(tmp_path, val_fraction=0.2, test_fraction=0.3).names == folder.names
+    assert ready(tmp_path, val_fraction=0.2, test_fraction=0.3, split_seed=1).names != folder.names
+    assert ready(tmp_path, val_fraction=0.2, test_fraction=0.3, seed=1).names == folder.names
+
+
+def test_without_test_the_validation_part_is_tested_and_that_is_said(tmp_path, caplog):
+    fill(tmp_path, "train/a/1.avi", "val/a/2.avi")
+    folder = ready(tmp_path)
+    assert folder.names["test"] == ("val/a/2.avi",)
+    assert folder.protocol["part"] == "val"
+    folder.setup("test")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "has no test part: testing uses the validation part" in caplog.text
+
+
+def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    fill(tmp_path, *(f"train/a/{i}.avi" for i in range(10)))
+    folder = ready(tmp_path, val_fraction=0.3)
+    assert len(folder.names["val"]) == 3
+    assert not set(folder.names["val"]) & set(folder.names["train"])
+    assert folder.protocol["part"] == "30% of the videos of each class, held out by split_seed=0"
+    assert "has no val folder: 3 videos" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ([], "there are no class folders"),
+        (["val/a/1.avi"], "no train folder"),
+        (["train/a/1.avi", "train/b/readme.txt", "val/a/2.avi"], "class 'b' has no videos"),
+        (["train/a/1.avi", "val/a/readme.txt"], "there are no videos"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_layout_and_the_remedy(tmp_path, names, problem):
+    with pytest.raises(DatasetNotFoundError, match=problem) as caught:
+        ready(fill(tmp_path, *names))
+    for part in (str(tmp_path), "{train,val,test}/<class>/<video>", "--data.root"):
+        assert part in str(caught.value)
+
+
+def test_a_missing_root_is_found_when_the_datamodule_is_built(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match="no such folder"):
+        Folder(tmp_path / "nowhere")
+
+
+def test_a_class_that_training_lacks_is_an_error(tmp_path):
+    fill(tmp_path, "train/a/1.avi", "val/jump/2.avi")
+    with pytest.raises(DatasetMismatchError, match=r"class .jump. has no folder in .*train"):
+        ready(tmp_path)
+
+
+def test_a_class_too_small_to_split_is_named(tmp_path):
+    fill(flat(tmp_path), "jump/only.avi")
+    with pytest.raises(DatasetMismatchError, match="class 'jump' has too few videos"):
+        ready(tmp_path)
+
+
+@pytest.mark.parametrize("fractions", [(0.0, 0.1), (0.5, 0.5), (0.1, -0.1)])
+def test_fractions_out_of_range_are_refused(tmp_path, fractions):
+    with pytest.raises(ValueError, match="leave something to train on"):
+        Folder(flat(tmp_path), val_fraction=fractions[0], test_fraction=fractions[1])
