@@ -117,6 +117,11 @@ class CompressedVideoDataModule(LightningDataModule):
         return len(self.class_names)
 
     @property
+    def residual_channels(self) -> int:
+        """Channels C of the residual, which the model must know."""
+        return self.sampling.residual_channels
+
+    @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """Names of the videos of each part; the batch's ``video`` indexes them."""
         return {part: videos.names for part, videos in self.videos.items()}
