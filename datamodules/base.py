@@ -87,6 +87,8 @@ class CompressedVideoDataModule(LightningDataModule):
         check_choice("on_error", on_error, get_args(OnError))
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(f"num_workers={num_workers} must not be negative")
         if not 0 <= colour < 1:
             raise ValueError(f"colour={colour} must lie in [0, 1)")
         self.root = Path(root)

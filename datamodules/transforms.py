@@ -14,20 +14,10 @@ from torch import Tensor
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec.arrays import BLOCK
+from cvr_lightning.codec.dct import ZIGZAG
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """BT.601 weights of R, G, B."""
-
-
-def zigzag() -> tuple[tuple[int, int], ...]:
-    """(vertical, horizontal) frequency of each coefficient of a block, in zigzag order."""
-
-    def scan_key(frequency: tuple[int, int]) -> tuple[int, int]:
-        v, h = frequency
-        # Diagonals alternate: odd ones run down (v grows), even ones run up.
-        return v + h, v if (v + h) % 2 else h
-
-    return tuple(sorted(((v, h) for v in range(BLOCK) for h in range(BLOCK)), key=scan_key))
 
 
 def is_pixel(clip: CompressedClip) -> bool:
@@ -114,7 +104,7 @@ def _mirror_signs(residual: Tensor, coefficients: tuple[int, int]) -> Tensor:
         raise ValueError(
             f"the residual has {residual.shape[-3]} channels, but coefficients={coefficients} make {channels}"
         )
-    signs = [-1.0 if horizontal % 2 else 1.0 for _, horizontal in zigzag()]
+    signs = [-1.0 if horizontal % 2 else 1.0 for horizontal in ZIGZAG[:, 1]]
     return torch.tensor(signs[:luma] + 2 * signs[:chroma], device=residual.device).view(-1, 1, 1)
 
 

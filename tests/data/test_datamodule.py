@@ -1,0 +1,198 @@
+"""From files to batches: the same clips whatever reads them, errors that name the file."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.codec import BlockMode
+from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes
+
+HOCKEY = Path(__file__).parents[3] / "shared" / "hockey"
+SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 4}
+ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
+
+
+def epoch(data: CompressedVideoDataModule, part: str = "train", number: int = 0) -> list[CompressedClip]:
+    loader = getattr(data, f"{part}_dataloader")()
+    loader.sampler.set_epoch(number)
+    return list(loader)
+
+
+def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
+    pairs = list(zip(left, right, strict=True))
+    return all(torch.equal(value, getattr(b, name)) for a, b in pairs for name, value in a.tensors())
+
+
+@pytest.fixture
+def broken(shapes_root, tmp_path) -> Path:
+    """A folder of two classes whose first training video is no video."""
+    for part in ("train", "val"):
+        for motion in ("left", "right"):
+            shutil.copytree(shapes_root / part / motion, tmp_path / part / motion)
+    (tmp_path / "train" / "left" / "0000.mp4").write_bytes(b"not a video")
+    return tmp_path
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(shapes_root, shapes):
+    parallel = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=2)
+    for number in (0, 3):
+        assert same(epoch(shapes, number=number), epoch(parallel, number=number))
+
+
+def test_epochs_differ_and_come_back(shapes):
+    first, second = epoch(shapes, number=0), epoch(shapes, number=1)
+    assert not same(first, second)
+    assert same(epoch(shapes, number=0), first)
+
+
+def test_reading_leaves_the_global_generator_alone(shapes):
+    torch.manual_seed(0)
+    epoch(shapes)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(1), after)
+
+
+def test_a_batch_says_what_it_holds(shapes):
+    shapes.setup()
+    for batch in epoch(shapes, "val"):
+        batch.validate()
+        assert batch.mask.all()
+        assert not (batch.modes == BlockMode.OUTSIDE).any()
+        for video, label in zip(batch.video.tolist(), batch.label.tolist(), strict=True):
+            assert shapes.names["val"][video].split("/")[1] == shapes.class_names[label]
+
+
+def test_the_class_is_in_the_vectors_and_not_in_the_iframes(shapes_root):
+    data = MotionShapes(shapes_root, **ONE_SCENE, num_workers=0, batch_size=10)
+    (batch,) = epoch(data, "val")
+    assert torch.equal(batch.iframes, batch.iframes[:1].expand_as(batch.iframes))
+    mean = batch.motion[..., 13:19, 18:25].mean((1, 2, 4, 5))  # (B, 2) around the middle
+    dx, dy = (
+        dict(zip(data.class_names, mean[:, 0], strict=True)),
+        dict(zip(data.class_names, mean[:, 1], strict=True)),
+    )
+    assert dx["left"] > 1 > -1 > dx["right"]
+    assert dy["up"] > 1 > -1 > dy["down"]
+
+
+def test_views_show_different_moments_of_each_test_video_once(shapes_root):
+    data = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=0, views=3)
+    batches = epoch(data, "test")
+    drawn = [pair for b in batches for pair in zip(b.video.tolist(), b.view.tolist(), strict=True)]
+    assert drawn == [(video, view) for video in range(10) for view in range(3)]
+    motion = torch.cat([batch.motion for batch in batches])
+    assert len({motion[view].numpy().tobytes() for view in range(3)}) == 3
+    assert len(epoch(data, "val")) == 3  # one view
+    assert data.protocol == {
+        "dataset": "MotionShapes",
+        "part": "test",
+        "segments": 2,
+        "pframes": 2,
+        "views": 3,
+        "crops": 1,
+        "size": [64, 88],
+        "crop": 64,
+        "modalities": ["iframes", "motion", "residual"],
+    }
+
+
+class Shapes(LightningModule):
+    """Notes what its steps are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: dict[str, list[CompressedClip]] = {"train": [], "val": [], "test": []}
+
+    def training_step(self, batch: CompressedClip, batch_idx: int) -> torch.Tensor:
+        self.seen["train"].append(batch)
+        return self.weight * batch.motion.mean()
+
+    def validation_step(self, batch: CompressedClip, batch_idx: int) -> None:
+        self.seen["val"].append(batch)
+
+    def test_step(self, batch: CompressedClip, batch_idx: int) -> None:
+        self.seen["test"].append(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_the_trainer_crops_everything_and_augments_training_only(shapes, tmp_path):
+    model = Shapes()
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(model, datamodule=shapes)
+    trainer.test(model, datamodule=shapes, verbose=False)
+    for batches in model.seen.values():
+        assert all(batch.validate().iframes.shape[-2:] == (64, 64) for batch in batches)
+    assert all(batch.iframes.is_floating_point() for batch in model.seen["train"])
+    assert all(batch.iframes.dtype == torch.uint8 for batch in model.seen["val"] + model.seen["test"])
+    orders = [[int(v) for batch in model.seen["train"][i : i + 3] for v in batch.video] for i in (0, 3)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
+    assert orders[0] != orders[1]  # the trainer tells the sampler its epoch
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_video_stops_the_run_by_name(broken, workers):
+    with pytest.raises(Exception, match=r"train/left/0000\.mp4"):
+        epoch(Folder(broken, **SMALL, num_workers=workers))
+
+
+def test_a_broken_video_can_be_left_out_and_is_named(broken, caplog):
+    data = Folder(broken, **SMALL, num_workers=0, on_error="skip")
+    loader = data.train_dataloader()
+    for _ in range(2):
+        (batch,) = loader
+        assert batch.unreadable == ("train/left/0000.mp4",)
+        assert batch.label.tolist() == [1]
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert len([record for record in warnings if "left/0000.mp4" in record.getMessage()]) == 1
+
+
+def test_a_batch_without_any_readable_video_passes_the_transforms(broken):
+    data = Folder(broken, **SMALL | {"batch_size": 1}, num_workers=0, on_error="skip")
+    batches = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
+    assert sorted(len(batch) for batch in batches) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_error": "ignore"}, "choose one of 'raise', 'skip'"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"colour": 1.5}, r"colour=1\.5 must lie in"),
+        ({"num_workers": -1}, "num_workers=-1"),
+        ({"crop": 100}, "multiple of 8"),
+        ({"val_scenes": 0}, "val_scenes=0"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        MotionShapes(tmp_path, **options)
+
+
+@pytest.mark.skipif(not HOCKEY.is_dir(), reason="the hockey clips are not on this machine")
+def test_real_videos_give_the_same_batches_with_and_without_workers():
+    alone, parallel = (Folder(HOCKEY, **SMALL, num_workers=workers) for workers in (0, 2))
+    assert alone.class_names == ["fight", "no_fight"]
+    batches = epoch(alone, "val")
+    assert sum(len(batch) for batch in batches) == 34
+    assert all(batch.motion.abs().sum() > 0 and batch.residual.abs().sum() > 0 for batch in batches)
+    assert same(batches, epoch(parallel, "val"))
