@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,16 +10,14 @@ from typing import Any, get_args
 
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
 
-from cvr_lightning.clip import CompressedClip, Sample, collate
+from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
 from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
+from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
 from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, check_choice
 from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
-
-log = logging.getLogger(__name__)
 
 
 class CompressedVideoDataModule(LightningDataModule):
@@ -156,19 +153,19 @@ class CompressedVideoDataModule(LightningDataModule):
         if not self.videos:
             self.videos = self.scan()
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> VideoLoader:
         """Shuffled clips with a new random window in each span every epoch."""
         return self._loader("train", training=True)
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> VideoLoader:
         """The middle view of each validation video."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader[Sample]:
+    def test_dataloader(self) -> VideoLoader:
         """Every view of each test video."""
         return self._loader("test", views=self.sampling.views)
 
-    def predict_dataloader(self) -> DataLoader[Sample]:
+    def predict_dataloader(self) -> VideoLoader:
         """The test part."""
         return self.test_dataloader()
 
@@ -183,10 +180,10 @@ class CompressedVideoDataModule(LightningDataModule):
         training = self.trainer is not None and self.trainer.training
         return self._train_transform(batch) if training else self._eval_transform(batch)
 
-    def _loader(self, part: str, training: bool = False, views: int = 1) -> DataLoader[Sample]:
+    def _loader(self, part: str, training: bool = False, views: int = 1) -> VideoLoader:
         self.setup()
         videos = self.videos[part]
-        return DataLoader(
+        return VideoLoader(
             VideoDataset(self.root, videos, self.sampling, training, self.seed, views, self.on_error),
             batch_size=self.batch_size,
             sampler=VideoSampler(len(videos), training, self.seed, views),
@@ -196,7 +193,7 @@ class CompressedVideoDataModule(LightningDataModule):
             multiprocessing_context=None,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=collate,
+            collate_fn=collate_or_carry,
             # Otherwise starting a loader would draw from the global generator that augmentation uses.
             generator=torch.Generator().manual_seed(self.seed),
         )

@@ -105,6 +105,13 @@ class VideoDataset(Dataset[Sample]):
         arrays = self._read(video, name, self._offsets(epoch, video, view))
         return Sample(video, view, int(self._labels[video]), name, arrays)
 
+    def __getitems__(self, draws: Sequence[Draw]) -> list[Sample] | VideoError:
+        """The samples of a batch, or the error that reading them met: see :class:`VideoLoader`."""
+        try:
+            return [self[draw] for draw in draws]
+        except VideoError as error:
+            return error
+
     def _offsets(self, epoch: int, video: int, view: int) -> float | tuple[float, ...]:
         if self.training:
             return training_offsets(self.seed, epoch, video, self.sampling.segments)

@@ -12,6 +12,7 @@ from lightning import LightningModule, Trainer
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec import BlockMode
+from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes
 
 HOCKEY = Path(__file__).parents[3] / "shared" / "hockey"
@@ -151,7 +152,9 @@ def test_the_trainer_crops_everything_and_augments_training_only(shapes, tmp_pat
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_video_stops_the_run_by_name(broken, workers):
-    with pytest.raises(Exception, match=r"train/left/0000\.mp4"):
+    with pytest.raises(
+        UnreadableVideoError, match=r"^.*train/left/0000\.mp4: .*; fetch or encode the file again"
+    ):
         epoch(Folder(broken, **SMALL, num_workers=workers))
 
 

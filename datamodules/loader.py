@@ -1,0 +1,36 @@
+"""A DataLoader whose reading errors arrive as they were raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch.utils.data import DataLoader
+
+from cvr_lightning.clip import CompressedClip, Sample, collate
+from cvr_lightning.codec.errors import VideoError
+
+
+def collate_or_carry(fetched: list[Sample] | VideoError) -> CompressedClip | VideoError:
+    """Batch the samples, or hand on the error that reading them met."""
+    return fetched if isinstance(fetched, VideoError) else collate(fetched)
+
+
+class VideoLoader(DataLoader[Sample]):
+    """Yields :class:`CompressedClip` batches; its ``collate_fn`` is :func:`collate_or_carry`.
+
+    PyTorch turns an exception of a worker into text, and into a RuntimeError where its class takes several
+    arguments. Here the worker sends the error itself, which is raised in the place of its batch.
+
+    Raises:
+        VideoError: While iterating, where a video cannot be read.
+    """
+
+    def __iter__(self) -> Iterator[CompressedClip]:  # type: ignore[override]
+        return self._checked(super().__iter__())
+
+    @staticmethod
+    def _checked(batches: Iterator[CompressedClip | VideoError]) -> Iterator[CompressedClip]:
+        for batch in batches:
+            if isinstance(batch, VideoError):
+                raise batch
+            yield batch
