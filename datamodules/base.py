@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -20,7 +20,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, check
 from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
 
 
-class CompressedVideoDataModule(LightningDataModule):
+class CompressedVideoDataModule(LightningDataModule, ABC):
     """Batches of compressed clips for training, validation, test and prediction.
 
     A data set is a subclass that knows its class names when it is built and finds its videos in :meth:`scan`.
