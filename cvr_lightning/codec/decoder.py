@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import av
@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from cvr_lightning.codec import mpeg4_headers
 from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.errors import BitstreamError
 
 Skip = Literal["NONE", "NONREF"]
 
@@ -23,17 +24,26 @@ class Decoder:
 
     Args:
         demuxer: The file.
+        frames: Frame number of each packet, for the text of errors.
         vectors: Export motion vectors.
         coded_size: Deliver all decoded samples, whole macroblocks, rather than the frame cropped for display.
         skip: Frames that the decoder need not decode.
     """
 
     def __init__(
-        self, demuxer: Demuxer, *, vectors: bool = False, coded_size: bool = False, skip: Skip = "NONE"
+        self,
+        demuxer: Demuxer,
+        frames: Mapping[int, int] | None = None,
+        *,
+        vectors: bool = False,
+        coded_size: bool = False,
+        skip: Skip = "NONE",
     ) -> None:
-        self._error = demuxer.error
+        self._demuxer = demuxer
+        self._frames_of_packets = frames or {}
         source = demuxer.stream.codec_context
-        self._align = coded_size and source.name == "mpeg4"
+        whole = source.width % 16 == 0 and source.height % 16 == 0
+        self._align = coded_size and source.name == "mpeg4" and not whole
         context = av.CodecContext.create(source.codec, "r")
         assert isinstance(context, VideoCodecContext)
         extradata = source.extradata
@@ -42,7 +52,8 @@ class Decoder:
         if source.codec_tag.isprintable() and source.codec_tag.isascii():
             context.codec_tag = source.codec_tag  # tells FFmpeg of encoders whose streams need special care
         if source.width and source.height:
-            side = 16 if self._align else 1
+            # FFmpeg takes a size given to an H.264 decoder for a crop that comes before the stream's own.
+            side = 16 if coded_size else 1
             context.width = -(-source.width // side) * side
             context.height = -(-source.height // side) * side
         context.thread_count = 1
@@ -56,7 +67,9 @@ class Decoder:
         context.options = {"err_detect": "explode"}
         self._context = context
 
-    def decode(self, packets: Iterable[tuple[int, Packet[VideoStream]]]) -> Iterator[tuple[int, VideoFrame]]:
+    def decode(
+        self, packets: Iterable[tuple[int, Packet[VideoStream]]]
+    ) -> Generator[tuple[int, VideoFrame], None, None]:
         """Decode one run, from a packet that decoding can start at.
 
         Args:
@@ -66,7 +79,7 @@ class Decoder:
             Frames in display order, each with the number of its packet.
 
         Raises:
-            UnreadableVideoError: A packet is damaged.
+            BitstreamError: A packet is damaged.
         """
         number = -1
         try:
@@ -74,7 +87,7 @@ class Decoder:
                 yield from self._frames(self._context.decode(self._tagged(number, packet)))
             yield from self._frames(self._context.decode(None))
         except av.FFmpegError as error:
-            raise self._error(f"FFmpeg cannot decode packet {number}: {error}") from error
+            raise self._damage(number, f"FFmpeg cannot decode packet {number}: {error}") from error
         finally:
             if self._context.is_open:
                 self._context.flush_buffers()
@@ -89,13 +102,16 @@ class Decoder:
         packet.opaque = [number]
         return packet
 
+    def _damage(self, packet: int, cause: str) -> BitstreamError:
+        return self._demuxer.damage(cause, self._frames_of_packets.get(packet))
+
     def _frames(self, frames: list[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         for frame in frames:
             tag = frame.opaque
             if not isinstance(tag, list):
-                raise self._error("FFmpeg gave a frame that belongs to no packet")
+                raise self._demuxer.error("FFmpeg gave a frame that belongs to no packet")
             if frame.is_corrupt:
-                raise self._error(f"packet {tag[0]} is damaged: FFmpeg had to conceal errors in its frame")
+                raise self._damage(tag[0], f"packet {tag[0]} is damaged: FFmpeg conceals errors in its frame")
             yield tag[0], frame
 
 

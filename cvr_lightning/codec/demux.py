@@ -14,7 +14,14 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE, UnreadableVideoError, UnsupportedStreamError
+from cvr_lightning.codec.container import HEAD_BYTES, declared_size
+from cvr_lightning.codec.errors import (
+    FETCH_AGAIN,
+    PREPARE,
+    BitstreamError,
+    UnreadableVideoError,
+    UnsupportedStreamError,
+)
 
 KEEP_BYTES = 64 << 20
 """Packets of the index pass stay in memory up to this size; larger files are read again from the disk."""
@@ -51,6 +58,10 @@ class Demuxer:
         self._next = -1  # number of the packet that comes next, -1 where that is unknown
         self.container, self.stream = self._open()
 
+    def damage(self, cause: str, frame: int | None = None) -> BitstreamError:
+        """An error in a packet of this file."""
+        return BitstreamError(self.path, cause, FETCH_AGAIN, frame)
+
     def error(self, cause: str, frame: int | None = None) -> UnreadableVideoError:
         """An error that names this file."""
         return UnreadableVideoError(self.path, cause, FETCH_AGAIN, frame)
@@ -63,6 +74,7 @@ class Demuxer:
         if os.path.getsize(self.path) == 0:
             raise self.error("the file is empty")
         try:
+            self._check_length()
             # An absolute path is never taken for a protocol, and a playlist may not reach the network.
             container = av.open(
                 os.path.abspath(self.path),
@@ -78,6 +90,13 @@ class Demuxer:
             raise self.error("it holds no video stream that FFmpeg can decode")
         return container, stream
 
+    def _check_length(self) -> None:
+        with open(self.path, "rb") as file:
+            declared = declared_size(file.read(HEAD_BYTES))
+        actual = os.path.getsize(self.path)
+        if declared is not None and declared > actual:
+            raise self.error(f"it is cut short: its header declares {declared} bytes, it has {actual}")
+
     def _demux(self) -> Iterator[Packet[VideoStream]]:
         """Packets from here on; an empty one carries no frame and would end a decoder."""
         number = 0
@@ -86,7 +105,7 @@ class Demuxer:
                 if not packet.size:
                     continue
                 if packet.is_corrupt:
-                    raise self.error(f"packet {number} is cut short or damaged")
+                    raise self.damage(f"packet {number} is cut short or damaged")
                 number += 1
                 yield packet
         except av.FFmpegError as error:
@@ -176,7 +195,7 @@ class Demuxer:
         try:
             frames = [*context.decode(packet), *context.decode(None)]
         except av.FFmpegError as error:
-            raise self.error(f"FFmpeg cannot decode its first frame: {error}", 0) from error
+            raise self.damage(f"FFmpeg cannot decode its first I-frame: {error}") from error
         finally:
             context.flush_buffers()
         matrix: Any = frames[0].side_data.get("DISPLAYMATRIX") if frames else None

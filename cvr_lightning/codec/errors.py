@@ -57,5 +57,5 @@ class UnsupportedStreamError(VideoError):
     """The video is sound, but its codec or its coding tools cannot give the modality that was asked."""
 
 
-class BitstreamError(VideoError):
-    """A packet breaks the syntax of its codec."""
+class BitstreamError(UnreadableVideoError):
+    """A packet breaks the syntax of its codec; the container around it is sound."""

@@ -9,6 +9,7 @@ first vector of an 8x8 block that is divided further.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,15 @@ from cvr_lightning.codec import dct, h264_prediction, mpeg4_prediction
 from cvr_lightning.codec.arrays import BlockMode, Modality, blocks
 from cvr_lightning.codec.decoder import Decoder, Skip
 from cvr_lightning.codec.demux import Demuxer
-from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
+from cvr_lightning.codec.errors import PREPARE, UnreadableVideoError, UnsupportedStreamError
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.mpeg4_prediction import Planes
 from cvr_lightning.codec.parser import PFrame
-from cvr_lightning.codec.support import Support, find_support
+from cvr_lightning.codec.support import PIXEL_FORMATS, Support, find_support
 from cvr_lightning.codec.vectors import VectorField, mark_skipped, vector_field
+
+_FILLER = -1
+"""Number of a packet that only keeps a decoder going."""
 
 
 class FFmpegParser:
@@ -50,28 +54,29 @@ class FFmpegParser:
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
-        decoder = Decoder(self._demuxer)
+        decoder = Decoder(self._demuxer, self._index.frame_of_packet)
         for frame in frames:
-            decoded = self.decode_iframe(frame, decoder)
+            decoded = self._iframe(frame, decoder)
             rgb = decoded.reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
             yield rgb.astype(np.uint8, copy=False)
 
-    def decode_iframe(self, frame: int, decoder: Decoder | None = None) -> VideoFrame:
-        """Decode one I-frame."""
-        decoder = decoder or Decoder(self._demuxer)
+    def _iframe(self, frame: int, decoder: Decoder) -> VideoFrame:
         packet = int(self._index.frame_packets[frame])
-        for number, decoded in decoder.decode(self._packets(self._index.start_before(packet), packet)):
-            if number == packet:
-                return decoded
+        run = self._packets(self._index.start_before(packet), packet)
+        with closing(decoder.decode(run)) as decoded:
+            for number, picture in decoded:
+                if number == packet:
+                    return picture
         raise self._demuxer.error("FFmpeg gave no picture for it", frame)
 
     def pframes(
         self, frames: Sequence[int], coefficients: tuple[int, int] | None
     ) -> Iterator[tuple[int, PFrame]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.pframes`."""
-        # B-frames in which nothing is predicted need no decoding; H.264 may also drop P-frames that way.
+        # Nothing refers to a B-frame of MPEG-4 Part 2, so it need not be decoded.
         skip: Skip = "NONREF" if self._support.predicts_from_previous else "NONE"
-        decoder = Decoder(self._demuxer, vectors=True, coded_size=True, skip=skip)
+        frame_numbers = self._index.frame_of_packet
+        decoder = Decoder(self._demuxer, frame_numbers, vectors=True, coded_size=True, skip=skip)
         for first, wanted in self._runs(frames):
             yield from self._read_run(decoder, first, wanted, coefficients)
 
@@ -93,25 +98,46 @@ class FFmpegParser:
         self, decoder: Decoder, first: int, wanted: dict[int, int], coefficients: tuple[int, int] | None
     ) -> Iterator[tuple[int, PFrame]]:
         missing = dict(wanted)
-        reference: Planes | None = None
-        for number, decoded in decoder.decode(self._packets(first, max(wanted))):
+        reference: VideoFrame | None = None
+        for number, decoded in decoder.decode(self._run_packets(first, max(wanted), missing)):
             if number in missing:
                 frame = missing.pop(number)
                 yield frame, self._pframe(decoded, reference, number, frame, coefficients)
             if self._support.predicts_from_previous and decoded.pict_type != PictureType.B:
-                reference = _planes(decoded)
+                reference = decoded
         if missing:
-            raise self._demuxer.error("FFmpeg gave no picture for it", next(iter(missing.values())))
+            raise self._lost(missing)
+
+    def _run_packets(
+        self, first: int, last: int, missing: dict[int, int]
+    ) -> Iterator[tuple[int, Packet[VideoStream]]]:
+        """Packets of a run, and what makes an MPEG decoder give the frame that it holds back with its vectors.
+
+        FFmpeg's MPEG decoders export no vectors of a frame that is flushed out of them. So the run's I-frame
+        follows as a filler: once to take the place of a held frame, once more for a packed bitstream, in
+        which decoding lags a packet behind.
+        """
+        yield from self._packets(first, last)
+        if self._support.codec == "h264":
+            return
+        for _ in range(2):
+            if missing:
+                yield from ((_FILLER, packet) for _, packet in self._packets(first, first))
+        if missing:
+            raise self._lost(missing)
+
+    def _lost(self, missing: dict[int, int]) -> UnreadableVideoError:
+        return self._demuxer.error("FFmpeg gave no picture for it", next(iter(missing.values())))
 
     def _pframe(
         self,
         decoded: VideoFrame,
-        reference: Planes | None,
+        reference: VideoFrame | None,
         packet: int,
         frame: int,
         coefficients: tuple[int, int] | None,
     ) -> PFrame:
-        self._check(decoded, frame)
+        self._check(decoded, reference, frame)
         field = vector_field(decoded, (-(-decoded.height // 16), -(-decoded.width // 16)))
         rows, columns = blocks(self._demuxer.stream.height), blocks(self._demuxer.stream.width)
         motion = field.vectors.transpose(2, 0, 1).astype(np.float32) / np.float32(field.scale)
@@ -120,10 +146,10 @@ class FFmpegParser:
         if self._support.predicts_from_previous:
             if reference is None:
                 raise self._demuxer.error("its reference is missing", frame)
-            planes = _planes(decoded)
-            mark_skipped(planes, reference, field, modes)
+            planes, past = _planes(decoded), _planes(reference)
+            mark_skipped(planes, past, field, modes)
             if coefficients is not None:
-                prediction = self._predict(reference, field, packet)
+                prediction = self._predict(past, field, packet)
                 residual = dct.forward(_differences(planes, prediction), coefficients, (rows, columns))
         return PFrame(motion[:, :rows, :columns], residual, modes[:rows, :columns])
 
@@ -142,18 +168,21 @@ class FFmpegParser:
             modes[field.split.repeat(2, 0).repeat(2, 1)] = BlockMode.INTER4V
         return modes
 
-    def _check(self, decoded: VideoFrame, frame: int) -> None:
-        """Refuse what the vector grid cannot hold; a stream may change its mind in the middle."""
-        stream = self._demuxer.stream
+    def _check(self, decoded: VideoFrame, reference: VideoFrame | None, frame: int) -> None:
+        """Refuse what the grid cannot hold; a stream may change its mind in the middle."""
+        stream, cause = self._demuxer.stream, ""
+        surplus = (decoded.width - stream.width, decoded.height - stream.height)
         if decoded.interlaced_frame:
-            raise UnsupportedStreamError(
-                self._demuxer.path, "the frame is interlaced: its vectors may refer to fields", PREPARE, frame
-            )
-        if not (0 <= decoded.width - stream.width < 16 and 0 <= decoded.height - stream.height < 16):
-            size = f"{decoded.width}x{decoded.height}"
-            raise UnsupportedStreamError(
-                self._demuxer.path, f"the frame size changes to {size} in mid-stream", PREPARE, frame
-            )
+            cause = "the frame is interlaced: its vectors may refer to fields"
+        elif min(surplus) < 0 or max(surplus) >= 16:
+            cause = f"the frame size changes to {decoded.width}x{decoded.height} in mid-stream"
+        elif self._support.predicts_from_previous:
+            layouts = {(f.width, f.height, f.format.name) for f in (decoded, reference or decoded)}
+            whole = decoded.width % 16 == 0 and decoded.height % 16 == 0
+            if len(layouts) > 1 or not whole or decoded.format.name not in PIXEL_FORMATS:
+                cause = f"frame and reference are not whole macroblocks of one size and format: {layouts}"
+        if cause:
+            raise UnsupportedStreamError(self._demuxer.path, cause, PREPARE, frame)
 
     def _packets(self, first: int, last: int) -> Iterable[tuple[int, Packet[VideoStream]]]:
         return self._demuxer.fetch(first, last, self._index.keys)

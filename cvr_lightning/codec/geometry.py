@@ -1,7 +1,7 @@
 """Rotation and resizing of block and pixel fields.
 
-Arrays end in the axes (rows, columns). Turns are quarter turns counter-clockwise, as in :func:`numpy.rot90`. A
-block field turns exactly where the frame's sides are whole blocks; else its grid is off by part of a block.
+Arrays end in the axes (rows, columns). Turns are quarter turns counter-clockwise, as in :func:`numpy.rot90`.
+A block field turns exactly where the frame's sides are whole blocks; else its grid is off by part of a block.
 """
 
 from __future__ import annotations

@@ -199,9 +199,12 @@ def _display_order(
     if codec in ("mpeg4", "mpeg1video", "mpeg2video"):
         return _coded_order_to_display(frames)
     times = [pts[packet] for packet, _ in frames]
-    if NO_TIMESTAMP not in times and len(set(times)) == len(times):
-        return sorted(frames, key=lambda frame: pts[frame[0]])
-    return None if any(kind == "B" for _, kind in frames) else frames
+    bidirectional = any(kind == "B" for _, kind in frames)
+    distinct = NO_TIMESTAMP not in times and len(set(times)) == len(times)
+    # Where a container stores no display times, FFmpeg counts packets instead.
+    if not distinct or (bidirectional and times == sorted(times)):
+        return None if bidirectional else frames
+    return sorted(frames, key=lambda frame: pts[frame[0]])
 
 
 def build_index(demuxer: Demuxer) -> PacketIndex:

@@ -11,6 +11,8 @@ from cvr_lightning.codec.demux import Demuxer
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.index import UNREAD_WITH_VECTORS, PacketIndex
 
+PIXEL_FORMATS = ("yuv420p", "yuvj420p")
+"""4:2:0 of 8 bits: what prediction is repeated for."""
 _MOTION_ONLY = "or ask for modalities=('iframes', 'motion')"
 _WITH_VECTORS = frozenset({"mpeg4", "h264", "mpeg1video", "mpeg2video"}) | UNREAD_WITH_VECTORS
 
@@ -83,7 +85,7 @@ def _mpeg4(demuxer: Demuxer, index: PacketIndex) -> Support:
         cause = "interlaced MPEG-4 Part 2: its vectors may refer to fields"
     elif vol.sprite or "S" in index.frame_types:
         cause = "MPEG-4 Part 2 with sprites or global motion compensation"
-    elif demuxer.stream.codec_context.pix_fmt != "yuv420p":
+    elif demuxer.stream.codec_context.pix_fmt not in PIXEL_FORMATS:
         cause = f"pixel format {demuxer.stream.codec_context.pix_fmt}"
     if cause or vol is None:
         return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
@@ -121,6 +123,6 @@ def _h264_prediction(demuxer: Demuxer, index: PacketIndex, sets: h264_headers.Pa
         return "H.264 with B-frames or frames that nothing refers to"
     if sets.weighted:
         return "H.264 with weighted prediction or slice groups"
-    if demuxer.stream.codec_context.pix_fmt not in ("yuv420p", "yuvj420p"):
+    if demuxer.stream.codec_context.pix_fmt not in PIXEL_FORMATS:
         return f"H.264 of pixel format {demuxer.stream.codec_context.pix_fmt}"
     return ""

@@ -26,9 +26,9 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
     """Spread ``n`` segments over a video.
 
     The P-frames that follow an I-frame, listed in display order, are cut in ``n`` equal spans; the offset
-    picks the P-frame inside each span. The window is ``t`` consecutive P-frames of that P-frame's GOP (B-frames
-    are passed over), centred on it as the GOP allows; a GOP of fewer than ``t`` gives a shorter window. A video
-    without P-frames gives segments of I-frames alone, spread in the same way.
+    picks the P-frame inside each span. The window is ``t`` consecutive P-frames of that P-frame's GOP
+    (B-frames are passed over), centred on it as the GOP allows; a GOP of fewer than ``t`` gives a shorter
+    window. A video without P-frames gives segments of I-frames alone, spread in the same way.
 
     Args:
         frame_types: One letter a frame in display order, such as ``"IPPBP"``.

@@ -1,0 +1,102 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import PictureType
+from encoders import SINGLE_REFERENCE, encode
+
+from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+from cvr_lightning.codec.mpeg4_headers import align_vols, find_vol
+
+NAMES = """
+    divx_4x4.avi dx50_bframes.avi h264_10bit.mp4 h264_320x240_bframes.mp4 h264_bad_metadata.mp4
+    h264_k400_bframes.mp4 h264_k400_no_bframes.mkv mpeg1_ucf11_biking.mpg mpeg4_720p.mp4 rotated_90.mov
+    small_video.avi unordered.mov v_BaseballPitch_g01_c03.avi v_Biking_g01_c01.avi v_TaiChi_g01_c02.avi
+    xvid_320x268.avi xvid_354x226.avi xvid_448x132.avi xvid_asp_packed_bframes.avi xvid_single_iframe.avi
+"""
+READ_BY_HEADER = NAMES.split()
+
+
+def decoded_types(path: str) -> str:
+    with av.open(path, metadata_errors="replace") as container:
+        return "".join(PictureType(frame.pict_type).name for frame in container.decode(video=0))
+
+
+def indexed_types(path: str) -> str:
+    with CompressedVideoReader(path) as video:
+        return video.info.frame_types
+
+
+@pytest.mark.parametrize("name", READ_BY_HEADER)
+def test_frame_types_of_real_clips(clip: Callable[[str], str], name: str) -> None:
+    assert indexed_types(clip(name)) == decoded_types(clip(name))
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "options"),
+    [
+        ("mpeg4", "avi", {"bf": "2"}),
+        ("mpeg4", "mkv", {"bf": "1", "flags": "+qpel"}),
+        ("mpeg1video", "mpg", {"bf": "2"}),
+        ("mpeg2video", "ts", {}),
+        ("libx264", "mp4", {}),
+        ("libx264", "ts", {"bf": "3"}),
+        ("libx264", "avi", {"bf": "2"}),  # AVI has no display times: the video is decoded for its order
+        ("flv", "flv", {}),
+        ("msmpeg4", "avi", {}),
+        ("mjpeg", "avi", {}),
+    ],
+)
+def test_frame_types_of_encodes(tmp_path: Path, codec: str, suffix: str, options: dict[str, str]) -> None:
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = encode(tmp_path / f"clip.{suffix}", (64, 48), codec=codec, options=options, pix_fmt=pix_fmt)
+    assert indexed_types(str(path)) == decoded_types(str(path))
+
+
+def test_packed_bitstream(clip: Callable[[str], str]) -> None:
+    with CompressedVideoReader(clip("xvid_asp_packed_bframes.avi")) as video:
+        index = video.index
+    assert index.frame_types.startswith("IBBPBBP")
+    assert index.types[:4].tolist() == [b"I", b"P", b"B", b"N"]
+    assert index.frame_packets[:4].tolist() == [0, 2, 3, 1]
+
+
+def test_index_is_cached_and_used(tmp_path: Path, mpeg4: str) -> None:
+    with CompressedVideoReader(mpeg4) as video:
+        video.index.save(tmp_path / "index.npz")
+        expected = video.read(video.segments(4, 3), t=3)
+    with CompressedVideoReader(mpeg4, index=PacketIndex.load(tmp_path / "index.npz")) as video:
+        clip = video.read(video.segments(4, 3), t=3)
+    np.testing.assert_array_equal(clip.residual, expected.residual)
+    np.testing.assert_array_equal(clip.iframes, expected.iframes)
+
+
+def test_foreign_file_is_no_index(tmp_path: Path) -> None:
+    np.savez(tmp_path / "index.npz", types=np.zeros(3))
+    with pytest.raises(ValueError, match="lacks codec"):
+        PacketIndex.load(tmp_path / "index.npz")
+
+
+def test_vol_is_aligned(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", (130, 34), frames=2)
+    with av.open(str(path)) as container:
+        extradata = container.streams.video[0].codec_context.extradata
+    assert extradata is not None
+    before, after = find_vol(extradata), find_vol(align_vols(extradata))
+    assert before is not None
+    assert after is not None
+    assert (before.width, before.height, after.width, after.height) == (130, 34, 144, 48)
+    assert align_vols(align_vols(extradata)) == align_vols(extradata)
+
+
+def test_stream_info(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", codec="libx264", options=SINGLE_REFERENCE)
+    with CompressedVideoReader(path) as video:
+        info = video.info
+    assert (info.codec, info.width, info.height, info.rotation) == ("h264", 176, 144, 0)
+    assert (info.num_frames, info.gop_lengths, info.has_b_frames) == (30, (12, 12, 6), False)
+    assert info.fps == 25
+    assert info.duration == pytest.approx(1.2, abs=0.05)
+    assert info.bit_rate > 0
