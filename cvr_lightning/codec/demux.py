@@ -54,9 +54,9 @@ class Demuxer:
     def __init__(self, path: str) -> None:
         self.path = path
         self._kept: list[Packet[VideoStream]] | None = None
-        self._packets: Iterator[Packet[VideoStream]] = iter(())
-        self._next = -1  # number of the packet that comes next, -1 where that is unknown
         self.container, self.stream = self._open()
+        self._packets = self._demux()
+        self._next = 0  # number of the packet that comes next, -1 where there is none
 
     def damage(self, cause: str, frame: int | None = None) -> BitstreamError:
         """An error in a packet of this file."""
@@ -115,7 +115,8 @@ class Demuxer:
         """All packets of the freshly opened file; those of small files are kept for :meth:`fetch`."""
         kept: list[Packet[VideoStream]] | None = []
         total = 0
-        for packet in self._demux():
+        self._next = -1
+        for packet in self._packets:
             total += packet.size
             if total > KEEP_BYTES:
                 kept = None
@@ -158,7 +159,7 @@ class Demuxer:
         if self._next >= 0 and 0 <= first - self._next < _SEEK_PACKETS:
             return
         dts = keys[first][0]
-        if first >= _SEEK_PACKETS and dts != NO_TIMESTAMP:
+        if dts != NO_TIMESTAMP:
             with contextlib.suppress(av.FFmpegError, UnreadableVideoError, StopIteration):
                 self.container.seek(dts, stream=self.stream)
                 packets = self._demux()

@@ -111,7 +111,7 @@ class FFmpegParser:
     def _run_packets(
         self, first: int, last: int, missing: dict[int, int]
     ) -> Iterator[tuple[int, Packet[VideoStream]]]:
-        """Packets of a run, and what makes an MPEG decoder give the frame that it holds back with its vectors.
+        """Packets of a run, and what makes an MPEG decoder give the frame that it holds with its vectors.
 
         FFmpeg's MPEG decoders export no vectors of a frame that is flushed out of them. So the run's I-frame
         follows as a filler: once to take the place of a held frame, once more for a packed bitstream, in

@@ -102,6 +102,14 @@ class PacketIndex:
             if missing:
                 raise ValueError(f"not a packet index: it lacks {', '.join(missing)}")
             columns = {item.name: data[item.name] for item in fields(cls)}
+        packets, frames = len(columns["types"]), columns["frame_packets"]
+        per_packet = [item.name for item in fields(cls)[1:] if not item.name.startswith("frame_")]
+        if (
+            any(columns[name].shape != (packets,) for name in per_packet)
+            or frames.shape != columns["frame_kinds"].shape
+            or not ((frames >= 0) & (frames < packets)).all()
+        ):
+            raise ValueError("not a packet index: its columns do not fit together")
         return cls(**{**columns, "codec": str(columns["codec"])})
 
 

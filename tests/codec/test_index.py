@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -76,6 +77,13 @@ def test_index_is_cached_and_used(tmp_path: Path, mpeg4: str) -> None:
 def test_foreign_file_is_no_index(tmp_path: Path) -> None:
     np.savez(tmp_path / "index.npz", types=np.zeros(3))
     with pytest.raises(ValueError, match="lacks codec"):
+        PacketIndex.load(tmp_path / "index.npz")
+
+
+def test_inconsistent_index(tmp_path: Path, mpeg4: str) -> None:
+    with CompressedVideoReader(mpeg4) as video:
+        replace(video.index, frame_packets=video.index.frame_packets + 5).save(tmp_path / "index.npz")
+    with pytest.raises(ValueError, match="do not fit"):
         PacketIndex.load(tmp_path / "index.npz")
 
 
