@@ -11,7 +11,8 @@ _SEGMENT = b"\x18\x53\x80\x67"
 def declared_size(head: bytes) -> int | None:
     """Bytes that an AVI or Matroska file should have at least, None where it does not say.
 
-    MP4 needs no such look: its sample table tells FFmpeg of every packet.
+    MP4 needs no such look, for its sample table tells FFmpeg of every packet. MPEG program and transport
+    streams declare nothing: a cut one is a shorter one.
 
     Args:
         head: The first bytes of the file.

@@ -3,7 +3,11 @@
 FFmpeg exports no residual, so it is the decoded frame minus the codec's own motion-compensated prediction.
 For MPEG-4 Part 2 this is exact: a block without coded coefficients has a residual of exactly zero. For H.264
 with one reference it is approximate, for deblocking comes after the residual, and FFmpeg exports only the
-first vector of an 8x8 block that is divided further.
+first vector of an 8x8 block that is divided further. Of other streams there are at most vectors; as their
+reference is not known, none of their blocks is ever said to be skipped.
+
+Old encoders (XviD before 1.0, DivX before 5) pad references at the display size, not at whole macroblocks:
+blocks predicted from beyond such an edge are not exact.
 """
 
 from __future__ import annotations

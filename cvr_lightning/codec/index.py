@@ -26,7 +26,7 @@ _MPEG12_TYPES = "?IPB?"
 INTRA_ONLY = frozenset({"mjpeg", "prores", "dnxhd", "rawvideo", "png", "ffv1", "huffyuv", "dvvideo", "qtrle"})
 """Codecs that have no P-frames."""
 UNREAD_WITH_VECTORS = frozenset(
-    {"flv", "h263", "h263i", "h263p", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"}
+    {"flv1", "h263", "h263i", "h263p", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"}
 )
 """Codecs whose headers are not read here although FFmpeg exports their vectors."""
 
@@ -224,8 +224,8 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     Raises:
         UnreadableVideoError: The container is damaged, or holds no frame.
     """
-    context = demuxer.stream.codec_context
-    scan = _scanner(context.name, context.extradata or b"")
+    codec = demuxer.stream.codec_context.codec.canonical_name
+    scan = _scanner(codec, demuxer.stream.codec_context.extradata or b"")
     rows: list[_Packet] = []
     keys: list[PacketKey] = []
     pts: list[int] = []
@@ -237,17 +237,15 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
         pts.append(NO_TIMESTAMP if packet.pts is None else packet.pts)
         keyframes.append(packet.is_keyframe)
     frames = [(number, row.gives) for number, row in enumerate(rows) if row.gives]
-    unread = context.name in UNREAD_WITH_VECTORS or (
-        context.name == "mpeg4" and any(k == "?" for _, k in frames)
-    )
-    shown = None if unread else _display_order(context.name, frames, pts)
+    unread = codec in UNREAD_WITH_VECTORS or (codec == "mpeg4" and any(k == "?" for _, k in frames))
+    shown = None if unread else _display_order(codec, frames, pts)
     if shown is None:
         shown = decoded_order(demuxer, demuxer.fetch(0, len(rows) - 1, keys))
     if not shown:
         raise demuxer.error("it holds no frame")
     dts, positions, sizes = zip(*keys, strict=True)
     return PacketIndex(
-        codec=context.name,
+        codec=codec,
         types=_letters(row.kind for row in rows),
         sizes=np.array(sizes, np.int64),
         pts=np.array(pts, np.int64),

@@ -105,8 +105,8 @@ def test_h264_without_deblocking_is_exact(tmp_path: Path) -> None:
         ("libx264", "mp4", {"refs": "1", "bf": "2"}, "reference frames|B-frames"),
         ("libx264", "mp4", {"refs": "1", "bf": "0", "x264-params": "weightp=2"}, "reference frames|weighted"),
         ("mpeg2video", "mpg", {}, "mpeg2video"),
-        ("flv", "flv", {}, "flv"),
-        ("msmpeg4", "avi", {}, "msmpeg4"),
+        ("flv", "flv", {}, "flv1"),
+        ("msmpeg4", "avi", {}, "msmpeg4v3"),
     ],
 )
 def test_inexact_residuals_are_refused_but_motion_is_read(
