@@ -75,11 +75,11 @@ def _run_classify(arguments: list[str]) -> None:
 def _report_errors(command: Callable[[], None]) -> None:
     """Print the errors that a user can mend as one message; all others keep their traceback."""
     from cvr_lightning.codec.errors import VideoError
-    from cvr_lightning.datamodules.errors import DatasetNotFoundError
+    from cvr_lightning.datamodules.errors import DatasetError
     from cvr_lightning.errors import CheckpointError, RunError
 
     try:
         command()
-    except (VideoError, DatasetNotFoundError, CheckpointError, RunError) as error:
+    except (VideoError, DatasetError, CheckpointError, RunError) as error:
         print(f"cvr: {error}", file=sys.stderr)
         raise SystemExit(1) from error
