@@ -6,6 +6,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 
 BIN := $(VENV)/bin
+CVR := $(BIN)/cvr
+DEMO := runs/demo
 # Touched last, so it exists only after a whole installation.
 STAMP := $(VENV)/.installed
 # Exists while an installation runs; one that was killed may have left half a package, so the next starts clean.
@@ -33,9 +35,22 @@ format: $(STAMP) ## format the code and apply the linter's safe fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-demo: $(STAMP) ## train and test on clips that it makes itself
-	# $(BIN)/cvr ...
-	@echo "make demo: not written yet" >&2; exit 1
+demo: $(DEMO)/iframes_only/results.json ## write video files, train and test on them, label one of them
+	$(CVR) results $(DEMO) $(DEMO)/iframes_only
+	$(CVR) classify data/motion_shapes/test/left/0000.mp4 --checkpoint $(DEMO)/checkpoints/last.ckpt --top 3
+	@echo "The curves: $(BIN)/tensorboard --logdir $(DEMO)"
+
+# A demo that was stopped goes on where its last epoch ended.
+$(DEMO)/.trained: | $(STAMP)
+	$(CVR) fit --config configs/demo.yaml $(if $(wildcard $(DEMO)/checkpoints/last.ckpt),--ckpt_path last)
+	@touch $@
+
+$(DEMO)/results.json: $(DEMO)/.trained
+	$(CVR) test --ckpt_path $(DEMO)/checkpoints/last.ckpt
+
+# The same weights without a P-frame: what the I-frames alone tell.
+$(DEMO)/iframes_only/results.json: $(DEMO)/results.json
+	$(CVR) test --ckpt_path $(DEMO)/checkpoints/last.ckpt --run demo/iframes_only --data.modalities '[iframes]'
 
 clean: ## remove caches and build outputs; .venv, data/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .numba_cache

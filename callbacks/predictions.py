@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
+from cvr_lightning.atomic import atomic_path
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.module import RecognitionModule
 
@@ -25,13 +26,10 @@ class Predictions(Callback):
         names = data.videos["test"].names
         probability, label = pl_module.table.probabilities.max(dim=1)
         path = Path(trainer.default_root_dir) / "predictions.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with atomic_path(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["video", "label", "probability"])
             rows = zip(pl_module.table.video.tolist(), label.tolist(), probability.tolist(), strict=True)
             for video, index, share in rows:
                 writer.writerow([names[video], pl_module.class_names[index], f"{share:.4f}"])
-        temporary.replace(path)
         print(f"{len(label)} videos labelled in {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.energy import OperationCounter, OperationReport
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.provenance import versions
+from cvr_lightning.results import FILE_NAME, results_table, write_results
 
 
 class Results(Callback):
@@ -100,9 +100,9 @@ class Results(Callback):
             "config": pl_module.run_config,
             "versions": versions(),
         }
-        path = Path(trainer.default_root_dir) / "results.json"
-        write_json(path, results)
-        print(format_results(results), f"Written to {path}", sep="\n")
+        path = Path(trainer.default_root_dir) / FILE_NAME
+        write_results(path, results)
+        print("", results_table([results]), f"Written to {path}", sep="\n")
 
 
 def _accuracy(module: RecognitionModule) -> dict[str, Any]:
@@ -123,42 +123,6 @@ def _cost(operations: OperationReport, views: int) -> dict[str, Any]:
         "activation_sparsity": operations.activation_sparsity,
         "spikes_per_neuron": operations.spiking_layers(),
     }
-
-
-def format_results(results: dict[str, Any]) -> str:
-    """The results as an aligned table of two columns."""
-
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.2f} %"
-
-    speed, energy = results["videos_per_second"], results["energy_j_per_video"]
-    measured = energy["measured"]
-    rows = {
-        "top-1": percent(results["top1"]),
-        "top-5": percent(results["top5"]),
-        "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
-        "protocol": ", ".join(f"{name} {_plain(value)}" for name, value in results["protocol"].items()),
-        "videos/s with reading": f"{speed['with_reading']:.1f}",
-        "videos/s model only": f"{speed['model_only']:.1f}",
-        "GMAC/video": f"{results['gmac_per_video']:.3f}",
-        "J/video theoretical": f"{energy['theoretical']:.5f}",
-        "J/video measured": "not measured" if measured is None else f"{measured:.3f}",
-        "activation sparsity": percent(results["activation_sparsity"]),
-    }
-    width = max(map(len, rows))
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows.items())
-
-
-def _plain(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON under a temporary name, then rename: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 def _synchronised_clock(module: LightningModule) -> float:

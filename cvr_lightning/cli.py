@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+
+from cvr_lightning.errors import UserError
 
 USAGE = """\
 usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
 
 train and evaluate
   fit         train a model                    cvr fit --config configs/folder.yaml --data.root VIDEOS
-  validate    score the validation part        cvr validate --ckpt_path runs/NAME/checkpoints/best.ckpt
+  validate    score the validation part        cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
   test        score the test part and write results.json
   predict     label the test part and write predictions.csv
 
 tools
   classify    label video files                cvr classify FILE... --checkpoint CKPT
+  results     print results side by side       cvr results RUN...
 """
-
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,18 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         print(__version__)
         return
-    _command(arguments[0])(arguments)
+    _report_errors(_command(arguments[0]), arguments)
 
 
 def _command(name: str) -> Callable[[list[str]], None]:
     # Each command imports what it needs when it runs: help must not wait for torch.
-    if name in TRAINER_COMMANDS:
-        return _run_trainer
-    if name == "classify":
-        return _run_classify
-    import difflib
-
-    close = difflib.get_close_matches(name, (*TRAINER_COMMANDS, "classify"), n=1)
+    if name in COMMANDS:
+        return COMMANDS[name]
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     print(f"cvr: unknown command {name!r}{hint}\n\n{USAGE}", file=sys.stderr, end="")
     raise SystemExit(2)
@@ -63,23 +61,35 @@ def _command(name: str) -> Callable[[list[str]], None]:
 def _run_trainer(arguments: list[str]) -> None:
     from cvr_lightning.run import run_trainer
 
-    _report_errors(lambda: run_trainer(arguments))
+    run_trainer(arguments)
 
 
-def _run_classify(arguments: list[str]) -> None:
+def _classify(arguments: list[str]) -> None:
     from cvr_lightning.classify import main as classify
 
-    _report_errors(lambda: classify(arguments[1:]))
+    classify(arguments[1:])
 
 
-def _report_errors(command: Callable[[], None]) -> None:
+def _results(arguments: list[str]) -> None:
+    from cvr_lightning.results import main as results
+
+    results(arguments[1:])
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "fit": _run_trainer,
+    "validate": _run_trainer,
+    "test": _run_trainer,
+    "predict": _run_trainer,
+    "classify": _classify,
+    "results": _results,
+}
+
+
+def _report_errors(command: Callable[[list[str]], None], arguments: list[str]) -> None:
     """Print the errors that a user can mend as one message; all others keep their traceback."""
-    from cvr_lightning.codec.errors import VideoError
-    from cvr_lightning.datamodules.errors import DatasetError
-    from cvr_lightning.errors import CheckpointError, RunError
-
     try:
-        command()
-    except (VideoError, DatasetError, CheckpointError, RunError) as error:
+        command(arguments)
+    except UserError as error:
         print(f"cvr: {error}", file=sys.stderr)
         raise SystemExit(1) from error

@@ -1,9 +1,13 @@
-"""Errors of the user's making that are not about a video or a data set."""
+"""The errors that a user can mend; the command line prints them without a traceback."""
 
 
-class RunError(Exception):
-    """A run cannot start as asked; the message says why and what to do."""
+class UserError(Exception):
+    """Base of all errors whose message says what is wrong and what to do about it."""
 
 
-class CheckpointError(Exception):
-    """A file is not a checkpoint that can be used; the message says why and what to do."""
+class RunError(UserError):
+    """A run cannot start as asked."""
+
+
+class CheckpointError(UserError):
+    """A file is not a checkpoint that can be used."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -82,6 +83,14 @@ class RecognitionModule(LightningModule):
         """Logits (B, classes) of a batch."""
         logits: Tensor = self.recognizer(clip)
         return logits
+
+    def on_fit_start(self) -> None:
+        """Say what is trained."""
+        parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
+        rank_zero_info(
+            f"Model {self.architecture['preset']}: {parameters / 1e6:.2f} M parameters, "
+            f"{len(self.class_names)} classes"
+        )
 
     def on_train_epoch_start(self) -> None:
         """Seed augmentation and dropout by epoch and rank, so that a resumed run repeats them exactly."""

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from lightning import Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning import datamodules
+from cvr_lightning.atomic import atomic_path
 from cvr_lightning.callbacks import ConfusionMatrix, Predictions, Results
 from cvr_lightning.classify import load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.datamodules.errors import DatasetError
 from cvr_lightning.errors import RunError
 from cvr_lightning.module import CHECKPOINT_KEY, RecognitionModule
+
+# torch 2.13 says it of lightning 2.6's own code.
+warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+# A test has no use for the callbacks that wrote the checkpoint.
+warnings.filterwarnings("ignore", message=r".*callbacks used to create the checkpoint need to be provided")
+# Advertisements of other services, once in each run.
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+    lambda record: "Tip: For seamless cloud" not in record.getMessage()
+)
 
 REPEATED = ("seed_everything", "run", "trainer", "model", "data")
 """Sections of a training run's configuration that its checkpoint hands to later commands."""
@@ -34,6 +48,13 @@ def run_trainer(arguments: list[str]) -> None:
         RunError: Where the run cannot start as asked.
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of this package.
     """
+    callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
+    if arguments[0] == "fit":
+        callbacks += [
+            ModelCheckpoint(monitor="val/top1", mode="max", filename="best", enable_version_counter=False),
+            # The end of every epoch: what --ckpt_path last resumes.
+            ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        ]
     CompressedVideoCLI(
         RecognitionModule,
         CompressedVideoDataModule,
@@ -41,12 +62,14 @@ def run_trainer(arguments: list[str]) -> None:
         save_config_callback=None,  # before_fit writes it, to the run directory
         parser_class=HelpfulParser,
         load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
+        auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
         seed_everything_default=0,
-        args=with_checkpoint_config(arguments),
+        args=with_default_data(with_checkpoint_config(arguments)),
         trainer_defaults={
             "default_root_dir": "runs",
             "use_distributed_sampler": False,  # the datamodule's sampler counts each video once
-            "callbacks": [ConfusionMatrix(), Results(), Predictions()],
+            "enable_model_summary": False,  # its count of operations is zero; the module says its size itself
+            "callbacks": callbacks,
         },
     )
 
@@ -63,11 +86,22 @@ def with_checkpoint_config(arguments: list[str]) -> list[str]:
         if option.partition("=")[0] == "--ckpt_path"
     ]
     path = given[-1] if given else ""
-    if not path.endswith(".ckpt"):  # none, or one of the names "best" and "last"
+    if not path.endswith(".ckpt"):  # none, or the name "last" of the run itself
         return arguments
     stored = load_checkpoint(path)[CHECKPOINT_KEY].get("config", {})
     repeated = {name: stored[name] for name in REPEATED if name in stored}
     return [arguments[0], "--config", json.dumps(repeated), *arguments[1:]]
+
+
+def with_default_data(arguments: list[str]) -> list[str]:
+    """Train on the embedded data set where neither a configuration nor a data set is named.
+
+    Not a default of the parser: there its options would leak into whatever data set is named instead.
+    """
+    names = {option.partition("=")[0] for option in arguments}
+    if not arguments[1:] or names.isdisjoint({"-c", "--config", "--data", "-h", "--help"}):
+        return [arguments[0], "--data", "MotionShapes", *arguments[1:]]
+    return arguments
 
 
 class HelpfulParser(LightningArgumentParser):
@@ -75,10 +109,11 @@ class HelpfulParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Add the close match among the data sets before exiting with 2."""
+        data_sets = [name for name in datamodules.__all__ if name != CompressedVideoDataModule.__name__]
         for word in (part.strip("'\",.:=") for part in message.split()):
-            close = difflib.get_close_matches(word, datamodules.__all__, n=1, cutoff=0.7)
-            if close and word not in datamodules.__all__:
-                message += f"\n\nDid you mean {close[0]!r}? There are: {', '.join(datamodules.__all__)}."
+            close = difflib.get_close_matches(word, data_sets, n=1, cutoff=0.7)
+            if close and word not in data_sets:
+                message += f"\n\nDid you mean {close[0]!r}? The data sets are {', '.join(data_sets)}."
                 break
         super().error(message, ex)
 
@@ -87,23 +122,12 @@ class CompressedVideoCLI(LightningCLI):
     """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's name and the checkpoints; link what the data says to the model."""
+        """Add the run's name; link what the data says to the model."""
         parser.add_argument(
             "--run",
             type=str | None,
             default=None,
             help="Name of the run: its directory is default_root_dir/RUN. Default: the command and the time.",
-        )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "data": "MotionShapes",
-                "checkpoint.filename": "best",
-                "checkpoint.monitor": "val/top1",
-                "checkpoint.mode": "max",
-                "checkpoint.save_last": True,
-                "checkpoint.enable_version_counter": False,
-            }
         )
         for name in ("class_names", "residual_channels"):
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
@@ -116,25 +140,45 @@ class CompressedVideoCLI(LightningCLI):
         """Choose the run directory and send everything there.
 
         Raises:
-            RunError: Where a new training run would overwrite another's checkpoints.
+            RunError: Where a new training run would overwrite another's checkpoints, or where weights are
+                needed and none are named.
         """
         command = str(self.subcommand)
         self.run_config = json.loads(self.parser.dump(self.config, format="json"))[command]
         config = self.config[command]
         directory = Path(config.trainer.default_root_dir) / (config.run or _default_run_name(command))
-        if command == "fit" and not config.ckpt_path and any(directory.glob("checkpoints/*.ckpt")):
-            raise RunError(
-                f"{directory} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
-                "choose another --run, or remove the directory"
-            )
+        if command == "fit":
+            _protect(directory, config.ckpt_path)
+        else:
+            _require_weights(command, config.ckpt_path)
+        if command == "test":
+            config.verbose = False  # Results prints the table
         config.trainer.default_root_dir = str(directory)
-        config.checkpoint.dirpath = config.checkpoint.dirpath or str(directory / "checkpoints")
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer.
+
+        Raises:
+            DatasetError: Where the data is not there; without the parser's frame around it.
+            RunError: Where an option is out of range.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            if isinstance(cause, DatasetError):
+                raise cause from None
+            raise RunError(str(cause)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory."""
         config = self.config_init[self.subcommand].trainer
         if config.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(config.default_root_dir, name="", version="")
+            kwargs["logger"] = TensorBoardLogger(
+                config.default_root_dir, name="", version="", default_hp_metric=False
+            )
         self.model.run_config = self.run_config
         return super().instantiate_trainer(**kwargs)
 
@@ -142,10 +186,25 @@ class CompressedVideoCLI(LightningCLI):
     def before_fit(self) -> None:
         """Write the configuration beside the checkpoints."""
         path = Path(self.trainer.default_root_dir) / "config.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(".config.yaml.tmp")
-        temporary.write_text(yaml.safe_dump(self.run_config, sort_keys=False), encoding="utf-8")
-        temporary.replace(path)
+        with atomic_path(path) as unfinished:
+            unfinished.write_text(yaml.safe_dump(self.run_config, sort_keys=False), encoding="utf-8")
+
+
+def _protect(directory: Path, ckpt_path: str | None) -> None:
+    """Refuse to train from scratch where another run's checkpoints would be overwritten."""
+    if not ckpt_path and any(directory.glob("checkpoints/*.ckpt")):
+        raise RunError(
+            f"{directory} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
+            "choose another --run, or remove the directory"
+        )
+
+
+def _require_weights(command: str, ckpt_path: str | None) -> None:
+    """Refuse to score a model that was never trained, which the trainer would do in silence."""
+    if not ckpt_path or not ckpt_path.endswith(".ckpt"):
+        raise RunError(
+            f"cvr {command} needs trained weights: --ckpt_path RUN/checkpoints/last.ckpt (or best)"
+        )
 
 
 def _default_run_name(command: str) -> str:

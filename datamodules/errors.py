@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cvr_lightning.errors import UserError
 
-class DatasetError(Exception):
+
+class DatasetError(UserError):
     """Base of everything that is wrong with a data set as it lies on disk."""
 
 

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.datamodules.atomic import atomic_path
+from cvr_lightning.atomic import atomic_path
 
 CLASS_NAMES = (
     "circle",

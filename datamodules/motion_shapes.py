@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from cvr_lightning.atomic import atomic_path
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
 from cvr_lightning.codec.reader import ParserName
-from cvr_lightning.datamodules.atomic import atomic_path
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import OnError, VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError

@@ -5,6 +5,8 @@ They cross process borders (DataLoader workers), so every field is a plain value
 
 from __future__ import annotations
 
+from cvr_lightning.errors import UserError
+
 PREPARE = "prepare it: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT"
 """Remedy for a stream that holds no readable motion or residuals."""
 IFRAMES_ONLY = "or ask for modalities=('iframes',)"
@@ -13,7 +15,7 @@ FETCH_AGAIN = "fetch or encode the file again, or leave it out"
 """Remedy for a damaged file."""
 
 
-class VideoError(Exception):
+class VideoError(UserError):
     """A video that does not give what was asked of it.
 
     Args:

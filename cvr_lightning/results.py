@@ -1,0 +1,81 @@
+"""The file results.json and its table: what a test found and what it cost."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cvr_lightning.atomic import atomic_path
+from cvr_lightning.errors import RunError
+
+FILE_NAME = "results.json"
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Write the results of a run as JSON, whole or not at all."""
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_results(run: str | Path) -> dict[str, Any]:
+    """The results of a run directory.
+
+    Raises:
+        RunError: Where it holds no results, or a file that is none.
+    """
+    path = Path(run) / FILE_NAME
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _column(results)
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: no such file; cvr test writes it") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path}: not a file of results ({error!r}); run cvr test again") from error
+    return results
+
+
+def results_table(runs: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> str:
+    """The results of one or more runs as aligned text, a column each, headed by their names if given."""
+    columns = [_column(results) for results in runs]
+    rows = [["", *names]] if names else []
+    rows += [[label, *(column[label] for column in columns)] for label in columns[0]]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(f"  {line.rstrip()}" for line in lines)
+
+
+def _column(results: dict[str, Any]) -> dict[str, str]:
+    speed, energy, protocol = (
+        results[key] for key in ("videos_per_second", "energy_j_per_video", "protocol")
+    )
+    measured = energy["measured"]
+    return {
+        "top-1": _percent(results["top1"]),
+        "top-5": _percent(results["top5"]),
+        "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
+        "data": f"{protocol['dataset']}, {protocol['part']} part",
+        "fields": " + ".join(protocol["modalities"]),
+        "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
+        "views": f"{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}",
+        "videos/s with reading": f"{speed['with_reading']:.1f}",
+        "videos/s model only": f"{speed['model_only']:.1f}",
+        "GMAC/video": f"{results['gmac_per_video']:.3f}",
+        "J/video theoretical": f"{energy['theoretical']:.5f}",
+        "J/video measured": "not measured" if measured is None else f"{measured:.3f}",
+        "activation sparsity": _percent(results["activation_sparsity"]),
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr results``."""
+    parser = argparse.ArgumentParser(prog="cvr results", description="Print results side by side.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that holds a results.json")
+    runs = parser.parse_args(arguments).runs
+    print(results_table([read_results(run) for run in runs], names=runs))
