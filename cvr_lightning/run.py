@@ -151,6 +151,7 @@ class CompressedVideoCLI(LightningCLI):
             _protect(directory, config.ckpt_path)
         else:
             _require_weights(command, config.ckpt_path)
+            config.trainer.enable_checkpointing = False
         if command == "test":
             config.verbose = False  # Results prints the table
         config.trainer.default_root_dir = str(directory)
@@ -202,9 +203,7 @@ def _protect(directory: Path, ckpt_path: str | None) -> None:
 def _require_weights(command: str, ckpt_path: str | None) -> None:
     """Refuse to score a model that was never trained, which the trainer would do in silence."""
     if not ckpt_path or not ckpt_path.endswith(".ckpt"):
-        raise RunError(
-            f"cvr {command} needs trained weights: --ckpt_path RUN/checkpoints/last.ckpt (or best)"
-        )
+        raise RunError(f"cvr {command} needs trained weights: --ckpt_path RUN/checkpoints/last.ckpt")
 
 
 def _default_run_name(command: str) -> str:

@@ -1,0 +1,321 @@
+"""The commands as a user types them, on a tiny data set of real MPEG-4 files."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from cvr_lightning.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+# Small enough for seconds: two shots of six frames' worth of segments at a coarse resolution.
+TINY_CLIPS = [
+    "--data.segments=2",
+    "--data.pframes=2",
+    "--data.height=64",
+    "--data.width=88",
+    "--data.crop=64",
+    "--data.num_workers=0",
+]
+TINY_TRAINER = ["--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of MotionShapes: ten classes, one video each in train, val and test."""
+    from cvr_lightning.datamodules import MotionShapes
+
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    MotionShapes(root=root, train_scenes=2, val_scenes=1, test_scenes=1).prepare_data()
+    return root
+
+
+def fit_arguments(shapes: Path, runs: Path, *more: str) -> list[str]:
+    return [
+        "fit",
+        "--data=Folder",
+        f"--data.root={shapes}",
+        "--data.batch_size=5",
+        f"--trainer.default_root_dir={runs}",
+        "--run=tiny",
+        "--trainer.max_epochs=2",
+        "--trainer.log_every_n_steps=1",
+        *TINY_CLIPS,
+        *TINY_TRAINER,
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training run."""
+    runs = tmp_path_factory.mktemp("runs")
+    main(fit_arguments(shapes, runs))
+    return runs / "tiny"
+
+
+def test_fit_leaves_configuration_events_and_checkpoints_in_one_directory(run: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"]["init_args"]["segments"] == 2
+    assert config["model"]["preset"] == "tiny"
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert list(run.glob("events.out.tfevents.*"))
+
+
+def test_the_logged_scalars_and_the_confusion_matrix_are_in_tensorboard(run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run))
+    events.Reload()
+    documented = {"train/loss", "train/top1", "train/learning_rate", "val/loss", "val/top1", "val/top5"}
+    assert documented <= set(events.Tags()["scalars"])
+    assert "val/confusion_matrix" in events.Tags()["images"]
+    assert len(events.Scalars("train/loss")) == 8  # 20 videos in batches of 5, two epochs
+
+
+def test_a_checkpoint_holds_plain_values_and_all_that_is_needed(run: Path) -> None:
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    about = checkpoint["cvr_lightning"]
+    assert about["class_names"][:3] == ["circle", "down", "left"]
+    assert about["architecture"]["preset"] == "tiny"
+    assert about["sampling"]["segments"] == 2
+    assert about["versions"]["torch"] == torch.__version__
+    assert checkpoint["epoch"] == 1
+
+
+def test_test_needs_only_the_checkpoint_and_writes_every_documented_key(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        ["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--trainer.enable_progress_bar=false"]
+    )
+    results = json.loads((run / "results.json").read_text())
+    assert results["videos"] == 10
+    assert 0 <= results["top1"] <= results["top5"] <= 1
+    assert results["unreadable"] == []
+    assert results["protocol"]["segments"] == 2
+    assert results["protocol"]["averaging"] == "softmax"
+    assert set(results["videos_per_second"]) == {"with_reading", "model_only"}
+    assert results["videos_per_second"]["model_only"] >= results["videos_per_second"]["with_reading"] > 0
+    assert results["gmac_per_video"] > 0
+    assert results["energy_j_per_video"]["theoretical"] > 0
+    assert results["energy_j_per_video"]["measured"] is None
+    assert 0 < results["activation_sparsity"] < 1
+    assert results["config"]["data"]["init_args"]["crop"] == 64
+    assert "lightning" in results["versions"]
+    table = capsys.readouterr().out
+    assert f"{100 * results['top1']:.2f} %" in table
+    assert "not measured" in table
+
+
+def test_an_option_overrides_the_checkpoint_and_more_views_cost_more(run: Path, tmp_path: Path) -> None:
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    common = ["--ckpt_path", checkpoint, f"--trainer.default_root_dir={tmp_path}"]
+    common.append("--trainer.enable_progress_bar=false")
+    main(["test", *common, "--run=one"])
+    main(["test", *common, "--run=three", "--data.views=3"])
+    one, three = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "three"))
+    assert three["videos"] == one["videos"] == 10
+    assert three["protocol"]["views"] == 3
+    assert three["gmac_per_video"] == pytest.approx(3 * one["gmac_per_video"], rel=0.1)
+
+
+def test_predict_labels_every_video_once(run: Path, tmp_path: Path) -> None:
+    arguments = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--run=p"]
+    main(["predict", *arguments, f"--trainer.default_root_dir={tmp_path}", *TINY_TRAINER[:1]])
+    lines = (tmp_path / "p" / "predictions.csv").read_text().splitlines()
+    assert lines[0] == "video,label,probability"
+    assert len(lines) == 11
+    assert sorted({line.split(",")[0].split("/")[1] for line in lines[1:]})[:2] == ["circle", "down"]
+
+
+def test_classify_prints_labels_and_names_what_it_cannot_read(
+    run: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.avi"
+    broken.write_bytes(b"not a video")
+    video = str(next(shapes.glob("test/left/*.mp4")))
+    with pytest.raises(SystemExit) as stop:
+        main(
+            ["classify", video, str(broken), "--checkpoint", str(run / "checkpoints" / "last.ckpt"), "--json"]
+        )
+    assert stop.value.code == 1
+    captured = capsys.readouterr()
+    first, second = map(json.loads, captured.out.splitlines())
+    assert first["file"] == video
+    assert len(first["predictions"]) == 5
+    assert sum(item["probability"] for item in first["predictions"]) <= 1.0001
+    assert "broken.avi" in second["error"]
+    assert "1 of 2 files have no label" in captured.err
+
+
+def test_classify_agrees_with_predict(run: Path, shapes: Path, tmp_path: Path) -> None:
+    from cvr_lightning.classify import Classifier
+
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    common = [f"--trainer.default_root_dir={tmp_path}", *TINY_TRAINER[:1]]
+    main(["predict", "--ckpt_path", checkpoint, "--run=p", *common])
+    classifier = Classifier.from_checkpoint(checkpoint)
+    for line in (tmp_path / "p" / "predictions.csv").read_text().splitlines()[1:4]:
+        name, label, probability = line.split(",")
+        best = classifier(shapes / name)[0]
+        assert best.label == label
+        assert best.probability == pytest.approx(float(probability), abs=1e-3)
+
+
+def test_results_are_printed_side_by_side(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        ["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--trainer.enable_progress_bar=false"]
+    )
+    capsys.readouterr()
+    main(["results", str(run), str(run)])
+    top1 = next(line for line in capsys.readouterr().out.splitlines() if "top-1" in line)
+    assert len(top1.split()) == 5
+
+
+def test_a_second_run_never_overwrites_the_first(
+    run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(fit_arguments(shapes, run.parent))
+    assert stop.value.code == 1
+    assert "Resume it with --ckpt_path last" in capsys.readouterr().err
+
+
+def test_the_weights_of_other_classes_are_refused(run: Path, shapes: Path, tmp_path: Path) -> None:
+    shutil.copytree(shapes, tmp_path / "less")
+    for part in ("train", "val", "test"):
+        shutil.rmtree(tmp_path / "less" / part / "shake")
+    with pytest.raises(ValueError, match=r"only in the checkpoint: \['shake'\]"):
+        main(
+            [
+                "test",
+                "--ckpt_path",
+                str(run / "checkpoints" / "last.ckpt"),
+                f"--data.root={tmp_path / 'less'}",
+            ]
+        )
+
+
+def final_loss(run: Path) -> float:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run))
+    events.Reload()
+    last = max(events.Scalars("train/loss"), key=lambda event: event.step)
+    return last.value
+
+
+DIES_IN_THE_SECOND_EPOCH = """
+import os, signal, sys
+from cvr_lightning.cli import main
+from cvr_lightning.module import RecognitionModule
+
+step = RecognitionModule.training_step
+
+def mortal_step(self, clip, batch_index):
+    if self.current_epoch == 1 and batch_index == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, clip, batch_index)
+
+RecognitionModule.training_step = mortal_step
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
+    run: Path, shapes: Path, tmp_path: Path
+) -> None:
+    arguments = fit_arguments(shapes, tmp_path)
+    killed = subprocess.run([sys.executable, "-c", DIES_IN_THE_SECOND_EPOCH, *arguments], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    main([*arguments, "--ckpt_path=last"])
+    assert final_loss(tmp_path / "tiny") == final_loss(run)
+    resumed, undisturbed = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for path in (tmp_path / "tiny", run)
+    )
+    for name, weights in undisturbed.items():
+        assert torch.equal(resumed[name], weights), name
+
+
+@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "configs").glob("*.yaml")))
+def test_every_shipped_configuration_trains_and_tests(config: str, shapes: Path, tmp_path: Path) -> None:
+    scenes = ["--data.train_scenes=2", "--data.val_scenes=1", "--data.test_scenes=1"]
+    main(
+        [
+            "fit",
+            f"--config={ROOT / 'configs' / config}",
+            f"--data.root={shapes}",
+            *(scenes if config == "demo.yaml" else []),
+            "--trainer.max_epochs=1",
+            "--trainer.limit_train_batches=1",
+            f"--trainer.default_root_dir={tmp_path}",
+            "--run=r",
+            *TINY_CLIPS,
+            *TINY_TRAINER,
+        ]
+    )
+    main(["test", f"--ckpt_path={tmp_path / 'r' / 'checkpoints' / 'last.ckpt'}"])
+    assert json.loads((tmp_path / "r" / "results.json").read_text())["videos"] == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fti"], "did you mean 'fit'?"),
+        (["fit", "--data", "MotionShape"], "Did you mean 'MotionShapes'?"),
+        (["fit", "--data", "Folder", "--data.root", "nowhere"], "point --data.root at"),
+        (["fit", "--data", "Folder"], "root"),
+        (["fit", "--model.preset", "huge"], "tiny"),
+        (["fit", "--model.num_classes=7"], "unrecognized arguments"),
+        (["fit", "--model.class_names=[a]"], "must be given via"),
+        (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
+        (["test"], "needs trained weights"),
+        (["test", "--ckpt_path", "nowhere.ckpt"], "no such checkpoint"),
+        (["classify", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
+        (["results", "nowhere"], "no such file; cvr test writes it"),
+    ],
+)
+def test_mistakes_are_answered_with_the_remedy(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.ckpt").write_bytes(b"garbage")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    for name, message in [
+        ("x.ckpt", "not a readable checkpoint"),
+        ("other.ckpt", "not one that `cvr fit` wrote"),
+    ]:
+        with pytest.raises(SystemExit):
+            main(["test", "--ckpt_path", str(tmp_path / name)])
+        assert message in capsys.readouterr().err
+
+
+def test_help_needs_no_torch() -> None:
+    program = (
+        "import sys; from cvr_lightning.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "classify" in done.stdout
+
+
+def test_the_module_runs_like_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cvr_lightning", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, __import__("cvr_lightning").__version__)
