@@ -1,0 +1,229 @@
+"""Time to read one video: our test input beside what others need for theirs, in one process.
+
+Each source is first re-encoded as the field prepares its data (340x256, MPEG-4 Part 2, GOP 12, no B-frames,
+quantiser 2). Repetitions of all readers are interleaved, so that a slow moment of the machine hits all alike;
+the table gives medians with quartiles, and how many times our indexed read each takes. One decoding thread,
+page cache warm. Every reader is opened anew for each repetition.
+
+    python benchmarks/reading.py CLIP... [--repetitions 15] [--output report.md]
+    python benchmarks/reading.py CLIP --lengths     # does the cost grow with the length of the video?
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import itertools
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+import av
+import numpy as np
+
+from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+
+SEGMENTS, PFRAMES, SIZE, FRAMES = 8, 3, (224, 224), 16
+LENGTHS_S = (10, 60, 600)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--repetitions", type=int, default=15)
+    parser.add_argument("--lengths", action="store_true", help="read 10 s, 60 s and 600 s of the first clip")
+    parser.add_argument("--output", type=Path, help="also append the report to this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.lengths:
+            report = lengths_report(options.clips[0], Path(folder), options.repetitions)
+        else:
+            report = readers_report(options.clips, Path(folder), options.repetitions)
+    print(report)
+    if options.output:
+        with options.output.open("a", encoding="utf-8") as file:
+            file.write(report + "\n")
+
+
+def readers_report(clips: list[Path], folder: Path, repetitions: int) -> str:
+    """A table of all readers for each clip."""
+    lines = [heading("Reading one video")]
+    for clip in clips:
+        prepared = prepare(clip, folder / f"{clip.stem}.mp4")
+        with CompressedVideoReader(prepared) as reader:
+            index, frames, parser = reader.index, reader.info.num_frames, reader.parser
+        times = interleave(readers(prepared, index), repetitions)
+        ours = statistics.median(times["ours, indexed"])
+        lines += [
+            f"\n{clip.name}: {frames} frames, parser {parser}\n",
+            "| reader | ms | quartiles | x ours |",
+        ]
+        lines.append("|---|---|---|---|")
+        for name, seconds in times.items():
+            low, middle, high = (1e3 * value for value in statistics.quantiles(seconds, n=4))
+            lines.append(f"| {name} | {middle:.2f} | {low:.2f} - {high:.2f} | {middle / ours / 1e3:.1f} |")
+        lines += [f"| {name} | absent | | |" for name in ("torchcodec", "decord") if not installed(name)]
+    return "\n".join(lines)
+
+
+def readers(path: Path, index: PacketIndex) -> dict[str, Callable[[], object]]:
+    """What is timed, by the name of its row."""
+    rows: dict[str, Callable[[], object]] = {
+        "ours, indexed": lambda: read_ours(path, index),
+        "ours, first open": lambda: read_ours(path, None),
+        "ours, P-frames only, indexed": lambda: read_ours(path, index, ("motion", "residual")),
+        "PyAV, every frame to RGB": lambda: [f.to_ndarray(format="rgb24") for f in decode(path)],
+        "PyAV, export_mvs, no RGB": lambda: [
+            f.side_data["MOTION_VECTORS"].to_ndarray()
+            for f in decode(path, {"flags2": "+export_mvs"})
+            if "MOTION_VECTORS" in f.side_data
+        ],
+        "PyAV, demux only": lambda: demux(path),
+    }
+    if installed("torchcodec"):
+        rows[f"torchcodec, {FRAMES} frames, exact"] = lambda: read_torchcodec(path)
+    if installed("decord"):
+        rows[f"decord, {FRAMES} frames"] = lambda: read_decord(path)
+    return rows
+
+
+def read_ours(path: Path, index: PacketIndex | None, modalities: tuple[str, ...] | None = None) -> object:
+    with CompressedVideoReader(path, index=index) as reader:
+        chosen = reader.segments(SEGMENTS, PFRAMES)
+        if modalities is None:
+            return reader.read(chosen, t=PFRAMES, size=SIZE)
+        return reader.read(chosen, t=PFRAMES, size=SIZE, modalities=modalities)  # type: ignore[arg-type]
+
+
+def decode(path: Path, options: dict[str, str] | None = None) -> Iterator[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = options or {}
+        yield from container.decode(stream)
+
+
+def demux(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(packet.size for packet in container.demux(video=0))
+
+
+def read_torchcodec(path: Path) -> object:
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="exact")
+    return decoder.get_frames_at(uniform(decoder.metadata.num_frames)).data
+
+
+def read_decord(path: Path) -> object:
+    from decord import VideoReader, cpu
+
+    reader = VideoReader(str(path), ctx=cpu(0), num_threads=1)
+    return reader.get_batch(uniform(len(reader))).asnumpy()
+
+
+def uniform(frames: int) -> list[int]:
+    return [int(frame) for frame in np.linspace(0, frames - 1, FRAMES)]
+
+
+def installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def interleave(rows: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each repetition of each row, after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    for repetition in range(repetitions + 1):
+        for name, read in rows.items():
+            start = time.perf_counter()
+            read()
+            if repetition:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def lengths_report(clip: Path, folder: Path, repetitions: int) -> str:
+    """Time and memory of an indexed read for videos of different length."""
+    lines = [
+        heading("Cost and length"),
+        "",
+        "| seconds | frames | ms | peak memory of a fresh process (MiB) |",
+    ]
+    lines.append("|---|---|---|---|")
+    for seconds in LENGTHS_S:
+        path, cached = folder / f"{seconds}.mp4", folder / f"{seconds}.npz"
+        prepare(clip, path, seconds)
+        with CompressedVideoReader(path) as reader:
+            reader.index.save(cached)
+            frames = reader.info.num_frames
+        index = PacketIndex.load(cached)
+        times = interleave({"ours": lambda path=path, index=index: read_ours(path, index)}, repetitions)[
+            "ours"
+        ]
+        memory = peak_memory(path, cached)
+        lines.append(f"| {seconds} | {frames} | {1e3 * statistics.median(times):.2f} | {memory:.0f} |")
+    return "\n".join(lines)
+
+
+def peak_memory(path: Path, cached: Path) -> float:
+    """Peak resident memory in MiB of a process that reads once by the cached index."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import reading; reading.report_memory(*sys.argv[2:])"
+    )
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(path), str(cached)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def report_memory(path: str, cached: str) -> None:
+    read_ours(Path(path), PacketIndex.load(Path(cached)))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def prepare(source: Path, target: Path, seconds: int | None = None) -> Path:
+    """Re-encode to 340x256, GOP 12, no B-frames, quantiser 2; looped or cut to a length if one is given."""
+    with av.open(str(target), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 340, 256, "yuv420p"
+        context = stream.codec_context
+        context.gop_size, context.max_b_frames, context.qmin, context.qmax = 12, 0, 2, 2
+        frames: Iterator[av.VideoFrame] = decode(source)
+        if seconds is not None:
+            loop = itertools.chain.from_iterable(decode(source) for _ in itertools.count())
+            frames = itertools.islice(loop, 25 * seconds)
+        for number, frame in enumerate(frames):
+            scaled = frame.reformat(width=340, height=256, format="yuv420p")
+            scaled.pts, scaled.time_base = number, Fraction(1, 25)
+            scaled.pict_type = 0  # NONE: the encoder chooses
+            container.mux(stream.encode(scaled))
+        container.mux(stream.encode(None))
+    return target
+
+
+def heading(title: str) -> str:
+    packages = ("av", "numpy", "numba", "torchcodec", "decord2")
+    found = [f"{name} {version(name)}" for name in packages if installed(name.removesuffix("2"))]
+    cpu = next((line.split(":")[1].strip() for line in cpu_info() if line.startswith("model name")), "")
+    machine = f"{cpu or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    protocol = f"{SEGMENTS} segments x {PFRAMES} P-frames, I-frames {SIZE[0]}x{SIZE[1]} RGB"
+    return f"## {title}\n\n{date.today()}, {machine}, {', '.join(found)}. Ours: {protocol}."
+
+
+def cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()
