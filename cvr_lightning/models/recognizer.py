@@ -171,8 +171,8 @@ class CompressedVideoRecognizer(nn.Module):
         """The P-path's input (T, M, 2 + C + 1, H8, W8) and its mask (T, M); zero where a block is skipped."""
         intra = (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
         fields = [
-            torch.asinh(clip.motion.float() / MOTION_SCALE),
-            torch.asinh(clip.residual.float() / RESIDUAL_SCALE),
+            _compress(clip.motion, MOTION_SCALE),
+            _compress(clip.residual, RESIDUAL_SCALE),
             intra,
         ]
         blocks_MTCHW = torch.cat(fields, dim=3).flatten(0, 1)
@@ -194,6 +194,12 @@ class CompressedVideoRecognizer(nn.Module):
         middle = (torch.arange(segments, device=device) + 0.5) * (100 / segments)
         embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.time.weight.dtype))
         return embedded.expand(batch, -1, -1)
+
+
+def _compress(values: Tensor, scale: float) -> Tensor:
+    """Linear near zero, logarithmic beyond ``scale``; the sign is kept, zero stays zero."""
+    values = values.float()
+    return torch.log1p(values.abs() / scale).copysign(values)
 
 
 def _of_segments(features: Tensor, iframe_index_BN: Tensor) -> Tensor:
