@@ -16,10 +16,11 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec import h264_headers, mpeg4_headers
+from cvr_lightning.codec import h264_headers
+from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 from cvr_lightning.codec.decoder import decoded_order
 from cvr_lightning.codec.demux import NO_TIMESTAMP, Demuxer, PacketKey, packet_key
-from cvr_lightning.codec.mpeg4_headers import VideoObjectPlane
+from cvr_lightning.codec.mpeg4.headers import VideoObjectPlane
 
 _MPEG12_PICTURE = b"\x00\x00\x01\x00"
 _MPEG12_TYPES = "?IPB?"
