@@ -13,6 +13,7 @@ VOP_START = b"\x00\x00\x01\xb6"
 GROUP_START = b"\x00\x00\x01\xb3"
 _START = b"\x00\x00\x01"
 _VOL_START = re.compile(rb"\x00\x00\x01[\x20-\x2f]", re.DOTALL)
+_USER_DATA = re.compile(rb"\x00\x00\x01\xb2[^\x00]*", re.DOTALL)
 _PACKED = re.compile(rb"\x00\x00\x01\xb2DivX\d{1,4}(?:Build|b)\d{1,6}p", re.DOTALL)
 _XVID = re.compile(rb"\x00\x00\x01\xb2XviD(\d{1,6})", re.DOTALL)
 _LAVC = re.compile(rb"\x00\x00\x01\xb2FFmpe[^b]{1,32}b(\d{1,6})", re.DOTALL)
@@ -23,6 +24,8 @@ _RECTANGULAR = 0
 _BINARY = 2
 _VOP_TYPES = "IPBS"
 _STUDIO_TYPES = (14, 15)
+_DIVX_WITHOUT_STUFFING = re.compile(rb"\x00\x00\x01\xb2DivX501(?:Build|b)20020416", re.DOTALL)
+_XVID_STUFFS = 4  # the first build that ends every VOP with stuffing
 _XVID_CLIPS_DC = 33  # the first build that predicts DC from clipped values
 _LAVC_CLIPS_DC = 4713
 
@@ -251,9 +254,33 @@ def parse_vop(data: bytes, vol: VideoObjectLayer) -> VideoObjectPlane:
     )
 
 
+def group_seconds(data: bytes) -> int | None:
+    """The time code of a group of VOPs in seconds (6.2.4), None where there is none."""
+    start = data.rfind(GROUP_START)
+    bits = BitReader(data[start + 4 : start + 8])
+    try:
+        hours, minutes = bits.read(5), bits.read(6)
+        bits.skip(1)
+        seconds = bits.read(6)
+    except EOFError:
+        return None
+    return None if start < 0 else seconds + 60 * (minutes + 60 * hours)
+
+
+def user_data(data: bytes) -> list[bytes]:
+    """All user data with their start codes: encoders leave their marks there."""
+    return _USER_DATA.findall(data)
+
+
 def is_packed(data: bytes) -> bool:
     """Whether user data announce a packed bitstream: DivX's mark, which XviD writes too."""
     return _PACKED.search(data) is not None
+
+
+def leaves_out_stuffing(data: bytes) -> bool:
+    """Whether user data name an encoder that may end a VOP without stuffing."""
+    match = _XVID.search(data)
+    return (match is not None and int(match[1]) < _XVID_STUFFS) or _DIVX_WITHOUT_STUFFING.search(data) is not None
 
 
 def predicts_unclipped_dc(data: bytes) -> bool:
