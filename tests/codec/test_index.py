@@ -76,7 +76,7 @@ def test_index_is_cached_and_used(tmp_path: Path, mpeg4: str) -> None:
 
 def test_foreign_file_is_no_index(tmp_path: Path) -> None:
     np.savez(tmp_path / "index.npz", types=np.zeros(3))
-    with pytest.raises(ValueError, match="lacks codec"):
+    with pytest.raises(ValueError, match="lacks facts"):
         PacketIndex.load(tmp_path / "index.npz")
 
 

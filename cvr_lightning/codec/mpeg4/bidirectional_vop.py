@@ -143,8 +143,7 @@ def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes,
                 if position < 0:
                     return position, macroblock
             _direct(vectors, past, future, y, x, dx, dy, vop.since_past, vop.between)
-            if future_modes[y, x] == _MODE_INTER4V:
-                mode = _MODE_INTER4V
+            mode = _MODE_INTER4V
         else:
             position, last = _read_vectors(words, position, vop, kind, y, x, last, past, future)
             if position < 0:

@@ -36,8 +36,8 @@ class Macroblocks:
             of both.
         modes: (H8, W8) uint8, a :class:`~cvr_lightning.codec.arrays.BlockMode` each. SKIPPED is a macroblock
             that the codec does not code: of a P-frame by its flag, of a B-frame because the co-located one of
-            its future reference is skipped, so that it has no bits at all. INTER4V of a B-frame is direct
-            mode at a co-located macroblock of four vectors; all else of a B-frame is INTER.
+            its future reference is skipped, so that it has no bits at all. INTER4V of a B-frame is direct mode,
+            whose blocks have a vector each from the co-located macroblock; all else of a B-frame is INTER.
         quantiser: (H16, W16) uint8, 1 to 31.
         luma: (H8, W8, 64) int16, dequantised DCT coefficients in zigzag order.
         chroma: (H16, W16, 2, 64) int16, those of Cb and Cr.
