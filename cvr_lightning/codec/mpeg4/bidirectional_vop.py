@@ -14,7 +14,7 @@ from cvr_lightning.codec.mpeg4.bitstream import (
     window,
 )
 from cvr_lightning.codec.mpeg4.motion import read_vector
-from cvr_lightning.codec.mpeg4.reference_vop import inter_blocks
+from cvr_lightning.codec.mpeg4.reference_vop import fill_block, inter_blocks
 
 _MODE_SKIPPED, _MODE_INTER = int(BlockMode.SKIPPED), int(BlockMode.INTER)
 _MODE_INTER4V = int(BlockMode.INTER4V)
@@ -104,10 +104,11 @@ def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes,
         directions: (2 M, 2 N) uint8, 1 past, 2 future, 3 both references.
         modes: (2 M, 2 N) uint8.
         quantisers: (M, N) uint8.
-        luma: (2 M, 2 N, K) int16.
-        chroma: (M, N, 2, K) int16.
+        luma: (4 M N, K) int16, a row for each block.
+        chroma: (2 M N, K) int16.
     """
     vectors, future_modes = colocated
+    matrix = matrices[1]
     position, quantiser, coded = vop.position, vop.quantiser, -1
     last = ((0, 0), (0, 0))
     for macroblock in range(vop.rows * vop.columns):
@@ -117,10 +118,10 @@ def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes,
         if mb_x == 0:
             last = ((0, 0), (0, 0))
         quantisers[mb_y, mb_x] = quantiser
-        directions[y : y + 2, x : x + 2] = _FORWARD
+        fill_block(directions, y, x, _FORWARD)
         if future_modes[y, x] == _MODE_SKIPPED:
             continue
-        if vop.packets and coded >= 0 and at_packet(words, position, vop):
+        if vop.packets and coded >= 0 and at_packet(words, position, vop.limit):
             position, quantiser = _read_packet(words, position, vop, quantiser, coded, macroblock)
             if position < 0:
                 return position, macroblock
@@ -150,19 +151,19 @@ def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes,
                 return position, macroblock
         if pattern:
             position = inter_blocks(
-                words, position, pattern, quantiser, vop.mpeg, matrices[1], mb_y, mb_x, luma, chroma
+                words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
             )
             if position < 0:
                 return position, macroblock
         if kind == _BACKWARD_ONLY:
-            directions[y : y + 2, x : x + 2] = _BACKWARD
+            fill_block(directions, y, x, _BACKWARD)
         elif kind == _DIRECT or kind == _INTERPOLATED:
-            directions[y : y + 2, x : x + 2] = _BOTH
-        modes[y : y + 2, x : x + 2] = mode
+            fill_block(directions, y, x, _BOTH)
+        fill_block(modes, y, x, mode)
         quantisers[mb_y, mb_x] = quantiser
         if position > vop.limit:
             return fault(CUT_SHORT, vop.limit), macroblock
-    if vop.packets and at_packet(words, position, vop):
+    if vop.packets and at_packet(words, position, vop.limit):
         position, quantiser = _read_packet(
             words, position, vop, quantiser, coded, vop.rows * vop.columns - 1
         )

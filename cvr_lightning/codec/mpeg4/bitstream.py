@@ -90,18 +90,18 @@ def kernel(function: Function) -> Function:
 
 
 def words(data: bytes | memoryview) -> npt.NDArray[np.int64]:
-    """The bytes as big-endian 32-bit words, with zeros behind them."""
+    """At every fourth byte, the next 64 bits; zeros follow the data."""
     padded = np.zeros(len(data) // 4 + _PADDING_WORDS, ">u4")
     padded.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    return padded.astype(np.int64)
+    native = padded.astype(np.int64)
+    native[:-1] = native[:-1] << 32 | native[1:]
+    return native
 
 
 @kernel
 def window(words, position):  # type: ignore[no-untyped-def]
     """The next 32 bits."""
-    place = position >> 5
-    both = words[place] << 32 | words[place + 1]
-    return both << (position & 31) >> 32 & 0xFFFFFFFF
+    return words[position >> 5] << (position & 31) >> 32 & 0xFFFFFFFF
 
 
 @kernel
@@ -116,12 +116,12 @@ def fault_parts(result: int) -> tuple[int, int]:
 
 
 @kernel
-def at_packet(words, position, vop):  # type: ignore[no-untyped-def]
+def at_packet(words, position, limit):  # type: ignore[no-untyped-def]
     """Whether stuffing to a whole byte and a resync marker come next (5.2.4)."""
     stuffing = 8 - (position & 7)
     bits = window(words, position)
     expected = ((1 << (stuffing - 1)) - 1) << _RESYNC_ZEROS
-    return bits >> (32 - stuffing - _RESYNC_ZEROS) == expected and position + stuffing + 24 <= vop.limit
+    return bits >> (32 - stuffing - _RESYNC_ZEROS) == expected and position + stuffing + 24 <= limit
 
 
 @kernel

@@ -146,7 +146,8 @@ def parse_vop(
         between=ticks[1],
     )
     _check_header(vop)
-    fields = (out.modes, out.quantiser, out.luma, out.chroma)
+    blocks = (out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
+    fields = (out.modes, out.quantiser, *blocks)
     words = bitstream.words(data)
     with announced():
         if colocated is None:

@@ -32,7 +32,7 @@ _MODE_INTRA = int(BlockMode.INTRA)
 def _next_macroblock(words, position, vop, macroblock, start, quantiser):  # type: ignore[no-untyped-def]
     """Pass over stuffing and a video packet's header: position, start of the packet, quantiser."""
     position = past_stuffing(words, position, vop.kind)
-    if vop.packets and macroblock and at_packet(words, position, vop):
+    if vop.packets and macroblock and at_packet(words, position, vop.limit):
         begin = position
         position, number, quantiser = packet_header(words, position, vop, quantiser)
         if position < 0:
@@ -53,16 +53,30 @@ def read_dquant(words, position, quantiser):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, mb_y, mb_x, luma, chroma):  # type: ignore[no-untyped-def]
+def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, macroblock, columns, luma, chroma):  # type: ignore[no-untyped-def]
     """Read the coded blocks of an inter macroblock; ``pattern`` has a bit for each, the first the highest."""
-    for n in range(6):
-        if pattern >> (5 - n) & 1 == 0:
-            continue
-        out = luma[2 * mb_y + n // 2, 2 * mb_x + n % 2] if n < 4 else chroma[mb_y, mb_x, n - 4]
-        position = inter_block(words, position, quantiser, mpeg, matrix, out)
-        if position < 0:
-            return position
+    first = 2 * macroblock + 2 * columns * (macroblock // columns)
+    for n in range(4):
+        if pattern >> (5 - n) & 1:
+            row = first + (n & 1) + (n >> 1) * 2 * columns
+            position = inter_block(words, position, quantiser, mpeg, matrix, luma, row)
+            if position < 0:
+                return position
+    for n in range(2):
+        if pattern >> (1 - n) & 1:
+            position = inter_block(words, position, quantiser, mpeg, matrix, chroma, 2 * macroblock + n)
+            if position < 0:
+                return position
     return position
+
+
+@kernel
+def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
+    """Set the four blocks of a macroblock."""
+    field[y, x] = value
+    field[y, x + 1] = value
+    field[y + 1, x] = value
+    field[y + 1, x + 1] = value
 
 
 @kernel
@@ -102,12 +116,15 @@ def _intra_macroblock(words, position, vop, matrix, kind, pattern, macroblock, s
                 quantiser if inside_x else left_quantiser,
                 quantiser if inside_y else above_quantiser,
             )
-            position = intra_block(words, position, n, y, x, flags, neighbours, layer, memory, luma[y, x])
+            row = 2 * vop.columns * y + x
+            position = intra_block(words, position, n, y, x, flags, neighbours, layer, memory, luma, row)
         else:
             flags = (left, above, corner, coded, own_dc, predicted == 1)
             neighbours = (quantiser, left_quantiser, above_quantiser)
-            out = chroma[mb_y, mb_x, n - 4]
-            position = intra_block(words, position, n, mb_y, mb_x, flags, neighbours, layer, memory, out)
+            row = 2 * macroblock + n - 4
+            position = intra_block(
+                words, position, n, mb_y, mb_x, flags, neighbours, layer, memory, chroma, row
+            )
         if position < 0:
             return position, quantiser
     return position, quantiser
@@ -140,7 +157,7 @@ def _inter_macroblock(words, position, vop, matrix, kind, pattern, macroblock, s
                     motion[y + j, x + i, 0], motion[y + j, x + i, 1] = px, py
     if pattern:
         position = inter_blocks(
-            words, position, pattern, quantiser, vop.mpeg, matrix, mb_y, mb_x, luma, chroma
+            words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
         )
     return position, quantiser
 
@@ -156,8 +173,8 @@ def read_vop(words, vop, matrices, motion, modes, quantisers, luma, chroma):  # 
         motion: (2 M, 2 N, 2) int16, vectors (x, y) in the units of the stream.
         modes: (2 M, 2 N) uint8.
         quantisers: (M, N) uint8.
-        luma: (2 M, 2 N, K) int16.
-        chroma: (M, N, 2, K) int16.
+        luma: (4 M N, K) int16, a row for each block.
+        chroma: (2 M N, K) int16.
     """
     shape = (3, 2 * vop.rows, 2 * vop.columns)
     memory = (
@@ -198,7 +215,7 @@ def read_vop(words, vop, matrices, motion, modes, quantisers, luma, chroma):  # 
                 )
             if position < 0:
                 return position, macroblock
-            modes[2 * mb_y : 2 * mb_y + 2, 2 * mb_x : 2 * mb_x + 2] = mode
+            fill_block(modes, 2 * mb_y, 2 * mb_x, mode)
             quantisers[mb_y, mb_x] = quantiser
         if position > vop.limit:
             return fault(CUT_SHORT, vop.limit), macroblock

@@ -61,8 +61,9 @@ def _escape(words, position, table, lmax, rmax):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def inter_block(words, position, quantiser, mpeg, matrix, out):  # type: ignore[no-untyped-def]
-    """Read a coded block of an inter macroblock into ``out``, which holds zeros."""
+def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
+    """Read a coded block of an inter macroblock into row ``row`` of ``out``, which holds zeros."""
+    kept = out.shape[1]
     place, total, last = -1, 0, 0
     scale, offset = 2 * quantiser, (quantiser - 1) | 1
     while last == 0:
@@ -89,10 +90,10 @@ def inter_block(words, position, quantiser, mpeg, matrix, out):  # type: ignore[
             size = abs(level) * scale + offset
         value = _saturate(size if level > 0 else -size)
         total += value
-        if place < out.size:
-            out[place] = value
-    if mpeg and total & 1 == 0 and out.size == 64:
-        out[63] ^= 1  # mismatch control (7.4.4.3)
+        if place < kept:
+            out[row, place] = value
+    if mpeg and total & 1 == 0 and kept == 64:
+        out[row, 63] ^= 1  # mismatch control (7.4.4.3)
     return position
 
 
@@ -156,8 +157,8 @@ def _neighbour_dc(dc, y, x, available):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out):  # type: ignore[no-untyped-def]
-    """Read a block of an intra macroblock into ``out``, which holds zeros.
+def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out, row):  # type: ignore[no-untyped-def]
+    """Read a block of an intra macroblock into row ``row`` of ``out``, which holds zeros.
 
     Args:
         words: The VOP.
@@ -211,15 +212,16 @@ def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out)
     for k in range(1, 8):
         edges[y, x, 0, k] = block[EDGES[0, k]]
         edges[y, x, 1, k] = block[EDGES[1, k]]
-    _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out)
+    _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out, row)
     return position
 
 
 @kernel
-def _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out):  # type: ignore[no-untyped-def]
+def _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
     """Inverse quantisation of an intra block (7.4.4)."""
-    out[0] = _saturate(block[0] * dc_scale)
-    total = int(out[0])
+    kept = out.shape[1]
+    total = _saturate(block[0] * dc_scale)
+    out[row, 0] = total
     for place in range(1, 64):
         level = block[place]
         if level == 0:
@@ -230,7 +232,7 @@ def _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out):  # type: i
             size = abs(level) * 2 * quantiser + ((quantiser - 1) | 1)
         value = _saturate(size if level > 0 else -size)
         total += value
-        if place < out.size:
-            out[place] = value
-    if mpeg and total & 1 == 0 and out.size == 64:
-        out[63] ^= 1
+        if place < kept:
+            out[row, place] = value
+    if mpeg and total & 1 == 0 and kept == 64:
+        out[row, 63] ^= 1
