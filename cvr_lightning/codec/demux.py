@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -29,6 +30,8 @@ NO_TIMESTAMP = -(1 << 63)
 """Stands for a timestamp that the container does not give."""
 _TURNING_CODECS = frozenset({"h264", "hevc"})  # a display orientation SEI message may turn them
 _TURNING_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})  # containers with a display matrix
+_PROBE_BYTES = 64
+_NEAR_BYTES = 4096
 _SEEK_PACKETS = 64  # passing over fewer packets is cheaper than a seek
 
 PacketKey = tuple[int, int, int]
@@ -41,8 +44,47 @@ def packet_key(packet: Packet[VideoStream]) -> PacketKey:
     return dts, -1 if packet.pos is None else packet.pos, packet.size
 
 
+class PacketFinder:
+    """Finds where in its file a packet's bytes lie in one piece.
+
+    A demuxer's position may be that of a chunk or block header in front of the packet; containers may also
+    compress, interleave or rewrite what they hold.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._end = 0
+
+    def __enter__(self) -> PacketFinder:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._map.close()
+        self._file.close()
+
+    def find(self, data: bytes, position: int) -> int:
+        """The byte at which a packet begins, -1 where it is not found near by.
+
+        Args:
+            data: The packet.
+            position: What the demuxer says, -1 where it does not.
+        """
+        start = self._end if position < 0 else position
+        place = self._map.find(data[:_PROBE_BYTES], start, start + _NEAR_BYTES + _PROBE_BYTES)
+        if place < 0 or self._map[place : place + len(data)] != data:
+            return -1
+        self._end = place + len(data)
+        return place
+
+
 class Demuxer:
     """Opens a file and hands out the packets of its video stream in the order they lie in the file.
+
+    The container is opened when it is first needed: who has an index may never need it.
 
     Args:
         path: A regular file; never a URL or a device.
@@ -53,8 +95,10 @@ class Demuxer:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._check_file()
         self._kept: list[Packet[VideoStream]] | None = None
-        self.container, self.stream = self._open()
+        self._opened: tuple[InputContainer, VideoStream] | None = None
+        self._descriptor = -1
         self._packets = self._demux()
         self._next = 0  # number of the packet that comes next, -1 where there is none
 
@@ -66,13 +110,34 @@ class Demuxer:
         """An error that names this file."""
         return UnreadableVideoError(self.path, cause, FETCH_AGAIN, frame)
 
-    def _open(self) -> tuple[InputContainer, VideoStream]:
+    @property
+    def container(self) -> InputContainer:
+        """The container."""
+        return self._open()[0]
+
+    @property
+    def stream(self) -> VideoStream:
+        """The best video stream of the container."""
+        return self._open()[1]
+
+    def read(self, position: int, size: int) -> bytes:
+        """Bytes of the file; fewer than ``size`` at its end."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+        return os.pread(self._descriptor, size, position)
+
+    def _check_file(self) -> None:
         if not os.path.exists(self.path):
             raise UnreadableVideoError(self.path, "no such file", "check the path")
         if not os.path.isfile(self.path):
             raise UnreadableVideoError(self.path, "not a regular file", "give the path of a video file")
         if os.path.getsize(self.path) == 0:
             raise self.error("the file is empty")
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        """Container and stream, opened at the first call."""
+        if self._opened is not None:
+            return self._opened
         try:
             self._check_length()
             # An absolute path is never taken for a protocol, and a playlist may not reach the network.
@@ -88,7 +153,8 @@ class Demuxer:
         if not isinstance(stream, VideoStream) or not stream.codec_context:
             container.close()
             raise self.error("it holds no video stream that FFmpeg can decode")
-        return container, stream
+        self._opened = container, stream
+        return self._opened
 
     def _check_length(self) -> None:
         with open(self.path, "rb") as file:
@@ -169,7 +235,7 @@ class Demuxer:
                     self._packets, self._next = chain((landing,), packets), keys.index(key)
                     return
         self.container.close()
-        self.container, self.stream = self._open()
+        self._opened = None
         self._packets, self._next = self._demux(), 0
 
     def duration(self) -> float:
@@ -213,4 +279,8 @@ class Demuxer:
     def close(self) -> None:
         """Close the file and drop its packets."""
         self._kept = None
-        self.container.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._opened is not None:
+            self._opened[0].close()

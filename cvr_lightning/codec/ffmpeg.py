@@ -21,13 +21,14 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from cvr_lightning.codec import dct, h264_prediction, mpeg4_prediction
+from cvr_lightning.codec import dct, h264_prediction
 from cvr_lightning.codec.arrays import BlockMode, Modality, blocks
 from cvr_lightning.codec.decoder import Decoder, Skip
 from cvr_lightning.codec.demux import Demuxer
 from cvr_lightning.codec.errors import PREPARE, UnreadableVideoError, UnsupportedStreamError
 from cvr_lightning.codec.index import PacketIndex
-from cvr_lightning.codec.mpeg4_prediction import Planes
+from cvr_lightning.codec.mpeg4 import prediction
+from cvr_lightning.codec.mpeg4.prediction import Planes
 from cvr_lightning.codec.parser import PFrame
 from cvr_lightning.codec.support import PIXEL_FORMATS, Support, find_support
 from cvr_lightning.codec.vectors import VectorField, mark_skipped, vector_field
@@ -162,7 +163,7 @@ class FFmpegParser:
             return h264_prediction.predict(reference, field.vectors, field.inter)
         rounding = int(self._index.rounding[packet])
         split = field.split
-        return mpeg4_prediction.predict(
+        return prediction.predict(
             reference, field.vectors, field.inter, split, self._support.quarter_sample, rounding
         )
 

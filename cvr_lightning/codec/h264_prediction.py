@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.mpeg4_prediction import Planes, fetch
+from cvr_lightning.codec.mpeg4.prediction import Planes, fetch
 
 
 @numba.njit(nogil=True, cache=True, inline="always")

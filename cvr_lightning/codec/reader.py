@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +22,17 @@ from cvr_lightning.codec.arrays import (
 )
 from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg import FFmpegParser
 from cvr_lightning.codec.fields import FieldMaker
 from cvr_lightning.codec.index import PacketIndex, build_index
+from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
+from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, unread_tools
 from cvr_lightning.codec.parser import Parser
 from cvr_lightning.codec.windows import segments
 
-ParserName = Literal["auto", "ffmpeg"]
+ParserName = Literal["auto", "mpeg4", "ffmpeg"]
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,13 @@ class CompressedVideoReader:
 
     Args:
         path: The video file.
-        parser: ``"ffmpeg"``, or ``"auto"`` for the best parser of the stream; :attr:`parser` and
-            :attr:`reason` say which it is and why.
+        parser: ``"mpeg4"`` for the parser of MPEG-4 Part 2, ``"ffmpeg"`` for FFmpeg's decoders, or ``"auto"``
+            for the best one that reads the stream; :attr:`parser` and :attr:`reason` say which it is and why.
         index: The file's index where it is already known, which saves a pass over the file.
 
     Raises:
-        UnreadableVideoError: The file is missing, empty, damaged, or not a video.
+        UnreadableVideoError: The file is missing, empty, damaged, not a video, or not the one of the index.
+        UnsupportedStreamError: The parser that was asked for cannot read the stream.
 
     Example:
         >>> with CompressedVideoReader("clip.mp4") as video:  # doctest: +SKIP
@@ -93,11 +99,26 @@ class CompressedVideoReader:
         self._demuxer = Demuxer(self.path)
         try:
             self.index = index if index is not None else build_index(self._demuxer)
-            self._parser: Parser = FFmpegParser(self._demuxer, self.index)
+            if self.index.facts.file_size != os.path.getsize(self.path):
+                raise self._demuxer.error("its size is not that of the index: the file has changed")
+            self._parser = self._choose(parser)
             self.info = self._describe()
         except BaseException:
             self._demuxer.close()
             raise
+
+    def _choose(self, name: ParserName) -> Parser:
+        if name == "mpeg4":
+            return Mpeg4Parser(self._demuxer, self.index)
+        if name == "ffmpeg" or self.index.codec != "mpeg4":
+            return FFmpegParser(self._demuxer, self.index)
+        cause = unread_tools(self.index)
+        if not cause:
+            return Mpeg4Parser(self._demuxer, self.index)
+        _logger.info("%s: read through FFmpeg: %s", self.path, cause)
+        parser = FFmpegParser(self._demuxer, self.index)
+        parser.reason = f"{parser.reason} (not by the MPEG-4 parser: {cause})"
+        return parser
 
     @property
     def parser(self) -> str:
@@ -129,6 +150,21 @@ class CompressedVideoReader:
         if "I" not in self.index.frame_types:
             raise self._demuxer.error("it has no I-frame")
         return segments(self.index.frame_types, n, t, offsets)
+
+    def parse(self, n: int) -> Macroblocks:
+        """All macroblocks of one frame of MPEG-4 Part 2 video, for tools and tests.
+
+        Args:
+            n: Number of the frame in display order.
+
+        Raises:
+            BitstreamError: The frame's packet is damaged.
+            UnsupportedStreamError: :attr:`parser` is not ``"mpeg4"``.
+            ValueError: There is no such frame.
+        """
+        if not isinstance(self._parser, Mpeg4Parser):
+            raise UnsupportedStreamError(self.path, f"no macroblocks: {self.reason}", PREPARE)
+        return self._parser.parse(n)
 
     def read(
         self,
@@ -167,7 +203,7 @@ class CompressedVideoReader:
         self._check_arguments(segments, t, longest, size, representation, modalities, coefficients)
         self._parser.require(modalities)
         maker = FieldMaker(
-            native=(self._demuxer.stream.height, self._demuxer.stream.width),
+            native=(self.index.facts.height, self.index.facts.width),
             turns=self.info.rotation // 90,
             size=size,
             representation=representation,
@@ -253,25 +289,23 @@ class CompressedVideoReader:
                     raise ValueError(f"frame {frame} of {segment} is no {kind}-frame of {self.path}")
 
     def _describe(self) -> StreamInfo:
-        stream, types = self._demuxer.stream, self.index.frame_types
-        first = int(self.index.starts.argmax())
-        rotation = self._demuxer.rotation(next(self._demuxer.fetch(first, first, self.index.keys))[1])
-        width, height = (stream.height, stream.width) if rotation % 180 else (stream.width, stream.height)
+        facts, types = self.index.facts, self.index.frame_types
+        turned = facts.rotation % 180 != 0
         starts = [number for number, kind in enumerate(types) if kind == "I"]
-        duration = self._demuxer.duration()
+        bits = 8 * int(self.index.sizes.sum())
         return StreamInfo(
-            codec=self.index.codec,
-            profile=stream.codec_context.profile or "",
-            pixel_format=stream.codec_context.pix_fmt or "",
-            width=width,
-            height=height,
-            rotation=rotation,
+            codec=facts.codec,
+            profile=facts.profile,
+            pixel_format=facts.pixel_format,
+            width=facts.height if turned else facts.width,
+            height=facts.width if turned else facts.height,
+            rotation=facts.rotation,
             num_frames=len(types),
             frame_types=types,
             gop_lengths=tuple(np.diff([*starts, len(types)]).tolist()),
-            fps=float(stream.average_rate or 0),
-            duration=duration,
-            bit_rate=round(8 * int(self.index.sizes.sum()) / duration) if duration > 0 else 0,
+            fps=facts.fps,
+            duration=facts.duration,
+            bit_rate=round(bits / facts.duration) if facts.duration > 0 else 0,
             has_b_frames="B" in types,
         )
 

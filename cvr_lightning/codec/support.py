@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cvr_lightning.codec import h264_headers, mpeg4_headers
+from cvr_lightning.codec import h264_headers
+from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 from cvr_lightning.codec.arrays import Modality
 from cvr_lightning.codec.demux import Demuxer
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError

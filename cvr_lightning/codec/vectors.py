@@ -10,7 +10,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from cvr_lightning.codec.arrays import BlockMode
-from cvr_lightning.codec.mpeg4_prediction import Planes
+from cvr_lightning.codec.mpeg4.prediction import Planes
 
 _SKIPPED = np.uint8(BlockMode.SKIPPED)
 

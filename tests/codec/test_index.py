@@ -9,7 +9,7 @@ from av.video.frame import PictureType
 from encoders import SINGLE_REFERENCE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex
-from cvr_lightning.codec.mpeg4_headers import align_vols, find_vol
+from cvr_lightning.codec.mpeg4.headers import align_vols, find_vol
 
 NAMES = """
     divx_4x4.avi dx50_bframes.avi h264_10bit.mp4 h264_320x240_bframes.mp4 h264_bad_metadata.mp4
@@ -76,7 +76,7 @@ def test_index_is_cached_and_used(tmp_path: Path, mpeg4: str) -> None:
 
 def test_foreign_file_is_no_index(tmp_path: Path) -> None:
     np.savez(tmp_path / "index.npz", types=np.zeros(3))
-    with pytest.raises(ValueError, match="lacks codec"):
+    with pytest.raises(ValueError, match="lacks facts"):
         PacketIndex.load(tmp_path / "index.npz")
 
 

@@ -1,0 +1,170 @@
+"""Macroblocks of B-VOPs (ISO/IEC 14496-2, 6.2.6 and 7.6.9)."""
+
+from __future__ import annotations
+
+from cvr_lightning.codec.arrays import BlockMode
+from cvr_lightning.codec.mpeg4.bitstream import (
+    BAD_MARKER,
+    BAD_TYPE,
+    CUT_SHORT,
+    at_packet,
+    fault,
+    kernel,
+    packet_header,
+    window,
+)
+from cvr_lightning.codec.mpeg4.motion import read_vector
+from cvr_lightning.codec.mpeg4.reference_vop import fill_block, inter_blocks
+
+_MODE_SKIPPED, _MODE_INTER = int(BlockMode.SKIPPED), int(BlockMode.INTER)
+_MODE_INTER4V = int(BlockMode.INTER4V)
+_FORWARD, _BACKWARD, _BOTH = 1, 2, 3
+_DIRECT, _INTERPOLATED, _BACKWARD_ONLY = 0, 1, 2  # leading zeros of mb_type (Table B-3); 3 is forward
+
+
+@kernel
+def _fraction(value, part, whole):  # type: ignore[no-untyped-def]
+    """``value * part / whole`` rounded towards zero."""
+    product = value * part
+    return product // whole if product >= 0 else -(-product // whole)
+
+
+@kernel
+def _direct(colocated, past, future, y, x, dx, dy, since_past, between):  # type: ignore[no-untyped-def]
+    """Vectors of a direct macroblock from those of the co-located one (7.6.9.5)."""
+    for axis in range(2):
+        difference = dy if axis else dx
+        for j in range(y, y + 2):
+            for i in range(x, x + 2):
+                vector = int(colocated[j, i, axis])
+                forward = _fraction(vector, since_past, between) + difference
+                past[j, i, axis] = forward
+                if difference:
+                    future[j, i, axis] = forward - vector
+                else:
+                    future[j, i, axis] = _fraction(vector, since_past - between, between)
+
+
+@kernel
+def _read_type(words, position):  # type: ignore[no-untyped-def]
+    """Read modb, mb_type and cbpb: position, type, pattern of coded blocks, whether modb is 1."""
+    bits = window(words, position)
+    if bits >> 31:
+        return position + 1, _DIRECT, 0, True
+    kind = 0
+    while kind < 4 and bits >> (29 - kind) & 1 == 0:
+        kind += 1
+    if kind == 4:
+        return fault(BAD_TYPE, position), 0, 0, False
+    position += 3 + kind
+    if bits >> 30 & 1:
+        return position, kind, 0, False
+    return position + 6, kind, window(words, position) >> 26, False
+
+
+@kernel
+def _read_vectors(words, position, vop, kind, y, x, last, past, future):  # type: ignore[no-untyped-def]
+    """Read the vectors of a macroblock that is not direct; ``last`` (2, 2) holds those of the last one."""
+    for backward in range(2):
+        if kind == (_BACKWARD_ONLY + 1 if backward else _BACKWARD_ONLY):
+            continue
+        code = vop.backward if backward else vop.forward
+        position, vx, vy = read_vector(words, position, last[backward][0], last[backward][1], code)
+        if position < 0:
+            return position, last
+        last = (last[0], (vx, vy)) if backward else ((vx, vy), last[1])
+        field = future if backward else past
+        for j in range(y, y + 2):
+            for i in range(x, x + 2):
+                field[j, i, 0], field[j, i, 1] = vx, vy
+    return position, last
+
+
+@kernel
+def _read_packet(words, position, vop, quantiser, coded, macroblock):  # type: ignore[no-untyped-def]
+    """Read the header of a video packet, which may name a macroblock that carries no bits."""
+    begin = position
+    position, number, quantiser = packet_header(words, position, vop, quantiser)
+    if position >= 0 and not coded < number <= macroblock:
+        return fault(BAD_MARKER, begin), quantiser
+    return position, quantiser
+
+
+@kernel
+def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+    """Read the macroblocks of a B-VOP into arrays of zeros: position or fault, macroblocks read.
+
+    Args:
+        words: The VOP.
+        vop: Its header.
+        matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
+        colocated: Vectors (2 M, 2 N, 2) and modes (2 M, 2 N) of the future reference.
+        past: (2 M, 2 N, 2) int16, vectors to the past reference in the units of the stream.
+        future: (2 M, 2 N, 2) int16, vectors to the future reference.
+        directions: (2 M, 2 N) uint8, 1 past, 2 future, 3 both references.
+        modes: (2 M, 2 N) uint8.
+        quantisers: (M, N) uint8.
+        luma: (4 M N, K) int16, a row for each block.
+        chroma: (2 M N, K) int16.
+    """
+    vectors, future_modes = colocated
+    matrix = matrices[1]
+    position, quantiser, coded = vop.position, vop.quantiser, -1
+    last = ((0, 0), (0, 0))
+    for macroblock in range(vop.rows * vop.columns):
+        mb_y = macroblock // vop.columns
+        mb_x = macroblock - mb_y * vop.columns
+        y, x = 2 * mb_y, 2 * mb_x
+        if mb_x == 0:
+            last = ((0, 0), (0, 0))
+        quantisers[mb_y, mb_x] = quantiser
+        fill_block(directions, y, x, _FORWARD)
+        if future_modes[y, x] == _MODE_SKIPPED:
+            continue
+        if vop.packets and coded >= 0 and at_packet(words, position, vop.limit):
+            position, quantiser = _read_packet(words, position, vop, quantiser, coded, macroblock)
+            if position < 0:
+                return position, macroblock
+            last = ((0, 0), (0, 0))
+        coded = macroblock
+        position, kind, pattern, bare = _read_type(words, position)
+        if position < 0:
+            return position, macroblock
+        if kind != _DIRECT and pattern and window(words, position) >> 31:
+            quantiser += 2 if window(words, position) >> 30 & 1 else -2
+            quantiser = min(max(quantiser, 1), 31)
+            position += 1
+        if kind != _DIRECT and pattern:
+            position += 1
+        mode = _MODE_INTER
+        if kind == _DIRECT:
+            dx = dy = 0
+            if not bare:
+                position, dx, dy = read_vector(words, position, 0, 0, 1)
+                if position < 0:
+                    return position, macroblock
+            _direct(vectors, past, future, y, x, dx, dy, vop.since_past, vop.between)
+            mode = _MODE_INTER4V
+        else:
+            position, last = _read_vectors(words, position, vop, kind, y, x, last, past, future)
+            if position < 0:
+                return position, macroblock
+        if pattern:
+            position = inter_blocks(
+                words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
+            )
+            if position < 0:
+                return position, macroblock
+        if kind == _BACKWARD_ONLY:
+            fill_block(directions, y, x, _BACKWARD)
+        elif kind == _DIRECT or kind == _INTERPOLATED:
+            fill_block(directions, y, x, _BOTH)
+        fill_block(modes, y, x, mode)
+        quantisers[mb_y, mb_x] = quantiser
+        if position > vop.limit:
+            return fault(CUT_SHORT, vop.limit), macroblock
+    if vop.packets and at_packet(words, position, vop.limit):
+        position, quantiser = _read_packet(
+            words, position, vop, quantiser, coded, vop.rows * vop.columns - 1
+        )
+    return position, vop.rows * vop.columns

@@ -1,0 +1,169 @@
+"""What every kernel stands on: bits at a position, faults, video packets.
+
+A kernel reads one VOP, held as 32-bit words behind which zeros follow, and passes bit positions along. Where
+the syntax is broken it returns a fault instead of a position: a negative number that holds the place and one
+of the codes below. Zeros begin no variable-length code of the standard, so a VOP that is cut short stops at its
+end; no read goes further than a few words beyond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+I_VOP: Final = 0
+P_VOP: Final = 1
+B_VOP: Final = 2
+
+BAD_MCBPC: Final = 1
+BAD_CBPY: Final = 2
+BAD_VECTOR: Final = 3
+BAD_DC: Final = 4
+BAD_COEFFICIENT: Final = 5
+BAD_MARKER: Final = 6
+BAD_TYPE: Final = 7
+CUT_SHORT: Final = 8
+FAULTS: Final = {
+    BAD_MCBPC: "no macroblock type has this code",
+    BAD_CBPY: "no pattern of coded blocks has this code",
+    BAD_VECTOR: "no vector difference has this code",
+    BAD_DC: "no DC difference has this code",
+    BAD_COEFFICIENT: "the coefficients of a block have an impossible code or are more than 64",
+    BAD_MARKER: "the header of a video packet does not fit in here",
+    BAD_TYPE: "no type of a macroblock of a B-VOP has this code",
+    CUT_SHORT: "the VOP is cut short",
+}
+_PADDING_WORDS = 8
+_RESYNC_ZEROS = 16
+_WIDEST_B_MARKER = 18
+
+
+class Vop(NamedTuple):
+    """What a kernel must know of a VOP and of its layer.
+
+    Attributes:
+        kind: I_VOP, P_VOP or B_VOP.
+        position: Bit at which the macroblocks begin.
+        limit: Bits of the VOP.
+        rows: Rows of macroblocks.
+        columns: Columns of macroblocks.
+        quantiser: vop_quant.
+        forward: vop_fcode_forward, 1 where there is none.
+        backward: vop_fcode_backward, 1 where there is none.
+        dc_threshold: Quantiser from which intra DC has no code of its own.
+        mpeg: MPEG quantisation, with matrices; else that of H.263.
+        packets: Resync markers may occur.
+        time_bits: Length of vop_time_increment.
+        dc_unclipped: The encoder predicts DC from values that it did not clip (old XviD and libavcodec).
+        quarter: Vectors are in quarter samples.
+        since_past: Ticks from the past reference to a B-VOP (TRB of 7.6.9.5.2).
+        between: Ticks between the references of a B-VOP (TRD).
+    """
+
+    kind: int
+    position: int
+    limit: int
+    rows: int
+    columns: int
+    quantiser: int
+    forward: int
+    backward: int
+    dc_threshold: int
+    mpeg: bool
+    packets: bool
+    time_bits: int
+    dc_unclipped: bool
+    quarter: bool
+    since_past: int
+    between: int
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function that needs no interpreter lock, once for all processes."""
+    compiled: Function = numba.njit(nogil=True, cache=True)(function)
+    return compiled
+
+
+def words(data: bytes | memoryview) -> npt.NDArray[np.int64]:
+    """At every fourth byte, the next 64 bits; zeros follow the data."""
+    padded = np.zeros(len(data) // 4 + _PADDING_WORDS, ">u4")
+    padded.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+    native = padded.astype(np.int64)
+    native[:-1] = native[:-1] << 32 | native[1:]
+    return native
+
+
+@kernel
+def window(words, position):  # type: ignore[no-untyped-def]
+    """The next 32 bits."""
+    return words[position >> 5] << (position & 31) >> 32 & 0xFFFFFFFF
+
+
+@kernel
+def fault(code, position):  # type: ignore[no-untyped-def]
+    """A fault, to be returned in place of a position."""
+    return -(position << 4 | code)
+
+
+def fault_parts(result: int) -> tuple[int, int]:
+    """Code and position of a fault."""
+    return -result & 15, -result >> 4
+
+
+@kernel
+def at_packet(words, position, limit):  # type: ignore[no-untyped-def]
+    """Whether stuffing to a whole byte and a resync marker come next (5.2.4)."""
+    stuffing = 8 - (position & 7)
+    bits = window(words, position)
+    expected = ((1 << (stuffing - 1)) - 1) << _RESYNC_ZEROS
+    return bits >> (32 - stuffing - _RESYNC_ZEROS) == expected and position + stuffing + 24 <= limit
+
+
+@kernel
+def packet_header(words, position, vop, quantiser):  # type: ignore[no-untyped-def]
+    """Read video_packet_header (6.2.5.2): position, number of its first macroblock, quantiser.
+
+    The fields that a header extension repeats are those of the VOP: they are passed over, as in FFmpeg.
+    """
+    position += 8 - (position & 7)
+    zeros = _RESYNC_ZEROS
+    if vop.kind == P_VOP:
+        zeros = 15 + vop.forward
+    elif vop.kind == B_VOP:
+        zeros = max(15 + max(vop.forward, vop.backward), _WIDEST_B_MARKER - 1)
+    if window(words, position) >> (31 - zeros) != 1:
+        return fault(BAD_MARKER, position), 0, 0
+    position += zeros + 1
+    last, width = vop.rows * vop.columns - 1, 1
+    while last >> width:
+        width += 1
+    macroblock = window(words, position) >> (32 - width)
+    position += width
+    coded = window(words, position) >> 27
+    extended = window(words, position) >> 26 & 1
+    position += 6
+    if extended:
+        while window(words, position) >> 31:  # modulo_time_base
+            position += 1
+            if position > vop.limit:
+                return fault(CUT_SHORT, position), 0, 0
+        position += 1 + 1 + vop.time_bits + 1 + 2 + 3  # marker bits, time, type, intra_dc_vlc_thr
+        position += 3 * vop.kind  # the codes of P- and B-VOPs: one and two
+    return position, macroblock, coded if coded else quantiser
+
+
+@kernel
+def past_stuffing(words, position, kind):  # type: ignore[no-untyped-def]
+    """Pass over macroblocks that are nothing but stuffing (6.3.6)."""
+    if kind == P_VOP:
+        while window(words, position) >> 22 == 1:  # not_coded is 0, then MCBPC
+            position += 10
+    elif kind == I_VOP:
+        while window(words, position) >> 23 == 1:
+            position += 9
+    return position

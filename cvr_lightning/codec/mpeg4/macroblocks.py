@@ -1,0 +1,185 @@
+"""One VOP from its bytes to arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec.arrays import BlockMode
+from cvr_lightning.codec.dct import COEFFICIENTS
+from cvr_lightning.codec.mpeg4 import bitstream
+from cvr_lightning.codec.mpeg4.bidirectional_vop import read_b_vop
+from cvr_lightning.codec.mpeg4.compiling import announced
+from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer, VideoObjectPlane
+from cvr_lightning.codec.mpeg4.reference_vop import read_vop
+
+_KINDS = {"I": bitstream.I_VOP, "P": bitstream.P_VOP, "B": bitstream.B_VOP}
+_QUARTERS_OF_HALF = 2
+
+
+@dataclass(frozen=True)
+class Macroblocks:
+    """All that the macroblocks of a frame say, on the grid of M x N whole macroblocks.
+
+    The grid has H8 = 2 M by W8 = 2 N luma blocks, H16 = M by W16 = N macroblocks, and may reach beyond the
+    frame to the right and below.
+
+    Attributes:
+        frame_type: I, P or B.
+        motion: (H8, W8, 2) int16, vector (x, y) in quarter samples from the current block to its past
+            reference; 0 where it has none: in intra blocks, and in those of a B-frame that are predicted from
+            the future reference alone.
+        backward: (H8, W8, 2) int16, vector to the future reference of a B-frame; 0 where there is none.
+        directions: (H8, W8) uint8, references that predict the block: 0 none, 1 past, 2 future, 3 the average
+            of both.
+        modes: (H8, W8) uint8, a :class:`~cvr_lightning.codec.arrays.BlockMode` each. SKIPPED is a macroblock
+            that the codec does not code: of a P-frame by its flag, of a B-frame because the co-located one of
+            its future reference is skipped, so that it has no bits at all. INTER4V of a B-frame is direct mode,
+            whose blocks have a vector each from the co-located macroblock; all else of a B-frame is INTER.
+        quantiser: (H16, W16) uint8, 1 to 31.
+        luma: (H8, W8, 64) int16, dequantised DCT coefficients in zigzag order.
+        chroma: (H16, W16, 2, 64) int16, those of Cb and Cr.
+        rounding: vop_rounding_type of the frame's prediction.
+        quarter_sample: Vectors really have quarter-sample precision; else they are multiples of 2.
+    """
+
+    frame_type: str
+    motion: npt.NDArray[np.int16]
+    backward: npt.NDArray[np.int16]
+    directions: npt.NDArray[np.uint8]
+    modes: npt.NDArray[np.uint8]
+    quantiser: npt.NDArray[np.uint8]
+    luma: npt.NDArray[np.int16]
+    chroma: npt.NDArray[np.int16]
+    rounding: int
+    quarter_sample: bool
+
+
+class SyntaxFault(Exception):
+    """A VOP breaks the syntax.
+
+    Args:
+        cause: What is wrong.
+        macroblock: Number of the macroblock in raster order.
+        bit: Bit position, counted from the VOP's start code.
+    """
+
+    def __init__(self, cause: str, macroblock: int, bit: int) -> None:
+        super().__init__(cause, macroblock, bit)
+        self.cause, self.macroblock, self.bit = cause, macroblock, bit
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What the VOPs of a layer share, ready for the kernels.
+
+    Attributes:
+        vol: The layer's header.
+        matrices: (2, 64) int64, intra and inter quantiser matrices in zigzag order, zeros without.
+        dc_unclipped: See :class:`~cvr_lightning.codec.mpeg4.bitstream.Vop`.
+        no_stuffing: The encoder may leave out the stuffing behind a VOP.
+    """
+
+    vol: VideoObjectLayer
+    matrices: npt.NDArray[np.int64]
+    dc_unclipped: bool
+    no_stuffing: bool
+
+    @property
+    def macroblocks(self) -> tuple[int, int]:
+        """(M, N) rows and columns of macroblocks."""
+        return -(-self.vol.height // 16), -(-self.vol.width // 16)
+
+
+def parse_vop(
+    data: bytes,
+    layer: Layer,
+    header: VideoObjectPlane,
+    kept: tuple[int, int] = (COEFFICIENTS, COEFFICIENTS),
+    colocated: Macroblocks | None = None,
+    ticks: tuple[int, int] = (0, 0),
+) -> Macroblocks:
+    """Parse the macroblocks of a VOP.
+
+    Args:
+        data: The VOP from its start code to the next one.
+        layer: The layer in force.
+        header: The VOP's header; it is coded, and no sprite.
+        kept: Coefficients kept of luma and of each chroma block.
+        colocated: The future reference of a B-VOP.
+        ticks: Of a B-VOP: ticks from its past reference to it, and from there to its future reference.
+
+    Raises:
+        SyntaxFault: The VOP is damaged.
+    """
+    rows, columns = layer.macroblocks
+    out = Macroblocks(
+        frame_type=header.kind,
+        motion=np.zeros((2 * rows, 2 * columns, 2), np.int16),
+        backward=np.zeros((2 * rows, 2 * columns, 2), np.int16),
+        directions=np.zeros((2 * rows, 2 * columns), np.uint8),
+        modes=np.zeros((2 * rows, 2 * columns), np.uint8),
+        quantiser=np.zeros((rows, columns), np.uint8),
+        luma=np.zeros((2 * rows, 2 * columns, kept[0]), np.int16),
+        chroma=np.zeros((rows, columns, 2, kept[1]), np.int16),
+        rounding=header.rounding,
+        quarter_sample=layer.vol.quarter_sample,
+    )
+    vop = bitstream.Vop(
+        kind=_KINDS[header.kind],
+        position=header.position,
+        limit=8 * len(data),
+        rows=rows,
+        columns=columns,
+        quantiser=header.quantiser,
+        forward=header.forward,
+        backward=header.backward,
+        dc_threshold=header.dc_threshold,
+        mpeg=layer.vol.matrices is not None,
+        packets=layer.vol.packets,
+        time_bits=layer.vol.time_bits,
+        dc_unclipped=layer.dc_unclipped,
+        quarter=layer.vol.quarter_sample,
+        since_past=ticks[0],
+        between=ticks[1],
+    )
+    _check_header(vop)
+    blocks = (out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
+    fields = (out.modes, out.quantiser, *blocks)
+    words = bitstream.words(data)
+    with announced():
+        if colocated is None:
+            end, macroblock = read_vop(words, vop, layer.matrices, out.motion, *fields)
+            np.not_equal(out.modes, BlockMode.INTRA, out=out.directions)
+        else:
+            scale = 1 if layer.vol.quarter_sample else _QUARTERS_OF_HALF
+            reference = (colocated.motion // scale, colocated.modes)
+            vectors = (out.motion, out.backward, out.directions)
+            end, macroblock = read_b_vop(words, vop, layer.matrices, reference, *vectors, *fields)
+    if end < 0:
+        code, position = bitstream.fault_parts(end)
+        raise SyntaxFault(bitstream.FAULTS[code], macroblock, position)
+    _check_end(data, end, layer.no_stuffing, rows * columns - 1)
+    if not layer.vol.quarter_sample:
+        np.multiply(out.motion, _QUARTERS_OF_HALF, out=out.motion)
+        np.multiply(out.backward, _QUARTERS_OF_HALF, out=out.backward)
+    return out
+
+
+def _check_header(vop: bitstream.Vop) -> None:
+    """Values that the standard forbids (6.3.5)."""
+    if not vop.quantiser or not vop.forward or not vop.backward:
+        raise SyntaxFault("the VOP's header holds a forbidden quantiser or range of vectors", 0, vop.position)
+    if vop.kind == bitstream.B_VOP and not 0 < vop.since_past < vop.between:
+        raise SyntaxFault("the B-VOP does not lie between its references in time", 0, vop.position)
+
+
+def _check_end(data: bytes, end: int, no_stuffing: bool, last: int) -> None:
+    """Behind the last macroblock: a zero, ones to the end of the byte, and nothing but zero bytes (5.2.4)."""
+    place, used = divmod(end, 8)
+    if no_stuffing and 8 * len(data) - end < 8:
+        return
+    if place >= len(data) or data[place] & (0xFF >> used) != 0x7F >> used or any(data[place + 1 :]):
+        raise SyntaxFault("stuffing and the end of the VOP should follow here", last, end)

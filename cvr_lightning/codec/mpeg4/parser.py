@@ -1,0 +1,217 @@
+"""MPEG-4 Part 2 video: each P-frame from its own bits, each I-frame decoded from its own packet.
+
+A P-frame's macroblock modes, vectors and coefficients depend on nothing but its VOP, so no other frame is
+touched and no pixel is reconstructed. I-frames are whole pictures: PyAV decodes them, one VOP at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import av
+import numba
+import numpy as np
+import numpy.typing as npt
+from av.codec.context import ThreadType
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+
+from cvr_lightning.codec.arrays import BlockMode, Modality, blocks
+from cvr_lightning.codec.dct import COEFFICIENTS
+from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.errors import FETCH_AGAIN, BitstreamError, UnreadableVideoError, UnsupportedStreamError
+from cvr_lightning.codec.index import PacketIndex
+from cvr_lightning.codec.mpeg4 import headers
+from cvr_lightning.codec.mpeg4.macroblocks import Layer, Macroblocks, SyntaxFault, parse_vop
+from cvr_lightning.codec.parser import PFrame
+
+_FORMATS = ("yuv420p", "yuvj420p")
+_LITTLE = 1  # coefficients kept where none are asked for
+
+
+def unread_tools(index: PacketIndex) -> str:
+    """Why this parser does not read a stream; empty where it does."""
+    if index.codec != "mpeg4":
+        return f"the codec is {index.codec}, not MPEG-4 Part 2"
+    if index.facts.pixel_format not in _FORMATS:
+        return f"pixel format {index.facts.pixel_format}"
+    size = (index.facts.width, index.facts.height)
+    for header in index.sequence_headers:
+        vol = headers.find_vol(header)
+        if vol is None:
+            return "no header of a video object layer (short video header)"
+        if vol.unread:
+            return vol.unread
+        if vol.interlaced:
+            return "interlaced coding: vectors may refer to fields"
+        if vol.sprite:
+            return "sprites or global motion compensation"
+        if vol.partitioned:
+            return "data partitioning"
+        if (vol.width, vol.height) != size:
+            return f"frames of {vol.width}x{vol.height} in a stream of {size[0]}x{size[1]}"
+    strange = set(index.frame_types) - set("IPB")
+    return f"frames of type {', '.join(sorted(strange))}" if strange else ""
+
+
+def _layer(header: bytes) -> Layer:
+    vol = headers.find_vol(header)
+    assert vol is not None
+    return Layer(
+        vol,
+        np.array(vol.matrices or np.zeros((2, COEFFICIENTS)), np.int64),
+        headers.predicts_unclipped_dc(header),
+        headers.leaves_out_stuffing(header),
+    )
+
+
+class Mpeg4Parser:
+    """Frames of one MPEG-4 Part 2 video.
+
+    Args:
+        demuxer: The file; it is not opened as a container where the index says where packets lie.
+        index: Its index.
+
+    Raises:
+        UnsupportedStreamError: The stream uses tools that are not read here.
+    """
+
+    name = "mpeg4"
+    reason = "MPEG-4 Part 2: modes, vectors and coefficients parsed from each P-frame's own bits, exactly"
+
+    def __init__(self, demuxer: Demuxer, index: PacketIndex) -> None:
+        cause = unread_tools(index)
+        if cause:
+            raise UnsupportedStreamError(
+                demuxer.path, f"not read by the MPEG-4 parser: {cause}", "read it with parser='auto'"
+            )
+        self._demuxer = demuxer
+        self._index = index
+
+    @cached_property
+    def _layers(self) -> list[Layer]:
+        return [_layer(header) for header in self._index.sequence_headers]
+
+    def require(self, modalities: Sequence[Modality]) -> None:
+        """See :meth:`cvr_lightning.codec.parser.Parser.require`: every modality is there."""
+
+    def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
+        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
+        contexts: dict[int, VideoCodecContext] = {}
+        for frame in frames:
+            header = int(self._index.frame_headers[frame])
+            if header not in contexts:
+                contexts[header] = self._decoder(header)
+            try:
+                pictures = [
+                    *contexts[header].decode(Packet(self._vop(frame))),
+                    *contexts[header].decode(None),
+                ]
+            except av.FFmpegError as error:
+                raise self._demuxer.damage(f"FFmpeg cannot decode it: {error}", frame) from error
+            contexts[header].flush_buffers()
+            if len(pictures) != 1 or pictures[0].is_corrupt:
+                raise self._demuxer.damage("FFmpeg does not decode it to one sound picture", frame)
+            rgb = pictures[0].reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
+            yield rgb.astype(np.uint8, copy=False)
+
+    def _decoder(self, header: int) -> VideoCodecContext:
+        facts = self._index.facts
+        context = av.CodecContext.create(facts.codec, "r")
+        assert isinstance(context, VideoCodecContext)
+        context.extradata = self._index.sequence_headers[header]
+        if facts.codec_tag.isprintable() and facts.codec_tag.isascii():
+            context.codec_tag = facts.codec_tag  # tells FFmpeg of encoders whose streams need special care
+        context.width, context.height = facts.width, facts.height
+        context.thread_count = 1
+        context.thread_type = ThreadType.NONE
+        context.options = {"err_detect": "explode"}
+        return context
+
+    def pframes(
+        self, frames: Sequence[int], coefficients: tuple[int, int] | None
+    ) -> Iterator[tuple[int, PFrame]]:
+        """See :meth:`cvr_lightning.codec.parser.Parser.pframes`."""
+        grid = (blocks(self._index.facts.height), blocks(self._index.facts.width))
+        for frame in frames:
+            parsed = self._parse(frame, coefficients or (_LITTLE, _LITTLE))
+            motion = np.empty((2, *grid), np.float32)
+            residual = None
+            if coefficients is not None:
+                residual = np.empty((coefficients[0] + 2 * coefficients[1], *grid), np.float32)
+            _spread(parsed.motion, parsed.luma, parsed.chroma, motion, residual)
+            yield frame, PFrame(motion, residual, parsed.modes[: grid[0], : grid[1]])
+
+    def parse(self, frame: int) -> Macroblocks:
+        """All macroblocks of one frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
+        if not 0 <= frame < len(self._index.frame_types):
+            raise ValueError(f"frame must be in 0..{len(self._index.frame_types) - 1}, got {frame}")
+        return self._parse(frame, (COEFFICIENTS, COEFFICIENTS))
+
+    def _parse(self, frame: int, kept: tuple[int, int]) -> Macroblocks:
+        layer = self._layers[self._index.frame_headers[frame]]
+        data = self._vop(frame)
+        try:
+            header = headers.parse_vop(data, layer.vol)
+        except EOFError as error:
+            raise self._damage(frame, str(error), 0, 8 * len(data)) from error
+        if header.kind != self._index.frame_types[frame]:
+            raise self._demuxer.error(f"it is of type {header.kind}: the file has changed", frame)
+        colocated, ticks = None, (0, 0)
+        if header.kind == "B":
+            colocated, ticks = self._references(frame)
+        try:
+            return parse_vop(data, layer, header, kept, colocated, ticks)
+        except SyntaxFault as fault:
+            raise self._damage(frame, fault.cause, fault.macroblock, fault.bit) from fault
+
+    def _references(self, frame: int) -> tuple[Macroblocks, tuple[int, int]]:
+        """The future reference of a B-frame, and the ticks from the past one to the frame and to the future."""
+        types, times = self._index.frame_types, self._index.frame_times
+        future, past = frame, frame
+        while future < len(types) and types[future] == "B":
+            future += 1
+        while past >= 0 and types[past] == "B":
+            past -= 1
+        if past < 0 or future == len(types):
+            raise self._demuxer.error("one of its references is missing", frame)
+        ticks = (int(times[frame] - times[past]), int(times[future] - times[past]))
+        return self._parse(future, (_LITTLE, _LITTLE)), ticks
+
+    def _vop(self, frame: int) -> bytes:
+        """The bytes of a frame's VOP."""
+        index = self._index
+        packet, size = int(index.frame_sources[frame]), int(index.frame_sizes[frame])
+        offset, place = int(index.frame_offsets[frame]), int(index.data_positions[packet])
+        if place >= 0:
+            data = self._demuxer.read(place + offset, size)
+        else:
+            _, whole = next(self._demuxer.fetch(packet, packet, index.keys))
+            data = bytes(whole)[offset : offset + size]
+        if len(data) != size or not data.startswith(headers.VOP_START):
+            raise self._demuxer.error("it is not where the index says: the file has changed", frame)
+        return data
+
+    def _damage(self, frame: int, cause: str, macroblock: int, bit: int) -> UnreadableVideoError:
+        place = 8 * int(self._index.frame_offsets[frame]) + bit
+        return BitstreamError(self._demuxer.path, cause, FETCH_AGAIN, frame, macroblock, place)
+
+
+@numba.njit(nogil=True, cache=True)
+def _spread(vectors, luma, chroma, motion, residual):  # type: ignore[no-untyped-def]
+    """Bring one frame's blocks into planes: vectors in samples, chroma in each luma block that it covers."""
+    _, height, width = motion.shape
+    for y in range(height):
+        for x in range(width):
+            motion[0, y, x] = vectors[y, x, 0] * np.float32(0.25)
+            motion[1, y, x] = vectors[y, x, 1] * np.float32(0.25)
+    if residual is not None:
+        kept, kept_chroma = luma.shape[2], chroma.shape[3]
+        for y in range(height):
+            for x in range(width):
+                for k in range(kept):
+                    residual[k, y, x] = luma[y, x, k]
+                for k in range(kept_chroma):
+                    residual[kept + k, y, x] = chroma[y // 2, x // 2, 0, k]
+                    residual[kept + kept_chroma + k, y, x] = chroma[y // 2, x // 2, 1, k]

@@ -1,0 +1,222 @@
+"""Macroblocks of I- and P-VOPs (ISO/IEC 14496-2, 6.2.6 and 7.6)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cvr_lightning.codec.arrays import BlockMode
+from cvr_lightning.codec.mpeg4.bitstream import (
+    BAD_CBPY,
+    BAD_MARKER,
+    BAD_MCBPC,
+    CUT_SHORT,
+    I_VOP,
+    P_VOP,
+    at_packet,
+    fault,
+    kernel,
+    packet_header,
+    past_stuffing,
+    window,
+)
+from cvr_lightning.codec.mpeg4.motion import predict_vector, read_vector
+from cvr_lightning.codec.mpeg4.tables import CBPY, MCBPC_I, MCBPC_P
+from cvr_lightning.codec.mpeg4.texture import inter_block, intra_block
+
+_INTER, _INTER_DQUANT, _INTER4V, _INTRA, _INTRA_DQUANT = 0, 1, 2, 3, 4  # types of the MCBPC table
+_MODE_INTER, _MODE_INTER4V = int(BlockMode.INTER), int(BlockMode.INTER4V)
+_MODE_INTRA = int(BlockMode.INTRA)
+
+
+@kernel
+def _next_macroblock(words, position, vop, macroblock, start, quantiser):  # type: ignore[no-untyped-def]
+    """Pass over stuffing and a video packet's header: position, start of the packet, quantiser."""
+    position = past_stuffing(words, position, vop.kind)
+    if vop.packets and macroblock and at_packet(words, position, vop.limit):
+        begin = position
+        position, number, quantiser = packet_header(words, position, vop, quantiser)
+        if position < 0:
+            return position, start, quantiser
+        if number != macroblock:
+            return fault(BAD_MARKER, begin), start, quantiser
+        start = macroblock
+        position = past_stuffing(words, position, vop.kind)
+    return position, start, quantiser
+
+
+@kernel
+def read_dquant(words, position, quantiser):  # type: ignore[no-untyped-def]
+    """Read dquant: position, quantiser."""
+    change = window(words, position) >> 30
+    quantiser += change - 1 if change > 1 else -1 - change
+    return position + 2, min(max(quantiser, 1), 31)
+
+
+@kernel
+def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, macroblock, columns, luma, chroma):  # type: ignore[no-untyped-def]
+    """Read the coded blocks of an inter macroblock; ``pattern`` has a bit for each, the first the highest."""
+    first = 2 * macroblock + 2 * columns * (macroblock // columns)
+    for n in range(4):
+        if pattern >> (5 - n) & 1:
+            row = first + (n & 1) + (n >> 1) * 2 * columns
+            position = inter_block(words, position, quantiser, mpeg, matrix, luma, row)
+            if position < 0:
+                return position
+    for n in range(2):
+        if pattern >> (1 - n) & 1:
+            position = inter_block(words, position, quantiser, mpeg, matrix, chroma, 2 * macroblock + n)
+            if position < 0:
+                return position
+    return position
+
+
+@kernel
+def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
+    """Set the four blocks of a macroblock."""
+    field[y, x] = value
+    field[y, x + 1] = value
+    field[y + 1, x] = value
+    field[y + 1, x + 1] = value
+
+
+@kernel
+def _intra_macroblock(words, position, vop, matrix, kind, pattern, macroblock, start, quantiser, memory, grids):  # type: ignore[no-untyped-def]
+    """Read an intra macroblock behind its MCBPC: position, quantiser."""
+    modes, quantisers, luma, chroma = grids
+    mb_y = macroblock // vop.columns
+    mb_x = macroblock - mb_y * vop.columns
+    predicted = window(words, position) >> 31
+    position += 1
+    entry = CBPY[window(words, position) >> 26]
+    if entry == 0:
+        return fault(BAD_CBPY, position), quantiser
+    position += entry & 15
+    pattern |= entry >> 4 << 2
+    own_dc = quantiser < vop.dc_threshold
+    if kind == _INTRA_DQUANT:
+        position, quantiser = read_dquant(words, position, quantiser)
+    up = macroblock - vop.columns
+    left = mb_x > 0 and macroblock - 1 >= start and modes[2 * mb_y, 2 * mb_x - 2] == _MODE_INTRA
+    above = mb_y > 0 and up >= start and modes[2 * mb_y - 2, 2 * mb_x] == _MODE_INTRA
+    corner = (
+        mb_x > 0 and mb_y > 0 and up - 1 >= start and modes[2 * mb_y - 2, 2 * mb_x - 2] == _MODE_INTRA
+    )
+    left_quantiser = np.int64(quantisers[mb_y, mb_x - 1]) if left else quantiser
+    above_quantiser = np.int64(quantisers[mb_y - 1, mb_x]) if above else quantiser
+    layer = (vop.mpeg, vop.dc_unclipped, matrix)
+    for n in range(6):
+        coded = pattern >> (5 - n) & 1 == 1
+        if n < 4:
+            y, x = 2 * mb_y + n // 2, 2 * mb_x + n % 2
+            inside_x, inside_y = n % 2 == 1, n >= 2  # the neighbour lies in this macroblock
+            has_corner = (above if inside_x else corner) if not inside_y else (left or inside_x)
+            flags = (left or inside_x, above or inside_y, has_corner, coded, own_dc, predicted == 1)
+            neighbours = (
+                quantiser,
+                quantiser if inside_x else left_quantiser,
+                quantiser if inside_y else above_quantiser,
+            )
+            row = 2 * vop.columns * y + x
+            position = intra_block(words, position, n, y, x, flags, neighbours, layer, memory, luma, row)
+        else:
+            flags = (left, above, corner, coded, own_dc, predicted == 1)
+            neighbours = (quantiser, left_quantiser, above_quantiser)
+            row = 2 * macroblock + n - 4
+            position = intra_block(
+                words, position, n, mb_y, mb_x, flags, neighbours, layer, memory, chroma, row
+            )
+        if position < 0:
+            return position, quantiser
+    return position, quantiser
+
+
+@kernel
+def _inter_macroblock(words, position, vop, matrix, kind, pattern, macroblock, start, quantiser, motion, grids):  # type: ignore[no-untyped-def]
+    """Read an inter macroblock of a P-VOP behind its MCBPC: position, quantiser."""
+    _, _, luma, chroma = grids
+    mb_y = macroblock // vop.columns
+    mb_x = macroblock - mb_y * vop.columns
+    entry = CBPY[window(words, position) >> 26]
+    if entry == 0:
+        return fault(BAD_CBPY, position), quantiser
+    position += entry & 15
+    pattern |= (15 - (entry >> 4)) << 2
+    if kind == _INTER_DQUANT:
+        position, quantiser = read_dquant(words, position, quantiser)
+    y, x = 2 * mb_y, 2 * mb_x
+    for n in range(4 if kind == _INTER4V else 1):
+        px, py = predict_vector(motion, macroblock, n, start)
+        position, px, py = read_vector(words, position, px, py, vop.forward)
+        if position < 0:
+            return position, quantiser
+        if kind == _INTER4V:
+            motion[y + n // 2, x + n % 2, 0], motion[y + n // 2, x + n % 2, 1] = px, py
+        else:
+            for j in range(2):
+                for i in range(2):
+                    motion[y + j, x + i, 0], motion[y + j, x + i, 1] = px, py
+    if pattern:
+        position = inter_blocks(
+            words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
+        )
+    return position, quantiser
+
+
+@kernel
+def read_vop(words, vop, matrices, motion, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+    """Read the macroblocks of an I- or P-VOP into arrays of zeros: position or fault, macroblocks read.
+
+    Args:
+        words: The VOP.
+        vop: Its header.
+        matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
+        motion: (2 M, 2 N, 2) int16, vectors (x, y) in the units of the stream.
+        modes: (2 M, 2 N) uint8.
+        quantisers: (M, N) uint8.
+        luma: (4 M N, K) int16, a row for each block.
+        chroma: (2 M N, K) int16.
+    """
+    shape = (3, 2 * vop.rows, 2 * vop.columns)
+    memory = (
+        np.empty(shape, np.int64),
+        np.empty((*shape, 2, 8), np.int16),
+        np.empty(64, np.int64),
+    )
+    grids = (modes, quantisers, luma, chroma)
+    position, start, quantiser = vop.position, 0, vop.quantiser
+    for macroblock in range(vop.rows * vop.columns):
+        position, start, quantiser = _next_macroblock(words, position, vop, macroblock, start, quantiser)
+        if position < 0:
+            return position, macroblock
+        mb_y = macroblock // vop.columns
+        mb_x = macroblock - mb_y * vop.columns
+        if vop.kind == P_VOP and window(words, position) >> 31:
+            position += 1
+            quantisers[mb_y, mb_x] = quantiser
+        else:
+            if vop.kind == P_VOP:
+                position += 1
+            table = MCBPC_I if vop.kind == I_VOP else MCBPC_P
+            entry = table[window(words, position) >> 23]
+            if entry == 0:
+                return fault(BAD_MCBPC, position), macroblock
+            position += entry & 15
+            kind, pattern = entry >> 6, entry >> 4 & 3
+            intra = kind >= _INTRA
+            if intra:
+                mode = _MODE_INTRA
+                position, quantiser = _intra_macroblock(
+                    words, position, vop, matrices[0], kind, pattern, macroblock, start, quantiser, memory, grids
+                )
+            else:
+                mode = _MODE_INTER4V if kind == _INTER4V else _MODE_INTER
+                position, quantiser = _inter_macroblock(
+                    words, position, vop, matrices[1], kind, pattern, macroblock, start, quantiser, motion, grids
+                )
+            if position < 0:
+                return position, macroblock
+            fill_block(modes, 2 * mb_y, 2 * mb_x, mode)
+            quantisers[mb_y, mb_x] = quantiser
+        if position > vop.limit:
+            return fault(CUT_SHORT, vop.limit), macroblock
+    return past_stuffing(words, position, vop.kind), vop.rows * vop.columns

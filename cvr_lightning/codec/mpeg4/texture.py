@@ -1,0 +1,238 @@
+"""Coefficients of one block: codes, inverse quantisation, intra prediction (ISO/IEC 14496-2, 7.4).
+
+Coefficients are in zigzag order whatever the scan, and saturated to 12 bits. A block of the output may hold
+fewer than 64; what lies beyond is parsed, takes part in prediction, and is dropped.
+"""
+
+from __future__ import annotations
+
+from cvr_lightning.codec.mpeg4.bitstream import (
+    BAD_COEFFICIENT,
+    BAD_DC,
+    fault,
+    kernel,
+    window,
+)
+from cvr_lightning.codec.mpeg4.tables import (
+    DC_SCALE,
+    DC_SIZE,
+    EDGES,
+    INTER,
+    INTER_LMAX,
+    INTER_RMAX,
+    INTRA,
+    INTRA_LMAX,
+    INTRA_RMAX,
+    SCANS,
+)
+
+_ZIGZAG, _HORIZONTAL, _VERTICAL = 0, 1, 2
+_NEUTRAL_DC = 1024  # mid-grey: what an absent neighbour predicts (7.4.3.1)
+
+
+@kernel
+def _saturate(value):  # type: ignore[no-untyped-def]
+    return min(max(value, -2048), 2047)
+
+
+@kernel
+def _escape(words, position, table, lmax, rmax):  # type: ignore[no-untyped-def]
+    """What follows the escape code (7.4.1.3): position, run, signed level, last."""
+    bits = window(words, position)
+    if bits >> 30 == 3:  # everything at fixed length, between marker bits
+        level = (bits >> 10 & 0xFFF ^ 0x800) - 0x800
+        if bits >> 22 & bits >> 9 & 1 == 0 or level == 0:
+            return fault(BAD_COEFFICIENT, position), 0, 0, 0
+        return position + 23, bits >> 23 & 63, level, bits >> 29 & 1
+    further = bits >> 31  # 0: the level is larger by LMAX; 10: the run is longer by RMAX + 1
+    position += 1 + further
+    bits = window(words, position)
+    entry = table[bits >> 20]
+    length, run, level, last = entry & 15, entry >> 4 & 63, entry >> 10 & 31, entry >> 15
+    if level == 0:
+        return fault(BAD_COEFFICIENT, position), 0, 0, 0
+    if further:
+        run += rmax[last, level] + 1
+    else:
+        level += lmax[last, run]
+    if bits >> (31 - length) & 1:
+        level = -level
+    return position + length + 1, run, level, last
+
+
+@kernel
+def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
+    """Read a coded block of an inter macroblock into row ``row`` of ``out``, which holds zeros."""
+    kept = out.shape[1]
+    place, total, last = -1, 0, 0
+    scale, offset = 2 * quantiser, (quantiser - 1) | 1
+    while last == 0:
+        bits = window(words, position)
+        entry = INTER[bits >> 20]
+        level = entry >> 10 & 31
+        if level:
+            length, run, last = entry & 15, entry >> 4 & 63, entry >> 15
+            if bits >> (31 - length) & 1:
+                level = -level
+            position += length + 1
+        else:
+            if entry == 0:
+                return fault(BAD_COEFFICIENT, position)
+            position, run, level, last = _escape(words, position + 7, INTER, INTER_LMAX, INTER_RMAX)
+            if position < 0:
+                return position
+        place += run + 1
+        if place > 63:
+            return fault(BAD_COEFFICIENT, position)
+        if mpeg:
+            size = (2 * abs(level) + 1) * quantiser * matrix[place] >> 4
+        else:
+            size = abs(level) * scale + offset
+        value = _saturate(size if level > 0 else -size)
+        total += value
+        if place < kept:
+            out[row, place] = value
+    if mpeg and total & 1 == 0 and kept == 64:
+        out[row, 63] ^= 1  # mismatch control (7.4.4.3)
+    return position
+
+
+@kernel
+def _dc_difference(words, position, chroma):  # type: ignore[no-untyped-def]
+    """Read a DC difference (7.4.1.1): position, value."""
+    entry = DC_SIZE[chroma, window(words, position) >> 23]
+    size = entry >> 4
+    if entry == 0:
+        return fault(BAD_DC, position), 0
+    position += entry & 15
+    if size == 0:
+        return position, 0
+    bits = window(words, position)
+    value = bits >> (32 - size)
+    if bits >> 31 == 0:
+        value -= (1 << size) - 1
+    if size > 8:
+        if bits >> (31 - size) & 1 == 0:  # marker bit
+            return fault(BAD_DC, position), 0
+        size += 1
+    return position + size, value
+
+
+@kernel
+def _levels(words, position, place, scan, block):  # type: ignore[no-untyped-def]
+    """Read the levels of a coded intra block behind ``place``."""
+    last = 0
+    while last == 0:
+        bits = window(words, position)
+        entry = INTRA[bits >> 20]
+        level = entry >> 10 & 31
+        if level:
+            length, run, last = entry & 15, entry >> 4 & 63, entry >> 15
+            if bits >> (31 - length) & 1:
+                level = -level
+            position += length + 1
+        else:
+            if entry == 0:
+                return fault(BAD_COEFFICIENT, position)
+            position, run, level, last = _escape(words, position + 7, INTRA, INTRA_LMAX, INTRA_RMAX)
+            if position < 0:
+                return position
+        place += run + 1
+        if place > 63:
+            return fault(BAD_COEFFICIENT, position)
+        block[SCANS[scan, place]] = level
+    return position
+
+
+@kernel
+def _divide(value, divisor):  # type: ignore[no-untyped-def]
+    """Division rounded to the nearest, halves away from zero."""
+    half = divisor >> 1
+    return (value + half) // divisor if value >= 0 else -((half - value) // divisor)
+
+
+@kernel
+def _neighbour_dc(dc, y, x, available):  # type: ignore[no-untyped-def]
+    return dc[y, x] if available else _NEUTRAL_DC
+
+
+@kernel
+def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out, row):  # type: ignore[no-untyped-def]
+    """Read a block of an intra macroblock into row ``row`` of ``out``, which holds zeros.
+
+    Args:
+        words: The VOP.
+        position: Bit at which the block begins.
+        n: Number of the block in its macroblock: 0 to 3 luma, 4 Cb, 5 Cr.
+        y: Row of the block in its plane.
+        x: Column of the block in its plane.
+        flags: (left, above, corner) an intra neighbour of the same video packet exists; (coded, DC has its own
+            code, AC is predicted).
+        quantisers: Of this macroblock, the one to its left, the one above.
+        layer: (MPEG quantisation, DC predictors are not clipped, intra matrix).
+        memory: DC (3, y, x) and first column and row (3, y, x, 2, 8) of every block so far; scratch (64,).
+    """
+    left, above, corner, coded, own_dc, predicted = flags
+    mpeg, dc_unclipped, matrix = layer
+    plane = max(n - 3, 0)
+    dc, edges, block = memory[0][plane], memory[1][plane], memory[2]
+    quantiser = quantisers[0]
+    dc_scale = DC_SCALE[min(plane, 1), quantiser]
+    a = _neighbour_dc(dc, y, x - 1, left)
+    b = _neighbour_dc(dc, y - 1, x - 1, corner)
+    c = _neighbour_dc(dc, y - 1, x, above)
+    from_above = abs(a - b) < abs(b - c)
+    dc_predictor = _divide(c if from_above else a, dc_scale)
+
+    block[:] = 0
+    if own_dc:
+        position, block[0] = _dc_difference(words, position, min(plane, 1))
+        if position < 0:
+            return position
+    if coded:
+        scan = _ZIGZAG if not predicted else (_HORIZONTAL if from_above else _VERTICAL)
+        position = _levels(words, position, 0 if own_dc else -1, scan, block)
+        if position < 0:
+            return position
+    block[0] += dc_predictor
+    if own_dc and block[0] < 0:
+        return fault(BAD_DC, position)
+    dc[y, x] = max(block[0] * dc_scale, 0)
+    if not dc_unclipped:
+        dc[y, x] = min(dc[y, x], 2047)
+
+    if predicted and (above if from_above else left):
+        # The neighbour's levels, at this macroblock's quantiser (7.4.3.3).
+        source = edges[y - 1, x, 1] if from_above else edges[y, x - 1, 0]
+        other = quantisers[2] if from_above else quantisers[1]
+        for k in range(1, 8):
+            place = EDGES[1 if from_above else 0, k]
+            level = source[k] if other == quantiser else _divide(source[k] * other, quantiser)
+            block[place] = _saturate(block[place] + level)
+    for k in range(1, 8):
+        edges[y, x, 0, k] = block[EDGES[0, k]]
+        edges[y, x, 1, k] = block[EDGES[1, k]]
+    _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out, row)
+    return position
+
+
+@kernel
+def _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
+    """Inverse quantisation of an intra block (7.4.4)."""
+    kept = out.shape[1]
+    total = _saturate(block[0] * dc_scale)
+    out[row, 0] = total
+    for place in range(1, 64):
+        level = block[place]
+        if level == 0:
+            continue
+        if mpeg:
+            size = 2 * abs(level) * quantiser * matrix[place] >> 4
+        else:
+            size = abs(level) * 2 * quantiser + ((quantiser - 1) | 1)
+        value = _saturate(size if level > 0 else -size)
+        total += value
+        if place < kept:
+            out[row, place] = value
+    if mpeg and total & 1 == 0 and kept == 64:
+        out[row, 63] ^= 1
