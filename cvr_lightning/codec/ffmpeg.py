@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec import dct, h264_prediction
@@ -60,9 +61,10 @@ class FFmpegParser:
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
         decoder = Decoder(self._demuxer, self._index.frame_of_packet)
+        scaler = VideoReformatter()  # setting up swscale costs more than scaling a frame
         for frame in frames:
             decoded = self._iframe(frame, decoder)
-            rgb = decoded.reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
+            rgb = scaler.reformat(decoded, size[1], size[0], format="rgb24").to_ndarray()
             yield rgb.astype(np.uint8, copy=False)
 
     def _iframe(self, frame: int, decoder: Decoder) -> VideoFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from cvr_lightning.codec.arrays import BLOCK, BlockMode, Representation, blocks
 from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.geometry import Floats
 from cvr_lightning.codec.parser import PFrame
+
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class FieldMaker:
                     iframe, past = references[frame], None
                 cell = 1 if self.representation == "pixel" else BLOCK
                 past = motion, residual = trace(motion, residual, intra, cell, past)
-            modes = self._resize_blocks(geometry.turn(parsed.modes, self.turns))
+            modes = self._resize_modes(geometry.turn(parsed.modes, self.turns))
             kept = None if self.coefficients is None else self._residual(residual)
             yield frame, self._motion(motion), kept, modes
 
@@ -87,7 +90,7 @@ class FieldMaker:
         turned = geometry.turn_motion(motion, self.turns)
         height, width = self._turned()
         scale = np.array([self.size[1] / width, self.size[0] / height], np.float32)
-        return self._resize(turned) * scale[:, None, None]
+        return self._resize(turned, scale)
 
     def _residual(self, residual: Floats) -> Floats:
         if self.representation == "pixel":
@@ -101,20 +104,32 @@ class FieldMaker:
         height, width = self.native
         return (width, height) if self.turns % 2 else (height, width)
 
-    def _resize(self, field: Floats) -> Floats:
-        if self.representation == "block":
-            return self._resize_blocks(field)
-        height, width = self._turned()
-        if self.size == (height, width):
-            return field
-        rows = geometry.nearest_pixels(self.size[0], height)
-        columns = geometry.nearest_pixels(self.size[1], width)
-        return field[..., rows[:, None], columns]
+    def _resize(self, field: Floats, scale: Floats | None = None) -> Floats:
+        """Take the cell at the centre of each new one, every plane times its scale."""
+        rows, columns = self._cells_taken
+        if scale is None:
+            scale = np.ones(len(field), np.float32)
+        out = np.empty((len(field), len(rows), len(columns)), np.float32)
+        geometry.gather(field, rows, columns, scale, out)
+        return out
 
-    def _resize_blocks(self, field: npt.NDArray[geometry.Scalar]) -> npt.NDArray[geometry.Scalar]:
+    def _resize_modes(self, modes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        rows, columns = self._blocks_taken
+        return modes[rows[:, None], columns]
+
+    @cached_property
+    def _blocks_taken(self) -> tuple[Indices, Indices]:
+        """Rows and columns of the source's blocks, one for each block delivered."""
+        pairs = zip(self.size, self._turned(), strict=True)
+        rows, columns = (
+            geometry.nearest_blocks(blocks(size), size, blocks(source), source) for size, source in pairs
+        )
+        return rows, columns
+
+    @cached_property
+    def _cells_taken(self) -> tuple[Indices, Indices]:
+        """The same for the cells of the representation."""
+        if self.representation == "block":
+            return self._blocks_taken
         height, width = self._turned()
-        if self.size == (height, width):
-            return field
-        rows = geometry.nearest_blocks(blocks(self.size[0]), self.size[0], field.shape[-2], height)
-        columns = geometry.nearest_blocks(blocks(self.size[1]), self.size[1], field.shape[-1], width)
-        return field[..., rows[:, None], columns]
+        return geometry.nearest_pixels(self.size[0], height), geometry.nearest_pixels(self.size[1], width)

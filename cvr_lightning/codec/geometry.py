@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -65,6 +66,25 @@ def nearest_blocks(count: int, size: int, source_count: int, source_size: int) -
     """Index of the source block at the centre of each of ``count`` blocks, as ``size`` pixels are resized."""
     centres = (np.arange(count) * BLOCK + BLOCK / 2) * (source_size / size)
     return np.minimum((centres // BLOCK).astype(np.int64), source_count - 1)
+
+
+@numba.njit(nogil=True, cache=True)
+def gather(field, rows, columns, scale, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (C, H, W) with the cells (rows, columns) of ``field``, each plane times its scale."""
+    for plane in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            row = rows[y]
+            for x in range(out.shape[2]):
+                out[plane, y, x] = field[plane, row, columns[x]] * scale[plane]
+
+
+@numba.njit(nogil=True, cache=True)
+def to_planes(picture, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (3, H, W) with a picture (H, W, 3)."""
+    for y in range(out.shape[1]):
+        for x in range(out.shape[2]):
+            for plane in range(3):
+                out[plane, y, x] = picture[y, x, plane]
 
 
 def nearest_pixels(size: int, source_size: int) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.codec import geometry
 from cvr_lightning.codec.arrays import (
     MODALITIES,
     BlockMode,
@@ -228,7 +229,7 @@ class CompressedVideoReader:
             height, width = maker.size
             size = (width, height) if maker.turns % 2 else (height, width)
             for place, rgb in zip(out, self._parser.iframes(distinct.tolist(), size), strict=True):
-                place[:] = np.rot90(rgb, maker.turns).transpose(2, 0, 1)
+                geometry.to_planes(np.rot90(rgb, maker.turns), place)
         return out, index.astype(np.int64)
 
     def _read_pframes(
