@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.mpeg4.bitstream import BAD_VECTOR, fault, kernel, window
+from cvr_lightning.codec.mpeg4.bitstream import BAD_VECTOR, fault, inlined, kernel, window
 from cvr_lightning.codec.mpeg4.tables import MVD
 
 
-@kernel
+@inlined
 def read_component(words, position, predictor, code):  # type: ignore[no-untyped-def]
     """Read one component of a vector: position, value.
 
@@ -34,7 +34,7 @@ def read_component(words, position, predictor, code):  # type: ignore[no-untyped
     return position, ((value + half) & (2 * half - 1)) - half
 
 
-@kernel
+@inlined
 def read_vector(words, position, x, y, code):  # type: ignore[no-untyped-def]
     """Read a vector that is predicted by (x, y): position, x, y."""
     position, x = read_component(words, position, x, code)
@@ -49,7 +49,7 @@ def _median(a, b, c):  # type: ignore[no-untyped-def]
     return max(min(a, b), min(max(a, b), c))
 
 
-@kernel
+@inlined
 def predict_vector(motion, macroblock, n, start):  # type: ignore[no-untyped-def]
     """Predict the vector of a block from its neighbours to the left, above, and above to the right.
 
