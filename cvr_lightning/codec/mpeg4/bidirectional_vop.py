@@ -154,7 +154,7 @@ def read_b_vop(data, vop, matrices, colocated, past, future, directions, modes, 
                 return position, macroblock
         if pattern:
             position = inter_blocks(
-                words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
+                words, position, pattern, quantiser, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
             )
             if position < 0:
                 return position, macroblock

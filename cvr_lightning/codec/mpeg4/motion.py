@@ -50,7 +50,7 @@ def _median(a, b, c):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def predict_vector(motion, macroblock, n, start):  # type: ignore[no-untyped-def]
+def predict_vector(motion, mb_y, mb_x, n, start):  # type: ignore[no-untyped-def]
     """Predict the vector of a block from its neighbours to the left, above, and above to the right.
 
     Neighbours beyond the left and right edges count as zero vectors; those of another video packet or above
@@ -58,16 +58,16 @@ def predict_vector(motion, macroblock, n, start):  # type: ignore[no-untyped-def
 
     Args:
         motion: (2 M, 2 N, 2) vectors (x, y) so far.
-        macroblock: Number of the macroblock.
+        mb_y: Row of the macroblock.
+        mb_x: Its column.
         n: Number of the block in it.
         start: Number of the first macroblock of the video packet.
     """
-    columns = motion.shape[1] // 2
-    mb_y = macroblock // columns
-    mb_x = macroblock - mb_y * columns
-    y, x = 2 * mb_y + n // 2, 2 * mb_x + n % 2
+    columns = motion.shape[1] >> 1
+    macroblock = mb_y * columns + mb_x
+    y, x = 2 * mb_y + (n >> 1), 2 * mb_x + (n & 1)
     ax = ay = bx = by = cx = cy = 0
-    if n % 2 or (mb_x > 0 and macroblock - 1 >= start):
+    if n & 1 or (mb_x > 0 and macroblock - 1 >= start):
         ax, ay = int(motion[y, x - 1, 0]), int(motion[y, x - 1, 1])
     if n >= 2:
         bx, by = int(motion[y - 1, x, 0]), int(motion[y - 1, x, 1])

@@ -56,18 +56,19 @@ def read_dquant(words, position, quantiser):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, macroblock, columns, luma, chroma):  # type: ignore[no-untyped-def]
+def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, mb_y, mb_x, columns, luma, chroma):  # type: ignore[no-untyped-def]
     """Read the coded blocks of an inter macroblock; ``pattern`` has a bit for each, the first the highest."""
-    first = 2 * macroblock + 2 * columns * (macroblock // columns)
+    first = 4 * columns * mb_y + 2 * mb_x
     for n in range(4):
         if pattern >> (5 - n) & 1:
             row = first + (n & 1) + (n >> 1) * 2 * columns
             position = inter_block(words, position, quantiser, mpeg, matrix, luma, row)
             if position < 0:
                 return position
+    first = 2 * (columns * mb_y + mb_x)
     for n in range(2):
         if pattern >> (1 - n) & 1:
-            position = inter_block(words, position, quantiser, mpeg, matrix, chroma, 2 * macroblock + n)
+            position = inter_block(words, position, quantiser, mpeg, matrix, chroma, first + n)
             if position < 0:
                 return position
     return position
@@ -83,11 +84,10 @@ def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _intra_macroblock(words, position, vop, matrix, kind, pattern, macroblock, start, quantiser, memory, grids):  # type: ignore[no-untyped-def]
+def _intra_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, memory, grids):  # type: ignore[no-untyped-def]
     """Read an intra macroblock behind its MCBPC: position, quantiser."""
     modes, quantisers, luma, chroma = grids
-    mb_y = macroblock // vop.columns
-    mb_x = macroblock - mb_y * vop.columns
+    macroblock = mb_y * vop.columns + mb_x
     predicted = window(words, position) >> 31
     position += 1
     entry = CBPY[window(words, position) >> 26]
@@ -134,10 +134,8 @@ def _intra_macroblock(words, position, vop, matrix, kind, pattern, macroblock, s
 
 
 @inlined
-def _inter_macroblock(words, position, vop, matrix, kind, pattern, macroblock, start, quantiser, motion, luma, chroma):  # type: ignore[no-untyped-def]
+def _inter_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma):  # type: ignore[no-untyped-def]
     """Read an inter macroblock of a P-VOP behind its MCBPC: position, quantiser."""
-    mb_y = macroblock // vop.columns
-    mb_x = macroblock - mb_y * vop.columns
     entry = CBPY[window(words, position) >> 26]
     if entry == 0:
         return fault(BAD_CBPY, position), quantiser
@@ -147,19 +145,19 @@ def _inter_macroblock(words, position, vop, matrix, kind, pattern, macroblock, s
         position, quantiser = read_dquant(words, position, quantiser)
     y, x = 2 * mb_y, 2 * mb_x
     for n in range(4 if kind == _INTER4V else 1):
-        px, py = predict_vector(motion, macroblock, n, start)
+        px, py = predict_vector(motion, mb_y, mb_x, n, start)
         position, px, py = read_vector(words, position, px, py, vop.forward)
         if position < 0:
             return position, quantiser
         if kind == _INTER4V:
-            motion[y + n // 2, x + n % 2, 0], motion[y + n // 2, x + n % 2, 1] = px, py
+            motion[y + (n >> 1), x + (n & 1), 0], motion[y + (n >> 1), x + (n & 1), 1] = px, py
         else:
             for j in range(2):
                 for i in range(2):
                     motion[y + j, x + i, 0], motion[y + j, x + i, 1] = px, py
     if pattern:
         position = inter_blocks(
-            words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
+            words, position, pattern, quantiser, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
         )
     return position, quantiser
 
@@ -197,12 +195,14 @@ def read_vop(data, vop, matrices, motion, directions, modes, quantisers, luma, c
     )
     grids = (modes, quantisers, luma, chroma)
     position, start, quantiser = vop.position, 0, vop.quantiser
+    mb_y, mb_x = 0, -1
     for macroblock in range(vop.rows * vop.columns):
+        mb_x += 1
+        if mb_x == vop.columns:
+            mb_y, mb_x = mb_y + 1, 0
         position, start, quantiser = _next_macroblock(words, position, vop, macroblock, start, quantiser)
         if position < 0:
             return position, macroblock
-        mb_y = macroblock // vop.columns
-        mb_x = macroblock - mb_y * vop.columns
         if vop.kind == P_VOP and window(words, position) >> 31:
             position += 1
             quantisers[mb_y, mb_x] = quantiser
@@ -219,12 +219,12 @@ def read_vop(data, vop, matrices, motion, directions, modes, quantisers, luma, c
             if intra:
                 mode = _MODE_INTRA
                 position, quantiser = _intra_macroblock(
-                    words, position, vop, matrices[0], kind, pattern, macroblock, start, quantiser, memory, grids
+                    words, position, vop, matrices[0], kind, pattern, mb_y, mb_x, start, quantiser, memory, grids
                 )
             else:
                 mode = _MODE_INTER4V if kind == _INTER4V else _MODE_INTER
                 position, quantiser = _inter_macroblock(
-                    words, position, vop, matrices[1], kind, pattern, macroblock, start, quantiser, motion, luma, chroma
+                    words, position, vop, matrices[1], kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma
                 )
             if position < 0:
                 return position, macroblock
