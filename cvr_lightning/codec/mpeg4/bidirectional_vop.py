@@ -11,10 +11,11 @@ from cvr_lightning.codec.mpeg4.bitstream import (
     fault,
     kernel,
     packet_header,
+    to_words,
     window,
 )
 from cvr_lightning.codec.mpeg4.motion import read_vector
-from cvr_lightning.codec.mpeg4.reference_vop import fill_block, inter_blocks
+from cvr_lightning.codec.mpeg4.reference_vop import fill_block, inter_blocks, to_quarters
 
 _MODE_SKIPPED, _MODE_INTER = int(BlockMode.SKIPPED), int(BlockMode.INTER)
 _MODE_INTER4V = int(BlockMode.INTER4V)
@@ -91,15 +92,16 @@ def _read_packet(words, position, vop, quantiser, coded, macroblock):  # type: i
 
 
 @kernel
-def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+def read_b_vop(data, vop, matrices, colocated, past, future, directions, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
     """Read the macroblocks of a B-VOP into arrays of zeros: position or fault, macroblocks read.
 
     Args:
-        words: The VOP.
+        data: uint8, the VOP.
         vop: Its header.
         matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
-        colocated: Vectors (2 M, 2 N, 2) and modes (2 M, 2 N) of the future reference.
-        past: (2 M, 2 N, 2) int16, vectors to the past reference in the units of the stream.
+        colocated: Vectors (2 M, 2 N, 2), in the units of the stream, and modes (2 M, 2 N) of the future
+            reference.
+        past: (2 M, 2 N, 2) int16, vectors to the past reference in quarter samples.
         future: (2 M, 2 N, 2) int16, vectors to the future reference.
         directions: (2 M, 2 N) uint8, 1 past, 2 future, 3 both references.
         modes: (2 M, 2 N) uint8.
@@ -107,6 +109,7 @@ def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes,
         luma: (4 M N, K) int16, a row for each block.
         chroma: (2 M N, K) int16.
     """
+    words = to_words(data)
     vectors, future_modes = colocated
     matrix = matrices[1]
     position, quantiser, coded = vop.position, vop.quantiser, -1
@@ -151,7 +154,7 @@ def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes,
                 return position, macroblock
         if pattern:
             position = inter_blocks(
-                words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
+                words, position, pattern, quantiser, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
             )
             if position < 0:
                 return position, macroblock
@@ -167,4 +170,7 @@ def read_b_vop(words, vop, matrices, colocated, past, future, directions, modes,
         position, quantiser = _read_packet(
             words, position, vop, quantiser, coded, vop.rows * vop.columns - 1
         )
+    if not vop.quarter:
+        to_quarters(past)
+        to_quarters(future)
     return position, vop.rows * vop.columns

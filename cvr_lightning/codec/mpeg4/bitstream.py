@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 I_VOP: Final = 0
@@ -38,6 +37,7 @@ FAULTS: Final = {
     BAD_TYPE: "no type of a macroblock of a B-VOP has this code",
     CUT_SHORT: "the VOP is cut short",
 }
+QUARTERS_OF_HALF: Final = 2
 _PADDING_WORDS = 8
 _RESYNC_ZEROS = 16
 _WIDEST_B_MARKER = 18
@@ -89,16 +89,28 @@ def kernel(function: Function) -> Function:
     return compiled
 
 
-def words(data: bytes | memoryview) -> npt.NDArray[np.int64]:
-    """At every fourth byte, the next 64 bits; zeros follow the data."""
-    padded = np.zeros(len(data) // 4 + _PADDING_WORDS, ">u4")
-    padded.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    native = padded.astype(np.int64)
-    native[:-1] = native[:-1] << 32 | native[1:]
-    return native
-
-
 @kernel
+def to_words(data):  # type: ignore[no-untyped-def]
+    """At every fourth byte of ``data``, the next 64 bits; zeros follow the data."""
+    count = data.size // 4
+    words = np.zeros(count + _PADDING_WORDS, np.int64)
+    for i in range(count):
+        for k in range(4):
+            words[i] = words[i] << 8 | data[4 * i + k]
+    for k in range(data.size - 4 * count):
+        words[count] |= np.int64(data[4 * count + k]) << (24 - 8 * k)
+    for i in range(count + 1):
+        words[i] = words[i] << 32 | words[i + 1]
+    return words
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function into its callers: a call would count references of every array that it passes."""
+    compiled: Function = numba.njit(nogil=True, cache=True, inline="always")(function)
+    return compiled
+
+
+@inlined
 def window(words, position):  # type: ignore[no-untyped-def]
     """The next 32 bits."""
     return words[position >> 5] << (position & 31) >> 32 & 0xFFFFFFFF
@@ -115,7 +127,7 @@ def fault_parts(result: int) -> tuple[int, int]:
     return -result & 15, -result >> 4
 
 
-@kernel
+@inlined
 def at_packet(words, position, limit):  # type: ignore[no-untyped-def]
     """Whether stuffing to a whole byte and a resync marker come next (5.2.4)."""
     stuffing = 8 - (position & 7)
@@ -157,7 +169,7 @@ def packet_header(words, position, vop, quantiser):  # type: ignore[no-untyped-d
     return position, macroblock, coded if coded else quantiser
 
 
-@kernel
+@inlined
 def past_stuffing(words, position, kind):  # type: ignore[no-untyped-def]
     """Pass over macroblocks that are nothing but stuffing (6.3.6)."""
     if kind == P_VOP:

@@ -1,31 +1,30 @@
-"""A word to the user while numba compiles the kernels, once in the life of an installation."""
+"""A word to the user while numba compiles a kernel, once in the life of an installation.
+
+Numba keeps compiled kernels beside the source files or in the user's cache folder. It notices a change of the
+file that a kernel stands in, not of the files that it draws on: who edits these kernels removes the compiled
+ones (``make clean``).
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 _PATIENCE = 1.5  # seconds; loading from the cache takes less
 _MESSAGE = "cvr_lightning: compiling the MPEG-4 parser, once (about 20 seconds)"
 _lock = threading.Lock()
-_ready = False
 
 
-@contextmanager
-def announced() -> Iterator[None]:
-    """Say on standard error that the first call compiles, if it takes long."""
-    global _ready
-    if _ready:
-        yield
-        return
-    timer = threading.Timer(_PATIENCE, lambda: print(_MESSAGE, file=sys.stderr, flush=True))
+def call(kernel: Any, *arguments: object) -> Any:
+    """Call a kernel; if it is not ready and takes long to become so, say so on standard error."""
+    if kernel.signatures:
+        return kernel(*arguments)
+    timer = threading.Timer(_PATIENCE, print, [_MESSAGE], {"file": sys.stderr, "flush": True})
     timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        with _lock:
-            _ready = True
+    with _lock:
+        timer.start()
+        try:
+            return kernel(*arguments)
+        finally:
+            timer.cancel()

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.mpeg4 import bitstream
 from cvr_lightning.codec.mpeg4.bidirectional_vop import read_b_vop
-from cvr_lightning.codec.mpeg4.compiling import announced
+from cvr_lightning.codec.mpeg4.compiling import call
 from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer, VideoObjectPlane
 from cvr_lightning.codec.mpeg4.reference_vop import read_vop
 
 _KINDS = {"I": bitstream.I_VOP, "P": bitstream.P_VOP, "B": bitstream.B_VOP}
-_QUARTERS_OF_HALF = 2
 
 
 @dataclass(frozen=True)
@@ -148,23 +146,18 @@ def parse_vop(
     _check_header(vop)
     blocks = (out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
     fields = (out.modes, out.quantiser, *blocks)
-    words = bitstream.words(data)
-    with announced():
-        if colocated is None:
-            end, macroblock = read_vop(words, vop, layer.matrices, out.motion, *fields)
-            np.not_equal(out.modes, BlockMode.INTRA, out=out.directions)
-        else:
-            scale = 1 if layer.vol.quarter_sample else _QUARTERS_OF_HALF
-            reference = (colocated.motion // scale, colocated.modes)
-            vectors = (out.motion, out.backward, out.directions)
-            end, macroblock = read_b_vop(words, vop, layer.matrices, reference, *vectors, *fields)
+    stream = np.frombuffer(data, np.uint8)
+    if colocated is None:
+        end, macroblock = call(read_vop, stream, vop, layer.matrices, out.motion, out.directions, *fields)
+    else:
+        scale = 1 if layer.vol.quarter_sample else bitstream.QUARTERS_OF_HALF
+        reference = (colocated.motion // scale, colocated.modes)
+        vectors = (out.motion, out.backward, out.directions)
+        end, macroblock = call(read_b_vop, stream, vop, layer.matrices, reference, *vectors, *fields)
     if end < 0:
         code, position = bitstream.fault_parts(end)
         raise SyntaxFault(bitstream.FAULTS[code], macroblock, position)
     _check_end(data, end, layer.no_stuffing, rows * columns - 1)
-    if not layer.vol.quarter_sample:
-        np.multiply(out.motion, _QUARTERS_OF_HALF, out=out.motion)
-        np.multiply(out.backward, _QUARTERS_OF_HALF, out=out.backward)
     return out
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.mpeg4.bitstream import BAD_VECTOR, fault, kernel, window
+from cvr_lightning.codec.mpeg4.bitstream import BAD_VECTOR, fault, inlined, kernel, window
 from cvr_lightning.codec.mpeg4.tables import MVD
 
 
-@kernel
+@inlined
 def read_component(words, position, predictor, code):  # type: ignore[no-untyped-def]
     """Read one component of a vector: position, value.
 
@@ -34,7 +34,7 @@ def read_component(words, position, predictor, code):  # type: ignore[no-untyped
     return position, ((value + half) & (2 * half - 1)) - half
 
 
-@kernel
+@inlined
 def read_vector(words, position, x, y, code):  # type: ignore[no-untyped-def]
     """Read a vector that is predicted by (x, y): position, x, y."""
     position, x = read_component(words, position, x, code)
@@ -49,8 +49,8 @@ def _median(a, b, c):  # type: ignore[no-untyped-def]
     return max(min(a, b), min(max(a, b), c))
 
 
-@kernel
-def predict_vector(motion, macroblock, n, start):  # type: ignore[no-untyped-def]
+@inlined
+def predict_vector(motion, mb_y, mb_x, n, start):  # type: ignore[no-untyped-def]
     """Predict the vector of a block from its neighbours to the left, above, and above to the right.
 
     Neighbours beyond the left and right edges count as zero vectors; those of another video packet or above
@@ -58,16 +58,16 @@ def predict_vector(motion, macroblock, n, start):  # type: ignore[no-untyped-def
 
     Args:
         motion: (2 M, 2 N, 2) vectors (x, y) so far.
-        macroblock: Number of the macroblock.
+        mb_y: Row of the macroblock.
+        mb_x: Its column.
         n: Number of the block in it.
         start: Number of the first macroblock of the video packet.
     """
-    columns = motion.shape[1] // 2
-    mb_y = macroblock // columns
-    mb_x = macroblock - mb_y * columns
-    y, x = 2 * mb_y + n // 2, 2 * mb_x + n % 2
+    columns = motion.shape[1] >> 1
+    macroblock = mb_y * columns + mb_x
+    y, x = 2 * mb_y + (n >> 1), 2 * mb_x + (n & 1)
     ax = ay = bx = by = cx = cy = 0
-    if n % 2 or (mb_x > 0 and macroblock - 1 >= start):
+    if n & 1 or (mb_x > 0 and macroblock - 1 >= start):
         ax, ay = int(motion[y, x - 1, 0]), int(motion[y, x - 1, 1])
     if n >= 2:
         bx, by = int(motion[y - 1, x, 0]), int(motion[y - 1, x, 1])

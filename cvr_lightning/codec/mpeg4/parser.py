@@ -213,12 +213,14 @@ def _spread(vectors, luma, chroma, motion, residual):  # type: ignore[no-untyped
         for x in range(width):
             motion[0, y, x] = vectors[y, x, 0] * np.float32(0.25)
             motion[1, y, x] = vectors[y, x, 1] * np.float32(0.25)
-    if residual is not None:
-        kept, kept_chroma = luma.shape[2], chroma.shape[3]
-        for y in range(height):
+    if residual is None:
+        return
+    kept, kept_chroma = luma.shape[2], chroma.shape[3]
+    for y in range(height):
+        for k in range(kept):
             for x in range(width):
-                for k in range(kept):
-                    residual[k, y, x] = luma[y, x, k]
-                for k in range(kept_chroma):
-                    residual[kept + k, y, x] = chroma[y // 2, x // 2, 0, k]
-                    residual[kept + kept_chroma + k, y, x] = chroma[y // 2, x // 2, 1, k]
+                residual[k, y, x] = luma[y, x, k]
+        for k in range(kept_chroma):
+            for x in range(width):
+                residual[kept + k, y, x] = chroma[y >> 1, x >> 1, 0, k]
+                residual[kept + kept_chroma + k, y, x] = chroma[y >> 1, x >> 1, 1, k]

@@ -12,11 +12,14 @@ from cvr_lightning.codec.mpeg4.bitstream import (
     CUT_SHORT,
     I_VOP,
     P_VOP,
+    QUARTERS_OF_HALF,
     at_packet,
     fault,
+    inlined,
     kernel,
     packet_header,
     past_stuffing,
+    to_words,
     window,
 )
 from cvr_lightning.codec.mpeg4.motion import predict_vector, read_vector
@@ -28,7 +31,7 @@ _MODE_INTER, _MODE_INTER4V = int(BlockMode.INTER), int(BlockMode.INTER4V)
 _MODE_INTRA = int(BlockMode.INTRA)
 
 
-@kernel
+@inlined
 def _next_macroblock(words, position, vop, macroblock, start, quantiser):  # type: ignore[no-untyped-def]
     """Pass over stuffing and a video packet's header: position, start of the packet, quantiser."""
     position = past_stuffing(words, position, vop.kind)
@@ -44,7 +47,7 @@ def _next_macroblock(words, position, vop, macroblock, start, quantiser):  # typ
     return position, start, quantiser
 
 
-@kernel
+@inlined
 def read_dquant(words, position, quantiser):  # type: ignore[no-untyped-def]
     """Read dquant: position, quantiser."""
     change = window(words, position) >> 30
@@ -52,25 +55,26 @@ def read_dquant(words, position, quantiser):  # type: ignore[no-untyped-def]
     return position + 2, min(max(quantiser, 1), 31)
 
 
-@kernel
-def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, macroblock, columns, luma, chroma):  # type: ignore[no-untyped-def]
+@inlined
+def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, mb_y, mb_x, columns, luma, chroma):  # type: ignore[no-untyped-def]
     """Read the coded blocks of an inter macroblock; ``pattern`` has a bit for each, the first the highest."""
-    first = 2 * macroblock + 2 * columns * (macroblock // columns)
+    first = 4 * columns * mb_y + 2 * mb_x
     for n in range(4):
         if pattern >> (5 - n) & 1:
             row = first + (n & 1) + (n >> 1) * 2 * columns
             position = inter_block(words, position, quantiser, mpeg, matrix, luma, row)
             if position < 0:
                 return position
+    first = 2 * (columns * mb_y + mb_x)
     for n in range(2):
         if pattern >> (1 - n) & 1:
-            position = inter_block(words, position, quantiser, mpeg, matrix, chroma, 2 * macroblock + n)
+            position = inter_block(words, position, quantiser, mpeg, matrix, chroma, first + n)
             if position < 0:
                 return position
     return position
 
 
-@kernel
+@inlined
 def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
     """Set the four blocks of a macroblock."""
     field[y, x] = value
@@ -80,11 +84,10 @@ def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _intra_macroblock(words, position, vop, matrix, kind, pattern, macroblock, start, quantiser, memory, grids):  # type: ignore[no-untyped-def]
+def _intra_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, memory, grids):  # type: ignore[no-untyped-def]
     """Read an intra macroblock behind its MCBPC: position, quantiser."""
     modes, quantisers, luma, chroma = grids
-    mb_y = macroblock // vop.columns
-    mb_x = macroblock - mb_y * vop.columns
+    macroblock = mb_y * vop.columns + mb_x
     predicted = window(words, position) >> 31
     position += 1
     entry = CBPY[window(words, position) >> 26]
@@ -130,12 +133,9 @@ def _intra_macroblock(words, position, vop, matrix, kind, pattern, macroblock, s
     return position, quantiser
 
 
-@kernel
-def _inter_macroblock(words, position, vop, matrix, kind, pattern, macroblock, start, quantiser, motion, grids):  # type: ignore[no-untyped-def]
+@inlined
+def _inter_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma):  # type: ignore[no-untyped-def]
     """Read an inter macroblock of a P-VOP behind its MCBPC: position, quantiser."""
-    _, _, luma, chroma = grids
-    mb_y = macroblock // vop.columns
-    mb_x = macroblock - mb_y * vop.columns
     entry = CBPY[window(words, position) >> 26]
     if entry == 0:
         return fault(BAD_CBPY, position), quantiser
@@ -145,37 +145,48 @@ def _inter_macroblock(words, position, vop, matrix, kind, pattern, macroblock, s
         position, quantiser = read_dquant(words, position, quantiser)
     y, x = 2 * mb_y, 2 * mb_x
     for n in range(4 if kind == _INTER4V else 1):
-        px, py = predict_vector(motion, macroblock, n, start)
+        px, py = predict_vector(motion, mb_y, mb_x, n, start)
         position, px, py = read_vector(words, position, px, py, vop.forward)
         if position < 0:
             return position, quantiser
         if kind == _INTER4V:
-            motion[y + n // 2, x + n % 2, 0], motion[y + n // 2, x + n % 2, 1] = px, py
+            motion[y + (n >> 1), x + (n & 1), 0], motion[y + (n >> 1), x + (n & 1), 1] = px, py
         else:
             for j in range(2):
                 for i in range(2):
                     motion[y + j, x + i, 0], motion[y + j, x + i, 1] = px, py
     if pattern:
         position = inter_blocks(
-            words, position, pattern, quantiser, vop.mpeg, matrix, macroblock, vop.columns, luma, chroma
+            words, position, pattern, quantiser, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
         )
     return position, quantiser
 
 
 @kernel
-def read_vop(words, vop, matrices, motion, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+def to_quarters(motion):  # type: ignore[no-untyped-def]
+    """Change vectors from half to quarter samples."""
+    for y in range(motion.shape[0]):
+        for x in range(motion.shape[1]):
+            motion[y, x, 0] *= QUARTERS_OF_HALF
+            motion[y, x, 1] *= QUARTERS_OF_HALF
+
+
+@kernel
+def read_vop(data, vop, matrices, motion, directions, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
     """Read the macroblocks of an I- or P-VOP into arrays of zeros: position or fault, macroblocks read.
 
     Args:
-        words: The VOP.
+        data: uint8, the VOP.
         vop: Its header.
         matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
-        motion: (2 M, 2 N, 2) int16, vectors (x, y) in the units of the stream.
+        motion: (2 M, 2 N, 2) int16, vectors (x, y) in quarter samples.
+        directions: (2 M, 2 N) uint8, 1 where the block is predicted.
         modes: (2 M, 2 N) uint8.
         quantisers: (M, N) uint8.
         luma: (4 M N, K) int16, a row for each block.
         chroma: (2 M N, K) int16.
     """
+    words = to_words(data)
     shape = (3, 2 * vop.rows, 2 * vop.columns)
     memory = (
         np.empty(shape, np.int64),
@@ -184,12 +195,14 @@ def read_vop(words, vop, matrices, motion, modes, quantisers, luma, chroma):  # 
     )
     grids = (modes, quantisers, luma, chroma)
     position, start, quantiser = vop.position, 0, vop.quantiser
+    mb_y, mb_x = 0, -1
     for macroblock in range(vop.rows * vop.columns):
+        mb_x += 1
+        if mb_x == vop.columns:
+            mb_y, mb_x = mb_y + 1, 0
         position, start, quantiser = _next_macroblock(words, position, vop, macroblock, start, quantiser)
         if position < 0:
             return position, macroblock
-        mb_y = macroblock // vop.columns
-        mb_x = macroblock - mb_y * vop.columns
         if vop.kind == P_VOP and window(words, position) >> 31:
             position += 1
             quantisers[mb_y, mb_x] = quantiser
@@ -206,12 +219,12 @@ def read_vop(words, vop, matrices, motion, modes, quantisers, luma, chroma):  # 
             if intra:
                 mode = _MODE_INTRA
                 position, quantiser = _intra_macroblock(
-                    words, position, vop, matrices[0], kind, pattern, macroblock, start, quantiser, memory, grids
+                    words, position, vop, matrices[0], kind, pattern, mb_y, mb_x, start, quantiser, memory, grids
                 )
             else:
                 mode = _MODE_INTER4V if kind == _INTER4V else _MODE_INTER
                 position, quantiser = _inter_macroblock(
-                    words, position, vop, matrices[1], kind, pattern, macroblock, start, quantiser, motion, grids
+                    words, position, vop, matrices[1], kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma
                 )
             if position < 0:
                 return position, macroblock
@@ -219,4 +232,9 @@ def read_vop(words, vop, matrices, motion, modes, quantisers, luma, chroma):  # 
             quantisers[mb_y, mb_x] = quantiser
         if position > vop.limit:
             return fault(CUT_SHORT, vop.limit), macroblock
+    if not vop.quarter:
+        to_quarters(motion)
+    for y in range(modes.shape[0]):
+        for x in range(modes.shape[1]):
+            directions[y, x] = modes[y, x] != _MODE_INTRA
     return past_stuffing(words, position, vop.kind), vop.rows * vop.columns

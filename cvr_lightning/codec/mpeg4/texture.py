@@ -10,6 +10,7 @@ from cvr_lightning.codec.mpeg4.bitstream import (
     BAD_COEFFICIENT,
     BAD_DC,
     fault,
+    inlined,
     kernel,
     window,
 )
@@ -60,20 +61,19 @@ def _escape(words, position, table, lmax, rmax):  # type: ignore[no-untyped-def]
     return position + length + 1, run, level, last
 
 
-@kernel
+@inlined
 def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
     """Read a coded block of an inter macroblock into row ``row`` of ``out``, which holds zeros."""
     kept = out.shape[1]
     place, total, last = -1, 0, 0
     scale, offset = 2 * quantiser, (quantiser - 1) | 1
     while last == 0:
-        bits = window(words, position)
-        entry = INTER[bits >> 20]
+        bits = words[position >> 5] << (position & 31)
+        entry = INTER[bits >> 52 & 0xFFF]
         level = entry >> 10 & 31
         if level:
             length, run, last = entry & 15, entry >> 4 & 63, entry >> 15
-            if bits >> (31 - length) & 1:
-                level = -level
+            sign = bits << length >> 63  # 0 or -1
             position += length + 1
         else:
             if entry == 0:
@@ -81,14 +81,16 @@ def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ig
             position, run, level, last = _escape(words, position + 7, INTER, INTER_LMAX, INTER_RMAX)
             if position < 0:
                 return position
+            sign = level >> 63
+            level = (level ^ sign) - sign
         place += run + 1
         if place > 63:
             return fault(BAD_COEFFICIENT, position)
         if mpeg:
-            size = (2 * abs(level) + 1) * quantiser * matrix[place] >> 4
+            size = (2 * level + 1) * quantiser * matrix[place] >> 4
         else:
-            size = abs(level) * scale + offset
-        value = _saturate(size if level > 0 else -size)
+            size = level * scale + offset
+        value = (min(size, 2047 - sign) ^ sign) - sign
         total += value
         if place < kept:
             out[row, place] = value
