@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import av
 import numpy as np
@@ -193,6 +194,17 @@ def rebuild(video: CompressedVideoReader, frames: int) -> Iterator[tuple[int, Ma
         last, waiting = whole, []
 
 
+def _overwritten(parsed: Macroblocks, exported: _Vectors) -> npt.NDArray[np.bool_]:
+    """Blocks whose vector FFmpeg loses after it has used it.
+
+    Where a video packet begins with a macroblock of four vectors, FFmpeg predicts its third one with the left
+    neighbour set to zero, and it sets it where the fourth vector of the macroblock before is stored.
+    """
+    lost = np.zeros(parsed.modes.shape, bool)
+    lost[1::2, 1:-1:2] = parsed.modes[1::2, 2::2] == BlockMode.INTER4V
+    return lost & ~exported.any(2)
+
+
 def compare(path: str, frames: int = 1000) -> dict[str, float]:
     """Compare the parser with FFmpeg.
 
@@ -203,8 +215,8 @@ def compare(path: str, frames: int = 1000) -> dict[str, float]:
     """
     out = {"frames": 0, "vectors": 0, "wrong_vectors": 0, "wrong_intra": 0, "error": 0.0, "impure": 0}
     with CompressedVideoReader(path, parser="mpeg4") as video:
-        decoded = list(decode(path))
-        assert "".join(frame.kind for frame in decoded) == video.info.frame_types
+        decoded = list(islice(decode(path), frames))
+        assert "".join(frame.kind for frame in decoded) == video.info.frame_types[:frames]
         for number, parsed, planes in rebuild(video, frames):
             expected = decoded[number]
             out["frames"] += 1
@@ -215,6 +227,7 @@ def compare(path: str, frames: int = 1000) -> dict[str, float]:
             out["impure"] += int((skipped & (parsed.motion.any(2) | parsed.luma.any(2) | chroma)).sum())
             if parsed.frame_type == "P" and expected.vectors is not None:
                 out["vectors"] += 1
-                out["wrong_vectors"] += not np.array_equal(parsed.motion, expected.vectors)
+                wrong = (parsed.motion != expected.vectors).any(2) & ~_overwritten(parsed, expected.vectors)
+                out["wrong_vectors"] += bool(wrong.any())
                 out["wrong_intra"] += not np.array_equal(parsed.directions > 0, expected.predicted)
     return out
