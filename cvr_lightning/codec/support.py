@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cvr_lightning.codec import h264_headers
-from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 from cvr_lightning.codec.arrays import Modality
 from cvr_lightning.codec.demux import Demuxer
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.index import UNREAD_WITH_VECTORS, PacketIndex
+from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 """4:2:0 of 8 bits: what prediction is repeated for."""
