@@ -2,8 +2,9 @@
 
     python tests/mpeg4_fuzz.py [PACKETS [SEED]]
 
-Every packet must give whole, plausible macroblocks or a fault, within a second; a packet that is cut short must
-give a fault. What it finds it prints with the number of the packet, which is the same in every run of a seed.
+Every packet must give whole, plausible macroblocks or a fault, within a second; a packet that is cut short
+must give a fault. What it finds it prints with the number of the packet, which is the same in every run of a
+seed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from encoders import encode
 
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.mpeg4 import headers
-from cvr_lightning.codec.mpeg4.macroblocks import Layer, Macroblocks, SyntaxFault, parse_vop
+from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, _layer
 
 TOOLS = (
@@ -126,7 +127,14 @@ def run(packets: int, seed: int, folder: Path) -> Counter[str]:
     """
     sound = seeds(folder)
     for each in sound:
-        parse_vop(each.data, each.layer, headers.parse_vop(each.data, each.layer.vol), (64, 64), each.colocated, each.ticks)
+        parse_vop(
+            each.data,
+            each.layer,
+            headers.parse_vop(each.data, each.layer.vol),
+            (64, 64),
+            each.colocated,
+            each.ticks,
+        )
     results: Counter[str] = Counter()
     for number in range(packets):
         rng = np.random.default_rng((seed, number))
@@ -145,7 +153,7 @@ def run(packets: int, seed: int, folder: Path) -> Counter[str]:
             colocated = chosen.colocated if header.kind == "B" else None
             kept = (64, 64) if number % 2 else (int(rng.integers(1, 65)), int(rng.integers(1, 65)))
             check(parse_vop(data, layer, header, kept, colocated, chosen.ticks))
-        except (SyntaxFault, EOFError):
+        except (DamagedVopError, EOFError):
             verdict = "refused"
         except Exception as error:
             raise AssertionError(f"packet {number} of seed {seed} ({name}): {error!r}") from error
@@ -174,7 +182,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         results = run(packets, seed, Path(folder))
-    print(f"{packets} packets of seed {seed} in {time.perf_counter() - began:.0f} s, bounds checked, no finding")
+    print(
+        f"{packets} packets of seed {seed} in {time.perf_counter() - began:.0f} s, bounds checked, no finding"
+    )
     for name, count in sorted(results.items()):
         print(f"  {name:16} {count}")
 

@@ -1,8 +1,8 @@
 """MPEG-4 Part 2 frames rebuilt from what the parser says, and what FFmpeg says of the same frames.
 
 FFmpeg decodes with ``flags=+bitexact`` (exact half-sample averages, mismatch control of intra blocks) and
-``idct=simple`` (its integer IDCT, repeated here; XviD streams would otherwise switch to one of their own). With
-these two, rebuilt samples equal decoded ones exactly, without any drift over a GOP.
+``idct=simple`` (its integer IDCT, repeated here; XviD streams would otherwise switch to one of their own).
+With these two, rebuilt samples equal decoded ones exactly, without any drift over a GOP.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _pads_at_display_size(video: CompressedVideoReader) -> bool:
 
 
 def rebuild(video: CompressedVideoReader, frames: int) -> Iterator[tuple[int, Macroblocks, Planes]]:
-    """The first frames of a video in display order: number, what the parser says, planes of the display size."""
+    """The first frames of a video: number, what the parser says, planes of the display size."""
     types = video.info.frame_types
     height, width = video.index.facts.height, video.index.facts.width
     sizes = ((height, width), (-(-height // 2), -(-width // 2)), (-(-height // 2), -(-width // 2)))

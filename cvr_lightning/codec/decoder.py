@@ -12,9 +12,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 from cvr_lightning.codec.demux import Demuxer
 from cvr_lightning.codec.errors import BitstreamError
+from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 Skip = Literal["NONE", "NONREF"]
 

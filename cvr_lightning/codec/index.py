@@ -20,9 +20,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec import h264_headers
-from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 from cvr_lightning.codec.decoder import decoded_order
 from cvr_lightning.codec.demux import NO_TIMESTAMP, Demuxer, PacketFinder, PacketKey, packet_key
+from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 _MPEG12_PICTURE = b"\x00\x00\x01\x00"
 _MPEG12_TYPES = "?IPB?"
@@ -77,8 +77,8 @@ class PacketIndex:
         pts: (P,) int64 in the stream's time base, ``demux.NO_TIMESTAMP`` where unknown.
         dts: (P,) int64, likewise.
         positions: (P,) int64, place in the file that the demuxer names, -1 where unknown.
-        data_positions: (P,) int64, byte of the file at which the packet's own bytes begin, -1 where they do not
-            lie there in one piece.
+        data_positions: (P,) int64, byte of the file at which the packet's own bytes begin, -1 where they do
+            not lie there in one piece.
         keyframes: (P,) bool, the container's mark.
         starts: (P,) bool, decoding can begin here.
         reference: (P,) bool, false where the codec says that no picture refers to this one.
@@ -400,9 +400,7 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     )
 
 
-def _facts(
-    demuxer: Demuxer, codec: str, first: Iterator[tuple[int, Packet[VideoStream]]]
-) -> StreamFacts:
+def _facts(demuxer: Demuxer, codec: str, first: Iterator[tuple[int, Packet[VideoStream]]]) -> StreamFacts:
     """The stream at a glance; ``first`` gives the first packet that decoding can start at."""
     stream, context = demuxer.stream, demuxer.stream.codec_context
     return StreamFacts(

@@ -22,7 +22,7 @@ TOOLS = {
 
 
 def read_all(path: Path | str, **options: object) -> ClipArrays:
-    with CompressedVideoReader(path) as video:
+    with CompressedVideoReader(path, parser="ffmpeg") as video:
         frames = video.info.frame_types.count("P")
         return video.read(video.segments(frames, 1), t=1, **options)  # type: ignore[arg-type]
 
@@ -62,7 +62,7 @@ def test_mpeg4_blocks_without_coefficients_are_exactly_zero(
     ],
 )
 def test_most_blocks_of_real_clips_are_exactly_zero(clip: Callable[[str], str], name: str) -> None:
-    with CompressedVideoReader(clip(name)) as video:
+    with CompressedVideoReader(clip(name), parser="ffmpeg") as video:
         largest, inter = components(video.read(video.segments(8, 3), coefficients=(64, 64)))
     assert (largest[:, inter] == 0).mean() > 0.5
     assert largest[0, inter][largest[0, inter] > 0].min() > 3  # rounding noise of a wrong tap would be less
@@ -77,7 +77,7 @@ def test_intra_blocks_hold_the_picture(mpeg4: str) -> None:
 
 
 def test_skipped_blocks_are_empty(clip: Callable[[str], str]) -> None:
-    with CompressedVideoReader(clip("v_TaiChi_g01_c02.avi")) as video:
+    with CompressedVideoReader(clip("v_TaiChi_g01_c02.avi"), parser="ffmpeg") as video:
         arrays = video.read(video.segments(8, 3), coefficients=(64, 64))
     skipped = arrays.modes == BlockMode.SKIPPED
     assert skipped.mean() > 0.5

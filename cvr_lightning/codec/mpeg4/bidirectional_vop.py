@@ -160,16 +160,14 @@ def read_b_vop(data, vop, matrices, colocated, past, future, directions, modes, 
                 return position, macroblock
         if kind == _BACKWARD_ONLY:
             fill_block(directions, y, x, _BACKWARD)
-        elif kind == _DIRECT or kind == _INTERPOLATED:
+        elif kind in (_DIRECT, _INTERPOLATED):
             fill_block(directions, y, x, _BOTH)
         fill_block(modes, y, x, mode)
         quantisers[mb_y, mb_x] = quantiser
         if position > vop.limit:
             return fault(CUT_SHORT, vop.limit), macroblock
     if vop.packets and at_packet(words, position, vop.limit):
-        position, quantiser = _read_packet(
-            words, position, vop, quantiser, coded, vop.rows * vop.columns - 1
-        )
+        position, quantiser = _read_packet(words, position, vop, quantiser, coded, vop.rows * vop.columns - 1)
     if not vop.quarter:
         to_quarters(past)
         to_quarters(future)

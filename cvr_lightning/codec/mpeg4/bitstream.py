@@ -1,20 +1,19 @@
 """What every kernel stands on: bits at a position, faults, video packets.
 
-A kernel reads one VOP, held as 32-bit words behind which zeros follow, and passes bit positions along. Where
-the syntax is broken it returns a fault instead of a position: a negative number that holds the place and one
-of the codes below. Zeros begin no variable-length code of the standard, so a VOP that is cut short stops at its
-end; no read goes further than a few words beyond.
+A kernel reads one VOP, held as words behind which zeros follow, and passes bit positions along. Where the
+syntax is broken it returns a fault instead of a position: a negative number that holds the place and one
+of the codes below. Zeros begin no variable-length code of the standard, so a VOP that is cut short stops at
+its end; no read goes further than a few words beyond.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 I_VOP: Final = 0
 P_VOP: Final = 1
 B_VOP: Final = 2
@@ -83,10 +82,9 @@ class Vop(NamedTuple):
     between: int
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that needs no interpreter lock, once for all processes."""
-    compiled: Function = numba.njit(nogil=True, cache=True)(function)
-    return compiled
+    return numba.njit(nogil=True, cache=True)(function)
 
 
 @kernel
@@ -104,10 +102,9 @@ def to_words(data):  # type: ignore[no-untyped-def]
     return words
 
 
-def inlined(function: Function) -> Function:
+def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function into its callers: a call would count references of every array that it passes."""
-    compiled: Function = numba.njit(nogil=True, cache=True, inline="always")(function)
-    return compiled
+    return numba.njit(nogil=True, cache=True, inline="always")(function)
 
 
 @inlined

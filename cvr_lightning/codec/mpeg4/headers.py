@@ -280,7 +280,9 @@ def is_packed(data: bytes) -> bool:
 def leaves_out_stuffing(data: bytes) -> bool:
     """Whether user data name an encoder that may end a VOP without stuffing."""
     match = _XVID.search(data)
-    return (match is not None and int(match[1]) < _XVID_STUFFS) or _DIVX_WITHOUT_STUFFING.search(data) is not None
+    return (match is not None and int(match[1]) < _XVID_STUFFS) or _DIVX_WITHOUT_STUFFING.search(
+        data
+    ) is not None
 
 
 def predicts_unclipped_dc(data: bytes) -> bool:

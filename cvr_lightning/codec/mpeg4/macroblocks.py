@@ -34,8 +34,8 @@ class Macroblocks:
             of both.
         modes: (H8, W8) uint8, a :class:`~cvr_lightning.codec.arrays.BlockMode` each. SKIPPED is a macroblock
             that the codec does not code: of a P-frame by its flag, of a B-frame because the co-located one of
-            its future reference is skipped, so that it has no bits at all. INTER4V of a B-frame is direct mode,
-            whose blocks have a vector each from the co-located macroblock; all else of a B-frame is INTER.
+            its future reference is skipped, so that it has no bits at all. INTER4V of a B-frame is direct
+            mode, whose blocks have a vector each from the co-located macroblock; all else of it is INTER.
         quantiser: (H16, W16) uint8, 1 to 31.
         luma: (H8, W8, 64) int16, dequantised DCT coefficients in zigzag order.
         chroma: (H16, W16, 2, 64) int16, those of Cb and Cr.
@@ -55,7 +55,7 @@ class Macroblocks:
     quarter_sample: bool
 
 
-class SyntaxFault(Exception):
+class DamagedVopError(Exception):
     """A VOP breaks the syntax.
 
     Args:
@@ -110,7 +110,7 @@ def parse_vop(
         ticks: Of a B-VOP: ticks from its past reference to it, and from there to its future reference.
 
     Raises:
-        SyntaxFault: The VOP is damaged.
+        DamagedVopError: The VOP is damaged.
     """
     rows, columns = layer.macroblocks
     out = Macroblocks(
@@ -156,7 +156,7 @@ def parse_vop(
         end, macroblock = call(read_b_vop, stream, vop, layer.matrices, reference, *vectors, *fields)
     if end < 0:
         code, position = bitstream.fault_parts(end)
-        raise SyntaxFault(bitstream.FAULTS[code], macroblock, position)
+        raise DamagedVopError(bitstream.FAULTS[code], macroblock, position)
     _check_end(data, end, layer.no_stuffing, rows * columns - 1)
     return out
 
@@ -164,9 +164,11 @@ def parse_vop(
 def _check_header(vop: bitstream.Vop) -> None:
     """Values that the standard forbids (6.3.5)."""
     if not vop.quantiser or not vop.forward or not vop.backward:
-        raise SyntaxFault("the VOP's header holds a forbidden quantiser or range of vectors", 0, vop.position)
+        raise DamagedVopError(
+            "the VOP's header holds a forbidden quantiser or range of vectors", 0, vop.position
+        )
     if vop.kind == bitstream.B_VOP and not 0 < vop.since_past < vop.between:
-        raise SyntaxFault("the B-VOP does not lie between its references in time", 0, vop.position)
+        raise DamagedVopError("the B-VOP does not lie between its references in time", 0, vop.position)
 
 
 def _check_end(data: bytes, end: int, no_stuffing: bool, last: int) -> None:
@@ -175,4 +177,4 @@ def _check_end(data: bytes, end: int, no_stuffing: bool, last: int) -> None:
     if no_stuffing and 8 * len(data) - end < 8:
         return
     if place >= len(data) or data[place] & (0xFF >> used) != 0x7F >> used or any(data[place + 1 :]):
-        raise SyntaxFault("stuffing and the end of the VOP should follow here", last, end)
+        raise DamagedVopError("stuffing and the end of the VOP should follow here", last, end)

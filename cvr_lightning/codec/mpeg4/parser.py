@@ -29,7 +29,7 @@ from cvr_lightning.codec.errors import (
 )
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.mpeg4 import headers
-from cvr_lightning.codec.mpeg4.macroblocks import Layer, Macroblocks, SyntaxFault, parse_vop
+from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
 from cvr_lightning.codec.parser import PFrame
 
 _FORMATS = ("yuv420p", "yuvj420p")
@@ -170,11 +170,11 @@ class Mpeg4Parser:
             colocated, ticks = self._references(frame)
         try:
             return parse_vop(data, layer, header, kept, colocated, ticks)
-        except SyntaxFault as fault:
+        except DamagedVopError as fault:
             raise self._damage(frame, fault.cause, fault.macroblock, fault.bit) from fault
 
     def _references(self, frame: int) -> tuple[Macroblocks, tuple[int, int]]:
-        """The future reference of a B-frame, and the ticks from the past one to the frame and to the future."""
+        """The future reference of a B-frame; ticks from the past one to the frame and to the future one."""
         types, times = self._index.frame_types, self._index.frame_times
         future, past = frame, frame
         while future < len(types) and types[future] == "B":

@@ -84,7 +84,9 @@ def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _intra_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, memory, grids):  # type: ignore[no-untyped-def]
+def _intra_macroblock(  # type: ignore[no-untyped-def]
+    words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, memory, grids
+):
     """Read an intra macroblock behind its MCBPC: position, quantiser."""
     modes, quantisers, luma, chroma = grids
     macroblock = mb_y * vop.columns + mb_x
@@ -101,9 +103,7 @@ def _intra_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, s
     up = macroblock - vop.columns
     left = mb_x > 0 and macroblock - 1 >= start and modes[2 * mb_y, 2 * mb_x - 2] == _MODE_INTRA
     above = mb_y > 0 and up >= start and modes[2 * mb_y - 2, 2 * mb_x] == _MODE_INTRA
-    corner = (
-        mb_x > 0 and mb_y > 0 and up - 1 >= start and modes[2 * mb_y - 2, 2 * mb_x - 2] == _MODE_INTRA
-    )
+    corner = mb_x > 0 and mb_y > 0 and up - 1 >= start and modes[2 * mb_y - 2, 2 * mb_x - 2] == _MODE_INTRA
     left_quantiser = np.int64(quantisers[mb_y, mb_x - 1]) if left else quantiser
     above_quantiser = np.int64(quantisers[mb_y - 1, mb_x]) if above else quantiser
     layer = (vop.mpeg, vop.dc_unclipped, matrix)
@@ -134,7 +134,9 @@ def _intra_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, s
 
 
 @inlined
-def _inter_macroblock(words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma):  # type: ignore[no-untyped-def]
+def _inter_macroblock(  # type: ignore[no-untyped-def]
+    words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma
+):
     """Read an inter macroblock of a P-VOP behind its MCBPC: position, quantiser."""
     entry = CBPY[window(words, position) >> 26]
     if entry == 0:
@@ -219,12 +221,35 @@ def read_vop(data, vop, matrices, motion, directions, modes, quantisers, luma, c
             if intra:
                 mode = _MODE_INTRA
                 position, quantiser = _intra_macroblock(
-                    words, position, vop, matrices[0], kind, pattern, mb_y, mb_x, start, quantiser, memory, grids
+                    words,
+                    position,
+                    vop,
+                    matrices[0],
+                    kind,
+                    pattern,
+                    mb_y,
+                    mb_x,
+                    start,
+                    quantiser,
+                    memory,
+                    grids,
                 )
             else:
                 mode = _MODE_INTER4V if kind == _INTER4V else _MODE_INTER
                 position, quantiser = _inter_macroblock(
-                    words, position, vop, matrices[1], kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma
+                    words,
+                    position,
+                    vop,
+                    matrices[1],
+                    kind,
+                    pattern,
+                    mb_y,
+                    mb_x,
+                    start,
+                    quantiser,
+                    motion,
+                    luma,
+                    chroma,
                 )
             if position < 0:
                 return position, macroblock

@@ -86,10 +86,7 @@ def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ig
         place += run + 1
         if place > 63:
             return fault(BAD_COEFFICIENT, position)
-        if mpeg:
-            size = (2 * level + 1) * quantiser * matrix[place] >> 4
-        else:
-            size = level * scale + offset
+        size = (2 * level + 1) * quantiser * matrix[place] >> 4 if mpeg else level * scale + offset
         value = (min(size, 2047 - sign) ^ sign) - sign
         total += value
         if place < kept:
@@ -168,11 +165,13 @@ def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out,
         n: Number of the block in its macroblock: 0 to 3 luma, 4 Cb, 5 Cr.
         y: Row of the block in its plane.
         x: Column of the block in its plane.
-        flags: (left, above, corner) an intra neighbour of the same video packet exists; (coded, DC has its own
-            code, AC is predicted).
+        flags: An intra neighbour of the same video packet exists to the left, above, at the corner; the block
+            is coded, DC has its own code, AC is predicted.
         quantisers: Of this macroblock, the one to its left, the one above.
         layer: (MPEG quantisation, DC predictors are not clipped, intra matrix).
         memory: DC (3, y, x) and first column and row (3, y, x, 2, 8) of every block so far; scratch (64,).
+        out: (rows, K) int16, a block each row.
+        row: The row of this block.
     """
     left, above, corner, coded, own_dc, predicted = flags
     mpeg, dc_unclipped, matrix = layer

@@ -1,4 +1,4 @@
-"""Vectors, types and rebuilt samples are FFmpeg's, over whole GOPs. See mpeg4_oracle for how they are compared."""
+"""Vectors, types and rebuilt samples are FFmpeg's, over whole GOPs, as mpeg4_oracle compares them."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ TOOLS = {
     "quantiser 1": {"qmin": "1", "qmax": "1"},
     "quantiser 31": {"qmin": "31", "qmax": "31"},
     "quantiser changes": {"qmin": "2", "qmax": "31", "lumi_mask": "0.5", "mpv_flags": "+qp_rd", "mbd": "rd"},
-    "video packets": {"ps": "200"},
+    "video packets": {"ps": "100"},
     "video packets, everything": {"ps": "120", "bf": "2", "flags": "+qpel+mv4+aic", "mbd": "rd", **FINE},
 }
 SIZES = [(176, 144), (130, 34), (16, 16), (18, 2)]
@@ -70,9 +70,9 @@ def test_encoded_clips(tmp_path: Path, tool: str, size: tuple[int, int]) -> None
         types = video.info.frame_types
         assert ("B" in types) == ("B-frames" in tool or "everything" in tool)
         if size == (176, 144):  # byte-aligned zeros are the beginning of a resync marker
-            start, size = int(video.index.data_positions[1]), int(video.index.sizes[1])
-            markers = path.read_bytes()[start + 4 : start + size].count(b"\0\0")
-            assert markers > 5 or "packets" not in tool
+            start, length = int(video.index.data_positions[1]), int(video.index.sizes[1])
+            markers = path.read_bytes()[start + 4 : start + length].count(b"\0\0")
+            assert markers > 3 or "packets" not in tool
         if size == (176, 144) and "four" in tool:
             modes = [video.parse(n).modes for n in range(14) if types[n] == "P"]
             assert any((grid == BlockMode.INTER4V).any() for grid in modes)
@@ -81,8 +81,8 @@ def test_encoded_clips(tmp_path: Path, tool: str, size: tuple[int, int]) -> None
 def with_matrices(stream: bytes) -> bytes:
     """A raw stream whose VOL headers load matrices of their own, of 64 values and of 20.
 
-    The headers are those of FFmpeg's encoder for a stream without quarter samples and B-frames: behind quant_type
-    follow load_intra_quant_mat, load_nonintra_quant_mat, four flags, and stuffing.
+    The headers are those of FFmpeg's encoder for a stream without quarter samples and B-frames: behind
+    quant_type follow load_intra_quant_mat, load_nonintra_quant_mat, four flags, and stuffing.
     """
     intra = [8, *range(20, 83)]
     inter = [*range(16, 36), 0]
