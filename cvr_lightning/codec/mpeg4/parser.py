@@ -16,6 +16,7 @@ import numpy.typing as npt
 from av.codec.context import ThreadType
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import VideoReformatter
 
 from cvr_lightning.codec.arrays import Modality, blocks
 from cvr_lightning.codec.dct import COEFFICIENTS
@@ -104,6 +105,7 @@ class Mpeg4Parser:
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
         contexts: dict[int, VideoCodecContext] = {}
+        scaler = VideoReformatter()  # one for all: it keeps its filters
         for frame in frames:
             header = int(self._index.frame_headers[frame])
             if header not in contexts:
@@ -118,7 +120,7 @@ class Mpeg4Parser:
             contexts[header].flush_buffers()
             if len(pictures) != 1 or pictures[0].is_corrupt:
                 raise self._demuxer.damage("FFmpeg does not decode it to one sound picture", frame)
-            rgb = pictures[0].reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
+            rgb = scaler.reformat(pictures[0], size[1], size[0], format="rgb24").to_ndarray()
             yield rgb.astype(np.uint8, copy=False)
 
     def _decoder(self, header: int) -> VideoCodecContext:
