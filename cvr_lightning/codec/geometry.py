@@ -6,6 +6,7 @@ A block field turns exactly where the frame's sides are whole blocks; else its g
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeVar
 
 import numba
@@ -62,10 +63,16 @@ def keep_coefficients(residual: Floats, coefficients: tuple[int, int]) -> Floats
     return np.concatenate((luma[: coefficients[0]], cb[: coefficients[1]], cr[: coefficients[1]]))
 
 
+@lru_cache(maxsize=256)
 def nearest_blocks(count: int, size: int, source_count: int, source_size: int) -> npt.NDArray[np.int64]:
-    """Index of the source block at the centre of each of ``count`` blocks, as ``size`` pixels are resized."""
+    """Index of the source block at the centre of each of ``count`` blocks, as ``size`` pixels are resized.
+
+    The array is shared: it cannot be written to.
+    """
     centres = (np.arange(count) * BLOCK + BLOCK / 2) * (source_size / size)
-    return np.minimum((centres // BLOCK).astype(np.int64), source_count - 1)
+    places = np.minimum((centres // BLOCK).astype(np.int64), source_count - 1)
+    places.flags.writeable = False
+    return places
 
 
 @numba.njit(nogil=True, cache=True)

@@ -292,7 +292,7 @@ class CompressedVideoReader:
     def _describe(self) -> StreamInfo:
         facts, types = self.index.facts, self.index.frame_types
         turned = facts.rotation % 180 != 0
-        starts = [number for number, kind in enumerate(types) if kind == "I"]
+        starts = np.flatnonzero(self.index.frame_kinds == b"I")
         bits = 8 * int(self.index.sizes.sum())
         return StreamInfo(
             codec=facts.codec,
@@ -303,7 +303,7 @@ class CompressedVideoReader:
             rotation=facts.rotation,
             num_frames=len(types),
             frame_types=types,
-            gop_lengths=tuple(np.diff([*starts, len(types)]).tolist()),
+            gop_lengths=tuple(np.diff(starts, append=len(types)).tolist()),
             fps=facts.fps,
             duration=facts.duration,
             bit_rate=round(bits / facts.duration) if facts.duration > 0 else 0,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from cvr_lightning.codec.arrays import Segment
 
 
@@ -14,12 +16,6 @@ def _offsets(offsets: float | Sequence[float], n: int) -> list[float]:
     if not all(0 <= value < 1 for value in values):
         raise ValueError(f"offsets must lie in [0, 1), got {values}")
     return values
-
-
-def _window(gop: Sequence[int], place: int, t: int) -> tuple[int, ...]:
-    """At most ``t`` neighbours of ``gop[place]``, centred on it as the GOP allows."""
-    start = max(0, min(place - t // 2, len(gop) - t))
-    return tuple(gop[start : start + t])
 
 
 def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
@@ -42,20 +38,24 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
     if n < 1 or t < 0:
         raise ValueError(f"need n >= 1 and t >= 0, got n={n}, t={t}")
     places = _offsets(offsets, n)
-    gops: list[tuple[int, list[int]]] = []
-    for number, kind in enumerate(frame_types):
-        if kind == "I":
-            gops.append((number, []))
-        elif kind == "P" and gops:
-            gops[-1][1].append(number)
-    if not gops:
+    types = np.frombuffer(frame_types.encode(), "S1")
+    iframes = np.flatnonzero(types == b"I")
+    if not len(iframes):
         raise ValueError("the video has no I-frame")
-    pframes = [(gop, place) for gop, (_, numbers) in enumerate(gops) for place in range(len(numbers))]
+    pframes = np.flatnonzero(types == b"P")
+    pframes = pframes[pframes > iframes[0]]
 
     def pick(i: int, count: int) -> int:
         return min(int((i + places[i]) * count / n), count - 1)
 
-    if not pframes:
-        return [Segment(gops[pick(i, len(gops))][0], ()) for i in range(n)]
-    chosen = [pframes[pick(i, len(pframes))] for i in range(n)]
-    return [Segment(gops[gop][0], _window(gops[gop][1], place, t)) for gop, place in chosen]
+    if not len(pframes):
+        return [Segment(int(iframes[pick(i, len(iframes))]), ()) for i in range(n)]
+    bounds = np.append(np.searchsorted(pframes, iframes), len(pframes))  # of each GOP's P-frames
+    out = []
+    for i in range(n):
+        place = pick(i, len(pframes))
+        gop = int(np.searchsorted(iframes, pframes[place])) - 1
+        first, end = int(bounds[gop]), int(bounds[gop + 1])
+        start = max(first, min(place - t // 2, end - t))  # centred as the GOP allows
+        out.append(Segment(int(iframes[gop]), tuple(pframes[start : min(start + t, end)].tolist())))
+    return out

@@ -14,17 +14,20 @@ from typing import Any
 _PATIENCE = 1.5  # seconds; loading from the cache takes less
 _MESSAGE = "cvr_lightning: compiling the MPEG-4 parser, once (about 20 seconds)"
 _lock = threading.Lock()
+_ready = set[Any]()
 
 
 def call(kernel: Any, *arguments: object) -> Any:
     """Call a kernel; if it is not ready and takes long to become so, say so on standard error."""
-    if kernel.signatures:
+    if kernel in _ready:
         return kernel(*arguments)
     timer = threading.Timer(_PATIENCE, print, [_MESSAGE], {"file": sys.stderr, "flush": True})
     timer.daemon = True
     with _lock:
         timer.start()
         try:
-            return kernel(*arguments)
+            result = kernel(*arguments)
+            _ready.add(kernel)
+            return result
         finally:
             timer.cancel()

@@ -105,7 +105,7 @@ class Mpeg4Parser:
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
         contexts: dict[int, VideoCodecContext] = {}
-        scaler = VideoReformatter()  # setting up swscale costs more than scaling a frame
+        scaler = VideoReformatter()  # one for all: it keeps its filters
         for frame in frames:
             header = int(self._index.frame_headers[frame])
             if header not in contexts:
