@@ -26,10 +26,11 @@ from cvr_lightning.codec.demux import Demuxer
 from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg import FFmpegParser
 from cvr_lightning.codec.fields import FieldMaker
-from cvr_lightning.codec.index import PacketIndex, build_index
+from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, unread_tools
 from cvr_lightning.codec.parser import Parser
+from cvr_lightning.codec.scan import build_index
 from cvr_lightning.codec.windows import segments
 
 ParserName = Literal["auto", "mpeg4", "ffmpeg"]

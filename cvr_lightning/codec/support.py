@@ -9,8 +9,9 @@ from cvr_lightning.codec import h264_headers
 from cvr_lightning.codec.arrays import Modality
 from cvr_lightning.codec.demux import Demuxer
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
-from cvr_lightning.codec.index import UNREAD_WITH_VECTORS, PacketIndex
+from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
+from cvr_lightning.codec.scan import UNREAD_WITH_VECTORS
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 """4:2:0 of 8 bits: what prediction is repeated for."""
