@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,6 +26,7 @@ from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg import FFmpegParser
 from cvr_lightning.codec.fields import FieldMaker
 from cvr_lightning.codec.index import PacketIndex
+from cvr_lightning.codec.info import describe
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, unread_tools
 from cvr_lightning.codec.parser import Parser
@@ -35,41 +35,6 @@ from cvr_lightning.codec.windows import segments
 
 ParserName = Literal["auto", "mpeg4", "ffmpeg"]
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """A video at a glance.
-
-    Attributes:
-        codec: FFmpeg's name of the codec.
-        profile: The codec's profile, empty where it states none.
-        pixel_format: FFmpeg's name of the pixel format.
-        width: Width in pixels as displayed, that is after rotation.
-        height: Height in pixels as displayed.
-        rotation: Degrees counter-clockwise by which coded frames are turned for display: 0, 90, 180, 270.
-        num_frames: Frames that the packets hold; the container's header is not trusted.
-        frame_types: One letter a frame in display order.
-        gop_lengths: Frames from each I-frame to the next.
-        fps: Average frame rate, 0 where unknown.
-        duration: Seconds according to the container, 0 where unknown.
-        bit_rate: Bits per second of the video stream's packets, 0 where the duration is unknown.
-        has_b_frames: B-frames are present.
-    """
-
-    codec: str
-    profile: str
-    pixel_format: str
-    width: int
-    height: int
-    rotation: int
-    num_frames: int
-    frame_types: str
-    gop_lengths: tuple[int, ...]
-    fps: float
-    duration: float
-    bit_rate: int
-    has_b_frames: bool
 
 
 class CompressedVideoReader:
@@ -104,7 +69,7 @@ class CompressedVideoReader:
             if self.index.facts.file_size != os.path.getsize(self.path):
                 raise self._demuxer.error("its size is not that of the index: the file has changed")
             self._parser = self._choose(parser)
-            self.info = self._describe()
+            self.info = describe(self.index)
         except BaseException:
             self._demuxer.close()
             raise
@@ -289,27 +254,6 @@ class CompressedVideoReader:
             for frame, kind in [(segment.iframe, "I"), *((frame, "P") for frame in segment.pframes)]:
                 if not (0 <= frame < len(types) and types[frame] == kind):
                     raise ValueError(f"frame {frame} of {segment} is no {kind}-frame of {self.path}")
-
-    def _describe(self) -> StreamInfo:
-        facts, types = self.index.facts, self.index.frame_types
-        turned = facts.rotation % 180 != 0
-        starts = np.flatnonzero(self.index.frame_kinds == b"I")
-        bits = 8 * int(self.index.sizes.sum())
-        return StreamInfo(
-            codec=facts.codec,
-            profile=facts.profile,
-            pixel_format=facts.pixel_format,
-            width=facts.height if turned else facts.width,
-            height=facts.width if turned else facts.height,
-            rotation=facts.rotation,
-            num_frames=len(types),
-            frame_types=types,
-            gop_lengths=tuple(np.diff(starts, append=len(types)).tolist()),
-            fps=facts.fps,
-            duration=facts.duration,
-            bit_rate=round(bits / facts.duration) if facts.duration > 0 else 0,
-            has_b_frames="B" in types,
-        )
 
 
 def _empty(
