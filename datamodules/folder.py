@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
-from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
-from cvr_lightning.datamodules.dataset import OnError, VideoList
+from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
 
 log = logging.getLogger(__name__)
@@ -40,27 +38,10 @@ class Folder(CompressedVideoDataModule):
 
     Args:
         root: Folder of the data set.
-        batch_size: Clips in a batch, in each process.
-        num_workers: Reading processes of each loader; by default one for each CPU core, at most 4.
-        segments: Windows spread over a video.
-        pframes: P-frames of each window.
-        height: Height of the frames as read, in pixels.
-        width: Width of the frames as read, in pixels.
-        crop: Side of the square crop that the model sees, in pixels, a multiple of 8.
-        coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
-        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images.
-        accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
-        modalities: What is read of iframes, motion and residual; the rest is left zero.
-        parser: The reader's parser.
-        views: Temporal views of each video in test and prediction.
-        flip: Mirror half of the training clips; only where left and right are not labels.
-        colour: Largest relative change of the I-frames' brightness, contrast and saturation in training.
-        seed: Seed of the order and of the windows in training.
-        on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
-            leaves it out and names it in the batch.
         val_fraction: Share of each class held out for validation where there is no such folder.
         test_fraction: Share of each class held out for testing in the flat layout; 0 tests on validation.
         split_seed: Seed of the split that these fractions make.
+        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
 
     Raises:
         DatasetNotFoundError: Where the folder, its classes or their videos are missing.
@@ -70,53 +51,17 @@ class Folder(CompressedVideoDataModule):
     def __init__(
         self,
         root: str | Path,
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        segments: int = 8,
-        pframes: int = 3,
-        height: int = 256,
-        width: int = 340,
-        crop: int = 224,
-        coefficients: tuple[int, int] = (16, 4),
-        representation: Representation = "block",
-        accumulate: bool = False,
-        modalities: tuple[Modality, ...] = MODALITIES,
-        parser: ParserName = "auto",
-        views: int = 1,
-        flip: bool = True,
-        colour: float = 0.2,
-        seed: int = 0,
-        on_error: OnError = "raise",
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
+        **options: Any,
     ) -> None:
         if not (val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
             raise ValueError(
                 f"val_fraction={val_fraction} must be positive, test_fraction={test_fraction} not negative, "
                 "and both must leave something to train on"
             )
-        super().__init__(
-            root=root,
-            class_names=self._find_class_names(Path(root)),
-            batch_size=batch_size,
-            num_workers=num_workers,
-            segments=segments,
-            pframes=pframes,
-            height=height,
-            width=width,
-            crop=crop,
-            coefficients=coefficients,
-            representation=representation,
-            accumulate=accumulate,
-            modalities=modalities,
-            parser=parser,
-            views=views,
-            flip=flip,
-            colour=colour,
-            seed=seed,
-            on_error=on_error,
-        )
+        super().__init__(root=root, class_names=self._find_class_names(Path(root)), **options)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed

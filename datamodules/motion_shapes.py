@@ -14,10 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from cvr_lightning.atomic import atomic_path
-from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
-from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
-from cvr_lightning.datamodules.dataset import OnError, VideoList
+from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
 from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, SHOTS, draw_shot, write_video
 
@@ -47,27 +45,11 @@ class MotionShapes(CompressedVideoDataModule):
 
     Args:
         root: Folder of the data set; made where it does not exist.
-        batch_size: Clips in a batch, in each process.
-        num_workers: Reading processes of each loader; by default one for each CPU core, at most 4.
-        segments: Windows spread over a video.
-        pframes: P-frames of each window.
-        height: Height of the frames as read, in pixels.
-        width: Width of the frames as read, in pixels.
-        crop: Side of the square crop that the model sees, in pixels, a multiple of 8.
-        coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
-        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images.
-        accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
-        modalities: What is read of iframes, motion and residual; the rest is left zero.
-        parser: The reader's parser.
-        views: Temporal views of each video in test and prediction.
-        colour: Largest relative change of the I-frames' brightness, contrast and saturation in training.
-        seed: Seed of the order and of the windows in training.
-        on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
-            leaves it out and names it in the batch.
         train_scenes: Scenes in training, ten videos each.
         val_scenes: Scenes in validation, ten videos each.
         test_scenes: Scenes in testing, ten videos each.
         scene_seed: Seed of the scenes.
+        **options: Options of every data set but ``flip``: see :class:`CompressedVideoDataModule`.
 
     Raises:
         DatasetMismatchError: Where the root holds something else than these videos.
@@ -76,48 +58,13 @@ class MotionShapes(CompressedVideoDataModule):
     def __init__(
         self,
         root: str | Path = "data/motion_shapes",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        segments: int = 8,
-        pframes: int = 3,
-        height: int = 256,
-        width: int = 340,
-        crop: int = 224,
-        coefficients: tuple[int, int] = (16, 4),
-        representation: Representation = "block",
-        accumulate: bool = False,
-        modalities: tuple[Modality, ...] = MODALITIES,
-        parser: ParserName = "auto",
-        views: int = 1,
-        colour: float = 0.2,
-        seed: int = 0,
-        on_error: OnError = "raise",
         train_scenes: int = 60,
         val_scenes: int = 10,
         test_scenes: int = 20,
         scene_seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            root=root,
-            class_names=list(CLASS_NAMES),
-            batch_size=batch_size,
-            num_workers=num_workers,
-            segments=segments,
-            pframes=pframes,
-            height=height,
-            width=width,
-            crop=crop,
-            coefficients=coefficients,
-            representation=representation,
-            accumulate=accumulate,
-            modalities=modalities,
-            parser=parser,
-            views=views,
-            flip=False,
-            colour=colour,
-            seed=seed,
-            on_error=on_error,
-        )
+        super().__init__(root=root, class_names=list(CLASS_NAMES), flip=False, **options)
         self.scenes = {"train": train_scenes, "val": val_scenes, "test": test_scenes}
         self.scene_seed = scene_seed
         for part, count in self.scenes.items():

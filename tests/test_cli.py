@@ -1,5 +1,6 @@
 """The commands as a user types them, on a tiny data set of real MPEG-4 files."""
 
+import inspect
 import json
 import shutil
 import signal
@@ -277,6 +278,9 @@ def test_every_shipped_configuration_trains_and_tests(config: str, shapes: Path,
         (["fit", "--model.num_classes=7"], "unrecognized arguments"),
         (["fit", "--model.class_names=[a]"], "must be given via"),
         (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
+        (["fit", "--data=Folder", "--data.root=x", "--data.segmentz=3"], "Option 'segmentz' is not accepted"),
+        (["fit", "--data=Folder", "--data.root=x", "--data.segments=two"], "<class 'int'>. Got value: two"),
+        (["fit", "--data=MotionShapes", "--data.flip=true"], "Option 'flip' is not accepted"),
         (["test"], "needs trained weights"),
         (["test", "--ckpt_path", "nowhere.ckpt"], "no such checkpoint"),
         (["classify", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
@@ -290,6 +294,21 @@ def test_mistakes_are_answered_with_the_remedy(
         main(arguments)
     assert stop.value.code in (1, 2)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("data_set", "fixed"), [("Folder", set()), ("MotionShapes", {"flip"})])
+def test_help_of_a_data_set_lists_the_options_of_all(
+    data_set: str, fixed: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cvr_lightning.datamodules import CompressedVideoDataModule
+
+    with pytest.raises(SystemExit):
+        main(["fit", "--data.help", data_set])
+    text = " ".join(capsys.readouterr().out.split())
+    shared = set(inspect.signature(CompressedVideoDataModule).parameters) - {"root", "class_names"}
+    assert {name for name in shared if f"[--data.{name} " not in text} == fixed
+    assert "Windows spread over a video. (type: int, default: 8)" in text
+    assert "(type: Literal['raise', 'skip'], default: raise)" in text
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
