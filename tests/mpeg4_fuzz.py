@@ -30,6 +30,7 @@ from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.mpeg4 import headers
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, _layer
+from cvr_lightning.codec.mpeg4.vop_header import parse_vop_header
 
 TOOLS = (
     {"qmin": "2", "qmax": "4"},
@@ -130,7 +131,7 @@ def run(packets: int, seed: int, folder: Path) -> Counter[str]:
         parse_vop(
             each.data,
             each.layer,
-            headers.parse_vop(each.data, each.layer.vol),
+            parse_vop_header(each.data, each.layer.vol),
             (64, 64),
             each.colocated,
             each.ticks,
@@ -143,7 +144,7 @@ def run(packets: int, seed: int, folder: Path) -> Counter[str]:
         began = time.perf_counter()
         verdict = "parsed"
         try:
-            header = headers.parse_vop(data, layer.vol)
+            header = parse_vop_header(data, layer.vol)
             if header.kind not in "IPB":
                 raise EOFError("not for the kernels")
             size = 2 * layer.macroblocks[0], 2 * layer.macroblocks[1]

@@ -65,6 +65,37 @@ class ClipArrays:
     modes: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
 
+    @classmethod
+    def without_pframes(
+        cls,
+        iframes: npt.NDArray[np.uint8],
+        iframe_index: npt.NDArray[np.int64],
+        t: int,
+        coefficients: tuple[int, int],
+        representation: Representation,
+    ) -> ClipArrays:
+        """The I-frames of N segments with T windows in which no P-frame exists yet.
+
+        Args:
+            iframes: (K, 3, H, W) uint8.
+            iframe_index: (N,) int64.
+            t: P-frames T.
+            coefficients: DCT coefficients of a luma block and of each chroma block.
+            representation: On the block grid, or for each pixel.
+        """
+        n, (height, width) = len(iframe_index), iframes.shape[2:]
+        grid = (blocks(height), blocks(width))
+        plane = grid if representation == "block" else (height, width)
+        channels = coefficients[0] + 2 * coefficients[1] if representation == "block" else 3
+        return cls(
+            iframes=iframes,
+            iframe_index=iframe_index,
+            motion=np.zeros((n, t, 2, *plane), np.float32),
+            residual=np.zeros((n, t, channels, *plane), np.float32),
+            modes=np.full((n, t, *grid), BlockMode.OUTSIDE, np.uint8),
+            mask=np.zeros((n, t), bool),
+        )
+
 
 def blocks(pixels: int) -> int:
     """Number of 8x8 blocks that cover ``pixels`` samples."""

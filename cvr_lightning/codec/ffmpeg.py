@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec import dct, h264_prediction
@@ -31,6 +30,7 @@ from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.mpeg4 import prediction
 from cvr_lightning.codec.mpeg4.prediction import Planes
 from cvr_lightning.codec.parser import PFrame
+from cvr_lightning.codec.scaling import RgbScaler
 from cvr_lightning.codec.support import PIXEL_FORMATS, Support, find_support
 from cvr_lightning.codec.vectors import VectorField, mark_skipped, vector_field
 
@@ -61,11 +61,9 @@ class FFmpegParser:
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
         decoder = Decoder(self._demuxer, self._index.frame_of_packet)
-        scaler = VideoReformatter()  # setting up swscale costs more than scaling a frame
+        to_rgb = RgbScaler()
         for frame in frames:
-            decoded = self._iframe(frame, decoder)
-            rgb = scaler.reformat(decoded, size[1], size[0], format="rgb24").to_ndarray()
-            yield rgb.astype(np.uint8, copy=False)
+            yield to_rgb(self._iframe(frame, decoder), size)
 
     def _iframe(self, frame: int, decoder: Decoder) -> VideoFrame:
         packet = int(self._index.frame_packets[frame])

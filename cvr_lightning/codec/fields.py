@@ -14,7 +14,7 @@ from cvr_lightning.codec.accumulate import trace
 from cvr_lightning.codec.arrays import BLOCK, BlockMode, Representation, blocks
 from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.geometry import Floats
-from cvr_lightning.codec.parser import PFrame
+from cvr_lightning.codec.parser import BlockGrid, PFrame
 
 Indices = npt.NDArray[np.int64]
 
@@ -45,6 +45,13 @@ class FieldMaker:
         if self.coefficients is None or (self.representation == "block" and not self.turns):
             return self.coefficients
         return COEFFICIENTS, COEFFICIENTS
+
+    @property
+    def block_grid(self) -> BlockGrid | None:
+        """The blocks to deliver, where they are those of the frame as it is coded: only resized."""
+        if self.representation != "block" or self.accumulate or self.turns:
+            return None
+        return BlockGrid(*self._blocks_taken, np.float32(0.25) * self._scale)
 
     def make(
         self, pframes: Iterable[tuple[int, PFrame]], references: dict[int, int]
@@ -87,10 +94,13 @@ class FieldMaker:
         return geometry.to_pixels(motion, self.native), residual, geometry.to_pixels(intra, self.native)
 
     def _motion(self, motion: Floats) -> Floats:
-        turned = geometry.turn_motion(motion, self.turns)
+        return self._resize(geometry.turn_motion(motion, self.turns), self._scale)
+
+    @property
+    def _scale(self) -> Floats:
+        """Pixels delivered for each turned one, along x and y."""
         height, width = self._turned()
-        scale = np.array([self.size[1] / width, self.size[0] / height], np.float32)
-        return self._resize(turned, scale)
+        return np.array([self.size[1] / width, self.size[0] / height], np.float32)
 
     def _residual(self, residual: Floats) -> Floats:
         if self.representation == "pixel":

@@ -28,6 +28,37 @@ class PFrame:
     modes: npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class BlockGrid:
+    """The blocks to deliver of a frame.
+
+    Attributes:
+        rows: (h,) int64, the row on the frame's own grid of 8x8 luma blocks from which each row is taken.
+        columns: (w,) int64, likewise.
+        scale: (2,) float32, pixels delivered for each quarter sample of a vector, along x and y.
+    """
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    scale: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BlockFields:
+    """Fields of P-frames on a :class:`BlockGrid`, in S slots of zeros to fill.
+
+    Attributes:
+        motion: (S, 2, h, w) float32, displacement (x, y) to the reference in pixels; (S, 0, h, w) where it is
+            not asked for.
+        residual: (S, C, h, w) float32, see :class:`PFrame`; (S, 0, h, w) where it is not asked for.
+        modes: (S, h, w) uint8.
+    """
+
+    motion: npt.NDArray[np.float32]
+    residual: npt.NDArray[np.float32]
+    modes: npt.NDArray[np.uint8]
+
+
 class Parser(Protocol):
     """Takes frames of one video out of its bitstream. Frames are named by their number in display order."""
 

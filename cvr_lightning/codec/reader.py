@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,12 +13,10 @@ import numpy.typing as npt
 from cvr_lightning.codec import geometry
 from cvr_lightning.codec.arrays import (
     MODALITIES,
-    BlockMode,
     ClipArrays,
     Modality,
     Representation,
     Segment,
-    blocks,
 )
 from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.demux import Demuxer
@@ -29,7 +27,7 @@ from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.info import describe
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, unread_tools
-from cvr_lightning.codec.parser import Parser
+from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.scan import build_index
 from cvr_lightning.codec.windows import segments
 
@@ -178,7 +176,7 @@ class CompressedVideoReader:
             accumulate=accumulate,
         )
         iframes, iframe_index = self._read_iframes(segments, maker, "iframes" in modalities)
-        arrays = _empty(len(segments), t, maker, coefficients, iframes, iframe_index)
+        arrays = ClipArrays.without_pframes(iframes, iframe_index, t, coefficients, representation)
         if "motion" in modalities or "residual" in modalities:
             self._read_pframes(segments, maker, arrays, "motion" in modalities)
         return arrays
@@ -203,21 +201,50 @@ class CompressedVideoReader:
     ) -> None:
         """Fill the fields; a P-frame that lies in several windows is read once."""
         places: dict[int, list[tuple[int, int]]] = {}
-        references: dict[int, int] = {}
         for n, segment in enumerate(segments):
             for t, frame in enumerate(segment.pframes):
                 places.setdefault(frame, []).append((n, t))
-            for frame in self._needed(segment, maker.accumulate):
-                references[frame] = segment.iframe
+                arrays.mask[n, t] = True
+        grid = maker.block_grid
+        if isinstance(self._parser, Mpeg4Parser) and grid is not None:
+            self._fill(self._parser, places, maker.coefficients, grid, arrays)
+            if not motion_wanted:
+                arrays.motion.fill(0)
+            return
+        references = {
+            frame: segment.iframe for segment in segments for frame in self._needed(segment, maker.accumulate)
+        }
         pframes = self._parser.pframes(sorted(references), maker.needed)
         for frame, motion, residual, modes in maker.make(pframes, references):
-            for n, t in places.get(frame, ()):
+            for place in places.get(frame, ()):
                 if motion_wanted:
-                    arrays.motion[n, t] = motion
+                    arrays.motion[place] = motion
                 if residual is not None:
-                    arrays.residual[n, t] = residual
-                arrays.modes[n, t] = modes
-                arrays.mask[n, t] = True
+                    arrays.residual[place] = residual
+                arrays.modes[place] = modes
+
+    @staticmethod
+    def _fill(
+        parser: Mpeg4Parser,
+        places: Mapping[int, Sequence[tuple[int, int]]],
+        coefficients: tuple[int, int] | None,
+        grid: BlockGrid,
+        arrays: ClipArrays,
+    ) -> None:
+        """Let the parser write into the arrays themselves; further windows of a P-frame are copies."""
+        n, t = arrays.mask.shape
+        motion, residual, modes = (
+            array.reshape(n * t, *array.shape[2:]) for array in (arrays.motion, arrays.residual, arrays.modes)
+        )
+        if coefficients is None:
+            residual = np.empty((n * t, 0, *modes.shape[1:]), np.float32)
+        frames = sorted(places)
+        slots = [places[frame][0][0] * t + places[frame][0][1] for frame in frames]
+        parser.fill(frames, slots, coefficients, grid, BlockFields(motion, residual, modes))
+        for first, *others in places.values():
+            for place in others:
+                for array in (arrays.motion, arrays.residual, arrays.modes):
+                    array[place] = array[first]
 
     def _needed(self, segment: Segment, accumulate: bool) -> tuple[int, ...]:
         """The P-frames to read for a segment: its window, or everything from the I-frame on."""
@@ -254,26 +281,3 @@ class CompressedVideoReader:
             for frame, kind in [(segment.iframe, "I"), *((frame, "P") for frame in segment.pframes)]:
                 if not (0 <= frame < len(types) and types[frame] == kind):
                     raise ValueError(f"frame {frame} of {segment} is no {kind}-frame of {self.path}")
-
-
-def _empty(
-    n: int,
-    t: int,
-    maker: FieldMaker,
-    coefficients: tuple[int, int],
-    iframes: npt.NDArray[np.uint8],
-    iframe_index: npt.NDArray[np.int64],
-) -> ClipArrays:
-    """Arrays without any P-frame yet."""
-    grid = (blocks(maker.size[0]), blocks(maker.size[1]))
-    pixel = maker.representation == "pixel"
-    planes = maker.size if pixel else grid
-    channels = 3 if pixel else coefficients[0] + 2 * coefficients[1]
-    return ClipArrays(
-        iframes=iframes,
-        iframe_index=iframe_index,
-        motion=np.zeros((n, t, 2, *planes), np.float32),
-        residual=np.zeros((n, t, channels, *planes), np.float32),
-        modes=np.full((n, t, *grid), BlockMode.OUTSIDE, np.uint8),
-        mask=np.zeros((n, t), bool),
-    )

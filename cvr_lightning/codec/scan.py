@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from cvr_lightning.codec.decoder import decoded_order
 from cvr_lightning.codec.demux import NO_TIMESTAMP, Demuxer, PacketFinder, PacketKey, packet_key
 from cvr_lightning.codec.index import PacketIndex, StreamFacts
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
+from cvr_lightning.codec.mpeg4.vop_header import VOP_START, VideoObjectPlane, vops
 
 _MPEG12_PICTURE = b"\x00\x00\x01\x00"
 _MPEG12_TYPES = "?IPB?"
@@ -32,8 +33,7 @@ UNREAD_WITH_VECTORS = frozenset(
 """Codecs whose headers are not read here although FFmpeg exports their vectors."""
 
 
-@dataclass(frozen=True)
-class _Vop:
+class _Vop(NamedTuple):
     """A VOP in its packet, and what it is decoded with."""
 
     kind: str
@@ -48,8 +48,7 @@ class _Vop:
 _NO_VOP = _Vop("", 0)
 
 
-@dataclass(frozen=True)
-class _Packet:
+class _Packet(NamedTuple):
     """One row of the index under construction; ``gives`` is the type of the frame it decodes to, or empty."""
 
     kind: str
@@ -79,16 +78,15 @@ class _Mpeg4Scanner:
         self._read_headers(data)
         if self._vol is None:
             return _Packet("?", "?", keyframe)
-        vops = list(mpeg4_headers.vops(data, self._vol))
-        first = vops[0][1].kind if vops else "N"
+        found = list(vops(data, self._vol))
+        first = found[0][2].kind if found else "N"
         clean = not self._waiting
-        for start, vop in vops if self._packed else vops[:1]:
+        for start, size, vop in found if self._packed else found[:1]:
             if vop.kind == "N" and self._waiting:
                 continue  # it only holds a place
             time = self._time(vop, self._vol.resolution)
             if vop.kind == "N":
                 continue
-            size = mpeg4_headers.vop_end(data, start) - start
             header = len(self.headers) - 1
             self._waiting.append(_Vop(vop.kind, vop.rounding, self._packet, start, size, time, header))
         given = self._waiting.popleft() if self._waiting else _NO_VOP
@@ -96,7 +94,7 @@ class _Mpeg4Scanner:
 
     def _read_headers(self, data: bytes) -> None:
         """Take note of what stands before the packet's first VOP."""
-        start = data.find(mpeg4_headers.VOP_START)
+        start = data.find(VOP_START)
         front = data if start < 0 else data[:start]
         if not front:
             return
@@ -113,7 +111,7 @@ class _Mpeg4Scanner:
             if mark not in self.headers[-1]:
                 self.headers[-1] += mark
 
-    def _time(self, vop: mpeg4_headers.VideoObjectPlane, resolution: int) -> int:
+    def _time(self, vop: VideoObjectPlane, resolution: int) -> int:
         """Time of a VOP in ticks: B-VOPs count their seconds from the past reference (6.3.5)."""
         if vop.kind == "B":
             return (self._past_seconds + vop.seconds) * resolution + vop.ticks
@@ -205,7 +203,7 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
         for packet in demuxer.scan():
             data = bytes(packet)
             row = scan(data, packet.is_keyframe)
-            rows.append(replace(row, gives="") if packet.is_discard else row)
+            rows.append(row._replace(gives="") if packet.is_discard else row)
             keys.append(packet_key(packet))
             pts.append(NO_TIMESTAMP if packet.pts is None else packet.pts)
             places.append(finder.find(data, keys[-1][1]) if mpeg4 else -1)

@@ -12,6 +12,7 @@ from cvr_lightning.codec.mpeg4.bitstream import (
     kernel,
     packet_header,
     to_words,
+    vop_end,
     window,
 )
 from cvr_lightning.codec.mpeg4.motion import read_vector
@@ -93,7 +94,7 @@ def _read_packet(words, position, vop, quantiser, coded, macroblock):  # type: i
 
 @kernel
 def read_b_vop(data, vop, matrices, colocated, past, future, directions, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
-    """Read the macroblocks of a B-VOP into arrays of zeros: position or fault, macroblocks read.
+    """Read the macroblocks of a B-VOP into arrays of zeros: position or fault, last macroblock.
 
     Args:
         data: uint8, the VOP.
@@ -171,4 +172,6 @@ def read_b_vop(data, vop, matrices, colocated, past, future, directions, modes, 
     if not vop.quarter:
         to_quarters(past)
         to_quarters(future)
-    return position, vop.rows * vop.columns
+    if position >= 0:
+        position = vop_end(data, position, vop.no_stuffing)
+    return position, vop.rows * vop.columns - 1

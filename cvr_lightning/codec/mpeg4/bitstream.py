@@ -26,6 +26,7 @@ BAD_COEFFICIENT: Final = 5
 BAD_MARKER: Final = 6
 BAD_TYPE: Final = 7
 CUT_SHORT: Final = 8
+BAD_END: Final = 9
 FAULTS: Final = {
     BAD_MCBPC: "no macroblock type has this code",
     BAD_CBPY: "no pattern of coded blocks has this code",
@@ -35,6 +36,7 @@ FAULTS: Final = {
     BAD_MARKER: "the header of a video packet does not fit in here",
     BAD_TYPE: "no type of a macroblock of a B-VOP has this code",
     CUT_SHORT: "the VOP is cut short",
+    BAD_END: "stuffing and the end of the VOP should follow here",
 }
 QUARTERS_OF_HALF: Final = 2
 _PADDING_WORDS = 8
@@ -62,6 +64,7 @@ class Vop(NamedTuple):
         quarter: Vectors are in quarter samples.
         since_past: Ticks from the past reference to a B-VOP (TRB of 7.6.9.5.2).
         between: Ticks between the references of a B-VOP (TRD).
+        no_stuffing: The encoder may leave out the stuffing behind the VOP.
     """
 
     kind: int
@@ -80,6 +83,7 @@ class Vop(NamedTuple):
     quarter: bool
     since_past: int
     between: int
+    no_stuffing: bool
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -175,4 +179,21 @@ def past_stuffing(words, position, kind):  # type: ignore[no-untyped-def]
     elif kind == I_VOP:
         while window(words, position) >> 23 == 1:
             position += 9
+    return position
+
+
+@kernel
+def vop_end(data, position, no_stuffing):  # type: ignore[no-untyped-def]
+    """The position behind the last macroblock, or a fault where the VOP does not end there.
+
+    What follows is a zero, ones to the end of the byte, and nothing but zero bytes (5.2.4).
+    """
+    place, used = position >> 3, position & 7
+    if no_stuffing and 8 * data.size - position < 8:
+        return position
+    if place >= data.size or data[place] & (0xFF >> used) != 0x7F >> used:
+        return fault(BAD_END, position)
+    for i in range(place + 1, data.size):
+        if data[i]:
+            return fault(BAD_END, position)
     return position

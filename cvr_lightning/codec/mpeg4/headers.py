@@ -1,28 +1,23 @@
-"""Headers of MPEG-4 Part 2 visual streams: the VOL, the VOP, and encoders' marks (ISO/IEC 14496-2, 6.2)."""
+"""Headers of MPEG-4 Part 2 visual streams: the VOL and encoders' marks (ISO/IEC 14496-2, 6.2)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cvr_lightning.codec.bits import BitReader
-from cvr_lightning.codec.mpeg4.tables import DC_THRESHOLDS, DEFAULT_MATRICES
+from cvr_lightning.codec.mpeg4.tables import DEFAULT_MATRICES
 
-VOP_START = b"\x00\x00\x01\xb6"
 GROUP_START = b"\x00\x00\x01\xb3"
-_START = b"\x00\x00\x01"
 _VOL_START = re.compile(rb"\x00\x00\x01[\x20-\x2f]", re.DOTALL)
 _USER_DATA = re.compile(rb"\x00\x00\x01\xb2[^\x00]*", re.DOTALL)
 _PACKED = re.compile(rb"\x00\x00\x01\xb2DivX\d{1,4}(?:Build|b)\d{1,6}p", re.DOTALL)
 _XVID = re.compile(rb"\x00\x00\x01\xb2XviD(\d{1,6})", re.DOTALL)
 _LAVC = re.compile(rb"\x00\x00\x01\xb2FFmpe[^b]{1,32}b(\d{1,6})", re.DOTALL)
 _HEADER_BYTES = 512  # a VOL with both quantiser matrices and VBV parameters is far shorter
-_VOP_HEADER_BYTES = 64
 _EXTENDED_PAR = 15
 _RECTANGULAR = 0
 _BINARY = 2
-_VOP_TYPES = "IPBS"
 _STUDIO_TYPES = (14, 15)
 _DIVX_WITHOUT_STUFFING = re.compile(rb"\x00\x00\x01\xb2DivX501(?:Build|b)20020416", re.DOTALL)
 _XVID_STUFFS = 4  # the first build that ends every VOP with stuffing
@@ -63,33 +58,6 @@ class VideoObjectLayer:
     packets: bool = False
     partitioned: bool = False
     unread: str = ""
-
-
-@dataclass(frozen=True)
-class VideoObjectPlane:
-    """A VOP header (ISO/IEC 14496-2, 6.2.5).
-
-    Attributes:
-        kind: One of I, P, B, S, or N where the VOP is not coded.
-        rounding: vop_rounding_type.
-        seconds: Seconds that modulo_time_base adds.
-        ticks: vop_time_increment.
-        dc_threshold: Quantiser from which intra DC has no code of its own.
-        quantiser: vop_quant.
-        forward: vop_fcode_forward, 1 where there is none.
-        backward: vop_fcode_backward, 1 where there is none.
-        position: Bit at which the macroblocks begin, counted from the VOP start code.
-    """
-
-    kind: str
-    rounding: int = 0
-    seconds: int = 0
-    ticks: int = 0
-    dc_threshold: int = 0
-    quantiser: int = 0
-    forward: int = 1
-    backward: int = 1
-    position: int = 0
 
 
 def _skip_vol_control(bits: BitReader) -> None:
@@ -198,60 +166,6 @@ def find_vol(data: bytes) -> VideoObjectLayer | None:
         except EOFError:
             continue
     return None
-
-
-def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, VideoObjectPlane]]:
-    """The VOPs of a packet in coded order, each with the byte that its start code begins at.
-
-    There are several where an AVI packs B-VOPs behind a P-VOP.
-    """
-    start = data.find(VOP_START)
-    while start >= 0:
-        try:
-            yield start, parse_vop(data[start : start + _VOP_HEADER_BYTES], vol)
-        except EOFError:
-            return
-        start = data.find(VOP_START, start + 4)
-
-
-def vop_end(data: bytes, start: int) -> int:
-    """The byte behind the VOP that begins at ``start``: the next start code, or the end of the packet."""
-    end = data.find(_START, start + 4)
-    return len(data) if end < 0 else end
-
-
-def parse_vop(data: bytes, vol: VideoObjectLayer) -> VideoObjectPlane:
-    """Parse a VOP header.
-
-    Fields behind the first ones that sprites, field tools or complexity estimates would add are not known
-    here: in such layers only kind, rounding and time are right.
-
-    Args:
-        data: Bytes from the VOP start code on.
-        vol: The layer in force.
-
-    Raises:
-        EOFError: The header is cut short.
-    """
-    bits = BitReader(data[:_VOP_HEADER_BYTES])
-    bits.skip(32)
-    kind = _VOP_TYPES[bits.read(2)]
-    seconds = 0
-    while bits.flag():  # modulo_time_base
-        seconds += 1
-    bits.skip(1)
-    ticks = bits.read(vol.time_bits)
-    bits.skip(1)
-    if not bits.flag():  # vop_coded
-        return VideoObjectPlane("N", 0, seconds, ticks)
-    rounding = bits.read(1) if kind in "PS" else 0
-    dc_threshold = DC_THRESHOLDS[bits.read(3)]
-    quantiser = bits.read(5)
-    forward = bits.read(3) if kind in "PB" else 1
-    backward = bits.read(3) if kind == "B" else 1
-    return VideoObjectPlane(
-        kind, rounding, seconds, ticks, dc_threshold, quantiser, forward, backward, bits.position
-    )
 
 
 def group_seconds(data: bytes) -> int | None:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.mpeg4 import bitstream
 from cvr_lightning.codec.mpeg4.bidirectional_vop import read_b_vop
 from cvr_lightning.codec.mpeg4.compiling import call
-from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer, VideoObjectPlane
+from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer
 from cvr_lightning.codec.mpeg4.reference_vop import read_vop
+from cvr_lightning.codec.mpeg4.texture import intra_memory
+from cvr_lightning.codec.mpeg4.vop_header import VideoObjectPlane
 
 _KINDS = {"I": bitstream.I_VOP, "P": bitstream.P_VOP, "B": bitstream.B_VOP}
 
@@ -69,7 +72,7 @@ class DamagedVopError(Exception):
         self.cause, self.macroblock, self.bit = cause, macroblock, bit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """What the VOPs of a layer share, ready for the kernels.
 
@@ -125,10 +128,47 @@ def parse_vop(
         rounding=header.rounding,
         quarter_sample=layer.vol.quarter_sample,
     )
-    vop = bitstream.Vop(
+    vop = kernel_header(len(data), layer, header, ticks)
+    fields = (out.modes, out.quantiser, out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
+    stream = np.frombuffer(data, np.uint8)
+    if colocated is None:
+        memory = intra_memory(rows, columns)
+        end, macroblock = call(read_vop, stream, vop, layer.matrices, memory, out.motion, *fields)
+        np.not_equal(out.modes, BlockMode.INTRA, out=out.directions, casting="unsafe")
+    else:
+        scale = 1 if layer.vol.quarter_sample else bitstream.QUARTERS_OF_HALF
+        reference = (colocated.motion // scale, colocated.modes)
+        vectors = (out.motion, out.backward, out.directions)
+        end, macroblock = call(read_b_vop, stream, vop, layer.matrices, reference, *vectors, *fields)
+    if end < 0:
+        raise fault_error(end, macroblock)
+    return out
+
+
+def fault_error(result: int, macroblock: int) -> DamagedVopError:
+    """The error for what a kernel returned."""
+    code, position = bitstream.fault_parts(result)
+    return DamagedVopError(bitstream.FAULTS[code], macroblock, position)
+
+
+def kernel_header(
+    size: int, layer: Layer, header: VideoObjectPlane, ticks: tuple[int, int] = (0, 0)
+) -> bitstream.Vop:
+    """What the kernels must know of a VOP of ``size`` bytes.
+
+    Raises:
+        DamagedVopError: The header holds values that the standard forbids (6.3.5).
+    """
+    rows, columns = layer.macroblocks
+    if not header.quantiser or not header.forward or not header.backward:
+        cause = "the VOP's header holds a forbidden quantiser or range of vectors"
+        raise DamagedVopError(cause, 0, header.position)
+    if header.kind == "B" and not 0 < ticks[0] < ticks[1]:
+        raise DamagedVopError("the B-VOP does not lie between its references in time", 0, header.position)
+    return bitstream.Vop(
         kind=_KINDS[header.kind],
         position=header.position,
-        limit=8 * len(data),
+        limit=8 * size,
         rows=rows,
         columns=columns,
         quantiser=header.quantiser,
@@ -142,39 +182,5 @@ def parse_vop(
         quarter=layer.vol.quarter_sample,
         since_past=ticks[0],
         between=ticks[1],
+        no_stuffing=layer.no_stuffing,
     )
-    _check_header(vop)
-    blocks = (out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
-    fields = (out.modes, out.quantiser, *blocks)
-    stream = np.frombuffer(data, np.uint8)
-    if colocated is None:
-        end, macroblock = call(read_vop, stream, vop, layer.matrices, out.motion, out.directions, *fields)
-    else:
-        scale = 1 if layer.vol.quarter_sample else bitstream.QUARTERS_OF_HALF
-        reference = (colocated.motion // scale, colocated.modes)
-        vectors = (out.motion, out.backward, out.directions)
-        end, macroblock = call(read_b_vop, stream, vop, layer.matrices, reference, *vectors, *fields)
-    if end < 0:
-        code, position = bitstream.fault_parts(end)
-        raise DamagedVopError(bitstream.FAULTS[code], macroblock, position)
-    _check_end(data, end, layer.no_stuffing, rows * columns - 1)
-    return out
-
-
-def _check_header(vop: bitstream.Vop) -> None:
-    """Values that the standard forbids (6.3.5)."""
-    if not vop.quantiser or not vop.forward or not vop.backward:
-        raise DamagedVopError(
-            "the VOP's header holds a forbidden quantiser or range of vectors", 0, vop.position
-        )
-    if vop.kind == bitstream.B_VOP and not 0 < vop.since_past < vop.between:
-        raise DamagedVopError("the B-VOP does not lie between its references in time", 0, vop.position)
-
-
-def _check_end(data: bytes, end: int, no_stuffing: bool, last: int) -> None:
-    """Behind the last macroblock: a zero, ones to the end of the byte, and nothing but zero bytes (5.2.4)."""
-    place, used = divmod(end, 8)
-    if no_stuffing and 8 * len(data) - end < 8:
-        return
-    if place >= len(data) or data[place] & (0xFF >> used) != 0x7F >> used or any(data[place + 1 :]):
-        raise DamagedVopError("stuffing and the end of the VOP should follow here", last, end)

@@ -10,13 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import av
-import numba
 import numpy as np
 import numpy.typing as npt
-from av.codec.context import ThreadType
-from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import VideoReformatter
 
 from cvr_lightning.codec.arrays import Modality, blocks
 from cvr_lightning.codec.dct import COEFFICIENTS
@@ -27,10 +22,14 @@ from cvr_lightning.codec.errors import (
     UnreadableVideoError,
     UnsupportedStreamError,
 )
+from cvr_lightning.codec.geometry import nearest_blocks
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.mpeg4 import headers
+from cvr_lightning.codec.mpeg4.iframes import decode_iframe
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
-from cvr_lightning.codec.parser import PFrame
+from cvr_lightning.codec.mpeg4.pframes import DamagedPFrameError, parse_pframes
+from cvr_lightning.codec.mpeg4.vop_header import VOP_START, VideoObjectPlane, parse_vop_header
+from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
 _FORMATS = ("yuv420p", "yuvj420p")
 _LITTLE = 1  # coefficients kept where none are asked for
@@ -104,51 +103,61 @@ class Mpeg4Parser:
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
-        contexts: dict[int, VideoCodecContext] = {}
-        scaler = VideoReformatter()  # one for all: it keeps its filters
         for frame in frames:
-            header = int(self._index.frame_headers[frame])
-            if header not in contexts:
-                contexts[header] = self._decoder(header)
+            header = self._index.sequence_headers[self._index.frame_headers[frame]]
             try:
-                pictures = [
-                    *contexts[header].decode(Packet(self._vop(frame))),
-                    *contexts[header].decode(None),
-                ]
+                rgb = decode_iframe(self._vop(frame), self._index.facts, header, size)
             except av.FFmpegError as error:
                 raise self._demuxer.damage(f"FFmpeg cannot decode it: {error}", frame) from error
-            contexts[header].flush_buffers()
-            if len(pictures) != 1 or pictures[0].is_corrupt:
+            if rgb is None:
                 raise self._demuxer.damage("FFmpeg does not decode it to one sound picture", frame)
-            rgb = scaler.reformat(pictures[0], size[1], size[0], format="rgb24").to_ndarray()
-            yield rgb.astype(np.uint8, copy=False)
-
-    def _decoder(self, header: int) -> VideoCodecContext:
-        facts = self._index.facts
-        context = av.CodecContext.create(facts.codec, "r")
-        assert isinstance(context, VideoCodecContext)
-        context.extradata = self._index.sequence_headers[header]
-        if facts.codec_tag.isprintable() and facts.codec_tag.isascii():
-            context.codec_tag = facts.codec_tag  # tells FFmpeg of encoders whose streams need special care
-        context.width, context.height = facts.width, facts.height
-        context.thread_count = 1
-        context.thread_type = ThreadType.NONE
-        context.options = {"err_detect": "explode"}
-        return context
+            yield rgb
 
     def pframes(
         self, frames: Sequence[int], coefficients: tuple[int, int] | None
     ) -> Iterator[tuple[int, PFrame]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.pframes`."""
-        grid = (blocks(self._index.facts.height), blocks(self._index.facts.width))
+        sides = (self._index.facts.height, self._index.facts.width)
+        rows, columns = (nearest_blocks(blocks(side), side, blocks(side), side) for side in sides)
+        grid = BlockGrid(rows, columns, np.full(2, 0.25, np.float32))
+        channels = coefficients[0] + 2 * coefficients[1] if coefficients else 0
         for frame in frames:
-            parsed = self._parse(frame, coefficients or (_LITTLE, _LITTLE))
-            motion = np.empty((2, *grid), np.float32)
-            residual = None
-            if coefficients is not None:
-                residual = np.empty((coefficients[0] + 2 * coefficients[1], *grid), np.float32)
-            _spread(parsed.motion, parsed.luma, parsed.chroma, motion, residual)
-            yield frame, PFrame(motion, residual, parsed.modes[: grid[0], : grid[1]])
+            fields = BlockFields(
+                np.zeros((1, 2, len(rows), len(columns)), np.float32),
+                np.zeros((1, channels, len(rows), len(columns)), np.float32),
+                np.zeros((1, len(rows), len(columns)), np.uint8),
+            )
+            self.fill([frame], [0], coefficients, grid, fields)
+            residual = fields.residual[0] if coefficients else None
+            yield frame, PFrame(fields.motion[0], residual, fields.modes[0])
+
+    def fill(
+        self,
+        frames: Sequence[int],
+        slots: Sequence[int],
+        coefficients: tuple[int, int] | None,
+        grid: BlockGrid,
+        fields: BlockFields,
+    ) -> None:
+        """Bring P-frames straight into the caller's arrays, in one call that does not hold the GIL.
+
+        Args:
+            frames: Frame numbers.
+            slots: The slot that each one fills.
+            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
+            grid: The blocks to deliver.
+            fields: Zeros to fill.
+
+        Raises:
+            UnreadableVideoError: A frame is damaged or missing; the arrays are of no use.
+        """
+        if not frames:
+            return
+        vops = [self._read_vop(frame) for frame in frames]
+        try:
+            parse_pframes(vops, slots, coefficients or (_LITTLE, _LITTLE), grid, fields)
+        except DamagedPFrameError as error:
+            raise self._damage(frames[error.number], error.damage) from error
 
     def parse(self, frame: int) -> Macroblocks:
         """All macroblocks of one frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
@@ -157,21 +166,26 @@ class Mpeg4Parser:
         return self._parse(frame, (COEFFICIENTS, COEFFICIENTS))
 
     def _parse(self, frame: int, kept: tuple[int, int]) -> Macroblocks:
-        layer = self._layers[self._index.frame_headers[frame]]
-        data = self._vop(frame)
-        try:
-            header = headers.parse_vop(data, layer.vol)
-        except EOFError as error:
-            raise self._damage(frame, str(error), 0, 8 * len(data)) from error
-        if header.kind != self._index.frame_types[frame]:
-            raise self._demuxer.error(f"it is of type {header.kind}: the file has changed", frame)
+        data, layer, header = self._read_vop(frame)
         colocated, ticks = None, (0, 0)
         if header.kind == "B":
             colocated, ticks = self._references(frame)
         try:
             return parse_vop(data, layer, header, kept, colocated, ticks)
         except DamagedVopError as fault:
-            raise self._damage(frame, fault.cause, fault.macroblock, fault.bit) from fault
+            raise self._damage(frame, fault) from fault
+
+    def _read_vop(self, frame: int) -> tuple[bytes, Layer, VideoObjectPlane]:
+        """The bytes of a frame's VOP, the layer in force, the VOP's header."""
+        layer = self._layers[self._index.frame_headers[frame]]
+        data = self._vop(frame)
+        try:
+            header = parse_vop_header(data, layer.vol)
+        except EOFError as error:
+            raise self._damage(frame, DamagedVopError(str(error), 0, 8 * len(data))) from error
+        if header.kind != self._index.frame_types[frame]:
+            raise self._demuxer.error(f"it is of type {header.kind}: the file has changed", frame)
+        return data, layer, header
 
     def _references(self, frame: int) -> tuple[Macroblocks, tuple[int, int]]:
         """The future reference of a B-frame; ticks from the past one to the frame and to the future one."""
@@ -196,31 +210,10 @@ class Mpeg4Parser:
         else:
             _, whole = next(self._demuxer.fetch(packet, packet, index.keys))
             data = bytes(whole)[offset : offset + size]
-        if len(data) != size or not data.startswith(headers.VOP_START):
+        if len(data) != size or not data.startswith(VOP_START):
             raise self._demuxer.error("it is not where the index says: the file has changed", frame)
         return data
 
-    def _damage(self, frame: int, cause: str, macroblock: int, bit: int) -> UnreadableVideoError:
-        place = 8 * int(self._index.frame_offsets[frame]) + bit
-        return BitstreamError(self._demuxer.path, cause, FETCH_AGAIN, frame, macroblock, place)
-
-
-@numba.njit(nogil=True, cache=True)
-def _spread(vectors, luma, chroma, motion, residual):  # type: ignore[no-untyped-def]
-    """Bring one frame's blocks into planes: vectors in samples, chroma in each luma block that it covers."""
-    _, height, width = motion.shape
-    for y in range(height):
-        for x in range(width):
-            motion[0, y, x] = vectors[y, x, 0] * np.float32(0.25)
-            motion[1, y, x] = vectors[y, x, 1] * np.float32(0.25)
-    if residual is None:
-        return
-    kept, kept_chroma = luma.shape[2], chroma.shape[3]
-    for y in range(height):
-        for k in range(kept):
-            for x in range(width):
-                residual[k, y, x] = luma[y, x, k]
-        for k in range(kept_chroma):
-            for x in range(width):
-                residual[kept + k, y, x] = chroma[y >> 1, x >> 1, 0, k]
-                residual[kept + kept_chroma + k, y, x] = chroma[y >> 1, x >> 1, 1, k]
+    def _damage(self, frame: int, fault: DamagedVopError) -> UnreadableVideoError:
+        place = 8 * int(self._index.frame_offsets[frame]) + fault.bit
+        return BitstreamError(self._demuxer.path, fault.cause, FETCH_AGAIN, frame, fault.macroblock, place)

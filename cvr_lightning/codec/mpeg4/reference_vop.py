@@ -20,6 +20,7 @@ from cvr_lightning.codec.mpeg4.bitstream import (
     packet_header,
     past_stuffing,
     to_words,
+    vop_end,
     window,
 )
 from cvr_lightning.codec.mpeg4.motion import predict_vector, read_vector
@@ -174,27 +175,21 @@ def to_quarters(motion):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def read_vop(data, vop, matrices, motion, directions, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
-    """Read the macroblocks of an I- or P-VOP into arrays of zeros: position or fault, macroblocks read.
+def read_vop(data, vop, matrices, memory, motion, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+    """Read the macroblocks of an I- or P-VOP into arrays of zeros: position or fault, last macroblock.
 
     Args:
         data: uint8, the VOP.
         vop: Its header.
         matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
+        memory: From :func:`~cvr_lightning.codec.mpeg4.texture.intra_memory`; what it holds does not matter.
         motion: (2 M, 2 N, 2) int16, vectors (x, y) in quarter samples.
-        directions: (2 M, 2 N) uint8, 1 where the block is predicted.
         modes: (2 M, 2 N) uint8.
         quantisers: (M, N) uint8.
         luma: (4 M N, K) int16, a row for each block.
         chroma: (2 M N, K) int16.
     """
     words = to_words(data)
-    shape = (3, 2 * vop.rows, 2 * vop.columns)
-    memory = (
-        np.empty(shape, np.int64),
-        np.empty((*shape, 2, 8), np.int16),
-        np.empty(64, np.int64),
-    )
     grids = (modes, quantisers, luma, chroma)
     position, start, quantiser = vop.position, 0, vop.quantiser
     mb_y, mb_x = 0, -1
@@ -259,7 +254,5 @@ def read_vop(data, vop, matrices, motion, directions, modes, quantisers, luma, c
             return fault(CUT_SHORT, vop.limit), macroblock
     if not vop.quarter:
         to_quarters(motion)
-    for y in range(modes.shape[0]):
-        for x in range(modes.shape[1]):
-            directions[y, x] = modes[y, x] != _MODE_INTRA
-    return past_stuffing(words, position, vop.kind), vop.rows * vop.columns
+    position = past_stuffing(words, position, vop.kind)
+    return vop_end(data, position, vop.no_stuffing), vop.rows * vop.columns - 1

@@ -6,6 +6,10 @@ fewer than 64; what lies beyond is parsed, takes part in prediction, and is drop
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.mpeg4.bitstream import (
     BAD_COEFFICIENT,
     BAD_DC,
@@ -27,7 +31,10 @@ from cvr_lightning.codec.mpeg4.tables import (
     SCANS,
 )
 
+IntraMemory = tuple[npt.NDArray[np.int64], npt.NDArray[np.int16], npt.NDArray[np.int64]]
+
 _ZIGZAG, _HORIZONTAL, _VERTICAL = 0, 1, 2
+_LONGEST_CODE = 13  # bits of a coefficient and its sign, escapes apart
 _NEUTRAL_DC = 1024  # mid-grey: what an absent neighbour predicts (7.4.3.1)
 
 
@@ -67,13 +74,17 @@ def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ig
     kept = out.shape[1]
     place, total, last = -1, 0, 0
     scale, offset = 2 * quantiser, (quantiser - 1) | 1
+    bits, valid = 0, 0  # the bits at the position, in the highest places: to load them anew each time is slow
     while last == 0:
-        bits = words[position >> 5] << (position & 31)
+        if valid < _LONGEST_CODE:
+            bits, valid = words[position >> 5] << (position & 31), 64 - (position & 31)
         entry = INTER[bits >> 52 & 0xFFF]
         level = entry >> 10 & 31
         if level:
             length, run, last = entry & 15, entry >> 4 & 63, entry >> 15
             sign = bits << length >> 63  # 0 or -1
+            bits <<= length + 1
+            valid -= length + 1
             position += length + 1
         else:
             if entry == 0:
@@ -81,6 +92,7 @@ def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ig
             position, run, level, last = _escape(words, position + 7, INTER, INTER_LMAX, INTER_RMAX)
             if position < 0:
                 return position
+            valid = 0
             sign = level >> 63
             level = (level ^ sign) - sign
         place += run + 1
@@ -155,6 +167,15 @@ def _neighbour_dc(dc, y, x, available):  # type: ignore[no-untyped-def]
     return dc[y, x] if available else _NEUTRAL_DC
 
 
+def intra_memory(rows: int, columns: int) -> IntraMemory:
+    """What intra blocks of ``rows`` x ``columns`` macroblocks are predicted from, and scratch for one block.
+
+    DC (3, 2 M, 2 N) and the first column and row (3, 2 M, 2 N, 2, 8) of each block of Y, Cb, Cr; (64,).
+    """
+    shape = (3, 2 * rows, 2 * columns)
+    return np.empty(shape, np.int64), np.empty((*shape, 2, 8), np.int16), np.empty(COEFFICIENTS, np.int64)
+
+
 @kernel
 def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out, row):  # type: ignore[no-untyped-def]
     """Read a block of an intra macroblock into row ``row`` of ``out``, which holds zeros.
@@ -169,7 +190,7 @@ def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out,
             is coded, DC has its own code, AC is predicted.
         quantisers: Of this macroblock, the one to its left, the one above.
         layer: (MPEG quantisation, DC predictors are not clipped, intra matrix).
-        memory: DC (3, y, x) and first column and row (3, y, x, 2, 8) of every block so far; scratch (64,).
+        memory: Of :func:`intra_memory`, filled by the blocks so far.
         out: (rows, K) int16, a block each row.
         row: The row of this block.
     """

@@ -45,9 +45,9 @@ def test_damage_is_named_by_frame_macroblock_and_bit(clip: Path) -> None:
 
 
 def test_every_truncation_is_refused(clip: Path) -> None:
-    from cvr_lightning.codec.mpeg4 import headers
     from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, parse_vop
     from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser
+    from cvr_lightning.codec.mpeg4.vop_header import parse_vop_header
 
     with CompressedVideoReader(clip, parser="mpeg4") as video:
         parser = video._parser
@@ -55,7 +55,7 @@ def test_every_truncation_is_refused(clip: Path) -> None:
         layer = parser._layers[0]
         for frame, kind in enumerate(video.info.frame_types):
             data = parser._vop(frame)
-            header = headers.parse_vop(data, layer.vol)
+            header = parse_vop_header(data, layer.vol)
             colocated, ticks = parser._references(frame) if kind == "B" else (None, (0, 0))
             for length in range(header.position // 8 + 1, len(data)):
                 with pytest.raises(DamagedVopError):

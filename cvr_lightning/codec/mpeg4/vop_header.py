@@ -1,0 +1,144 @@
+"""Headers of video object planes, the frames of MPEG-4 Part 2 (ISO/IEC 14496-2, 6.2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from cvr_lightning.codec.mpeg4.bitstream import kernel
+from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer
+from cvr_lightning.codec.mpeg4.tables import DC_THRESHOLDS
+
+VOP_START = b"\x00\x00\x01\xb6"
+_HEADER_BYTES = 64
+_TYPES = "IPBS"
+_P, _B, _S = 1, 2, 3
+
+
+class VideoObjectPlane(NamedTuple):
+    """A VOP header (ISO/IEC 14496-2, 6.2.5).
+
+    Attributes:
+        kind: One of I, P, B, S, or N where the VOP is not coded.
+        rounding: vop_rounding_type.
+        seconds: Seconds that modulo_time_base adds.
+        ticks: vop_time_increment.
+        dc_threshold: Quantiser from which intra DC has no code of its own.
+        quantiser: vop_quant.
+        forward: vop_fcode_forward, 1 where there is none.
+        backward: vop_fcode_backward, 1 where there is none.
+        position: Bit at which the macroblocks begin, counted from the VOP start code.
+    """
+
+    kind: str
+    rounding: int = 0
+    seconds: int = 0
+    ticks: int = 0
+    dc_threshold: int = 0
+    quantiser: int = 0
+    forward: int = 1
+    backward: int = 1
+    position: int = 0
+
+
+def parse_vop_header(data: bytes, vol: VideoObjectLayer) -> VideoObjectPlane:
+    """Parse a VOP header.
+
+    Fields behind the first ones that sprites, field tools or complexity estimates would add are not known
+    here: in such layers only kind, rounding and time are right.
+
+    Args:
+        data: Bytes from the VOP start code on.
+        vol: The layer in force.
+
+    Raises:
+        EOFError: The header is cut short.
+    """
+    stream = np.frombuffer(data[:_HEADER_BYTES], np.uint8)
+    coded, kind, seconds, ticks, rounding, threshold, quantiser, forward, backward, position = _read(
+        stream, vol.time_bits
+    )
+    if position > 8 * len(stream):
+        raise EOFError(f"header ends at bit {8 * len(stream)}")
+    if not coded:
+        return VideoObjectPlane("N", 0, seconds, ticks)
+    threshold = DC_THRESHOLDS[threshold]
+    return VideoObjectPlane(
+        _TYPES[kind], rounding, seconds, ticks, threshold, quantiser, forward, backward, position
+    )
+
+
+def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, int, VideoObjectPlane]]:
+    """The VOPs of a packet in coded order: the byte that each begins at, its size, its header.
+
+    There are several where an AVI packs B-VOPs behind a P-VOP. A VOP ends at the next start code.
+    """
+    stream = np.frombuffer(data, np.uint8)
+    start = data.find(VOP_START)
+    while start >= 0:
+        try:
+            header = parse_vop_header(data[start : start + _HEADER_BYTES], vol)
+        except EOFError:
+            return
+        end = _start_code(stream, start + len(VOP_START))
+        yield start, end - start, header
+        start = data.find(VOP_START, end)
+
+
+@kernel
+def _start_code(data, begin):  # type: ignore[no-untyped-def]
+    """The next 00 00 01 at or behind a byte, the size of the data where there is none."""
+    i = begin
+    while i + 2 < data.size:
+        third = data[i + 2]
+        if third > 1:
+            i += 3
+        elif third == 0:
+            i += 1
+        elif data[i] == 0 and data[i + 1] == 0:
+            return i
+        else:
+            i += 3
+    return data.size
+
+
+@kernel
+def _bits(data, position, count):  # type: ignore[no-untyped-def]
+    """``count`` bits; zeros follow the data."""
+    value = 0
+    for i in range(position, position + count):
+        value <<= 1
+        if i >> 3 < data.size:
+            value |= data[i >> 3] >> (7 - (i & 7)) & 1
+    return value
+
+
+@kernel
+def _read(data, time_bits):  # type: ignore[no-untyped-def]
+    """The fields of a VOP header as they are coded, and the position behind them."""
+    kind = _bits(data, 32, 2)
+    position, seconds = 34, 0
+    while _bits(data, position, 1):  # modulo_time_base
+        seconds += 1
+        position += 1
+    position += 2  # its end, a marker bit
+    ticks = _bits(data, position, time_bits)
+    position += time_bits + 1
+    coded = _bits(data, position, 1)
+    position += 1
+    rounding, threshold, quantiser, forward, backward = 0, 0, 0, 1, 1
+    if coded:
+        if kind in (_P, _S):
+            rounding = _bits(data, position, 1)
+            position += 1
+        threshold, quantiser = _bits(data, position, 3), _bits(data, position + 3, 5)
+        position += 8
+        if kind in (_P, _B):
+            forward = _bits(data, position, 3)
+            position += 3
+        if kind == _B:
+            backward = _bits(data, position, 3)
+            position += 3
+    return coded, kind, seconds, ticks, rounding, threshold, quantiser, forward, backward, position
