@@ -1,9 +1,10 @@
 """Time to read one video: our test input beside what others need for theirs, in one process.
 
 Each source is first re-encoded as the field prepares its data (340x256, MPEG-4 Part 2, GOP 12, no B-frames,
-quantiser 2). Repetitions of all readers are interleaved, so that a slow moment of the machine hits all alike;
-the table gives medians with quartiles, and how many times our indexed read each takes. One decoding thread,
-page cache warm. Every reader is opened anew for each repetition.
+quantiser 2). Repetitions of all readers are interleaved in changing order, so that a slow moment of the
+machine, or what one reader leaves behind, hits all alike; the table gives medians with quartiles, and how
+many times our indexed read each takes. One thread, page cache warm. Every reader is opened anew for each
+repetition. A second table gives the time of one P-frame: ours with residual, FFmpeg's with vectors alone.
 
     python benchmarks/reading.py CLIP... [--repetitions 15] [--output report.md]
     python benchmarks/reading.py CLIP --lengths     # does the cost grow with the length of the video?
@@ -16,7 +17,8 @@ import importlib.util
 import itertools
 import os
 import platform
-import resource
+import random
+import re
 import statistics
 import subprocess
 import sys
@@ -31,7 +33,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+from cvr_lightning.codec import CompressedVideoReader, PacketIndex, Segment
 
 SEGMENTS, PFRAMES, SIZE, FRAMES = 8, 3, (224, 224), 16
 LENGTHS_S = (10, 60, 600)
@@ -46,6 +48,10 @@ def main() -> None:
     parser.add_argument("--lengths", action="store_true", help="read 10 s, 60 s and 600 s of the first clip")
     parser.add_argument("--output", type=Path, help="also append the report to this file")
     options = parser.parse_args()
+    if installed("torchcodec"):
+        import torch
+
+        torch.set_num_threads(1)  # its idle threads would go on spinning into the next reader's time
     with tempfile.TemporaryDirectory() as folder:
         if options.lengths:
             report = lengths_report(options.clips[0], Path(folder), options.repetitions)
@@ -75,7 +81,55 @@ def readers_report(clips: list[Path], folder: Path, repetitions: int) -> str:
             low, middle, high = (1e3 * value for value in statistics.quantiles(seconds, n=4))
             lines.append(f"| {name} | {middle:.2f} | {low:.2f} - {high:.2f} | {middle / ours / 1e3:.1f} |")
         lines += [f"| {name} | absent | | |" for name in ("torchcodec", "decord") if not installed(name)]
+        lines += pframe_rows(prepared, index, repetitions)
     return "\n".join(lines)
+
+
+def pframe_rows(path: Path, index: PacketIndex, repetitions: int) -> list[str]:
+    """A table of the time that one P-frame takes, as the mean over all of the video."""
+    count = index.frame_types.count("P")
+    rows = {
+        "ours: vectors, modes, 16 + 2 x 4 coefficients": lambda: read_all_pframes(path, index),
+        "FFmpeg: decoded, vectors exported": lambda: decode_all_pframes(path),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(repetitions):
+        for name, read in rows.items():
+            seconds[name].append(read())
+    lines = ["", f"| one P-frame of {count} | microseconds |", "|---|---|"]
+    return [
+        *lines,
+        *(f"| {name} | {1e6 * statistics.median(s) / count:.0f} |" for name, s in seconds.items()),
+    ]
+
+
+def read_all_pframes(path: Path, index: PacketIndex) -> float:
+    """Seconds to read every P-frame at its own size."""
+    types = index.frame_types
+    bounds = [*(number for number, kind in enumerate(types) if kind == "I"), len(types)]
+    gops = [Segment(a, tuple(range(a + 1, b))) for a, b in itertools.pairwise(bounds)]
+    with CompressedVideoReader(path, index=index) as reader:
+        start = time.perf_counter()
+        for gop in gops:
+            reader.read([gop], modalities=("motion", "residual"))
+        return time.perf_counter() - start
+
+
+def decode_all_pframes(path: Path) -> float:
+    """Seconds that FFmpeg spends on the packets of P-frames."""
+    seconds = 0.0
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"flags2": "+export_mvs"}
+        for packet in container.demux(stream):
+            start = time.perf_counter()
+            for frame in packet.decode():
+                if "MOTION_VECTORS" in frame.side_data:
+                    frame.side_data["MOTION_VECTORS"].to_ndarray()
+            if not packet.is_keyframe:
+                seconds += time.perf_counter() - start
+    return seconds
 
 
 def readers(path: Path, index: PacketIndex) -> dict[str, Callable[[], object]]:
@@ -145,12 +199,15 @@ def installed(package: str) -> bool:
 def interleave(rows: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
     """Seconds of each repetition of each row, after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in rows}
+    order = list(rows)
+    shuffle = random.Random(0).shuffle
     for repetition in range(repetitions + 1):
-        for name, read in rows.items():
+        for name in order:
             start = time.perf_counter()
-            read()
+            rows[name]()
             if repetition:
                 seconds[name].append(time.perf_counter() - start)
+        shuffle(order)
     return seconds
 
 
@@ -188,7 +245,9 @@ def peak_memory(path: Path, cached: Path) -> float:
 
 def report_memory(path: str, cached: str) -> None:
     read_ours(Path(path), PacketIndex.load(Path(cached)))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # Not ru_maxrss, in which Linux counts the parent's memory at the moment of the fork.
+    status = Path("/proc/self/status").read_text()
+    print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
 
 
 def prepare(source: Path, target: Path, seconds: int | None = None) -> Path:

@@ -11,6 +11,7 @@ from encoders import COARSE, encode
 
 from cvr_lightning.codec import MODALITIES, BlockMode, ClipArrays, CompressedVideoReader, Segment, demux
 from cvr_lightning.codec.arrays import Representation
+from cvr_lightning.codec.reader import ParserName
 
 LUMA_OF_RGB = np.array([0.299, 0.587, 0.114]) * 219 / 255
 
@@ -123,6 +124,18 @@ def test_t_is_the_longest_window_if_not_given(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         clip = video.read([Segment(0, (1,)), Segment(12, (13, 14))])
     assert clip.mask.tolist() == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize("parser", ["mpeg4", "ffmpeg"])
+def test_windows_may_share_pframes(mpeg4: str, parser: ParserName) -> None:
+    with CompressedVideoReader(mpeg4, parser=parser) as video:
+        both = video.read([Segment(0, (1, 2)), Segment(0, (2, 3))])
+        alone = video.read([Segment(0, (2, 3))])
+    np.testing.assert_array_equal(both.mask, True)
+    for field in ("motion", "residual", "modes"):
+        np.testing.assert_array_equal(getattr(both, field)[1], getattr(alone, field)[0])
+        np.testing.assert_array_equal(getattr(both, field)[0, 1], getattr(alone, field)[0, 0])
+    assert both.residual.any()
 
 
 def test_resized_fields_are_nearest_blocks_with_scaled_vectors(mpeg4: str) -> None:
