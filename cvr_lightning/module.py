@@ -203,12 +203,21 @@ class RecognitionModule(LightningModule):
             ValueError: Where the class names or their order differ; the message says which.
         """
         stored = checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names)
-        if stored != self.class_names:
+        if stored == self.class_names:
+            return
+        known, here = set(stored), set(self.class_names)
+        if known == here:
+            index = next(i for i, name in enumerate(stored) if name != self.class_names[i])
             raise ValueError(
-                f"the checkpoint knows {len(stored)} classes, the data has {len(self.class_names)}; only in "
-                f"the checkpoint: {sorted(set(stored) - set(self.class_names))}, only in the data: "
-                f"{sorted(set(self.class_names) - set(stored))}. Point --data.root at the same data set"
+                f"the checkpoint and the data number the same {len(stored)} classes differently: {index} is "
+                f"{stored[index]!r} in the checkpoint, {self.class_names[index]!r} in the data. Give the "
+                "data the options and annotations of the training run"
             )
+        raise ValueError(
+            f"the checkpoint knows {len(stored)} classes, the data has {len(self.class_names)}; only in "
+            f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. "
+            "Point --data.root at the same data set"
+        )
 
 
 def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:

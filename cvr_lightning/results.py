@@ -56,7 +56,7 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
         "top-1": _percent(results["top1"]),
         "top-5": _percent(results["top5"]),
         "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
-        "data": f"{protocol['dataset']}, {protocol['part']} part",
+        "data": f"{protocol['dataset']}{_split(protocol)}, {protocol['part']} part",
         "fields": " + ".join(protocol["modalities"]),
         "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
         "views": f"{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}",
@@ -67,6 +67,10 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
         "J/video measured": "not measured" if measured is None else f"{measured:.3f}",
         "activation sparsity": _percent(results["activation_sparsity"]),
     }
+
+
+def _split(protocol: dict[str, Any]) -> str:
+    return f" split {protocol['split']}" if "split" in protocol else ""
 
 
 def _percent(share: float | None) -> str:

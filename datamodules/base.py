@@ -15,6 +15,7 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
 from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
+from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
 from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, check_choice
 from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
@@ -183,6 +184,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     def _loader(self, part: str, training: bool = False, views: int = 1) -> VideoLoader:
         self.setup()
         videos = self.videos[part]
+        if not len(videos):
+            raise DatasetNotFoundError(
+                f"{type(self).__name__}: none of the videos of the {part} part lies in {self.root}; add "
+                "them, or point --data.root at the folder that holds them"
+            )
         return VideoLoader(
             VideoDataset(self.root, videos, self.sampling, training, self.seed, views, self.on_error),
             batch_size=self.batch_size,

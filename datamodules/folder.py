@@ -12,11 +12,9 @@ import numpy as np
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
+from cvr_lightning.datamodules.files import EXTENSIONS, is_video
 
 log = logging.getLogger(__name__)
-
-EXTENSIONS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm"})
-"""File names that count as videos, in any case."""
 
 LAYOUT = "<root>/{train,val,test}/<class>/<video>, or <root>/<class>/<video>"
 
@@ -172,5 +170,5 @@ def _videos(folder: Path) -> list[str]:
     return sorted(
         entry.name
         for entry in entries
-        if entry.suffix.lower() in EXTENSIONS and not entry.name.startswith(".") and entry.is_file()
+        if is_video(entry.name) and not entry.name.startswith(".") and entry.is_file()
     )

@@ -1,0 +1,81 @@
+"""The video files of a data set, found by name: one listing of its folders, no look at each file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm")
+"""File names that count as videos, in any case. Where a folder holds one video several times, the first in
+this order is read: what preparation writes comes before what is downloaded."""
+
+
+class VideoFiles:
+    """The videos of a folder and of the folders in it.
+
+    A quarter of a million files are listed in seconds: names alone are looked at, and only an entry that is
+    not named like a video is asked whether it is a folder. Hidden entries are left alone.
+
+    Args:
+        root: What names are relative to.
+        folder: The folder to list, relative to the root; the root itself if empty.
+    """
+
+    def __init__(self, root: Path, folder: str = "") -> None:
+        self._names: dict[str, list[str]] = {}
+        for name in _video_names(root, folder, depth=1):
+            self._names.setdefault(stem(name), []).append(name)
+
+    def find(self, listed: str) -> str | None:
+        """Find a video wherever in the folder it lies and whatever its container.
+
+        Args:
+            listed: Name as an annotation file has it, case-sensitive: with or without an extension and
+                folders. The last folder tells files of one name apart; ``_`` and blank are the same in it,
+                and ``'``, ``(`` and ``)`` do not count.
+
+        Returns:
+            The name relative to the root, with forward slashes; None where there is no such video.
+        """
+        names = self._names.get(stem(listed))
+        if names is None:
+            return None
+        folder = _plain_folder(listed)
+        return min(names, key=lambda name: (_plain_folder(name) != folder, _rank(name), name))
+
+
+def is_video(name: str) -> bool:
+    """Whether a file name ends like a video's."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def stem(name: str) -> str:
+    """The name of a video without its folders and its extension."""
+    base = name.rpartition("/")[2]
+    return os.path.splitext(base)[0] if is_video(base) else base
+
+
+def _video_names(root: Path, folder: str, depth: int) -> Iterator[str]:
+    with os.scandir(root / folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if is_video(entry.name):
+                yield name
+            elif depth and entry.is_dir():
+                yield from _video_names(root, name, depth - 1)
+
+
+def _plain_folder(name: str) -> str:
+    """The last folder of a name as the layouts in use agree on it."""
+    folder = name.rpartition("/")[0].rpartition("/")[2]
+    return folder.replace("_", " ").translate(_DROPPED)
+
+
+_DROPPED = str.maketrans("", "", "'()")
+
+
+def _rank(name: str) -> int:
+    return EXTENSIONS.index(os.path.splitext(name)[1].lower())

@@ -1,0 +1,218 @@
+"""Kinetics-400 and Kinetics-600, in the forms in which people have them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
+
+from lightning_utilities.core.rank_zero import rank_zero_info
+
+from cvr_lightning.datamodules.annotations import (
+    Listed,
+    annotation_files,
+    annotation_folders,
+    bad_line,
+    read_lines,
+)
+from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError
+from cvr_lightning.datamodules.published import PublishedDataModule
+from cvr_lightning.datamodules.sampling import check_choice
+
+ANNOTATION_FOLDERS = ("annotations", "")
+WORDS = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
+"""How files, folders and the column ``split`` call each part."""
+
+TestPart = Literal["val", "test"]
+
+
+class Video(NamedTuple):
+    """A line of an annotation file; the label is a class name, a number, or None where there is none."""
+
+    name: str
+    label: str | int | None
+
+
+class Kinetics(PublishedDataModule):
+    """What the Kinetics data sets share; use :class:`Kinetics400` or :class:`Kinetics600`.
+
+    - Format: whatever YouTube had, mostly H.264 in mp4, 10 s; preparation gives all of them one form.
+    - Videos: ``<id>_<start>_<end>.mp4``, seconds in six digits, in any container; in one folder or in class
+      folders of any spelling (blanks, ``_``, without ``'()``); in ``train`` and ``val``, ``videos_train`` and
+      ``videos_val``, ``videos``, or the root itself.
+    - Annotations, in ``annotations`` or the root itself, for each part the first of: the official CSV
+      ``label,youtube_id,time_start,time_end,split``, as ``train.csv``, ``kinetics_train.csv``,
+      ``kinetics400_train.csv``, ``kinetics-400_train.csv`` or ``k400_train.csv``; a list of ``<path>
+      <number>``, as ``train.csv`` (SlowFast, VideoMAE), ``kinetics400_train_list_videos.txt`` (mmaction2),
+      ``train_list.txt`` or ``train.txt``. Validation may be called val, validate or validation.
+    - Classes: with CSVs the sorted names, words divided by blanks. With lists the numbers as they stand,
+      named by the class folders in the lists, or by the numbers where there are none. Either way the
+      checkpoint keeps the mapping.
+    - Split: the part for testing is the validation part, as everywhere in the field.
+
+    Everybody's copy lacks other videos: the log says how many were found, and results name what could not be
+    read.
+
+    Args:
+        root: Folder of the data set.
+        annotations: Folder of the annotations, where they do not lie under the root.
+        test_part: What is tested and predicted; ``test`` where its annotations are there, if need be without
+            labels.
+        **options: See :class:`PublishedDataModule` and, for those of every data set,
+            :class:`CompressedVideoDataModule`.
+
+    Raises:
+        DatasetNotFoundError: Where annotations, or all listed videos, are missing.
+        DatasetMismatchError: Where the annotations are of another part or another data set.
+        DatasetError: Where an annotation file is damaged.
+    """
+
+    layout = "<root>/annotations/{train,val}.csv and <root>/{train,val}/[<class>/]<id>_<start>_<end>.mp4"
+    number_of_classes: ClassVar[int]
+
+    def __init__(
+        self,
+        root: str | Path,
+        annotations: str | Path | None = None,
+        test_part: TestPart = "val",
+        **options: Any,
+    ) -> None:
+        check_choice("test_part", test_part, get_args(TestPart))
+        folders = annotation_folders(root, annotations, ANNOTATION_FOLDERS)
+        parts = {part: self._read(part, folders) for part in dict.fromkeys(("train", "val", test_part))}
+        class_names, labels = _number_classes([*parts["train"], *parts["val"]])
+        if len(class_names) > self.number_of_classes:
+            raise DatasetMismatchError(
+                f"{folders[0]}: the annotations have {len(class_names)} classes, {type(self).__name__} has "
+                f"{self.number_of_classes}; choose another --data or other --data.annotations"
+            )
+        super().__init__(
+            root=root,
+            class_names=class_names,
+            sources={"train": "train", "val": "val", "test": test_part},
+            **options,
+        )
+        self._listed = {part: _labelled(part, videos, labels) for part, videos in parts.items()}
+
+    def video_folders(self, part: str) -> Sequence[str]:
+        """The folders that downloads and toolboxes make."""
+        return [*(form % word for form in ("%s", "videos_%s") for word in WORDS[part]), "videos"]
+
+    def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
+        """What the annotation files list."""
+        return self._listed
+
+    def _read(self, part: str, folders: Sequence[Path]) -> list[Video]:
+        number = self.number_of_classes
+        prefixes = ("", "kinetics_", f"kinetics{number}_", f"kinetics-{number}_", f"k{number}_")
+        suffixes = (".csv", "_list_videos.txt", "_list.txt", ".txt")
+        patterns = [f"{a}{word}{z}" for z in suffixes for a in prefixes for word in WORDS[part]]
+        source = f"https://s3.amazonaws.com/kinetics/{number}/annotations/{part}.csv"
+        (file,) = annotation_files(type(self).__name__, folders, patterns, source)
+        videos = read_annotations(file, part)
+        rank_zero_info(f"{type(self).__name__} {part}: {file} lists {len(videos)} videos")
+        return videos
+
+
+class Kinetics400(Kinetics):
+    """Kinetics-400 (Kay et al., arXiv:1705.06950): 400 human actions, a clip of 10 s each from YouTube.
+
+    See :class:`Kinetics` for formats and layouts, docs/datasets/kinetics.md for numbers and protocols.
+    """
+
+    number_of_classes = 400
+
+
+class Kinetics600(Kinetics):
+    """Kinetics-600 (Carreira et al., arXiv:1808.01340): 600 human actions, a clip of 10 s each from YouTube.
+
+    See :class:`Kinetics` for formats and layouts, docs/datasets/kinetics.md for numbers and protocols.
+    """
+
+    number_of_classes = 600
+
+
+def read_annotations(file: Path, part: str) -> list[Video]:
+    """Read an official CSV, known by its header, or a list of ``<path> <number>``.
+
+    Raises:
+        DatasetError: Where the file is empty or a line is neither.
+        DatasetMismatchError: Where the CSV says that a video belongs to another part.
+    """
+    lines = list(read_lines(file))
+    if not lines:
+        raise DatasetError(f"{file} is empty: download it again")
+    header = next(csv.reader([lines[0][1]]))
+    if "youtube_id" in header:
+        return [_from_csv(file, number, line, header, part) for number, line in lines[1:]]
+    return [_from_list(file, number, line, part) for number, line in lines]
+
+
+def _from_csv(file: Path, number: int, line: str, header: list[str], part: str) -> Video:
+    row = dict(zip(header, next(csv.reader([line])), strict=False))
+    try:
+        start, end = (int(float(row[name])) for name in ("time_start", "time_end"))
+        name = f"{row['youtube_id']}_{start:06d}_{end:06d}"
+    except (KeyError, ValueError) as error:
+        raise bad_line(file, number, line, f"a line of {','.join(header)}") from error
+    if row.get("split", part) not in WORDS[part]:
+        raise DatasetMismatchError(
+            f"{file}, line {number}: split {row['split']!r} among the annotations of {part}; put the file of "
+            "that part there"
+        )
+    label = row.get("label", "").replace("_", " ")
+    if not label and part != "test":
+        raise bad_line(file, number, line, "a line with a label")
+    return Video(f"{label}/{name}", label or None)
+
+
+def _from_list(file: Path, number: int, line: str, part: str) -> Video:
+    name, _, label = line.rpartition(" ")
+    if name and label.isdigit():
+        return Video(name.strip(), int(label))
+    if part == "test" and not name:
+        return Video(line, None)
+    raise bad_line(file, number, line, "'<path> <number>', nor the header label,youtube_id,...")
+
+
+def _labelled(part: str, videos: Sequence[Video], labels: Mapping[str | int | None, int]) -> list[Listed]:
+    for label in dict.fromkeys(video.label for video in videos):
+        if label not in labels:
+            raise DatasetMismatchError(
+                f"class {label!r} of {part} is not among the classes of train and val: keep the annotations "
+                "of one release together"
+            )
+    return [Listed(video.name, labels[video.label]) for video in videos]
+
+
+def _number_classes(videos: Sequence[Video]) -> tuple[list[str], dict[str | int | None, int]]:
+    """The class names in the order of their indices, and the index of each label as the files have it.
+
+    Raises:
+        DatasetMismatchError: Where one part has names and another numbers.
+    """
+    names = sorted({video.label for video in videos if isinstance(video.label, str)})
+    numbers = {video.label for video in videos if isinstance(video.label, int)}
+    if names and numbers:
+        raise DatasetMismatchError(
+            "one annotation file has class names, another numbers, which cannot be matched: keep files of "
+            "one kind for train and val"
+        )
+    labels: dict[str | int | None, int] = {None: -1}
+    if names:
+        return names, labels | {name: index for index, name in enumerate(names)}
+    return _folder_names(videos, max(numbers) + 1), labels | {number: number for number in numbers}
+
+
+def _folder_names(videos: Sequence[Video], count: int) -> list[str]:
+    """Class folders by number, blanks for ``_``; the numbers themselves where folders are not classes."""
+    folders: dict[int, set[str]] = {}
+    for video in videos:
+        if isinstance(video.label, int):
+            folder = video.name.rpartition("/")[0].rpartition("/")[2]
+            folders.setdefault(video.label, set()).add(folder.replace("_", " "))
+    names = {label: found.pop() for label, found in folders.items() if len(found) == 1}
+    if len(set(names.values())) < len(folders) or "" in names.values():
+        return [str(number) for number in range(count)]
+    return [names.get(number, str(number)) for number in range(count)]

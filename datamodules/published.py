@@ -1,0 +1,162 @@
+"""Published data sets: annotation files say which videos there are, whatever lies on the disk."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only
+
+from cvr_lightning.atomic import atomic_path
+from cvr_lightning.codec.errors import UnreadableVideoError
+from cvr_lightning.datamodules.annotations import Listed
+from cvr_lightning.datamodules.base import CompressedVideoDataModule
+from cvr_lightning.datamodules.dataset import VideoList, read_clip
+from cvr_lightning.datamodules.errors import DatasetNotFoundError
+from cvr_lightning.datamodules.files import VideoFiles
+from cvr_lightning.datamodules.sampling import check_choice
+
+log = logging.getLogger(__name__)
+
+OnMissing = Literal["warn", "raise"]
+
+
+class PublishedDataModule(CompressedVideoDataModule):
+    """Finds the videos that annotation files list, and says how many of them lie under the root.
+
+    A subclass reads its annotations in :meth:`listed_videos`. Videos are found by name: extension and
+    container may have changed in preparation. Each part gets a line in the log, ``9537 of 9537 videos``;
+    names of what is missing are also written to ``missing_<part>.txt`` in the run directory.
+
+    Args:
+        root: Folder of the data set.
+        class_names: Name of each class, in the order of their indices.
+        sources: The annotated part that ``train``, ``val`` and ``test`` are read from.
+        on_missing: What a listed video that is not there does: ``warn`` says so and goes on, ``raise`` stops.
+        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+
+    Attributes:
+        missing: Listed names of the videos that were not found in each annotated part; filled by ``setup``.
+
+    Raises:
+        DatasetNotFoundError: Where no listed video lies under the root, or one is missing and ``on_missing``
+            is ``raise``.
+        UnsupportedStreamError: Where the first video's codec does not give what is asked for: none of them
+            will.
+    """
+
+    layout: ClassVar[str]
+    """What the root should hold, for messages."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        class_names: list[str],
+        sources: Mapping[str, str],
+        on_missing: OnMissing = "warn",
+        **options: Any,
+    ) -> None:
+        super().__init__(root=root, class_names=class_names, **options)
+        check_choice("on_missing", on_missing, get_args(OnMissing))
+        self.on_missing = on_missing
+        self.missing: dict[str, list[str]] = {}
+        self._sources = sources
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How the test part is evaluated; ``part`` names the annotated part that was really tested."""
+        return super().protocol | {"part": self._sources["test"]}
+
+    @abstractmethod
+    def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
+        """The videos of each annotated part that ``sources`` names."""
+
+    @abstractmethod
+    def video_folders(self, part: str) -> Sequence[str]:
+        """Folders under the root that may hold the videos of a part; the first that exists does."""
+
+    def scan(self) -> Mapping[str, VideoList]:
+        """Find the listed videos; see the class."""
+        if not self.root.is_dir():
+            raise self._not_found("there is no such folder")
+        listings: dict[str, VideoFiles] = {}
+        found: dict[str, VideoList] = {}
+        for part, listed in self.listed_videos().items():
+            folder = self._video_folder(part)
+            if folder not in listings:
+                listings[folder] = VideoFiles(self.root, folder)
+            found[part], self.missing[part] = _locate(listed, listings[folder])
+            self._report(part, folder, len(listed), len(found[part]))
+        self._refuse_other_root(found)
+        self._refuse_unprepared(found)
+        return {part: found[source] for part, source in self._sources.items()}
+
+    def _video_folder(self, part: str) -> str:
+        return next((name for name in self.video_folders(part) if (self.root / name).is_dir()), "")
+
+    @rank_zero_only
+    def _report(self, part: str, folder: str, listed: int, found: int) -> None:
+        """One line on a part, and the names of what is missing to a file."""
+        missing = self.missing[part]
+        total = found + len(missing)
+        line = f"{type(self).__name__} {part}: {found} of {total} videos in {self.root / folder}"
+        if listed > total:
+            line += f"; {listed - total} repeated lines count once"
+        if not missing:
+            rank_zero_info(line)
+            return
+        line += f"; missing: {', '.join(missing[:3])}" + (", ..." if len(missing) > 3 else "")
+        file = self._write_missing(part)
+        log.warning(line + (f" (all names: {file})" if file else ""))
+
+    def _write_missing(self, part: str) -> Path | None:
+        """Write the names of what is missing to the run directory, if there is one that can be written to."""
+        if self.trainer is None:
+            return None
+        file = Path(self.trainer.default_root_dir) / f"missing_{part}.txt"
+        try:
+            with atomic_path(file) as unfinished:
+                unfinished.write_text("".join(f"{name}\n" for name in self.missing[part]), encoding="utf-8")
+        except OSError:
+            return None
+        return file
+
+    def _refuse_other_root(self, found: Mapping[str, VideoList]) -> None:
+        missing = {part: names for part, names in self.missing.items() if names}
+        total = sum(map(len, self.missing.values()))
+        if not any(map(len, found.values())):
+            problem = f"none of the {total} listed videos is there"
+        elif missing and self.on_missing == "raise":
+            part, names = next(iter(missing.items()))
+            problem = f"{total} of the listed videos are missing, first of {part}: {', '.join(names[:3])}"
+        else:
+            return
+        raise self._not_found(problem)
+
+    def _not_found(self, problem: str) -> DatasetNotFoundError:
+        return DatasetNotFoundError.describe(type(self).__name__, self.root, problem, self.layout)
+
+    def _refuse_unprepared(self, found: Mapping[str, VideoList]) -> None:
+        """Try the first video, lest ``on_error=skip`` leave out every video of a data set never prepared."""
+        name = next(videos.names[0] for videos in found.values() if len(videos))
+        try:
+            read_clip(self.root / name, self.sampling)
+        except UnreadableVideoError as error:
+            # Damage is that file's own; the loaders decide what to do about it.
+            log.debug("%s", error)
+
+
+def _locate(listed: Sequence[Listed], files: VideoFiles) -> tuple[VideoList, list[str]]:
+    """The videos that were found, each (name, label) once, and the listed names of the others."""
+    names, labels, missing = [], [], []
+    for video in dict.fromkeys(listed):
+        name = files.find(video.name)
+        if name is None:
+            missing.append(video.name)
+        else:
+            names.append(name)
+            labels.append(video.label)
+    return VideoList(tuple(names), tuple(labels)), missing

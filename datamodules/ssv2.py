@@ -1,0 +1,137 @@
+"""Something-Something V2 as it is published: 220,847 videos of 174 things done with something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cvr_lightning.datamodules.annotations import Listed, annotation_files, annotation_folders, check_count
+from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError
+from cvr_lightning.datamodules.published import PublishedDataModule
+from cvr_lightning.datamodules.sampling import check_choice
+
+SOURCE = "https://www.qualcomm.com/developer/software/something-something-v-2-dataset"
+ANNOTATION_FOLDERS = ("annotations", "labels", "")
+VIDEO_FOLDERS = ("20bn-something-something-v2", "something-something-v2", "videos")
+FILE_WORDS = {"train": "train", "val": "validation", "test": "test"}
+PUBLISHED = {"train": 168_913, "val": 24_777, "test": 27_157}
+
+TestPart = Literal["val", "test"]
+
+
+class SomethingSomethingV2(PublishedDataModule):
+    """Something-Something V2 (Goyal et al., ICCV 2017): what a hand does to an object, whatever the object.
+
+    - Format: VP9 in WebM, height 240, about 12 fps, 2 to 6 s. VP9 gives no motion vectors, so the videos are
+      prepared first; the prepared file is read where both lie side by side.
+    - Annotations: ``something-something-v2-{labels,train,validation,test}.json`` or
+      ``{labels,train,validation,test}.json``, in ``annotations``, ``labels`` or the root itself.
+    - Videos: ``<id>.webm`` in ``20bn-something-something-v2``, ``something-something-v2``, ``videos`` or the
+      root itself, in any container.
+    - Classes: the 174 templates by their published number.
+    - Split: 168,913 for training, 24,777 for validation, which is tested as everywhere in the field: the
+      27,157 of the test part come without labels.
+    - Clips are never mirrored: "from left to right" and "from right to left" are two classes.
+
+    See docs/datasets/ssv2.md.
+
+    Args:
+        root: Folder of the data set.
+        annotations: Folder of the annotations, where they do not lie under the root.
+        test_part: What is tested and predicted; ``test`` has no labels, so it can be predicted only.
+        **options: See :class:`PublishedDataModule` and, for those of every data set but ``flip``,
+            :class:`CompressedVideoDataModule`.
+
+    Raises:
+        DatasetNotFoundError: Where annotations, or all listed videos, are missing.
+        DatasetMismatchError: Where a template is not among the labels.
+        DatasetError: Where an annotation file is damaged.
+    """
+
+    layout = "<root>/labels/{labels,train,validation}.json and <root>/20bn-something-something-v2/<id>.webm"
+
+    def __init__(
+        self,
+        root: str | Path,
+        annotations: str | Path | None = None,
+        test_part: TestPart = "val",
+        **options: Any,
+    ) -> None:
+        check_choice("test_part", test_part, get_args(TestPart))
+        folders = annotation_folders(root, annotations, ANNOTATION_FOLDERS)
+        labels = self._file("labels", folders)
+        super().__init__(
+            root=root,
+            class_names=_read_classes(labels),
+            sources={"train": "train", "val": "val", "test": test_part},
+            flip=False,
+            **options,
+        )
+        self._annotations = labels.parent
+
+    def video_folders(self, part: str) -> Sequence[str]:
+        """The folders that the download makes."""
+        return VIDEO_FOLDERS
+
+    def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
+        """The lists of the parts, checked against the published numbers."""
+        parts = {}
+        for part in dict.fromkeys(self._sources.values()):
+            file = self._file(FILE_WORDS[part], [self._annotations])
+            parts[part] = self._read_list(file, labelled=part != "test")
+            check_count(type(self).__name__, file, len(parts[part]), PUBLISHED[part])
+        return parts
+
+    def _file(self, word: str, folders: Sequence[Path]) -> Path:
+        names = [f"something-something-v2-{word}.json", f"{word}.json"]
+        (file,) = annotation_files(type(self).__name__, folders, names, SOURCE)
+        return file
+
+    def _read_list(self, file: Path, labelled: bool) -> list[Listed]:
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        videos = []
+        for number, entry in enumerate(_read_json(file, list), 1):
+            try:
+                template = entry["template"].replace("[", "").replace("]", "") if labelled else None
+                video = str(entry["id"])
+            except (KeyError, TypeError, AttributeError) as error:
+                wanted = "an object with id and template" if labelled else "an object with an id"
+                raise DatasetError(
+                    f"{file}, entry {number}: {entry!r} is not {wanted}; download the file again"
+                ) from error
+            if template is not None and template not in labels:
+                raise DatasetMismatchError(
+                    f"{file}, entry {number}: the template {template!r} of video {video} is not in the "
+                    "labels; keep the files of one download together"
+                )
+            videos.append(Listed(video, -1 if template is None else labels[template]))
+        return videos
+
+
+def _read_classes(file: Path) -> list[str]:
+    """The templates in the order of their numbers, which the file has as strings."""
+    numbers = _read_json(file, dict)
+    try:
+        names = sorted(numbers, key=lambda name: int(numbers[name]))
+        complete = [int(numbers[name]) for name in names] == list(range(len(names)))
+    except (TypeError, ValueError):
+        complete = False
+    if not complete or not names:
+        raise DatasetError(
+            f"{file}: the numbers of the templates are not 0, 1, 2, ...; download the file again"
+        )
+    return names
+
+
+def _read_json(file: Path, kind: type) -> Any:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise DatasetError(f"{file} is not readable JSON ({error}): download it again") from error
+    if not isinstance(content, kind):
+        raise DatasetError(
+            f"{file} holds a {type(content).__name__} where a {kind.__name__} belongs: download it again"
+        )
+    return content

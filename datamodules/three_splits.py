@@ -1,0 +1,127 @@
+"""Data sets with three published splits into training and test: UCF-101 and HMDB-51."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only
+
+from cvr_lightning.datamodules.annotations import Listed
+from cvr_lightning.datamodules.errors import DatasetMismatchError
+from cvr_lightning.datamodules.published import PublishedDataModule
+from cvr_lightning.datamodules.sampling import check_choice
+
+log = logging.getLogger(__name__)
+
+Split = Literal[1, 2, 3]
+
+
+class ThreeSplitDataModule(PublishedDataModule):
+    """Training and test lists of one split, and a validation part cut from training.
+
+    Clips of one recording look alike, so the cut keeps a recording's clips together: whole recordings, in the
+    order of ``split_seed``, as long as they fit into ``val_fraction`` of their class, and at least the
+    smallest. The usual figure is the mean over the three splits; where only one is tested, say which.
+
+    Args:
+        root: Folder of the data set.
+        class_names: Name of each class, in the order of their indices.
+        split: Which of the three splits.
+        val_fraction: Share of each class's training videos held out for validation; 0 trains on all of them
+            and validates on the test part, so no epoch may be chosen by that score.
+        split_seed: Seed of the validation part.
+        **options: See :class:`PublishedDataModule` and, for those of every data set,
+            :class:`CompressedVideoDataModule`.
+
+    Raises:
+        ValueError: Where an option is out of range.
+        DatasetMismatchError: Where a class has a single recording to train on, so none can be held out.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        class_names: list[str],
+        split: Split = 1,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        **options: Any,
+    ) -> None:
+        check_choice("split", split, get_args(Split))
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction={val_fraction} must lie in [0, 1)")
+        val = "val" if val_fraction else "test"
+        sources = {"train": "train", "val": val, "test": "test"}
+        super().__init__(root=root, class_names=class_names, sources=sources, **options)
+        self.split = split
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How the test part is evaluated, and of which split it is."""
+        return super().protocol | {"split": self.split}
+
+    @abstractmethod
+    def split_videos(self) -> tuple[list[Listed], list[Listed]]:
+        """The training and the test list of the split."""
+
+    @abstractmethod
+    def recording(self, video: Listed) -> str:
+        """Name of the recording that a video was cut from, unique within its class."""
+
+    def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
+        """The training list, less what is held out for validation, and the test list."""
+        train, test = self.split_videos()
+        if not self.val_fraction:
+            self._warn_of_test_validation()
+            return {"train": train, "test": test}
+        held = self._held_out(train)
+        rank_zero_info(
+            f"{type(self).__name__} split {self.split}: {len(held)} of the {len(train)} training videos, "
+            f"whole recordings chosen by split_seed={self.split_seed}, are held out for validation"
+        )
+        return {
+            "train": [video for video in train if video not in held],
+            "val": [video for video in train if video in held],
+            "test": test,
+        }
+
+    @rank_zero_only
+    def _warn_of_test_validation(self) -> None:
+        log.warning(
+            "%s split %d: val_fraction=0, so validation reads the test part; report last.ckpt, for best.ckpt "
+            "is chosen by the test score",
+            type(self).__name__,
+            self.split,
+        )
+
+    def _held_out(self, videos: Sequence[Listed]) -> set[Listed]:
+        recordings: dict[int, dict[str, list[Listed]]] = {}
+        for video in videos:
+            recordings.setdefault(video.label, {}).setdefault(self.recording(video), []).append(video)
+        held: set[Listed] = set()
+        for label, groups in sorted(recordings.items()):
+            if len(groups) < 2:
+                raise DatasetMismatchError(
+                    f"{self.root}: the training videos of class {self.class_names[label]!r} come from one "
+                    "recording, so none can be held out; set --data.val_fraction=0 to validate on the test "
+                    "part"
+                )
+            held.update(self._choose(label, [groups[name] for name in sorted(groups)]))
+        return held
+
+    def _choose(self, label: int, groups: Sequence[list[Listed]]) -> list[Listed]:
+        """Whole groups that fill the share of their class, or the smallest group if none fits."""
+        videos = sum(map(len, groups))
+        share = min(round(videos * self.val_fraction), videos - 1)
+        chosen: list[Listed] = []
+        for place in np.random.default_rng((self.split_seed, label)).permutation(len(groups)):
+            if len(chosen) + len(groups[place]) <= share:
+                chosen += groups[place]
+        return chosen or min(groups, key=len)
