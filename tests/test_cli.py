@@ -246,27 +246,6 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         assert torch.equal(resumed[name], weights), name
 
 
-@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "configs").glob("*.yaml")))
-def test_every_shipped_configuration_trains_and_tests(config: str, shapes: Path, tmp_path: Path) -> None:
-    scenes = ["--data.train_scenes=2", "--data.val_scenes=1", "--data.test_scenes=1"]
-    main(
-        [
-            "fit",
-            f"--config={ROOT / 'configs' / config}",
-            f"--data.root={shapes}",
-            *(scenes if config == "demo.yaml" else []),
-            "--trainer.max_epochs=1",
-            "--trainer.limit_train_batches=1",
-            f"--trainer.default_root_dir={tmp_path}",
-            "--run=r",
-            *TINY_CLIPS,
-            *TINY_TRAINER,
-        ]
-    )
-    main(["test", f"--ckpt_path={tmp_path / 'r' / 'checkpoints' / 'last.ckpt'}"])
-    assert json.loads((tmp_path / "r" / "results.json").read_text())["videos"] == 10
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -296,7 +275,17 @@ def test_mistakes_are_answered_with_the_remedy(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("data_set", "fixed"), [("Folder", set()), ("MotionShapes", {"flip"})])
+@pytest.mark.parametrize(
+    ("data_set", "fixed"),
+    [
+        ("Folder", set()),
+        ("HMDB51", set()),
+        ("Kinetics400", set()),
+        ("MotionShapes", {"flip"}),
+        ("SomethingSomethingV2", {"flip"}),
+        ("UCF101", set()),
+    ],
+)
 def test_help_of_a_data_set_lists_the_options_of_all(
     data_set: str, fixed: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

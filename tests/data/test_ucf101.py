@@ -56,7 +56,7 @@ def test_a_list_and_a_folder_that_spell_the_class_like_its_videos_work_too(root)
     for file in root.glob("ucfTrainTestlist/t*.txt"):
         file.write_bytes(file.read_bytes().replace(b"HandstandPushups/", b"HandStandPushups/"))
     data = ready(root)
-    assert data.videos["test"].labels.count(2) == 2
+    assert list(data.videos["test"].labels).count(2) == 2
     assert data.names["test"][-1] == "UCF-101/HandStandPushups/v_HandStandPushups_g01_c02.avi"
 
 
