@@ -34,6 +34,8 @@ from cvr_lightning.codec.scaling import RgbScaler
 from cvr_lightning.codec.support import PIXEL_FORMATS, Support, find_support
 from cvr_lightning.codec.vectors import VectorField, mark_skipped, vector_field
 
+_OPEN_GOPS = frozenset({"h264", "hevc"})
+"""Codecs whose decoders take a picture for damaged that refers to one before the run; MPEG's pass it over."""
 _FILLER = -1
 """Number of a packet that only keeps a decoder going."""
 
@@ -59,20 +61,19 @@ class FFmpegParser:
         self._support.require(self._demuxer.path, modalities)
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
+        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`; gives frames of any type."""
         decoder = Decoder(self._demuxer, self._index.frame_of_packet)
         to_rgb = RgbScaler()
-        for frame in frames:
-            yield to_rgb(self._iframe(frame, decoder), size)
-
-    def _iframe(self, frame: int, decoder: Decoder) -> VideoFrame:
-        packet = int(self._index.frame_packets[frame])
-        run = self._packets(self._index.start_before(packet), packet)
-        with closing(decoder.decode(run)) as decoded:
-            for number, picture in decoded:
-                if number == packet:
-                    return picture
-        raise self._demuxer.error("FFmpeg gave no picture for it", frame)
+        for first, wanted in self._runs(frames):
+            missing = dict(wanted)
+            with closing(decoder.decode(self._packets(first, max(wanted)))) as decoded:
+                for number, picture in decoded:
+                    if missing.pop(number, None) is not None:
+                        yield to_rgb(picture, size)
+                    if not missing:
+                        break
+            if missing:
+                raise self._lost(missing)
 
     def pframes(
         self, frames: Sequence[int], coefficients: tuple[int, int] | None
@@ -90,7 +91,7 @@ class FFmpegParser:
         first, wanted = -1, dict[int, int]()
         for frame in frames:
             packet = int(self._index.frame_packets[frame])
-            start = self._index.start_before(packet)
+            start = self._start(frame, packet)
             if start != first and wanted:
                 yield first, wanted
                 wanted = {}
@@ -98,6 +99,12 @@ class FFmpegParser:
             wanted[packet] = frame
         if wanted:
             yield first, wanted
+
+    def _start(self, frame: int, packet: int) -> int:
+        """Where to begin decoding: a frame shown before the I-frame that it follows needs the GOP before."""
+        start = self._index.start_before(packet)
+        leading = start > 0 and self._index.frame_of_packet.get(start, frame) > frame
+        return self._index.start_before(start - 1) if leading else start
 
     def _read_run(
         self, decoder: Decoder, first: int, wanted: dict[int, int], coefficients: tuple[int, int] | None
@@ -190,7 +197,13 @@ class FFmpegParser:
             raise UnsupportedStreamError(self._demuxer.path, cause, PREPARE, frame)
 
     def _packets(self, first: int, last: int) -> Iterable[tuple[int, Packet[VideoStream]]]:
-        return self._demuxer.fetch(first, last, self._index.keys)
+        """Packets of a run; in an open GOP, without the pictures that need what came before the run."""
+        packets = self._demuxer.fetch(first, last, self._index.keys)
+        if self._support.codec not in _OPEN_GOPS:
+            return packets
+        shown = self._index.frame_of_packet
+        start = shown.get(first, 0)
+        return ((number, packet) for number, packet in packets if shown.get(number, start) >= start)
 
 
 def _planes(frame: VideoFrame) -> Planes:

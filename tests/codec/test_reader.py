@@ -291,3 +291,14 @@ def test_no_pframe_loses_its_vectors(tmp_path: Path, codec: str, bf: str) -> Non
             if frame != pframes[-1]:  # that one plain PyAV loses
                 np.testing.assert_array_equal(clip.motion[0, 0], exported_vectors(path, frame, (8, 12)))
             assert clip.motion.any()
+
+
+def test_an_open_gop_is_not_taken_for_damage(tmp_path: Path) -> None:
+    options = {"bf": "3", "x264-params": "open-gop=1"}
+    with CompressedVideoReader(encode(tmp_path / "open.mp4", codec="libx264", options=options)) as video:
+        types = video.info.frame_types
+        gops = [(start, types.find("P", start)) for start in range(len(types)) if types[start] == "I"]
+        clip = video.read([Segment(i, (p,)) for i, p in gops], modalities=("iframes", "motion"))
+    assert len(gops) > 1
+    assert "B" in types
+    assert clip.motion.any(axis=(1, 2, 3, 4)).all()
