@@ -57,7 +57,7 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
         "top-5": _percent(results["top5"]),
         "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
         "data": f"{protocol['dataset']}{_split(protocol)}, {protocol['part']} part",
-        "fields": " + ".join(protocol["modalities"]),
+        "fields": _fields(protocol),
         "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
         "views": f"{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}",
         "videos/s with reading": f"{speed['with_reading']:.1f}",
@@ -71,6 +71,11 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
 
 def _split(protocol: dict[str, Any]) -> str:
     return f" split {protocol['split']}" if "split" in protocol else ""
+
+
+def _fields(protocol: dict[str, Any]) -> str:
+    is_rgb = protocol.get("representation") == "rgb"  # older files do not say
+    return "decoded frames" if is_rgb else " + ".join(protocol["modalities"])
 
 
 def _percent(share: float | None) -> str:

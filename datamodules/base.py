@@ -12,12 +12,12 @@ import torch
 from lightning import LightningDataModule
 
 from cvr_lightning.clip import CompressedClip
-from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
+from cvr_lightning.codec.arrays import MODALITIES, Modality
 from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
-from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, check_choice
+from cvr_lightning.datamodules.sampling import ClipRepresentation, ClipSampling, VideoSampler, check_choice
 from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
 
 
@@ -39,7 +39,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         width: Width of the frames as read, in pixels.
         crop: Side of the square crop that the model sees, in pixels, a multiple of 8.
         coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
-        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images.
+        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images, ``rgb`` for one
+            decoded frame a segment instead of I- and P-frames: the baseline, for any codec.
         accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
         modalities: What is read of iframes, motion and residual; the rest is left zero.
         parser: The reader's parser.
@@ -71,7 +72,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         width: int = 340,
         crop: int = 224,
         coefficients: tuple[int, int] = (16, 4),
-        representation: Representation = "block",
+        representation: ClipRepresentation = "block",
         accumulate: bool = False,
         modalities: tuple[Modality, ...] = MODALITIES,
         parser: ParserName = "auto",
@@ -100,7 +101,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             crop=crop,
             representation=representation,
             accumulate=accumulate,
-            modalities=tuple(modalities),
+            modalities=_modalities(representation, tuple(modalities)),
             coefficients=coefficients,
             views=views,
             parser=parser,
@@ -133,7 +134,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             "dataset": type(self).__name__,
             "part": "test",
             "segments": self.sampling.segments,
-            "pframes": self.sampling.pframes,
+            "pframes": 0 if self.sampling.representation == "rgb" else self.sampling.pframes,
+            "representation": self.sampling.representation,
             "modalities": list(self.sampling.modalities),
             "views": self.sampling.views,
             "crops": 1,
@@ -203,3 +205,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             # Otherwise starting a loader would draw from the global generator that augmentation uses.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+
+def _modalities(representation: ClipRepresentation, modalities: tuple[Modality, ...]) -> tuple[Modality, ...]:
+    """What is asked for; decoded frames, where nothing else than the default is."""
+    return ("iframes",) if representation == "rgb" and modalities == MODALITIES else modalities

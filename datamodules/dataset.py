@@ -15,6 +15,7 @@ from cvr_lightning.clip import Sample
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.errors import VideoError
+from cvr_lightning.codec.windows import frames
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ def read_clip(path: str | Path, sampling: ClipSampling, offsets: float | Sequenc
         VideoError: Where the file cannot be read.
     """
     with CompressedVideoReader(path, parser=sampling.parser) as reader:
+        if sampling.representation == "rgb":
+            decoded = frames(reader.info.num_frames, sampling.segments, offsets)
+            return reader.read_frames(decoded, sampling.size, sampling.coefficients)
         return reader.read(
             reader.segments(sampling.segments, sampling.pframes, offsets=offsets),
             t=sampling.pframes,

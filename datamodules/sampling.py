@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch.distributed
 from torch.utils.data import Sampler
 
-from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality, Representation
+from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality
 from cvr_lightning.codec.reader import ParserName
+
+ClipRepresentation = Literal["block", "pixel", "rgb"]
+"""What the reader gives of P-frames, or decoded frames alone."""
 
 
 class Draw(NamedTuple):
@@ -63,7 +66,8 @@ class ClipSampling:
         pframes: P-frames T of each window.
         size: (H, W) of the frames the reader delivers, in pixels.
         crop: Side S of the square crop that the model sees, in pixels; a multiple of 8.
-        representation: ``block`` for the codec's own 8x8 grid, ``pixel`` for full-size images.
+        representation: ``block`` for the codec's own 8x8 grid, ``pixel`` for full-size images, ``rgb`` for a
+            decoded frame in the place of each segment, and no P-frames.
         accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
         modalities: What is read; the rest is left zero.
         coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
@@ -75,7 +79,7 @@ class ClipSampling:
     pframes: int = 3
     size: tuple[int, int] = (256, 340)
     crop: int = 224
-    representation: Representation = "block"
+    representation: ClipRepresentation = "block"
     accumulate: bool = False
     modalities: tuple[Modality, ...] = MODALITIES
     coefficients: tuple[int, int] = (16, 4)
@@ -83,7 +87,7 @@ class ClipSampling:
     parser: ParserName = "auto"
 
     def __post_init__(self) -> None:
-        check_choice("representation", self.representation, get_args(Representation))
+        check_choice("representation", self.representation, get_args(ClipRepresentation))
         check_choice("parser", self.parser, get_args(ParserName))
         if not self.modalities:
             raise ValueError(
@@ -91,6 +95,11 @@ class ClipSampling:
             )
         for modality in self.modalities:
             check_choice("modalities", modality, MODALITIES)
+        if self.representation == "rgb" and self.modalities != ("iframes",):
+            raise ValueError(
+                f"modalities={self.modalities}: representation='rgb' holds decoded frames alone, which stand "
+                "for ('iframes',)"
+            )
         for name in ("segments", "pframes", "views"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
@@ -106,7 +115,7 @@ class ClipSampling:
     def residual_channels(self) -> int:
         """Channels C of the residual: coefficients of luma, Cb and Cr, or RGB in the pixel representation."""
         luma, chroma = self.coefficients
-        return luma + 2 * chroma if self.representation == "block" else 3
+        return 3 if self.representation == "pixel" else luma + 2 * chroma
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, as a checkpoint or a JSON file stores them."""

@@ -161,6 +161,20 @@ def test_videos_without_labels_are_predicted_and_not_scored(train: Callable[[str
     assert (results["top1"], results["videos"], results["protocol"]["part"]) == (None, 2, "test")
 
 
+def test_decoded_frames_of_unprepared_videos_train_test_and_classify(
+    clips: Clips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_ssv2(tmp_path / "data", clips, ".webm")
+    arguments = [f"--data.root={root}", f"--trainer.default_root_dir={tmp_path}", *TINY]
+    main(["fit", f"--config={CONFIGS / 'ssv2.yaml'}", *arguments, "--data.representation=rgb"])
+    results = evaluate("test", tmp_path / "tiny")
+    assert (results["videos"], results["protocol"]["representation"]) == (3, "rgb")
+    assert "decoded frames" in capsys.readouterr().out
+    video = root / "20bn-something-something-v2" / "74225.webm"
+    main(["classify", str(video), "--checkpoint", str(tmp_path / "tiny" / "checkpoints" / "last.ckpt")])
+    assert "Moving something" in capsys.readouterr().out
+
+
 def test_unprepared_videos_end_in_one_message(
     clips: Clips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

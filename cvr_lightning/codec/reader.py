@@ -175,25 +175,52 @@ class CompressedVideoReader:
             coefficients=coefficients if "residual" in modalities else None,
             accumulate=accumulate,
         )
-        iframes, iframe_index = self._read_iframes(segments, maker, "iframes" in modalities)
+        parser = self._parser if "iframes" in modalities else None
+        iframes, iframe_index = self._read_iframes(segments, size, parser)
         arrays = ClipArrays.without_pframes(iframes, iframe_index, t, coefficients, representation)
         if "motion" in modalities or "residual" in modalities:
             self._read_pframes(segments, maker, arrays, "motion" in modalities)
         return arrays
 
+    def read_frames(
+        self,
+        segments: Sequence[Segment],
+        size: tuple[int, int] | None = None,
+        coefficients: tuple[int, int] = (16, 4),
+    ) -> ClipArrays:
+        """Decode frames of any codec, each exactly the one that its segment names; no damage is concealed.
+
+        Args:
+            segments: From :func:`cvr_lightning.codec.windows.frames`.
+            size: (H, W) to deliver; the size as displayed if None.
+            coefficients: Those of the residual, which give its array a shape.
+
+        Returns:
+            The frames in the place of I-frames, with one P-frame a segment that does not exist.
+
+        Raises:
+            UnreadableVideoError: A frame that is needed is damaged.
+        """
+        parser = self._parser
+        if not isinstance(parser, FFmpegParser):
+            parser = FFmpegParser(self._demuxer, self.index)
+        size = size or (self.info.height, self.info.width)
+        iframes, iframe_index = self._read_iframes(segments, size, parser)
+        return ClipArrays.without_pframes(iframes, iframe_index, 1, coefficients, "block")
+
     def _read_iframes(
-        self, segments: Sequence[Segment], maker: FieldMaker, wanted: bool
+        self, segments: Sequence[Segment], size: tuple[int, int], parser: Parser | None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """(K, 3, H, W) distinct I-frames and (N,) the one of each segment."""
+        """(K, 3, H, W) distinct I-frames, zero without a parser, and (N,) the one of each segment."""
         distinct, index = np.unique(
             np.array([segment.iframe for segment in segments], np.int64), return_inverse=True
         )
-        out = np.zeros((len(distinct), 3, *maker.size), np.uint8)
-        if wanted:
-            height, width = maker.size
-            size = (width, height) if maker.turns % 2 else (height, width)
-            for place, rgb in zip(out, self._parser.iframes(distinct.tolist(), size), strict=True):
-                geometry.to_planes(np.rot90(rgb, maker.turns), place)
+        out = np.zeros((len(distinct), 3, *size), np.uint8)
+        if parser is not None:
+            turns = self.info.rotation // 90
+            coded = size[::-1] if turns % 2 else size
+            for place, rgb in zip(out, parser.iframes(distinct.tolist(), coded), strict=True):
+                geometry.to_planes(np.rot90(rgb, turns), place)
         return out, index.astype(np.int64)
 
     def _read_pframes(

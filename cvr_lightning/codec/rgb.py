@@ -1,4 +1,8 @@
-"""The decoded-RGB reader, through decord: for codecs without vectors and for fair comparisons."""
+"""Decoded frames through decord, the reader that others use: for comparisons of speed.
+
+Its frame numbers are not exact in every stream (AVI with B-frames, open GOPs, MPEG program streams), and it
+conceals damage. Data is read by :meth:`cvr_lightning.codec.CompressedVideoReader.read_frames`.
+"""
 
 from __future__ import annotations
 

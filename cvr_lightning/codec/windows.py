@@ -18,6 +18,23 @@ def _offsets(offsets: float | Sequence[float], n: int) -> list[float]:
     return values
 
 
+def frames(count: int, n: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
+    """One frame from each of ``n`` equal spans of a video, as segments without P-frames.
+
+    Args:
+        count: Frames of the video; where they are fewer than ``n``, some come more than once.
+        n: Number of frames.
+        offsets: Place inside the span in [0, 1): one for all, or one for each.
+
+    Raises:
+        ValueError: ``n`` or an offset is out of range.
+    """
+    if n < 1:
+        raise ValueError(f"need n >= 1, got n={n}")
+    places = _offsets(offsets, n)
+    return [Segment(min(int((i + place) * count / n), count - 1), ()) for i, place in enumerate(places)]
+
+
 def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
     """Spread ``n`` segments over a video.
 

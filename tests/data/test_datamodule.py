@@ -101,6 +101,7 @@ def test_views_show_different_moments_of_each_test_video_once(shapes_root):
         "crops": 1,
         "size": [64, 88],
         "crop": 64,
+        "representation": "block",
         "modalities": ["iframes", "motion", "residual"],
     }
 

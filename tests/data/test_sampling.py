@@ -39,7 +39,8 @@ def test_clip_sampling_survives_json():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"representation": "blocks"}, "choose one of 'block', 'pixel'"),
+        ({"representation": "blocks"}, "choose one of 'block', 'pixel', 'rgb'"),
+        ({"representation": "rgb"}, "decoded frames alone"),
         ({"modalities": ("rgb",)}, "choose one of 'iframes', 'motion', 'residual'"),
         ({"modalities": ()}, "at least one"),
         ({"parser": "opencv"}, "choose one of 'auto'"),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_datasets import SSV2_VIDEOS, write_ssv2
 
 from cvr_lightning.codec.errors import UnsupportedStreamError
@@ -79,6 +80,22 @@ def test_unprepared_videos_give_their_iframes(tmp_path, clips):
     batch = next(iter(data.val_dataloader()))
     assert batch.iframes.any()
     assert not batch.mask.any()
+
+
+def test_unprepared_videos_give_decoded_frames_that_change_with_the_epoch(tmp_path, clips):
+    root = write_ssv2(tmp_path / "ssv2", clips, ".webm")
+    data = ready(root, representation="rgb", segments=3, num_workers=0, batch_size=6)
+    batch = next(iter(data.val_dataloader())).validate()
+    assert batch.iframes.shape == (3, 3, 3, 256, 340)
+    assert batch.iframe_index.tolist() == [[0, 1, 2]] * 3
+    assert not torch.equal(batch.iframes[0, 0], batch.iframes[0, 2])
+    assert not batch.mask.any()
+    assert (data.protocol["representation"], data.protocol["pframes"]) == ("rgb", 0)
+    assert data.protocol["modalities"] == ["iframes"]
+    loader = data.train_dataloader()
+    first = next(iter(loader)).iframes
+    loader.sampler.set_epoch(1)
+    assert not torch.equal(next(iter(loader)).iframes, first)
 
 
 def test_the_prepared_file_is_read_where_the_original_lies_beside_it(root, clips):
