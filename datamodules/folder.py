@@ -78,7 +78,7 @@ class Folder(CompressedVideoDataModule):
                 parts[part] = self._list_part(part)
         self._hold_out(parts)
         return {
-            part: VideoList(tuple(name for name, _ in pairs), tuple(label for _, label in pairs))
+            part: VideoList([name for name, _ in pairs], [label for _, label in pairs])
             for part, pairs in parts.items()
         }
 

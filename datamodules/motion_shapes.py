@@ -72,7 +72,7 @@ class MotionShapes(CompressedVideoDataModule):
                 raise ValueError(f"{part}_scenes={count} must be at least 1")
 
     def prepare_data(self) -> None:
-        """Write the videos that are not there yet."""
+        """Write the videos that are not there yet, and index them."""
         self._claim_root()
         jobs = [
             (part, scene)
@@ -82,6 +82,7 @@ class MotionShapes(CompressedVideoDataModule):
         ]
         if jobs:
             self._write_scenes(jobs)
+        super().prepare_data()
 
     def scan(self) -> Mapping[str, VideoList]:
         """The videos that the recipe makes.
@@ -92,7 +93,7 @@ class MotionShapes(CompressedVideoDataModule):
         labels = tuple(range(len(CLASS_NAMES)))
         parts = {
             part: VideoList(
-                tuple(name for scene in range(count) for name in _scene_names(part, scene)), labels * count
+                (name for scene in range(count) for name in _scene_names(part, scene)), labels * count
             )
             for part, count in self.scenes.items()
         }
