@@ -1,9 +1,9 @@
-"""Time to prepare a folder: `cvr prepare` beside the ffmpeg command of the field, on the same number of cores.
+"""Time to prepare a folder: `cvr prepare` beside the field's ffmpeg command, on the same number of cores.
 
-Every run starts from nothing and writes all videos: ours from `cvr` being started to its end, with checks and
-manifest; ffmpeg's as one process for each video, so many at a time as there are workers. Repetitions of all rows
-are interleaved, so that a slow moment of the machine hits all alike; the table gives medians with quartiles.
-The last column is the time in units of the first row's.
+Every run starts from nothing and writes all videos: ours from the start of `cvr` to its end, with checks and
+manifest; ffmpeg's as one process for each video, as many at a time as there are workers. Repetitions of all
+rows are interleaved, so that a slow moment of the machine hits all alike; the table gives medians with
+quartiles. The last column is the time in units of the first row's.
 
     python benchmarks/preparing.py FOLDER... [--repetitions 5] [--workers 2] [--output report.md]
 """
@@ -67,10 +67,9 @@ def table(folder: Path, workers: int, repetitions: int) -> str:
     lines.append("|---|---|---|---|---|---|")
     for name, times in seconds.items():
         low, middle, high = statistics.quantiles(times, n=4, method="inclusive")
-        lines.append(
-            f"| {name} | {middle:.2f} | {low:.2f} - {high:.2f} | {videos / middle:.1f} | {sizes[name] / 1e6:.1f} "
-            f"| {middle / base:.2f} |"
-        )
+        cells = [name, f"{middle:.2f}", f"{low:.2f} - {high:.2f}", f"{videos / middle:.1f}"]
+        cells += [f"{sizes[name] / 1e6:.1f}", f"{middle / base:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
-from cvr_lightning.video_files import EXTENSIONS, named_as_video
+from cvr_lightning.video_files import EXTENSIONS, is_video
 
 log = logging.getLogger(__name__)
 
@@ -167,4 +167,8 @@ def _folders(folder: Path) -> list[str]:
 def _videos(folder: Path) -> list[str]:
     """Sorted names of the visible videos of a folder; none where it does not exist."""
     entries: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
-    return sorted(entry.name for entry in entries if named_as_video(entry) and entry.is_file())
+    return sorted(
+        entry.name
+        for entry in entries
+        if is_video(entry.name) and not entry.name.startswith(".") and entry.is_file()
+    )

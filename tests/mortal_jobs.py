@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
-from cvr_lightning.prepare.video import Job, Row, prepare_video
+from cvr_lightning.prepare.row import Job, Row
+from cvr_lightning.prepare.video import prepare_video
 
 
 def double(number: int) -> int:

@@ -12,9 +12,9 @@ from typing import get_args
 
 from cvr_lightning.prepare.estimate import estimate
 from cvr_lightning.prepare.recipe import Recipe
+from cvr_lightning.prepare.row import Row, Status
 from cvr_lightning.prepare.run import Plan, make_plan, prepare, usable_cores
 from cvr_lightning.prepare.tree import Shard
-from cvr_lightning.prepare.video import Row, Status
 
 MAX_SIDE = 8190
 """MPEG-4 Part 2 stores sides of 13 bits; 4:2:0 halves them."""

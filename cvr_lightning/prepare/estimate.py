@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cvr_lightning.prepare import pool
-from cvr_lightning.prepare.run import Plan
-from cvr_lightning.prepare.video import Job, Row, file_size, prepare_video
+from cvr_lightning.prepare.row import Job, Row, file_size
+from cvr_lightning.prepare.run import Plan, prepare_video
 
 SAMPLES = 8
 """Videos that are tried, spread over those that are left to do."""
@@ -50,6 +50,7 @@ def estimate(plan: Plan, workers: int) -> Estimate:
 
 
 def _try(job: Job) -> Trial:
+    prepare_video(job)  # the first video of a worker waits for compiled kernels
     start = time.perf_counter()
     row = prepare_video(job)
     return Trial(row, time.perf_counter() - start)

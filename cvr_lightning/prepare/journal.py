@@ -18,8 +18,8 @@ from pathlib import Path
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.prepare.recipe import Recipe
+from cvr_lightning.prepare.row import Row, file_size
 from cvr_lightning.prepare.tree import Shard
-from cvr_lightning.prepare.video import Row, file_size
 
 MANIFEST = "manifest.jsonl"
 FOLDER = ".prepare"
@@ -42,7 +42,10 @@ def check_recipe(destination: Path, recipe: Recipe) -> None:
                 f"{destination} holds files that were not prepared here: give a new or an empty folder"
             )
         return
-    found = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PrepareError(f"{file} is damaged ({error}): delete {destination} to start anew") from error
     if found != recipe.to_dict():
         raise PrepareError(
             f"{destination} holds videos prepared as {found}, but {recipe.to_dict()} is asked for: "
@@ -54,13 +57,18 @@ def claim(destination: Path, recipe: Recipe) -> None:
     """Record the recipe before the first video, so that a destination never mixes two.
 
     Raises:
-        PrepareError: As of :func:`check_recipe`.
+        PrepareError: As of :func:`check_recipe`, or the folder cannot be written to.
     """
     check_recipe(destination, recipe)
     file = destination / FOLDER / RECIPE
     if not file.is_file():
-        with atomic_path(file) as unfinished:
-            unfinished.write_text(json.dumps(recipe.to_dict()) + "\n", encoding="utf-8")
+        try:
+            with atomic_path(file) as unfinished:
+                unfinished.write_text(json.dumps(recipe.to_dict()) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise PrepareError(
+                f"{destination}: cannot be written to ({error.strerror}); give another folder"
+            ) from error
         check_recipe(destination, recipe)
 
 

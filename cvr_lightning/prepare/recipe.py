@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cvr_lightning.codec import CompressedVideoReader
+if TYPE_CHECKING:  # a run reads no video itself: its workers do
+    from cvr_lightning.codec import CompressedVideoReader
 
 SUFFIX = ".mp4"
 """Of all files that are encoded; one that already has the form keeps its name."""

@@ -16,8 +16,8 @@ from cvr_lightning.atomic import atomic_path
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.prepare import journal, pool
 from cvr_lightning.prepare.recipe import Recipe
+from cvr_lightning.prepare.row import Job, Row, file_size
 from cvr_lightning.prepare.tree import Shard, Tree, read_tree
-from cvr_lightning.prepare.video import Job, Row, file_size, prepare_video
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def prepare(
             _copy_annotations(plan)
         try:
             rows = plan.done | _do(plan, book, workers)
-        except KeyboardInterrupt:
+        except BaseException:  # of workers that were stopped in the midst of a video
             journal.remove_unfinished(destination, leftovers)
             raise
     everybodys = journal.read_rows(destination) | rows
@@ -92,6 +92,13 @@ def prepare(
     if not missing:
         manifest = journal.write_manifest(destination, [everybodys[name] for name in plan.tree.videos])
     return [rows[name] for name in plan.own], manifest
+
+
+def prepare_video(job: Job) -> Row:
+    """:func:`cvr_lightning.prepare.video.prepare_video`, imported where it is called: in the workers."""
+    from cvr_lightning.prepare import video
+
+    return video.prepare_video(job)
 
 
 def _do(plan: Plan, book: journal.Journal, workers: int) -> dict[str, Row]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.prepare.recipe import SUFFIX
-from cvr_lightning.video_files import named_as_video
+from cvr_lightning.video_files import is_video
 
 ANNOTATIONS = frozenset({".csv", ".json", ".txt"})
 """Files that are carried along: lists of videos and labels."""
@@ -36,12 +36,18 @@ def read_tree(root: Path) -> Tree:
     """List a folder.
 
     Raises:
-        PrepareError: There is no such folder, it holds no videos, or two that would get the same name.
+        PrepareError: There is no such folder, part of it cannot be listed, it holds no videos, or two that
+            would get the same name.
     """
     if not root.is_dir():
         raise PrepareError(f"{root}: no such folder; give the folder that holds the videos")
-    files = sorted(path.relative_to(root).as_posix() for path in _walk(root, ()))
-    videos = tuple(name for name in files if named_as_video(Path(name)))
+    try:
+        files = sorted(path.relative_to(root).as_posix() for path in _walk(root, ()))
+    except OSError as error:
+        raise PrepareError(
+            f"{error.filename}: cannot be listed ({error.strerror}); allow it, or take it out of {root}"
+        ) from error
+    videos = tuple(name for name in files if is_video(name))
     annotations = tuple(name for name in files if Path(name).suffix.lower() in ANNOTATIONS)
     if not videos:
         raise PrepareError(f"{root}: there are no videos in it; give the folder that holds them")

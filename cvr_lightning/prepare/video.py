@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.codec import CompressedVideoReader, Segment
@@ -15,61 +14,11 @@ from cvr_lightning.codec.errors import UnreadableVideoError, VideoError
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.prepare.encode import encode
 from cvr_lightning.prepare.recipe import SUFFIX, Recipe
+from cvr_lightning.prepare.row import Job, Row, file_size
 from cvr_lightning.prepare.source import Source
 
 INTERLACED = "interlaced source: its fields are encoded as one picture"
 _CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-
-Status = Literal["encoded", "linked", "copied", "failed"]
-
-
-class Job(NamedTuple):
-    """A video to prepare.
-
-    Attributes:
-        source: Root of the sources.
-        destination: Root of what is written.
-        name: The video, relative to ``source``.
-        recipe: What it is to become.
-    """
-
-    source: Path
-    destination: Path
-    name: str
-    recipe: Recipe
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the manifest. Of a video that failed, all but its name, bytes and error is empty.
-
-    Attributes:
-        source: The video, relative to the root of the sources.
-        target: What stands for it, relative to the destination.
-        status: ``encoded``, ``linked`` (a hard link), ``copied`` (where no link could be made), ``failed``.
-        codec: FFmpeg's name of the source's codec.
-        frames: Frames of the target.
-        gop: Its longest GOP in frames.
-        width: Its width in pixels.
-        height: Its height in pixels.
-        bytes: Size of its file.
-        source_bytes: Size of the source's file.
-        note: What may matter of the source.
-        error: Why it failed.
-    """
-
-    source: str
-    target: str = ""
-    status: Status = "failed"
-    codec: str = ""
-    frames: int = 0
-    gop: int = 0
-    width: int = 0
-    height: int = 0
-    bytes: int = 0
-    source_bytes: int = 0
-    note: str = ""
-    error: str = ""
 
 
 def prepare_video(job: Job) -> Row:
@@ -92,14 +41,6 @@ def prepare_video(job: Job) -> Row:
             ) from error
         reason = getattr(error, "strerror", None) or str(error)
         return replace(failed, error=f"{job.name}: {type(error).__name__}: {reason}")
-
-
-def file_size(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _link_if_fit(job: Job, row: Row) -> Row | None:

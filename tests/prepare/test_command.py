@@ -18,7 +18,7 @@ from mortal_jobs import prepare_all_but_b
 from cvr_lightning.cli import main
 from cvr_lightning.datamodules import Folder
 from cvr_lightning.prepare import run as run_module
-from cvr_lightning.prepare.journal import Journal
+from cvr_lightning.prepare.journal import Journal, remove_unfinished
 from cvr_lightning.prepare.tree import Shard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ OPTIONS = ["--size", "96x64", "--workers", "1"]
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of two classes: one video that fits, one that is broken, eight to encode, and lists."""
+    """A data set of two classes: one video that fits, one that is broken, eight to encode, and a list."""
     root = tmp_path_factory.mktemp("videos") / "src"
     for kind in ("run", "walk"):
         (root / kind).mkdir(parents=True)
@@ -35,19 +35,26 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             encode(root / kind / f"{number}.avi", frames=14 + number, options={"bf": "1"})
     encode(root / "walk" / "fits.mp4", size=(96, 64))
     (root / "run" / "broken.mkv").write_bytes(b"no video")
-    (root / "lists").mkdir()
-    (root / "lists" / "train.txt").write_text("run/0.avi 1\r\n")
+    (root / "train.txt").write_bytes(b"run/0.avi 1\r\n")
     (root / ".hidden.mp4").write_bytes(b"no video")
     (root / "notes.md").touch()
     return root
 
 
 @pytest.fixture(scope="module")
-def prepared(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an undisturbed run makes of them."""
+def undisturbed(
+    videos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run over them, in a process of its own, and the folder that it wrote."""
     destination = tmp_path_factory.mktemp("prepared") / "dst"
-    assert status(videos, destination) == 1
-    return destination
+    command = [sys.executable, "-m", "cvr_lightning", "prepare", str(videos), str(destination), *OPTIONS]
+    return destination, subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def prepared(undisturbed: tuple[Path, object]) -> Path:
+    """The folder alone."""
+    return undisturbed[0]
 
 
 def status(source: Path, destination: Path, *options: str) -> int:
@@ -73,23 +80,26 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_prepares_links_copies_and_reports(
-    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    videos: Path, undisturbed: tuple[Path, subprocess.CompletedProcess[str]]
 ) -> None:
-    assert status(videos, tmp_path / "dst") == 1
-    captured = capsys.readouterr()
-    assert "10 videos: 8 encoded, 1 linked, 1 failed" in captured.out
-    assert f"manifest: {tmp_path / 'dst' / 'manifest.jsonl'}" in captured.out
-    assert "failed: run/broken.mkv: FFmpeg cannot open it" in captured.err
-    assert "1 of 10 videos failed" in captured.err
-    assert sorted(contents(tmp_path / "dst")) == [
-        "lists/train.txt",
+    folder, done = undisturbed
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "10 videos: 8 encoded, 1 linked, 1 failed",
+        f"manifest: {folder / 'manifest.jsonl'}",
+    ]
+    assert "failed: run/broken.mkv: FFmpeg cannot open it" in done.stderr
+    assert "1 of 10 videos failed" in done.stderr
+    assert "10/10" in done.stderr  # the progress bar
+    assert sorted(contents(folder)) == [
         "manifest.jsonl",
         *(f"run/{number}.mp4" for number in range(4)),
+        "train.txt",
         *(f"walk/{number}.mp4" for number in range(4)),
         "walk/fits.mp4",
     ]
-    assert (tmp_path / "dst" / "lists" / "train.txt").read_bytes() == b"run/0.avi 1\r\n"
-    assert not (tmp_path / "dst" / "lists" / "train.txt").samefile(videos / "lists" / "train.txt")
+    assert (folder / "train.txt").read_bytes() == b"run/0.avi 1\r\n"
+    assert not (folder / "train.txt").samefile(videos / "train.txt")
 
 
 def test_the_manifest_has_a_line_for_each_video_in_order(prepared: Path) -> None:
@@ -116,22 +126,18 @@ def test_the_manifest_has_a_line_for_each_video_in_order(prepared: Path) -> None
     }
 
 
-def test_what_was_prepared_is_read_by_the_datamodule_as_its_source_was(videos: Path, tmp_path: Path) -> None:
-    sound = tmp_path / "src"
-    shutil.copytree(videos, sound, ignore=shutil.ignore_patterns("broken.mkv", "lists"))
-    assert status(sound, tmp_path / "dst") == 0
-    folder = Folder(tmp_path / "dst", num_workers=0, segments=2, height=64, width=96, crop=64)
+def test_what_was_prepared_is_a_root_for_the_datamodule(prepared: Path) -> None:
+    folder = Folder(prepared, num_workers=0, segments=2, height=64, width=96, crop=64)
     folder.setup()
     assert folder.class_names == ["run", "walk"]
     assert sum(len(names) for names in folder.names.values()) == 9
-    clip = next(iter(folder.val_dataloader()))
-    assert clip.mask.any()
+    assert next(iter(folder.val_dataloader())).mask.any()
 
 
 DIES_AFTER_THREE_VIDEOS = """
 import os, signal, sys
 from cvr_lightning.cli import main
-from cvr_lightning.prepare.journal import Journal
+from cvr_lightning.prepare.journal import Journal, remove_unfinished
 
 append, rows = Journal.append, []
 
@@ -222,16 +228,14 @@ def test_the_shards_together_are_the_whole(
     assert contents(tmp_path / "dst") == contents(prepared)
 
 
-def test_a_shard_leaves_the_unfinished_files_of_the_others_alone(videos: Path, tmp_path: Path) -> None:
-    others = tmp_path / "dst" / "run" / ".1.mp4.1234.part"
-    own = tmp_path / "dst" / "run" / ".0.mp4.1234.part"
-    status(videos, tmp_path / "dst", "--shard", "2/10")
-    for path in (others, own):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"half a video")
-    status(videos, tmp_path / "dst", "--shard", "1/10")
-    assert others.exists()
-    assert not own.exists()
+def test_a_shard_leaves_the_unfinished_files_of_the_others_alone(tmp_path: Path) -> None:
+    own, others, foreign = (tmp_path / name for name in (".0.mp4.12.part", ".1.mp4.12.part", "paper.part"))
+    for path in (own, others, foreign):
+        path.touch()
+    remove_unfinished(tmp_path, ["0.avi"])
+    assert (own.exists(), others.exists()) == (False, True)
+    remove_unfinished(tmp_path, None)
+    assert (others.exists(), foreign.exists()) == (False, True)
 
 
 def test_two_processes_never_share_a_shard(
@@ -253,9 +257,6 @@ def test_a_worker_that_is_killed_costs_one_video_only(
     assert status(tmp_path / "src", tmp_path / "dst") == 1
     assert "failed: b.avi: its worker process was ended by SIGKILL" in capsys.readouterr().err
     assert [row["status"] for row in manifest(tmp_path / "dst")] == ["encoded", "failed", "encoded"]
-    monkeypatch.undo()
-    assert status(tmp_path / "src", tmp_path / "dst") == 0
-    assert [row["status"] for row in manifest(tmp_path / "dst")] == ["encoded"] * 3
 
 
 def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
@@ -276,6 +277,8 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
         ("src", [], "which stays as it is"),
         ("src/inside", [], "which stays as it is"),
         ("full", [], "holds files that were not prepared here"),
+        ("damaged", [], "recipe.json is damaged"),
+        ("file/dst", [], "cannot be written to (Not a directory)"),
         ("other", [], "but {'version': 1, 'codec': 'mpeg4', 'quantiser': 2, 'size': '96x64', 'gop': 12}"),
         ("dst", ["--shard", "4/3"], "I from 1 to N"),
         ("dst", ["--size", "341x256"], "341 must be even"),
@@ -289,9 +292,10 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
 def test_mistakes_are_refused_before_anything_is_written(
     destination: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("src/a.avi", "full/thesis.tex", "other/.prepare/recipe.json"):
+    recipes = ("other/.prepare/recipe.json", "damaged/.prepare/recipe.json")
+    for name in ("src/a.avi", "full/thesis.tex", "file", *recipes):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text("" if name.startswith("damaged") else "{}")
     before = sorted(tmp_path.rglob("*"))
     assert status(tmp_path / "src", tmp_path / destination, *options) in (1, 2)
     assert message in capsys.readouterr().err

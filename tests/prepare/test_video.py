@@ -18,7 +18,8 @@ from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.prepare import video as video_module
 from cvr_lightning.prepare.recipe import Recipe
-from cvr_lightning.prepare.video import INTERLACED, Job, Row, prepare_video
+from cvr_lightning.prepare.row import Job, Row
+from cvr_lightning.prepare.video import INTERLACED, prepare_video
 
 SMALL = Recipe(size=(96, 64))
 Prepare = Callable[..., Row]
