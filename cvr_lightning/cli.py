@@ -19,6 +19,7 @@ train and evaluate
   predict     label the test part and write predictions.csv
 
 tools
+  prepare     re-encode a folder of videos     cvr prepare SRC DST
   classify    label video files                cvr classify FILE... --checkpoint CKPT
   results     print results side by side       cvr results RUN...
 """
@@ -64,6 +65,12 @@ def _run_trainer(arguments: list[str]) -> None:
     run_trainer(arguments)
 
 
+def _prepare(arguments: list[str]) -> None:
+    from cvr_lightning.prepare.command import main as prepare
+
+    prepare(arguments[1:])
+
+
 def _classify(arguments: list[str]) -> None:
     from cvr_lightning.classify import main as classify
 
@@ -81,6 +88,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "validate": _run_trainer,
     "test": _run_trainer,
     "predict": _run_trainer,
+    "prepare": _prepare,
     "classify": _classify,
     "results": _results,
 }

@@ -11,3 +11,7 @@ class RunError(UserError):
 
 class CheckpointError(UserError):
     """A file is not a checkpoint that can be used."""
+
+
+class PrepareError(UserError):
+    """Videos cannot be prepared as asked."""

@@ -6,9 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm")
-"""File names that count as videos, in any case. Where a folder holds one video several times, the first in
-this order is read: what preparation writes comes before what is downloaded."""
+from cvr_lightning.video_files import EXTENSIONS, is_video
 
 
 class VideoFiles:
@@ -43,11 +41,6 @@ class VideoFiles:
             return names[0] if names else None
         folder = _plain_folder(listed)
         return min(names, key=lambda name: (_plain_folder(name) != folder, _rank(name), name))
-
-
-def is_video(name: str) -> bool:
-    """Whether a file name ends like a video's."""
-    return _extension(name) in EXTENSIONS
 
 
 def stem(name: str) -> str:

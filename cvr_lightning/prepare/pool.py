@@ -1,0 +1,118 @@
+"""Worker processes that may die without taking the others, or the run, with them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
+
+from cvr_lightning.errors import PrepareError
+
+MAX_DEATHS = 10
+"""Workers that die one after the other before the run gives up: the videos are not to blame then."""
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Died:
+    """Stands for the result of a job whose worker ended in the midst of it."""
+
+    exitcode: int | None
+
+    def __str__(self) -> str:
+        if self.exitcode is None or self.exitcode >= 0:
+            return f"its worker process ended with exit code {self.exitcode}"
+        name = signal.Signals(-self.exitcode).name
+        hint = ", most likely for want of memory: try fewer --workers" if name == "SIGKILL" else ""
+        return f"its worker process was ended by {name}{hint}"
+
+
+class _Worker(Generic[J, R]):
+    """One process that works on one job at a time."""
+
+    def __init__(self, work: Callable[[J], R]) -> None:
+        # A fresh interpreter: a forked one would hold on to the pipes of its elder siblings.
+        context = multiprocessing.get_context("spawn")
+        self.connection, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(work, far_end), daemon=True)
+        self._process.start()
+        far_end.close()  # so that the end of the process is the end of the pipe
+
+    def give(self, job: J) -> None:
+        self.job = job
+        with contextlib.suppress(OSError):  # it has died, which take() will find out
+            self.connection.send(job)
+
+    def take(self) -> R | Exception | Died:
+        try:
+            result: R | Exception = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            return Died(self._process.exitcode)
+        return result
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.join()
+        self.connection.close()
+
+
+def _serve(work: Callable[[J], R], connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first ends the others
+    with contextlib.suppress(EOFError, OSError):  # nobody is left to work for
+        while True:
+            job = connection.recv()
+            try:
+                result: R | Exception = work(job)
+            except Exception as error:
+                result = error
+            connection.send(result)
+
+
+def run(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[tuple[J, R | Died], None, None]:
+    """Do jobs in processes, and yield each with its result as soon as it is done.
+
+    Args:
+        work: A function at the top of a module; an exception that it raises ends the run.
+        jobs: Its arguments.
+        workers: Number of processes.
+
+    Raises:
+        PrepareError: Workers die one after the other.
+    """
+    waiting = iter(jobs)
+    staff: dict[object, _Worker[J, R]] = {}
+
+    def hire(job: J) -> None:
+        worker = _Worker(work)
+        staff[worker.connection] = worker
+        worker.give(job)
+
+    try:
+        for job in islice(waiting, workers):
+            hire(job)
+        deaths = 0
+        while staff:
+            for connection in wait([worker.connection for worker in staff.values()]):
+                worker = staff[connection]
+                job, result, following = worker.job, worker.take(), next(waiting, None)
+                if isinstance(result, Exception):
+                    raise result
+                deaths = deaths + 1 if isinstance(result, Died) else 0
+                if deaths == MAX_DEATHS:
+                    raise PrepareError(f"stopped after {deaths} failures in a row: {result}")
+                if isinstance(result, Died) or following is None:
+                    staff.pop(connection).stop()
+                if following is not None:
+                    hire(following) if isinstance(result, Died) else worker.give(following)
+                yield job, result
+    finally:
+        for worker in staff.values():
+            worker.stop()
