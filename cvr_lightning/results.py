@@ -53,13 +53,13 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
     )
     measured = energy["measured"]
     return {
-        "top-1": _percent(results["top1"]),
-        "top-5": _percent(results["top5"]),
+        "top-1": _accuracy(results, "top1"),
+        "top-5": _accuracy(results, "top5"),
         "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
         "data": f"{protocol['dataset']}, {protocol['part']} part",
         "fields": " + ".join(protocol["modalities"]),
         "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
-        "views": f"{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}",
+        "views": _views(protocol),
         "videos/s with reading": f"{speed['with_reading']:.1f}",
         "videos/s model only": f"{speed['model_only']:.1f}",
         "GMAC/video": f"{results['gmac_per_video']:.3f}",
@@ -67,6 +67,17 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
         "J/video measured": "not measured" if measured is None else f"{measured:.3f}",
         "activation sparsity": _percent(results["activation_sparsity"]),
     }
+
+
+def _accuracy(results: dict[str, Any], name: str) -> str:
+    """Over the readable videos, and over all where that differs."""
+    readable, of_all = results[name], results[f"{name}_all"]
+    return _percent(readable) + (f" ({_percent(of_all)} of all)" if of_all != readable else "")
+
+
+def _views(protocol: dict[str, Any]) -> str:
+    name = f"{protocol['name']}: " if protocol["name"] else ""
+    return f"{name}{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}"
 
 
 def _percent(share: float | None) -> str:

@@ -26,10 +26,10 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
     gives its segment one window: ``t`` consecutive P-frames of one GOP (B-frames are passed over). The offset
     picks the window among all that the span holds, so two offsets give either different windows or the same.
 
-    No P-frame is ever in two windows. Where a span or its GOPs hold fewer than ``t``, the window is the longest
-    there is; a video of fewer than ``n`` P-frames leaves spans empty, whose segments are an I-frame alone, as
-    are all segments of a video without P-frames: there the I-frames are spread in the same way, and repeat
-    where they are fewer than ``n``.
+    No P-frame is ever in two windows. Where a span or its GOPs hold fewer than ``t``, the window is the
+    longest there is. A video of fewer than ``n`` P-frames leaves spans empty, whose segments are an I-frame
+    alone, as are all segments of a video without P-frames: there the I-frames are spread in the same way,
+    and repeat where they are fewer than ``n``.
 
     Args:
         frame_types: One letter a frame in display order, such as ``"IPPBP"``.
