@@ -143,9 +143,8 @@ class CompressedClip:
             if actual != shape:
                 raise ValueError(f"CompressedClip.{name} has shape {actual}, expected {shape}")
         if self.target is not None and (self.target.dim() != 2 or len(self.target) != batch):
-            raise ValueError(
-                f"CompressedClip.target has shape {tuple(self.target.shape)}, expected (B, classes)"
-            )
+            actual = tuple(self.target.shape)
+            raise ValueError(f"CompressedClip.target has shape {actual}, expected ({batch}, classes)")
         if batch and not bool(((self.iframe_index >= 0) & (self.iframe_index < distinct)).all()):
             raise ValueError(f"CompressedClip.iframe_index points outside the {distinct} I-frames")
         return self

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: torchmetrics makes a copy of what a metric computes, field by field
 class VideoTable:
     """One row for each of V videos, in ascending order of their index.
 

@@ -43,8 +43,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         class_names: Name of each class, in the order of their indices.
         batch_size: Clips in a batch, in each process.
         num_workers: Reading processes of each loader; by default one for each CPU core, at most 4.
-        segments: Windows spread over a video, in training and validation; in testing too unless the protocol
-            has a number of its own.
+        segments: Windows spread over a video.
         pframes: P-frames of each window.
         height: Height of the frames as read, in pixels.
         width: Width of the frames as read, in pixels.
@@ -54,8 +53,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
         modalities: What is read of iframes, motion and residual; the rest is left zero.
         parser: The reader's parser.
-        protocol: Named views of each video in test and prediction: ``coviar`` (25 segments x 10 crops), or
-            temporal x spatial views: ``1x1``, ``1x3``, ``2x3``, ``4x3``, ``5x1``, ``5x3``, ``10x3``.
+        protocol: Named views of each video in test and prediction: ``coviar`` (10 crops, and 25 segments
+            whatever ``segments`` says of training), or temporal x spatial views: ``1x1``, ``1x3``, ``2x3``,
+            ``4x3``, ``5x1``, ``5x3``, ``10x3``.
         views: Temporal views, where no protocol is named; 1 by default.
         crops: Spatial views of each temporal one, where no protocol is named: 1 centre (the default), 3 along
             the longer side, 5 for corners and centre, 10 with their mirror images.
