@@ -12,6 +12,8 @@ from cvr_lightning.atomic import atomic_path
 from cvr_lightning.errors import RunError
 
 FILE_NAME = "results.json"
+ACCURACIES = ("top1", "top5", "top1_all", "top5_all")
+"""Shares of the videos: over those that can be read, and over all, the unreadable ones counted as wrong."""
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
@@ -41,7 +43,11 @@ def results_table(runs: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> 
     """The results of one or more runs as aligned text, a column each, headed by their names if given."""
     columns = [_column(results) for results in runs]
     rows = [["", *names]] if names else []
-    rows += [[label, *(column[label] for column in columns)] for label in columns[0]]
+    return align(rows + [[label, *(column[label] for column in columns)] for label in columns[0]])
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines of text with straight columns."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line.rstrip()}" for line in lines)
@@ -53,8 +59,8 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
     )
     measured = energy["measured"]
     return {
-        "top-1": _accuracy(results, "top1"),
-        "top-5": _accuracy(results, "top5"),
+        "top-1": accuracy_text(results, 1),
+        "top-5": accuracy_text(results, 5),
         "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
         "data": f"{protocol['dataset']}, {protocol['part']} part",
         "fields": " + ".join(protocol["modalities"]),
@@ -69,9 +75,9 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _accuracy(results: dict[str, Any], name: str) -> str:
-    """Over the readable videos, and over all where that differs."""
-    readable, of_all = results[name], results[f"{name}_all"]
+def accuracy_text(accuracies: dict[str, Any], k: int) -> str:
+    """Top-k over the readable videos, and over all where that differs."""
+    readable, of_all = accuracies[f"top{k}"], accuracies[f"top{k}_all"]
     return _percent(readable) + (f" ({_percent(of_all)} of all)" if of_all != readable else "")
 
 
