@@ -175,7 +175,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated, for the results' file."""
+        """How the test part is evaluated, for the results' file; ``clips`` is what a video costs."""
         sampling = self.test_sampling
         return {
             "name": self.protocol_name,
@@ -186,6 +186,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             "modalities": list(sampling.modalities),
             "views": sampling.views,
             "crops": sampling.crops,
+            "clips": sampling.views * sampling.crops,
             "size": list(sampling.size),
             "crop": sampling.crop,
         }

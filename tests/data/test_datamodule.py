@@ -100,6 +100,7 @@ def test_views_show_different_moments_of_each_test_video_once(shapes_root):
         "pframes": 2,
         "views": 3,
         "crops": 1,
+        "clips": 3,
         "size": [64, 88],
         "crop": 64,
         "modalities": ["iframes", "motion", "residual"],
@@ -192,7 +193,6 @@ def test_the_trainer_crops_everything_and_augments_training_only(shapes, tmp_pat
     trainer = Trainer(
         max_epochs=2,
         accelerator="cpu",
-        use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
