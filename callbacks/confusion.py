@@ -34,7 +34,7 @@ class ConfusionMatrix(Callback):
         assert isinstance(pl_module, RecognitionModule)
         if not trainer.is_global_zero or pl_module.table is None:
             return
-        counts = pl_module.table.confusion_matrix().cpu().numpy()
+        counts = pl_module.table.confusion_matrix()
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 figure = draw_confusion_matrix(counts, pl_module.class_names)

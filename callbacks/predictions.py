@@ -24,12 +24,13 @@ class Predictions(Callback):
         if not trainer.is_global_zero or pl_module.table is None:
             return
         names = data.videos["test"].names
-        probability, label = pl_module.table.probabilities.max(dim=1)
+        table = pl_module.table
+        label, probability = table.scores.argmax(axis=1), table.scores.max(axis=1)
         path = Path(trainer.default_root_dir) / "predictions.csv"
         with atomic_path(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["video", "label", "probability"])
-            rows = zip(pl_module.table.video.tolist(), label.tolist(), probability.tolist(), strict=True)
+            rows = zip(table.video.tolist(), label.tolist(), probability.tolist(), strict=True)
             for video, index, share in rows:
                 writer.writerow([names[video], pl_module.class_names[index], f"{share:.4f}"])
-        print(f"{len(label)} videos labelled in {path}")
+        print(f"{len(table)} videos labelled in {path}, {len(table.unreadable)} unreadable")

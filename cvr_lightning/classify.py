@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.datamodules.dataset import read_clip
-from cvr_lightning.datamodules.sampling import ClipSampling, view_offset
-from cvr_lightning.datamodules.transforms import EvalTransform
+from cvr_lightning.datamodules.dataset import read_view
+from cvr_lightning.datamodules.pipelines import EvalTransform
+from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.module import CHECKPOINT_KEY
+from cvr_lightning.video_table import Averaging
 
 
 class Prediction(NamedTuple):
@@ -41,6 +43,7 @@ class Classifier:
         recognizer: The model, weights loaded.
         class_names: Name of each class.
         sampling: How a file becomes a clip.
+        averaging: What is averaged over the views of a video.
         device: Where the model runs.
     """
 
@@ -49,13 +52,15 @@ class Classifier:
         recognizer: CompressedVideoRecognizer,
         class_names: Sequence[str],
         sampling: ClipSampling,
+        averaging: Averaging = "softmax",
         device: torch.device | str = "cpu",
     ) -> None:
         self.recognizer = recognizer.to(device).eval()
         self.class_names = tuple(class_names)
         self.sampling = sampling
+        self.averaging = averaging
         self.device = device
-        self._crop = EvalTransform(sampling.crop)
+        self._cut = EvalTransform(sampling)
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Classifier:
@@ -74,7 +79,8 @@ class Classifier:
             if name.startswith(prefix)
         }
         recognizer.load_state_dict(weights)
-        return cls(recognizer, about["class_names"], ClipSampling.from_dict(about["sampling"]), device)
+        sampling = ClipSampling.from_dict(about["sampling"])
+        return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
 
     @torch.inference_mode()
     def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:
@@ -87,18 +93,23 @@ class Classifier:
         Raises:
             VideoError: Where the video cannot be read.
         """
-        sampling, name = self.sampling, os.fspath(path)
-        samples = [
-            Sample(0, view, -1, name, read_clip(name, sampling, view_offset(view, sampling.views)))
-            for view in range(sampling.views)
-        ]
-        clip = self._crop(collate(samples).to(self.device))
-        probabilities = self.recognizer(clip).float().softmax(dim=-1).mean(dim=0)
+        logits = torch.cat([self._score(os.fspath(path), view) for view in range(self.sampling.views)])
+        by_softmax = self.averaging == "softmax"
+        probabilities = logits.softmax(-1).mean(0) if by_softmax else logits.mean(0).softmax(-1)
         best = probabilities.topk(min(top, len(self.class_names)))
         return [
             Prediction(self.class_names[index], share)
             for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+
+    def _score(self, path: str, view: int) -> Tensor:
+        """Logits (crops, classes) of one temporal view; no rows where it repeats an earlier one."""
+        arrays = read_view(path, self.sampling, view)
+        if arrays is None:
+            return torch.zeros(0, len(self.class_names), device=self.device)
+        clip = collate([Sample(0, view, -1, path, arrays)]).to(self.device)
+        logits: Tensor = self.recognizer(self._cut(clip))
+        return logits.float()
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

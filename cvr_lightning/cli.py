@@ -15,13 +15,15 @@ usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
 train and evaluate
   fit         train a model                    cvr fit --config configs/folder.yaml --data.root VIDEOS
   validate    score the validation part        cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
-  test        score the test part and write results.json
+  test        score the test part              cvr test --ckpt_path ... --data.protocol 10x3
   predict     label the test part and write predictions.csv
 
 tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST
   classify    label video files                cvr classify FILE... --checkpoint CKPT
   results     print results side by side       cvr results RUN...
+  average     mean over the splits             cvr average RUN...
+  fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
 """
 
 
@@ -83,6 +85,18 @@ def _results(arguments: list[str]) -> None:
     results(arguments[1:])
 
 
+def _average(arguments: list[str]) -> None:
+    from cvr_lightning.average import main as average
+
+    average(arguments[1:])
+
+
+def _fuse(arguments: list[str]) -> None:
+    from cvr_lightning.fuse import main as fuse
+
+    fuse(arguments[1:])
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "fit": _run_trainer,
     "validate": _run_trainer,
@@ -91,6 +105,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": _prepare,
     "classify": _classify,
     "results": _results,
+    "average": _average,
+    "fuse": _fuse,
 }
 
 

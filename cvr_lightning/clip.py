@@ -18,19 +18,20 @@ H, W   pixels of the frame; H8 = ceil(H / 8), W8 = ceil(W / 8) blocks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
 
 from cvr_lightning.codec.arrays import BlockMode, ClipArrays, blocks
+from cvr_lightning.codec.errors import VideoError
 
 __all__ = ["BlockMode", "CompressedClip", "Sample", "collate"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One view of one video, before it is batched; ``arrays`` is None where the video cannot be read."""
+    """One view of one video, before it is batched."""
 
     video: int
     """Index of the video in its dataset."""
@@ -40,7 +41,8 @@ class Sample:
     """Class index, or -1 where the video has no label."""
     name: str
     """The video's name, for messages and results."""
-    arrays: ClipArrays | None
+    arrays: ClipArrays | VideoError
+    """Its fields, or the reason why it cannot be read."""
 
 
 @dataclass
@@ -59,8 +61,11 @@ class CompressedClip:
         mask: (B, N, T) bool, true where the P-frame exists.
         label: (B,) int64, class index, -1 where unknown.
         video: (B,) int64, index of the video.
-        view: (B,) int64, index of the view of that video.
-        unreadable: names of the videos that should have been in this batch but cannot be read.
+        view: (B,) int64, index of the view of that video: the temporal view as read; times the spatial views
+            plus the spatial one once these are cut on the device.
+        target: (B, classes) float, share of each class where clips are mixed in training; ``label`` is then
+            the class of the larger share. None where the label says all.
+        unreadable: index of each video that should have been in this batch but cannot be read, and why.
 
     In the pixel representation the grid of ``motion`` and ``residual`` is H x W and C = 3 (RGB differences);
     ``modes`` stays on the block grid.
@@ -75,7 +80,8 @@ class CompressedClip:
     label: Tensor
     video: Tensor
     view: Tensor
-    unreadable: tuple[str, ...] = field(default=())
+    target: Tensor | None = None
+    unreadable: dict[int, VideoError] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of clips B."""
@@ -98,8 +104,15 @@ class CompressedClip:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CompressedClip:
         """The batch with ``function`` applied to each of its tensors."""
-        values = {name: function(tensor) for name, tensor in self.tensors()}
-        return CompressedClip(**values, unreadable=self.unreadable)
+        return self.with_tensors(**{name: function(tensor) for name, tensor in self.tensors()})
+
+    def with_tensors(self, **tensors: Tensor) -> CompressedClip:
+        """The batch with some of its tensors exchanged."""
+        return replace(self, **tensors)  # type: ignore[arg-type]
+
+    def take(self, rows: Tensor) -> CompressedClip:
+        """The clips of these rows."""
+        return self.map(lambda tensor: tensor[rows.to(tensor.device)])
 
     def validate(self) -> CompressedClip:
         """Check shapes and dtypes against the contract.
@@ -129,6 +142,9 @@ class CompressedClip:
             actual = tuple(getattr(self, name).shape)
             if actual != shape:
                 raise ValueError(f"CompressedClip.{name} has shape {actual}, expected {shape}")
+        if self.target is not None and (self.target.dim() != 2 or len(self.target) != batch):
+            actual = tuple(self.target.shape)
+            raise ValueError(f"CompressedClip.target has shape {actual}, expected ({batch}, classes)")
         if batch and not bool(((self.iframe_index >= 0) & (self.iframe_index < distinct)).all()):
             raise ValueError(f"CompressedClip.iframe_index points outside the {distinct} I-frames")
         return self
@@ -153,7 +169,7 @@ def _stack_iframes(samples: Sequence[ClipArrays]) -> Tensor:
     return stacked
 
 
-def _empty(unreadable: tuple[str, ...]) -> CompressedClip:
+def _empty(unreadable: dict[int, VideoError]) -> CompressedClip:
     none = torch.zeros(0, dtype=torch.int64)
     return CompressedClip(
         iframes=torch.zeros((0, 1, 3, 8, 8), dtype=torch.uint8),
@@ -172,13 +188,13 @@ def _empty(unreadable: tuple[str, ...]) -> CompressedClip:
 def collate(samples: Sequence[Sample]) -> CompressedClip:
     """Batch the samples that could be read and name those that could not.
 
-    A batch of which nothing could be read has B = 0: it still carries the names.
+    A batch of which nothing could be read has B = 0: it still says why.
 
     Raises:
         ValueError: Where sizes differ between the samples.
     """
-    good = [(sample, sample.arrays) for sample in samples if sample.arrays is not None]
-    unreadable = tuple(sample.name for sample in samples if sample.arrays is None)
+    good = [(sample, sample.arrays) for sample in samples if isinstance(sample.arrays, ClipArrays)]
+    unreadable = {sample.video: sample.arrays for sample in samples if isinstance(sample.arrays, VideoError)}
     if not good:
         return _empty(unreadable)
     arrays = [item for _, item in good]

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.errors import RunError
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
 from cvr_lightning.provenance import versions
-from cvr_lightning.scores import VideoScores, VideoTable
+from cvr_lightning.scores import VideoScores
+from cvr_lightning.video_table import Averaging, VideoTable
 
 CHECKPOINT_KEY = "cvr_lightning"
 """Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
@@ -27,8 +29,11 @@ class RecognitionModule(LightningModule):
     """Trains and tests a :class:`CompressedVideoRecognizer`.
 
     Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step; ``val/loss``, ``val/top1`` and
-    ``val/top5`` per epoch; ``test/top1`` and ``test/top5``. Top-k is per video, its views averaged after the
-    softmax; top-5 is logged where there are more than five classes.
+    ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``. They are over whole videos, each
+    counted once in any number of processes, its views averaged; those that cannot be read are left out, and
+    their number is logged as ``val/unreadable`` or ``test/unreadable`` where it is not zero. Top-5 is logged
+    where there are more than five classes. Where clips are mixed, ``train/top1`` is the share of clips given
+    the class of their larger part.
 
     Args:
         class_names: Name of each class, in the order of their indices; given by the data set.
@@ -36,6 +41,7 @@ class RecognitionModule(LightningModule):
         preset: Size of the model.
         dropout: Share of the features dropped before the head.
         label_smoothing: Share of the target spread over all classes.
+        averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
         warmup: Share of the steps over which the learning rate rises linearly.
@@ -54,6 +60,7 @@ class RecognitionModule(LightningModule):
         preset: Preset = "tiny",
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
+        averaging: Averaging = "softmax",
         learning_rate: float = 2e-3,
         weight_decay: float = 0.05,
         warmup: float = 0.1,
@@ -75,7 +82,7 @@ class RecognitionModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.final_lr = final_lr
-        self.scores = VideoScores(len(class_names))
+        self.scores = VideoScores(len(class_names), averaging)
         self.table: VideoTable | None = None
         self.run_config: dict[str, Any] = {}
 
@@ -98,17 +105,22 @@ class RecognitionModule(LightningModule):
         epochs = seed * 100_003 + self.current_epoch
         torch.manual_seed(epochs * self.trainer.world_size + self.global_rank)
 
-    def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor | None:
-        """Cross entropy of a batch; None, so no step, where none of its videos can be read."""
+    def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
+        """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
         if not len(clip):
-            return None
+            return self._zero_loss()
         logits = self(clip)
-        loss = F.cross_entropy(logits, clip.label, label_smoothing=self.label_smoothing)
+        target = clip.label if clip.target is None else clip.target
+        loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         top1 = (logits.argmax(dim=-1) == clip.label).float().mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(clip))
         self.log("train/top1", top1, prog_bar=True, batch_size=len(clip))
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         return loss
+
+    def _zero_loss(self) -> Tensor:
+        """The loss of a batch of which nothing can be read: zero gradients, for every process must step."""
+        return 0.0 * torch.stack([parameter.sum() for parameter in self.recognizer.parameters()]).sum()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the scores of the last epoch."""
@@ -116,10 +128,7 @@ class RecognitionModule(LightningModule):
 
     def validation_step(self, clip: CompressedClip, batch_index: int) -> None:
         """Score the views of a batch."""
-        logits = self._score(clip)
-        if logits is not None:
-            loss = F.cross_entropy(logits, clip.label)
-            self.log("val/loss", loss, batch_size=len(clip), sync_dist=True, prog_bar=True)
+        self._score(clip)
 
     def on_validation_epoch_end(self) -> None:
         """Log the accuracies over whole videos."""
@@ -151,18 +160,27 @@ class RecognitionModule(LightningModule):
         self.table = self.scores.compute()
 
     def _score(self, clip: CompressedClip) -> Tensor | None:
-        if not len(clip):
-            return None
-        logits: Tensor = self(clip)
-        self.scores.update(logits, clip.label, clip.video, clip.view)
+        logits: Tensor | None = self(clip) if len(clip) else None
+        rows = clip.iframes.new_zeros(0, len(self.class_names)) if logits is None else logits
+        self.scores.update(rows, clip.label, clip.video, clip.unreadable)
         return logits
 
     def _log_table(self, part: str) -> None:
+        """Log over whole videos; the table is the same in all processes, as are the metrics.
+
+        Raises:
+            RunError: Where no video could be scored.
+        """
         self.table = self.scores.compute()
-        for k in (1, 5):
-            accuracy = self.table.top(k)
-            if accuracy is not None:
-                self.log(f"{part}/top{k}", accuracy, prog_bar=k == 1, sync_dist=True)
+        if not len(self.table) and not self.trainer.sanity_checking:
+            raise RunError(
+                f"none of the {part} videos could be scored: {len(self.table.unreadable)} cannot be read, as "
+                "the log says; check --data.root"
+            )
+        metrics = {"loss": self.table.loss(), "top1": self.table.top(1), "top5": self.table.top(5)}
+        for name, value in (metrics | {"unreadable": len(self.table.unreadable) or None}).items():
+            if value is not None:
+                self.log(f"{part}/{name}", float(value), prog_bar=name in ("loss", "top1"), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
@@ -187,11 +205,12 @@ class RecognitionModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store all that is needed to label a file: class names, architecture and sampling."""
-        sampling = self.trainer.datamodule.sampling.to_dict()  # type: ignore[attr-defined]
+        sampling = self.trainer.datamodule.test_sampling.to_dict()  # type: ignore[attr-defined]
         checkpoint[CHECKPOINT_KEY] = {
             "class_names": self.class_names,
             "architecture": self.architecture,
             "sampling": sampling,
+            "averaging": self.scores.averaging,
             "config": self.run_config,
             "versions": versions(),
         }

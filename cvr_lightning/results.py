@@ -12,6 +12,8 @@ from cvr_lightning.atomic import atomic_path
 from cvr_lightning.errors import RunError
 
 FILE_NAME = "results.json"
+ACCURACIES = ("top1", "top5", "top1_all", "top5_all")
+"""Shares of the videos: over those that can be read, and over all, the unreadable ones counted as wrong."""
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
@@ -41,7 +43,11 @@ def results_table(runs: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> 
     """The results of one or more runs as aligned text, a column each, headed by their names if given."""
     columns = [_column(results) for results in runs]
     rows = [["", *names]] if names else []
-    rows += [[label, *(column[label] for column in columns)] for label in columns[0]]
+    return align(rows + [[label, *(column[label] for column in columns)] for label in columns[0]])
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines of text with straight columns."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line.rstrip()}" for line in lines)
@@ -53,13 +59,13 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
     )
     measured = energy["measured"]
     return {
-        "top-1": _percent(results["top1"]),
-        "top-5": _percent(results["top5"]),
+        "top-1": accuracy_text(results, 1),
+        "top-5": accuracy_text(results, 5),
         "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
         "data": f"{protocol['dataset']}{_split(protocol)}, {protocol['part']} part",
         "fields": _fields(protocol),
         "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
-        "views": f"{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}",
+        "views": _views(protocol),
         "videos/s with reading": f"{speed['with_reading']:.1f}",
         "videos/s model only": f"{speed['model_only']:.1f}",
         "GMAC/video": f"{results['gmac_per_video']:.3f}",
@@ -76,6 +82,17 @@ def _split(protocol: dict[str, Any]) -> str:
 def _fields(protocol: dict[str, Any]) -> str:
     is_rgb = protocol.get("representation") == "rgb"  # older files do not say
     return "decoded frames" if is_rgb else " + ".join(protocol["modalities"])
+
+
+def accuracy_text(accuracies: dict[str, Any], k: int) -> str:
+    """Top-k over the readable videos, and over all where that differs."""
+    readable, of_all = accuracies[f"top{k}"], accuracies[f"top{k}_all"]
+    return _percent(readable) + (f" ({_percent(of_all)} of all)" if of_all != readable else "")
+
+
+def _views(protocol: dict[str, Any]) -> str:
+    name = f"{protocol['name']}: " if protocol["name"] else ""
+    return f"{name}{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}"
 
 
 def _percent(share: float | None) -> str:

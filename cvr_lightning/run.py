@@ -67,7 +67,6 @@ def run_trainer(arguments: list[str]) -> None:
         args=with_default_data(with_checkpoint_config(arguments)),
         trainer_defaults={
             "default_root_dir": "runs",
-            "use_distributed_sampler": False,  # the datamodule's sampler counts each video once
             "enable_model_summary": False,  # its count of operations is zero; the module says its size itself
             "callbacks": callbacks,
         },

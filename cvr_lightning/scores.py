@@ -2,95 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import get_args
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 from torchmetrics.utilities import dim_zero_cat
 
-
-class VideoTable:
-    """One row for each of V videos, in ascending order of their index.
-
-    A plain class, since torchmetrics squeezes the tensors of a tuple or data class that hold one value.
-
-    Attributes:
-        video: (V,) int64, index of the video.
-        probabilities: (V, classes) float, mean of the softmax over the video's views.
-        label: (V,) int64, class index, -1 where unknown.
-    """
-
-    def __init__(self, video: Tensor, probabilities: Tensor, label: Tensor) -> None:
-        self.video = video
-        self.probabilities = probabilities
-        self.label = label
-
-    def top(self, k: int) -> float | None:
-        """Share of the videos whose label is among the k likeliest classes; None where that says nothing.
-
-        It says nothing where k is not below the number of classes, or where there is no labelled video.
-        """
-        labelled = self.label >= 0
-        classes = self.probabilities.shape[1]
-        if (k > 1 and k >= classes) or not bool(labelled.any()):
-            return None
-        accuracy = multiclass_accuracy(
-            self.probabilities[labelled], self.label[labelled], classes, average="micro", top_k=k
-        )
-        return float(accuracy)
-
-    def confusion_matrix(self) -> Tensor:
-        """(classes, classes) int64: videos of a class (row) that were given a class (column)."""
-        labelled = self.label >= 0
-        return multiclass_confusion_matrix(
-            self.probabilities[labelled].argmax(dim=1), self.label[labelled], self.probabilities.shape[1]
-        )
+from cvr_lightning.video_table import Averaging, VideoTable
 
 
 class VideoScores(Metric):
-    """Collects the logits of views; gathered over processes, a view that was seen twice still counts once.
+    """Sums the views of each video, and gathers the sums over processes.
+
+    All views of a video may come in any batches, but once: no view is told from another.
 
     Args:
         num_classes: Number of classes.
+        averaging: What is averaged over the views to rank the classes: ``softmax`` or ``logits``.
+
+    Raises:
+        ValueError: For another ``averaging``; the message lists those there are.
     """
 
     full_state_update = False
     video: list[Tensor]
-    view: list[Tensor]
-    probabilities: list[Tensor]
     label: list[Tensor]
+    views: list[Tensor]
+    logits: list[Tensor]
+    probabilities: list[Tensor]
+    unreadable: list[Tensor]
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, averaging: Averaging = "softmax") -> None:
         super().__init__()
+        if averaging not in get_args(Averaging):
+            raise ValueError(f"averaging={averaging!r}: choose one of {', '.join(get_args(Averaging))}")
         self.num_classes = num_classes
-        for name in ("video", "view", "probabilities", "label"):
+        self.averaging: Averaging = averaging
+        for name in ("video", "label", "views", "logits", "probabilities", "unreadable"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
+        self.reset()
 
-    def update(self, logits: Tensor, label: Tensor, video: Tensor, view: Tensor) -> None:
-        """Add the views of a batch: logits (B, classes), label, video and view (B,)."""
-        self.video.append(video)
-        self.view.append(view)
-        self.probabilities.append(logits.float().softmax(dim=-1))
-        self.label.append(label)
+    def reset(self) -> None:
+        """Forget all videos."""
+        super().reset()
+        # A process that will score nothing takes part in the gathering all the same, with the right types.
+        none = torch.zeros(0, dtype=torch.int64, device=self.device)
+        self.update(torch.zeros(0, self.num_classes, device=self.device), none, none)
+
+    def update(self, logits: Tensor, label: Tensor, video: Tensor, unreadable: Iterable[int] = ()) -> None:
+        """Add the views of a batch.
+
+        Args:
+            logits: (B, classes).
+            label: (B,) class index, -1 where unknown.
+            video: (B,) index of the video.
+            unreadable: Indices of videos that should have been in the batch but cannot be read.
+        """
+        logits = logits.float()
+        videos, owner = torch.unique(video, return_inverse=True)
+        sums = torch.zeros(len(videos), self.num_classes, device=logits.device)
+        self.video.append(videos)
+        self.label.append(torch.zeros_like(videos).scatter(0, owner, label))
+        self.views.append(torch.bincount(owner, minlength=len(videos)))
+        self.logits.append(sums.index_add(0, owner, logits))
+        self.probabilities.append(sums.index_add(0, owner, logits.softmax(dim=-1)))
+        self.unreadable.append(torch.tensor(list(unreadable), dtype=torch.int64, device=logits.device))
 
     def compute(self) -> VideoTable:
-        """Average the views of each video.
+        """Average the views of each video; one of which a view cannot be read is unreadable as a whole."""
+        rows, unreadable = dim_zero_cat(self.video), torch.unique(dim_zero_cat(self.unreadable))
+        videos, owner = torch.unique(rows, return_inverse=True)
+        readable = ~torch.isin(videos, unreadable)
 
-        Raises:
-            ValueError: Where no video was scored.
-        """
-        if not len(self.video):
-            raise ValueError("no video was scored: the data set is empty, or none of its videos can be read")
-        video, view = dim_zero_cat(self.video), dim_zero_cat(self.view)
-        probabilities, label = dim_zero_cat(self.probabilities), dim_zero_cat(self.label)
-        pairs, inverse = torch.unique(torch.stack([video, view], dim=1), dim=0, return_inverse=True)
-        first = torch.full((len(pairs),), len(video), device=video.device)
-        rows = torch.arange(len(video), device=video.device)
-        first = first.scatter_reduce(0, inverse, rows, reduce="amin")
+        def total(parts: list[Tensor]) -> Tensor:
+            part = dim_zero_cat(parts)
+            sums = torch.zeros(len(videos), *part.shape[1:], dtype=part.dtype, device=part.device)
+            return sums.index_add(0, owner, part)[readable]
 
-        videos, owner = torch.unique(video[first], return_inverse=True)
-        mean = torch.zeros(len(videos), self.num_classes, device=video.device)
-        mean = mean.index_add(0, owner, probabilities[first])
-        mean = mean / torch.bincount(owner)[:, None]
-        labels = torch.zeros_like(videos).scatter(0, owner, label[first])
-        return VideoTable(videos, mean, labels)
+        views = total(self.views)
+        label = torch.zeros_like(videos).scatter(0, owner, dim_zero_cat(self.label))[readable]
+        return VideoTable(
+            video=videos[readable].cpu().numpy(),
+            label=label.cpu().numpy(),
+            views=views.cpu().numpy(),
+            logits=(total(self.logits) / views[:, None]).cpu().numpy(),
+            probabilities=(total(self.probabilities) / views[:, None]).cpu().numpy(),
+            unreadable=unreadable.cpu().numpy(),
+            averaging=self.averaging,
+        )

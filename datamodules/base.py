@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,8 +20,11 @@ from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
+from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
+from cvr_lightning.datamodules.protocols import Crops, ProtocolName, choose_protocol
 from cvr_lightning.datamodules.sampling import ClipRepresentation, ClipSampling, VideoSampler, check_choice
-from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
+
+log = logging.getLogger(__name__)
 
 _PARTS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 """The parts that each of the trainer's functions reads."""
@@ -29,8 +34,14 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     """Batches of compressed clips for training, validation, test and prediction.
 
     A data set is a subclass that knows its class names when it is built and finds its videos in :meth:`scan`.
-    The sampler shares the videos between processes itself, so the trainer needs
-    ``use_distributed_sampler=False``.
+    The sampler shares the videos between processes itself.
+
+    - Training: a random window in each of the video's equal spans, a random crop, and whatever augmentation
+      is asked for.
+    - Validation: the middle window of each span, the centre crop.
+    - Test and prediction: the views of the protocol. A temporal view is read once and cut into its crops on
+      the device, where a batch holds at most ``max(batch_size, crops)`` clips. A video too short for so many
+      different temporal views is scored by those that differ.
 
     Args:
         root: Folder of the data set.
@@ -48,19 +59,32 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
         modalities: What is read of iframes, motion and residual; the rest is left zero.
         parser: The reader's parser.
-        views: Temporal views of each video in test and prediction.
-        flip: Mirror half of the training clips; only where left and right are not labels.
+        protocol: Named views of each video in test and prediction: ``coviar`` (10 crops, and 25 segments
+            whatever ``segments`` says of training), or temporal x spatial views: ``1x1``, ``1x3``, ``2x3``,
+            ``4x3``, ``5x1``, ``5x3``, ``10x3``.
+        views: Temporal views, where no protocol is named; 1 by default.
+        crops: Spatial views of each temporal one, where no protocol is named: 1 centre (the default), 3 along
+            the longer side, 5 for corners and centre, 10 with their mirror images.
+        flip: Left and right are no labels: half of the training clips are mirrored, and ``crops=10`` may be.
         colour: Largest relative change of the I-frames' brightness, contrast and saturation in training.
+        scales: Sides of the training crops relative to ``crop``, of which each clip draws one: ``[1.0]`` for
+            exact slices, ``[1.14, 1, 0.86, 0.75]`` for the scale jitter of TSN.
+        mixup: Shape of the Beta distribution by which training clips are blended; 0 for none.
+        cutmix: Shape of the Beta distribution by which training clips get a box of another; 0 for none. With
+            both, each batch draws one.
+        modality_drop: Chance that a training clip loses its I-frames, its motion or its residual.
         seed: Seed of the order and of the windows in training.
         on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
-            leaves it out and names it in the batch.
+            leaves it out. The log names it once in each process; results count it, and a video of which any
+            view cannot be read counts as one that cannot.
         index_dir: Folder of the videos' packet indexes, relative to the root unless absolute. They are made
             when a video is first met and can be deleted at any time; null makes none, and each visit to a
             video takes longer.
 
     Attributes:
         class_names: Name of each class.
-        sampling: How a file becomes a clip, as checkpoints store it.
+        sampling: How a file becomes a clip in training and validation.
+        test_sampling: The same in test and prediction, as checkpoints store it.
         videos: The videos of the parts ``train``, ``val`` and ``test``; empty before :meth:`setup`.
 
     Raises:
@@ -83,9 +107,15 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         accumulate: bool = False,
         modalities: tuple[Modality, ...] = MODALITIES,
         parser: ParserName = "auto",
-        views: int = 1,
+        protocol: ProtocolName | None = None,
+        views: int | None = None,
+        crops: Crops | None = None,
         flip: bool = True,
         colour: float = 0.2,
+        scales: tuple[float, ...] = (1.0,),
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        modality_drop: float = 0.0,
         seed: int = 0,
         on_error: OnError = "raise",
         index_dir: str | Path | None = ".cvr_index",
@@ -96,8 +126,6 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers={num_workers} must not be negative")
-        if not 0 <= colour < 1:
-            raise ValueError(f"colour={colour} must lie in [0, 1)")
         self.root = Path(root)
         self.class_names = class_names
         self.batch_size = batch_size
@@ -111,16 +139,36 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             accumulate=accumulate,
             modalities=_modalities(representation, tuple(modalities)),
             coefficients=coefficients,
-            views=views,
             parser=parser,
+        )
+        chosen = choose_protocol(protocol, views, crops)
+        if chosen.crops == 10 and not flip:
+            raise ValueError(
+                f"{protocol or 'crops=10'} mirrors clips, which flip=false forbids where left and right are "
+                "labels: take 5 crops, or set flip=true"
+            )
+        self.protocol_name = protocol
+        self.test_sampling = replace(
+            self.sampling, segments=chosen.segments or segments, views=chosen.views, crops=chosen.crops
         )
         self.seed = seed
         self.on_error: OnError = on_error
         self.index_dir = index_dir
         self.videos: Mapping[str, VideoList] = {}
         self._indexes: IndexCache | None = None
-        self._train_transform = TrainTransform(crop, flip, colour, coefficients)
-        self._eval_transform = EvalTransform(crop)
+        self._train_transform = TrainTransform(
+            self.sampling,
+            num_classes=len(class_names),
+            flip=flip,
+            colour=colour,
+            scales=tuple(scales),
+            mixup=mixup,
+            cutmix=cutmix,
+            modality_drop=modality_drop,
+        )
+        self._reported: set[str] = set()
+        # With more processes than videos some have none to score.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @property
     def num_classes(self) -> int:
@@ -139,18 +187,21 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated, for the results' file."""
+        """How the test part is evaluated, for the results' file; ``clips`` is what a video costs."""
+        sampling = self.test_sampling
         return {
+            "name": self.protocol_name,
             "dataset": type(self).__name__,
             "part": "test",
-            "segments": self.sampling.segments,
-            "pframes": 0 if self.sampling.representation == "rgb" else self.sampling.pframes,
-            "representation": self.sampling.representation,
-            "modalities": list(self.sampling.modalities),
-            "views": self.sampling.views,
-            "crops": 1,
-            "size": list(self.sampling.size),
-            "crop": self.sampling.crop,
+            "segments": sampling.segments,
+            "pframes": 0 if sampling.representation == "rgb" else sampling.pframes,
+            "representation": sampling.representation,
+            "modalities": list(sampling.modalities),
+            "views": sampling.views,
+            "crops": sampling.crops,
+            "clips": sampling.views * sampling.crops,
+            "size": list(sampling.size),
+            "crop": sampling.crop,
         }
 
     @abstractmethod
@@ -178,15 +229,16 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> VideoLoader:
         """Shuffled clips with a new random window in each span every epoch."""
-        return self._loader("train", training=True)
+        return self._loader("train", self.sampling, self.batch_size, training=True)
 
     def val_dataloader(self) -> VideoLoader:
         """The middle view of each validation video."""
-        return self._loader("val")
+        return self._loader("val", self.sampling, self.batch_size)
 
     def test_dataloader(self) -> VideoLoader:
-        """Every view of each test video."""
-        return self._loader("test", views=self.sampling.views)
+        """Every temporal view of each test video."""
+        sampling = self.test_sampling
+        return self._loader("test", sampling, max(1, self.batch_size // sampling.crops))
 
     def predict_dataloader(self) -> VideoLoader:
         """The test part."""
@@ -199,11 +251,19 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return batch.to(device, non_blocking=device.type == "cuda")
 
     def on_after_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
-        """Crop, and in training augment, on the device."""
-        training = self.trainer is not None and self.trainer.training
-        return self._train_transform(batch) if training else self._eval_transform(batch)
+        """Augment, or cut the views, on the device; name what could not be read."""
+        for error in batch.unreadable.values():
+            if error.file not in self._reported:
+                self._reported.add(error.file)
+                log.warning("left out, as on_error=skip asks: %s", error)
+        if self.trainer is not None and self.trainer.training:
+            return self._train_transform(batch)
+        is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
+        return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 
-    def _loader(self, part: str, training: bool = False, views: int = 1) -> VideoLoader:
+    def _loader(
+        self, part: str, sampling: ClipSampling, batch_size: int, training: bool = False
+    ) -> VideoLoader:
         self.setup()
         videos = self.videos[part]
         if not len(videos):
@@ -212,11 +272,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
                 "them, or point --data.root at the folder that holds them"
             )
         return VideoLoader(
-            VideoDataset(
-                self.root, videos, self.sampling, training, self.seed, views, self.on_error, self._indexes
-            ),
-            batch_size=self.batch_size,
-            sampler=VideoSampler(len(videos), training, self.seed, views),
+            VideoDataset(self.root, videos, sampling, training, self.seed, self.on_error, self._indexes),
+            batch_size=batch_size,
+            sampler=VideoSampler(len(videos), training, self.seed, sampling.views),
             num_workers=self.num_workers,
             # The platform's own way to start workers, fork on Linux, is safe here: each worker opens its own
             # files, the kernels run on one thread, and no worker touches CUDA.

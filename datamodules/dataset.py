@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,15 +12,13 @@ from torch.utils.data import Dataset
 
 from cvr_lightning.clip import Sample
 from cvr_lightning.codec import CompressedVideoReader
-from cvr_lightning.codec.arrays import ClipArrays
+from cvr_lightning.codec.arrays import ClipArrays, Segment
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.windows import frames
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.names import Names
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
-
-log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip"]
 
@@ -70,22 +67,60 @@ def read_clip(
         VideoError: Where the file cannot be read.
     """
     with CompressedVideoReader(path, parser=sampling.parser, index=index) as reader:
-        if sampling.representation == "rgb":
-            decoded = frames(reader.info.num_frames, sampling.segments, offsets)
-            return reader.read_frames(decoded, sampling.size, sampling.coefficients)
-        return reader.read(
-            reader.segments(sampling.segments, sampling.pframes, offsets=offsets),
-            t=sampling.pframes,
-            size=sampling.size,
-            representation=sampling.representation,
-            accumulate=sampling.accumulate,
-            modalities=sampling.modalities,
-            coefficients=sampling.coefficients,
+        return _read(reader, sampling, _windows(reader, sampling, offsets))
+
+
+def read_view(
+    path: str | Path, sampling: ClipSampling, view: int, index: PacketIndex | None = None
+) -> ClipArrays | None:
+    """Read one temporal view of a file; None where it would show the very frames of an earlier one.
+
+    That is so where the file is too short for ``sampling.views`` different ones.
+
+    Args:
+        path: The video.
+        sampling: How a file becomes a clip.
+        view: Index of the temporal view.
+        index: The file's index where it is known.
+
+    Raises:
+        VideoError: Where the file cannot be read.
+    """
+    with CompressedVideoReader(path, parser=sampling.parser, index=index) as reader:
+        *earlier, own = (
+            _windows(reader, sampling, view_offset(number, sampling.views)) for number in range(view + 1)
         )
+        return None if own in earlier else _read(reader, sampling, own)
 
 
-class VideoDataset(Dataset[Sample]):
+def _windows(
+    reader: CompressedVideoReader, sampling: ClipSampling, offsets: float | Sequence[float]
+) -> list[Segment]:
+    if sampling.representation == "rgb":
+        return frames(reader.info.num_frames, sampling.segments, offsets)
+    # Where no P-frame is read, windows differ by their I-frames alone.
+    pframes = 0 if sampling.modalities == ("iframes",) else sampling.pframes
+    return reader.segments(sampling.segments, pframes, offsets=offsets)
+
+
+def _read(reader: CompressedVideoReader, sampling: ClipSampling, windows: Sequence[Segment]) -> ClipArrays:
+    if sampling.representation == "rgb":
+        return reader.read_frames(windows, sampling.size, sampling.coefficients)
+    return reader.read(
+        windows,
+        t=sampling.pframes,
+        size=sampling.size,
+        representation=sampling.representation,
+        accumulate=sampling.accumulate,
+        modalities=sampling.modalities,
+        coefficients=sampling.coefficients,
+    )
+
+
+class VideoDataset(Dataset[Sample | None]):
     """Map-style data set over :class:`Draw` keys, as :class:`VideoSampler` yields them.
+
+    A temporal view that would repeat an earlier one is None and makes no part of a batch.
 
     Args:
         root: Folder that the names are relative to.
@@ -93,8 +128,7 @@ class VideoDataset(Dataset[Sample]):
         sampling: How a file becomes a clip.
         training: Draw offsets by (seed, epoch, video); otherwise by view.
         seed: Seed of the offsets.
-        views: Temporal views of a video in evaluation.
-        on_error: ``raise`` the reading error, or ``skip``: hand out a sample without arrays.
+        on_error: ``raise`` the reading error, or ``skip``: hand out a sample that holds it.
         indexes: The packet indexes that are known.
     """
 
@@ -105,7 +139,6 @@ class VideoDataset(Dataset[Sample]):
         sampling: ClipSampling,
         training: bool = False,
         seed: int = 0,
-        views: int = 1,
         on_error: OnError = "raise",
         indexes: IndexCache | None = None,
     ) -> None:
@@ -113,41 +146,36 @@ class VideoDataset(Dataset[Sample]):
         self.sampling = sampling
         self.training = training
         self.seed = seed
-        self.views = views
         self.on_error = on_error
         self._videos = videos
         self._indexes = indexes
-        self._reported: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._videos)
 
-    def __getitem__(self, draw: Draw) -> Sample:
-        epoch, video, view = draw
-        name = self._videos.names[video]
-        arrays = self._read(video, name, self._offsets(epoch, video, view))
-        return Sample(video, view, int(self._videos.labels[video]), name, arrays)
+    def __getitem__(self, draw: Draw) -> Sample | None:
+        name = self._videos.names[draw.video]
+        try:
+            arrays: ClipArrays | VideoError | None = self._read(name, draw)
+        except VideoError as error:
+            if self.on_error == "raise":
+                raise
+            arrays = error
+        if arrays is None:
+            return None
+        return Sample(draw.video, draw.view, int(self._videos.labels[draw.video]), name, arrays)
 
     def __getitems__(self, draws: Sequence[Draw]) -> list[Sample] | VideoError:
         """The samples of a batch, or the error that reading them met: see :class:`VideoLoader`."""
         try:
-            return [self[draw] for draw in draws]
+            return [sample for draw in draws if (sample := self[draw]) is not None]
         except VideoError as error:
             return error
 
-    def _offsets(self, epoch: int, video: int, view: int) -> float | tuple[float, ...]:
-        if self.training:
-            return training_offsets(self.seed, epoch, video, self.sampling.segments)
-        return view_offset(view, self.views)
-
-    def _read(self, video: int, name: str, offsets: float | Sequence[float]) -> ClipArrays | None:
-        try:
-            index = None if self._indexes is None else self._indexes.find(name)
-            return read_clip(self.root / name, self.sampling, offsets, index)
-        except VideoError as error:
-            if self.on_error == "raise":
-                raise
-            if video not in self._reported:  # once in each worker process
-                self._reported.add(video)
-                log.warning("left out, as on_error=skip asks: %s", error)
-            return None
+    def _read(self, name: str, draw: Draw) -> ClipArrays | None:
+        path = self.root / name
+        index = None if self._indexes is None else self._indexes.find(name)
+        if not self.training:
+            return read_view(path, self.sampling, draw.view, index)
+        offsets = training_offsets(self.seed, draw.epoch, draw.video, self.sampling.segments)
+        return read_clip(path, self.sampling, offsets, index)

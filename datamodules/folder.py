@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 LAYOUT = "<root>/{train,val,test}/<class>/<video>, or <root>/<class>/<video>"
 
+PARTS = ("train", "val", "test")
+
 Labelled = list[tuple[str, int]]
 """(name, class index) of each video of a part."""
 
@@ -63,12 +65,16 @@ class Folder(CompressedVideoDataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
-        self._origin = {"train": "train", "val": "val", "test": "test"}
+        self._origin = {part: part for part in PARTS}
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated; ``part`` names the videos that were really tested."""
-        return super().protocol | {"part": self._origin["test"]}
+        """How the test part is evaluated; ``part`` names the videos that were really tested.
+
+        Where they were held out, ``split`` is the seed that chose them.
+        """
+        protocol = super().protocol | {"part": self._origin["test"]}
+        return protocol | {"split": self.split_seed} if self._origin["test"] not in PARTS else protocol
 
     def scan(self) -> Mapping[str, VideoList]:
         """List the videos of each part; see :class:`Folder`."""
@@ -147,10 +153,11 @@ class Folder(CompressedVideoDataModule):
             order = np.random.default_rng((self.split_seed, label)).permutation(len(videos))
             held += [videos[i] for i in sorted(order[:count])]
             kept += [videos[i] for i in sorted(order[count:])]
-        self._origin[part] = (
-            f"{fraction:.0%} of the videos of each class, held out by split_seed={self.split_seed}"
+        self._origin[part] = f"{fraction:.0%} of the videos of each class, held out by split_seed"
+        log.info(
+            "%s has no %s folder: %d videos, %s=%d",
+            *(self.root, part, len(held), self._origin[part], self.split_seed),
         )
-        log.info("%s has no %s folder: %d videos, %s", self.root, part, len(held), self._origin[part])
         return kept, held
 
     def _missing(self, folder: Path, problem: str) -> DatasetNotFoundError:

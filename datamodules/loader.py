@@ -15,7 +15,7 @@ def collate_or_carry(fetched: list[Sample] | VideoError) -> CompressedClip | Vid
     return fetched if isinstance(fetched, VideoError) else collate(fetched)
 
 
-class VideoLoader(DataLoader[Sample]):
+class VideoLoader(DataLoader[Sample | None]):
     """Yields :class:`CompressedClip` batches; its ``collate_fn`` is :func:`collate_or_carry`.
 
     PyTorch turns an exception of a worker into text, and into a RuntimeError where its class takes several

@@ -1,4 +1,4 @@
-"""Which windows of a video make a clip, and in which order videos are drawn.
+"""Which windows of a video and which squares of its frames make a clip, and in which order videos are drawn.
 
 Data is a pure function of (seed, epoch, video, view): neither the number of workers nor a resumed run
 changes it.
@@ -12,10 +12,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch.distributed
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality
 from cvr_lightning.codec.reader import ParserName
+from cvr_lightning.datamodules.protocols import Crops
 
 ClipRepresentation = Literal["block", "pixel", "rgb"]
 """What the reader gives of P-frames, or decoded frames alone."""
@@ -29,7 +30,7 @@ class Draw(NamedTuple):
     view: int
 
 
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     """Refuse a value that is not among the choices.
 
     Raises:
@@ -57,6 +58,31 @@ def view_offset(view: int, views: int) -> float:
     return (view + 0.5) / views
 
 
+def crop_corners(size: tuple[int, int], side: int, crops: Crops) -> list[tuple[int, int]]:
+    """Where the spatial views of a frame lie, on the 8-pixel grid.
+
+    Args:
+        size: (H, W) of the frame in pixels.
+        side: Side of the squares in pixels.
+        crops: 1 for the centre; 3 for both ends and the middle of the longer side; 5 for the four corners and
+            the centre; 10 for these five, each of which is also mirrored.
+
+    Returns:
+        (top, left) of each square in pixels: 1, 3, or 5, the mirrored ones not repeated. At the right and the
+        bottom, what exceeds a multiple of 8 stays outside.
+    """
+    bottom, right = ((length - side) // BLOCK * BLOCK for length in size)
+    top_middle, left_middle = ((length - side) // 2 // BLOCK * BLOCK for length in size)
+    centre = (top_middle, left_middle)
+    if crops == 1:
+        return [centre]
+    if crops == 3:
+        along_width = [(top_middle, 0), centre, (top_middle, right)]
+        along_height = [(0, left_middle), centre, (bottom, left_middle)]
+        return along_width if size[1] >= size[0] else along_height
+    return [(0, 0), (0, right), (bottom, 0), (bottom, right), centre]
+
+
 @dataclass(frozen=True)
 class ClipSampling:
     """How a file becomes a clip: all that is needed to read another file in the same way.
@@ -71,7 +97,8 @@ class ClipSampling:
         accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
         modalities: What is read; the rest is left zero.
         coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
-        views: Temporal views of a video in testing.
+        views: Temporal views of a video.
+        crops: Spatial views of each temporal one: see :func:`crop_corners`.
         parser: The reader's parser.
     """
 
@@ -84,11 +111,13 @@ class ClipSampling:
     modalities: tuple[Modality, ...] = MODALITIES
     coefficients: tuple[int, int] = (16, 4)
     views: int = 1
+    crops: Crops = 1
     parser: ParserName = "auto"
 
     def __post_init__(self) -> None:
         check_choice("representation", self.representation, get_args(ClipRepresentation))
         check_choice("parser", self.parser, get_args(ParserName))
+        check_choice("crops", self.crops, get_args(Crops))
         if not self.modalities:
             raise ValueError(
                 f"modalities is empty; choose at least one of {', '.join(map(repr, MODALITIES))}"
@@ -107,6 +136,12 @@ class ClipSampling:
             raise ValueError(
                 f"crop={self.crop} must be a multiple of {BLOCK} that fits the frames of "
                 f"height={self.size[0]}, width={self.size[1]}"
+            )
+        corners = crop_corners(self.size, self.crop, self.crops)
+        if len(set(corners)) < len(corners):
+            raise ValueError(
+                f"crops={self.crops} of crop={self.crop} would coincide in frames of height={self.size[0]}, "
+                f"width={self.size[1]}: read larger frames or choose a smaller crop"
             )
         if not all(1 <= count <= BLOCK * BLOCK for count in self.coefficients):
             raise ValueError(f"coefficients={self.coefficients} must lie between 1 and {BLOCK * BLOCK}")
@@ -140,11 +175,11 @@ class ClipSampling:
         return cls(**plain)
 
 
-class VideoSampler(Sampler[Draw]):
+class VideoSampler(DistributedSampler[Draw]):
     """Draws the videos of one process, in training shuffled by (seed, epoch).
 
-    Rank and world size are those of :mod:`torch.distributed` where it is initialised, so the trainer needs
-    ``use_distributed_sampler=False``.
+    Rank and world size are those of :mod:`torch.distributed` where it is initialised. A DistributedSampler by
+    name only: as such the trainer takes it as it is, where it would wrap another one and share its share.
 
     - Training: every rank draws the same number of videos. The tail of an epoch's order, fewer videos than
       there are ranks, is left out; it is another tail each epoch.
@@ -159,15 +194,11 @@ class VideoSampler(Sampler[Draw]):
     """
 
     def __init__(self, videos: int, training: bool, seed: int = 0, views: int = 1) -> None:
+        super().__init__(range(videos), num_replicas=1, rank=0)  # type: ignore[arg-type]
         self.videos = videos
         self.training = training
         self.seed = seed
         self.views = views
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration draws; the trainer calls this."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self._own_videos()) * self.views

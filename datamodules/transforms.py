@@ -6,7 +6,8 @@ field, a mirrored block is its coefficients with the odd horizontal frequencies 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,26 @@ def is_pixel(clip: CompressedClip) -> bool:
     return clip.motion.shape[-2:] == clip.iframes.shape[-2:]
 
 
+def _cells(clip: CompressedClip) -> dict[str, int]:
+    """The fields that have a place in the frame, and the pixels of one of their cells."""
+    cell = 1 if is_pixel(clip) else BLOCK
+    return {"iframes": 1, "motion": cell, "residual": cell, "modes": BLOCK}
+
+
+def _square(field: Tensor, corner: tuple[int, int], size: int, cell: int) -> Tensor:
+    top, left = corner
+    return field[..., top // cell : (top + size) // cell, left // cell : (left + size) // cell]
+
+
+def _check_squares(clip: CompressedClip, corners: Sequence[tuple[int, int]], size: int) -> None:
+    height, width = frame_size(clip.iframes)
+    for y, x in corners:
+        if y % BLOCK or x % BLOCK or size % BLOCK or y < 0 or x < 0 or y + size > height or x + size > width:
+            raise ValueError(
+                f"crop of {size} at (top {y}, left {x}) is off the 8-pixel grid or the {width}x{height} frame"
+            )
+
+
 def crop(clip: CompressedClip, top: Tensor, left: Tensor, size: int) -> CompressedClip:
     """Cut a square out of each clip: exact slices of every field.
 
@@ -37,29 +58,58 @@ def crop(clip: CompressedClip, top: Tensor, left: Tensor, size: int) -> Compress
     Raises:
         ValueError: Where a square is off the 8-pixel grid or leaves the frame.
     """
-    height, width = clip.iframes.shape[-2:]
     corners = list(zip(top.tolist(), left.tolist(), strict=True))
-    for y, x in corners:
-        if y % BLOCK or x % BLOCK or size % BLOCK or y < 0 or x < 0 or y + size > height or x + size > width:
-            raise ValueError(
-                f"crop of {size} at (top {y}, left {x}) is off the 8-pixel grid or the {width}x{height} frame"
-            )
+    _check_squares(clip, corners, size)
 
-    def cut(field: Tensor, scale: int) -> Tensor:
-        side = size // scale
-        rows = [(y // scale, x // scale) for y, x in corners]
-        return torch.stack(
-            [f[..., y : y + side, x : x + side] for f, (y, x) in zip(field, rows, strict=True)]
-        )
+    def cut(field: Tensor, cell: int) -> Tensor:
+        return torch.stack([_square(f, corner, size, cell) for f, corner in zip(field, corners, strict=True)])
 
-    scale = 1 if is_pixel(clip) else BLOCK
-    return replace(
-        clip,
-        iframes=cut(clip.iframes, 1),
-        motion=cut(clip.motion, scale),
-        residual=cut(clip.residual, scale),
-        modes=cut(clip.modes, BLOCK),
-    )
+    return clip.with_tensors(**{name: cut(getattr(clip, name), cell) for name, cell in _cells(clip).items()})
+
+
+def spread_crops(clip: CompressedClip, corners: Sequence[tuple[int, int]], size: int) -> CompressedClip:
+    """Cut the same squares out of every clip: exact slices of every field.
+
+    Args:
+        clip: The batch of B clips.
+        corners: (top, left) of the R squares in pixels, multiples of 8.
+        size: Side in pixels, a multiple of 8.
+
+    Returns:
+        B x R clips, those of a clip side by side; ``view`` becomes view x R + square.
+
+    Raises:
+        ValueError: Where a square is off the 8-pixel grid or leaves the frame.
+    """
+    _check_squares(clip, corners, size)
+    squares = {
+        name: [_square(getattr(clip, name), corner, size, cell) for corner in corners]
+        for name, cell in _cells(clip).items()
+    }
+    return _side_by_side(clip, squares, len(corners))
+
+
+def spread_mirrored(clip: CompressedClip, coefficients: tuple[int, int]) -> CompressedClip:
+    """Put beside every clip its mirror image: B clips become 2 B; ``view`` becomes view x 2 + mirrored.
+
+    Raises:
+        ValueError: As :func:`flip` does.
+    """
+    mirrored = flip(clip, torch.ones(len(clip), dtype=torch.bool), coefficients)
+    both = {name: [getattr(clip, name), getattr(mirrored, name)] for name in _cells(clip)}
+    return _side_by_side(clip, both, 2)
+
+
+def _side_by_side(clip: CompressedClip, versions: dict[str, list[Tensor]], count: int) -> CompressedClip:
+    """The batch with ``count`` versions of each clip, some fields of which differ."""
+    fields = {
+        name: tensor.repeat_interleave(count, dim=0)
+        for name, tensor in clip.tensors()
+        if name not in versions
+    }
+    fields |= {name: torch.stack(tensors, dim=1).flatten(0, 1) for name, tensors in versions.items()}
+    fields["view"] = fields["view"] * count + torch.arange(count, device=clip.view.device).repeat(len(clip))
+    return clip.with_tensors(**fields)
 
 
 def flip(clip: CompressedClip, which: Tensor, coefficients: tuple[int, int]) -> CompressedClip:
@@ -117,7 +167,7 @@ def resize(clip: CompressedClip, size: tuple[int, int]) -> CompressedClip:
         clip: The batch.
         size: (H, W) in pixels.
     """
-    old, new = _size(clip.iframes), size
+    old, new = frame_size(clip.iframes), size
     scale = torch.tensor([new[1] / old[1], new[0] / old[0]], device=clip.motion.device).view(2, 1, 1)
     cell = 1 if is_pixel(clip) else BLOCK
     return replace(
@@ -129,7 +179,8 @@ def resize(clip: CompressedClip, size: tuple[int, int]) -> CompressedClip:
     )
 
 
-def _size(images: Tensor) -> tuple[int, int]:
+def frame_size(images: Tensor) -> tuple[int, int]:
+    """(H, W) of images in pixels."""
     return images.shape[-2], images.shape[-1]
 
 
@@ -174,55 +225,3 @@ def colour(clip: CompressedClip, brightness: Tensor, contrast: Tensor, saturatio
     images = torch.lerp(luma(images).mean((-2, -1), keepdim=True), images, factor(contrast)).clamp(0, 255)
     images = torch.lerp(luma(images), images, factor(saturation)).clamp(0, 255)
     return replace(clip, iframes=images)
-
-
-@dataclass(frozen=True)
-class EvalTransform:
-    """Centre crop, on the 8-pixel grid.
-
-    Attributes:
-        size: Side of the crop in pixels.
-    """
-
-    size: int
-
-    def __call__(self, clip: CompressedClip) -> CompressedClip:
-        """Crop the batch; an empty batch passes through."""
-        if not len(clip):
-            return clip
-        height, width = _size(clip.iframes)
-        top, left = ((side - self.size) // 2 // BLOCK * BLOCK for side in (height, width))
-        corner = torch.ones(len(clip), dtype=torch.int64)
-        return crop(clip, corner * top, corner * left, self.size)
-
-
-@dataclass(frozen=True)
-class TrainTransform:
-    """Random crop on the 8-pixel grid, mirror and colour jitter; numbers from torch's global generator.
-
-    Attributes:
-        size: Side of the crop in pixels.
-        flip: Mirror half of the clips; only where left and right are not labels.
-        colour: Largest relative change of brightness, contrast and saturation, 0 for none.
-        coefficients: Coefficients of a luma block and of each chroma block.
-    """
-
-    size: int
-    flip: bool
-    colour: float
-    coefficients: tuple[int, int]
-
-    def __call__(self, clip: CompressedClip) -> CompressedClip:
-        """Augment the batch; an empty batch passes through."""
-        batch = len(clip)
-        if not batch:
-            return clip
-        top, left = (
-            BLOCK * torch.randint((side - self.size) // BLOCK + 1, (batch,)) for side in _size(clip.iframes)
-        )
-        clip = crop(clip, top, left, self.size)
-        if self.flip:
-            clip = flip(clip, torch.rand(batch) < 0.5, self.coefficients)
-        if self.colour:
-            clip = colour(clip, *(1 + self.colour * (2 * torch.rand(3, batch) - 1)))
-        return clip

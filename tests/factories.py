@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from cvr_lightning.clip import BlockMode, CompressedClip, Sample
-from cvr_lightning.codec.arrays import ClipArrays
+from cvr_lightning.codec.arrays import ClipArrays, blocks
 
 
 def make_arrays(
@@ -33,6 +33,39 @@ def make_clip(batch: int = 2, **sizes: int) -> CompressedClip:
     from cvr_lightning.clip import collate
 
     return collate([make_sample(video, video % 5, **sizes) for video in range(batch)])
+
+
+COEFFICIENTS = (16, 4)
+"""Coefficients of luma and of each chroma in :func:`random_clip`."""
+
+
+def random_clip(
+    height: int = 64, width: int = 88, pixel: bool = False, batch: int = 3, seed: int = 0
+) -> CompressedClip:
+    """Clips of 2 I-frames and 3 segments of 2 P-frames whose fields are all noise, skipped blocks too."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = (blocks(height), blocks(width))
+    planes = (height, width) if pixel else grid
+    channels = 3 if pixel else COEFFICIENTS[0] + 2 * COEFFICIENTS[1]
+    return CompressedClip(
+        iframes=torch.randint(256, (batch, 2, 3, height, width), generator=generator).to(torch.uint8),
+        iframe_index=torch.randint(2, (batch, 3), generator=generator),
+        motion=torch.randn(batch, 3, 2, 2, *planes, generator=generator),
+        residual=torch.randn(batch, 3, 2, channels, *planes, generator=generator),
+        modes=torch.randint(4, (batch, 3, 2, *grid), generator=generator).to(torch.uint8),
+        mask=torch.ones(batch, 3, 2, dtype=torch.bool),
+        label=torch.arange(batch),
+        video=torch.arange(batch),
+        view=torch.zeros(batch, dtype=torch.int64),
+    ).validate()
+
+
+def assert_same(left: CompressedClip, right: CompressedClip) -> None:
+    """Every tensor of the one equals that of the other, bit by bit."""
+    fields = dict(right.tensors())
+    assert list(fields) == [name for name, _ in left.tensors()]
+    for name, tensor in left.tensors():
+        assert torch.equal(tensor, fields[name]), name
 
 
 def select(clip: CompressedClip, rows: list[int]) -> CompressedClip:

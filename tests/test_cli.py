@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ TINY_CLIPS = [
     "--data.width=88",
     "--data.crop=64",
     "--data.num_workers=0",
+]
+AUGMENTED = [
+    "--data.scales=[1.0,0.75]",
+    "--data.mixup=0.2",
+    "--data.cutmix=1.0",
+    "--data.modality_drop=0.1",
 ]
 TINY_TRAINER = ["--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
 
@@ -48,6 +55,7 @@ def fit_arguments(shapes: Path, runs: Path, *more: str) -> list[str]:
         "--trainer.max_epochs=2",
         "--trainer.log_every_n_steps=1",
         *TINY_CLIPS,
+        *AUGMENTED,
         *TINY_TRAINER,
         *more,
     ]
@@ -120,10 +128,12 @@ def test_an_option_overrides_the_checkpoint_and_more_views_cost_more(run: Path, 
     common = ["--ckpt_path", checkpoint, f"--trainer.default_root_dir={tmp_path}"]
     common.append("--trainer.enable_progress_bar=false")
     main(["test", *common, "--run=one"])
-    main(["test", *common, "--run=three", "--data.views=3"])
+    main(["test", *common, "--run=three", "--data.protocol=1x3", "--model.averaging=logits"])
     one, three = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "three"))
     assert three["videos"] == one["videos"] == 10
-    assert three["protocol"]["views"] == 3
+    named = ("name", "views", "crops", "averaging")
+    assert [one["protocol"][name] for name in named] == [None, 1, 1, "softmax"]
+    assert [three["protocol"][name] for name in named] == ["1x3", 1, 3, "logits"]
     assert three["gmac_per_video"] == pytest.approx(3 * one["gmac_per_video"], rel=0.1)
 
 
@@ -161,8 +171,10 @@ def test_classify_agrees_with_predict(run: Path, shapes: Path, tmp_path: Path) -
 
     checkpoint = str(run / "checkpoints" / "last.ckpt")
     common = [f"--trainer.default_root_dir={tmp_path}", *TINY_TRAINER[:1]]
-    main(["predict", "--ckpt_path", checkpoint, "--run=p", *common])
-    classifier = Classifier.from_checkpoint(checkpoint)
+    main(["predict", "--ckpt_path", checkpoint, "--run=p", "--data.protocol=2x3", *common])
+    trained = Classifier.from_checkpoint(checkpoint)
+    views = replace(trained.sampling, views=2, crops=3)
+    classifier = Classifier(trained.recognizer, trained.class_names, views)
     for line in (tmp_path / "p" / "predictions.csv").read_text().splitlines()[1:4]:
         name, label, probability = line.split(",")
         best = classifier(shapes / name)[0]
@@ -257,6 +269,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--model.num_classes=7"], "unrecognized arguments"),
         (["fit", "--model.class_names=[a]"], "must be given via"),
         (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
+        (["fit", "--data.protocol=5x3", "--data.crops=1"], "means crops=3, which crops=1 contradicts"),
+        (["fit", "--data.protocol=3x5"], "coviar"),
         (["fit", "--data=Folder", "--data.root=x", "--data.segmentz=3"], "Option 'segmentz' is not accepted"),
         (["fit", "--data=Folder", "--data.root=x", "--data.segments=two"], "<class 'int'>. Got value: two"),
         (["fit", "--data=MotionShapes", "--data.flip=true"], "Option 'flip' is not accepted"),

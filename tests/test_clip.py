@@ -3,6 +3,7 @@ import torch
 from factories import make_arrays, make_clip, make_sample
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
+from cvr_lightning.codec.errors import UnreadableVideoError
 
 
 def test_clips_with_fewer_iframes_are_padded_and_never_point_to_the_padding() -> None:
@@ -16,23 +17,27 @@ def test_clips_with_fewer_iframes_are_padded_and_never_point_to_the_padding() ->
 
 
 def test_an_unreadable_video_is_named_and_leaves_no_row() -> None:
-    clip = collate([make_sample(0, label=3), Sample(1, 0, 4, "broken.avi", None)])
+    error = UnreadableVideoError("broken.avi", "it is empty")
+    clip = collate([make_sample(0, label=3), Sample(1, 0, 4, "broken.avi", error)])
     assert len(clip) == 1
     assert clip.label.tolist() == [3]
-    assert clip.unreadable == ("broken.avi",)
+    assert clip.unreadable == {1: error}
 
 
 def test_a_batch_of_unreadable_videos_is_empty_and_names_them() -> None:
-    clip = collate([Sample(0, 0, 1, "a.avi", None), Sample(1, 0, 1, "b.avi", None)])
+    errors = {video: UnreadableVideoError(f"{video}.avi", "it is empty") for video in range(2)}
+    clip = collate([Sample(video, 0, 1, error.file, error) for video, error in errors.items()])
     assert len(clip) == 0
-    assert clip.unreadable == ("a.avi", "b.avi")
+    assert clip.unreadable == errors
 
 
 def test_moving_a_batch_keeps_every_field() -> None:
     clip = make_clip()
-    clip.unreadable = ("x.avi",)
+    clip.unreadable = {7: UnreadableVideoError("x.avi", "it is empty")}
+    clip.target = torch.rand(2, 5)
     moved = clip.to("cpu")
-    assert moved.unreadable == ("x.avi",)
+    assert moved.unreadable == clip.unreadable
+    assert len(dict(moved.tensors())) == 10
     for (name, before), (_, after) in zip(clip.tensors(), moved.tensors(), strict=True):
         assert torch.equal(before, after), name
 
@@ -50,6 +55,7 @@ def test_samples_of_different_size_cannot_be_batched() -> None:
         ("label", torch.zeros(3), "label has shape"),
         ("mask", torch.zeros(2, 3, 4), "mask is torch.float32"),
         ("iframe_index", torch.full((2, 3), 9), "outside the 2 I-frames"),
+        ("target", torch.zeros(3, 5), r"target has shape \(3, 5\), expected \(2, classes\)"),
     ],
 )
 def test_a_broken_batch_says_which_field_and_how(name: str, wrong: torch.Tensor, message: str) -> None:

@@ -33,25 +33,54 @@ def test_only_kernels_decay() -> None:
             assert id(layer.gain) in spared
 
 
-def test_the_loss_is_the_smoothed_cross_entropy() -> None:
+@pytest.fixture
+def silent_module(monkeypatch: pytest.MonkeyPatch) -> RecognitionModule:
+    """A module of five classes without a trainer; what it logs is in ``logged``."""
     module = RecognitionModule(list("abcde"), residual_channels=6, label_smoothing=0.2, dropout=0.0)
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    module.optimizers = lambda: optimizer  # type: ignore[assignment, method-assign, return-value]
+    module.logged = {}  # type: ignore[assignment]
+    monkeypatch.setattr(module, "log", lambda name, value, **options: module.logged.update({name: value}))
+    monkeypatch.setattr(module, "optimizers", lambda: optimizer)
+    return module
+
+
+def smoothed_cross_entropy(logits: torch.Tensor, shares: torch.Tensor, smoothing: float) -> torch.Tensor:
+    target = (1 - smoothing) * shares + smoothing / shares.shape[1]
+    return -(target * logits.log_softmax(-1)).sum(-1).mean()
+
+
+def test_the_loss_is_the_smoothed_cross_entropy(silent_module: RecognitionModule) -> None:
     clip = make_clip()
-    loss = module.training_step(clip, 0)
-    logs = module(clip).log_softmax(-1)
-    target = torch.full((2, 5), 0.2 / 5)
-    target[torch.arange(2), clip.label] += 0.8
-    assert loss is not None
-    torch.testing.assert_close(loss, -(target * logs).sum(-1).mean())
+    shares = nn.functional.one_hot(clip.label, 5).float()
+    expected = smoothed_cross_entropy(silent_module(clip), shares, 0.2)
+    torch.testing.assert_close(silent_module.training_step(clip, 0), expected)
 
 
-def test_a_batch_that_cannot_be_read_makes_no_step() -> None:
+def test_mixed_clips_are_trained_on_their_shares_and_scored_by_the_larger(
+    silent_module: RecognitionModule,
+) -> None:
+    clip = make_clip()
+    clip.target = torch.tensor([[0.7, 0.3, 0, 0, 0], [0, 0, 0.4, 0.6, 0]])
+    clip.label = torch.tensor([0, 3])
+    logits = silent_module(clip)
+    expected = smoothed_cross_entropy(logits, clip.target, 0.2)
+    torch.testing.assert_close(silent_module.training_step(clip, 0), expected)
+    right = (logits.argmax(-1) == clip.label).float().mean()
+    assert silent_module.logged["train/top1"] == right
+
+
+def test_a_batch_that_cannot_be_read_steps_with_zero_gradients(silent_module: RecognitionModule) -> None:
     from cvr_lightning.clip import Sample, collate
+    from cvr_lightning.codec.errors import UnreadableVideoError
 
-    module = RecognitionModule(["a", "b"], residual_channels=6)
-    assert module.training_step(collate([Sample(0, 0, 0, "x.avi", None)]), 0) is None
+    error = UnreadableVideoError("x.avi", "it is empty")
+    loss = silent_module.training_step(collate([Sample(0, 0, 0, "x.avi", error)]), 0)
+    loss.backward()
+    assert loss == 0
+    for parameter in silent_module.recognizer.parameters():
+        assert parameter.grad is not None  # every one, or another process would wait for it
+        assert not parameter.grad.any()
+    assert silent_module.logged == {}
 
 
 def test_some_steps_learn_the_labels_of_a_batch() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import Segment
 
@@ -38,16 +39,20 @@ def frames(count: int, n: int, offsets: float | Sequence[float] = 0.5) -> list[S
 def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
     """Spread ``n`` segments over a video.
 
-    The P-frames that follow an I-frame, listed in display order, are cut in ``n`` equal spans; the offset
-    picks the P-frame inside each span. The window is ``t`` consecutive P-frames of that P-frame's GOP
-    (B-frames are passed over), centred on it as the GOP allows; a GOP of fewer than ``t`` gives a shorter
-    window. A video without P-frames gives segments of I-frames alone, spread in the same way.
+    The P-frames that follow an I-frame, listed in display order, are cut in ``n`` equal spans, of which each
+    gives its segment one window: ``t`` consecutive P-frames of one GOP (B-frames are passed over). The offset
+    picks the window among all that the span holds, so two offsets give either different windows or the same.
+
+    No P-frame is ever in two windows. Where a span or its GOPs hold fewer than ``t``, the window is the
+    longest there is. A video of fewer than ``n`` P-frames leaves spans empty, whose segments are an I-frame
+    alone, as are all segments of a video without P-frames: there the I-frames are spread in the same way,
+    and repeat where they are fewer than ``n``.
 
     Args:
         frame_types: One letter a frame in display order, such as ``"IPPBP"``.
         n: Number of segments.
         t: P-frames of a window.
-        offsets: Place inside the span in [0, 1): one for all segments, or one for each.
+        offsets: Place among the windows of a span in [0, 1): one for all segments, or one for each.
 
     Raises:
         ValueError: ``n`` or an offset is out of range, or the video has no I-frame.
@@ -61,18 +66,24 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
         raise ValueError("the video has no I-frame")
     pframes = np.flatnonzero(types == b"P")
     pframes = pframes[pframes > iframes[0]]
-
-    def pick(i: int, count: int) -> int:
-        return min(int((i + places[i]) * count / n), count - 1)
-
     if not len(pframes):
-        return [Segment(int(iframes[pick(i, len(iframes))]), ()) for i in range(n)]
-    bounds = np.append(np.searchsorted(pframes, iframes), len(pframes))  # of each GOP's P-frames
+        picks = [int((i + place) * len(iframes) / n) for i, place in enumerate(places)]
+        return [Segment(int(iframes[min(pick, len(iframes) - 1)]), ()) for pick in picks]
+    gop = np.searchsorted(iframes, pframes) - 1
+    gop_end = np.append(np.searchsorted(pframes, iframes[1:]), len(pframes))[gop]
     out = []
-    for i in range(n):
-        place = pick(i, len(pframes))
-        gop = int(np.searchsorted(iframes, pframes[place])) - 1
-        first, end = int(bounds[gop]), int(bounds[gop + 1])
-        start = max(first, min(place - t // 2, end - t))  # centred as the GOP allows
-        out.append(Segment(int(iframes[gop]), tuple(pframes[start : min(start + t, end)].tolist())))
+    for i, place in enumerate(places):
+        first, end = i * len(pframes) // n, (i + 1) * len(pframes) // n
+        start, length = _window(np.minimum(gop_end[first:end], end) - np.arange(first, end), t, place)
+        window = pframes[first + start : first + start + length]
+        out.append(Segment(int(iframes[gop[min(first + start, len(pframes) - 1)]]), tuple(window.tolist())))
     return out
+
+
+def _window(room: npt.NDArray[np.int64], t: int, place: float) -> tuple[int, int]:
+    """Start and length of the window, given how many P-frames of its GOP follow from each one of the span."""
+    if not len(room):
+        return 0, 0
+    length = min(t, int(room.max()))
+    starts = np.flatnonzero(room >= length)
+    return int(starts[int(place * len(starts))]), length

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from encoders import encode
 from lightning import LightningModule, Trainer
 
 from cvr_lightning.clip import CompressedClip
@@ -93,17 +93,78 @@ def test_views_show_different_moments_of_each_test_video_once(shapes_root):
     assert len({motion[view].numpy().tobytes() for view in range(3)}) == 3
     assert len(epoch(data, "val")) == 3  # one view
     assert data.protocol == {
+        "name": None,
         "dataset": "MotionShapes",
         "part": "test",
         "segments": 2,
         "pframes": 2,
         "views": 3,
         "crops": 1,
+        "clips": 3,
         "size": [64, 88],
         "crop": 64,
         "representation": "block",
         "modalities": ["iframes", "motion", "residual"],
     }
+
+
+def short_video(path: Path, pframes: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return encode(path, frames=pframes + 1, gop=100)
+
+
+def test_a_video_too_short_for_the_views_asked_is_scored_by_those_that_differ(tmp_path):
+    for name in ("train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4"):
+        short_video(tmp_path / name, 5)
+    short_video(tmp_path / "test/a/long.mp4", 30)
+    short_video(tmp_path / "test/b/short.mp4", 6)
+    data = Folder(tmp_path, **SMALL, num_workers=0, views=4)
+    views: dict[str, list[int]] = {"test/a/long.mp4": [], "test/b/short.mp4": []}
+    for batch in epoch(data, "test"):
+        for video, view in zip(batch.video.tolist(), batch.view.tolist(), strict=True):
+            views[data.names["test"][video]].append(view)
+    # 6 P-frames in 2 segments of 2: each span of 3 holds 2 different windows.
+    assert views == {"test/a/long.mp4": [0, 1, 2, 3], "test/b/short.mp4": [0, 2]}
+    iframes_only = Folder(tmp_path, **SMALL, num_workers=0, views=4, modalities=("iframes",))
+    drawn = [view for batch in epoch(iframes_only, "test") for view in batch.view.tolist()]
+    assert drawn == [0, 0]  # either video has a single I-frame
+
+
+def test_a_video_of_fewer_pframes_than_asked_is_masked_and_repeats_none(tmp_path):
+    short_video(tmp_path / "train/a/1.mp4", 3)
+    (tmp_path / "val/a").mkdir(parents=True)
+    short_video(tmp_path / "val/a/1.mp4", 3)
+    data = Folder(tmp_path, **SMALL | {"segments": 5}, num_workers=0)
+    (batch,) = epoch(data, "val")
+    assert batch.mask.sum() == 3
+    assert batch.mask.any(2).tolist() == [[False, True, False, True, True]]
+    frames = batch.residual[batch.mask]
+    assert len({frame.numpy().tobytes() for frame in frames}) == 3
+    assert not batch.residual[~batch.mask].any()
+    assert (batch.modes[~batch.mask] == BlockMode.OUTSIDE).all()
+
+
+def test_a_protocol_sets_the_views_of_the_test_alone(shapes_root):
+    data = MotionShapes(shapes_root, **ONE_SCENE, **SMALL | {"batch_size": 7}, num_workers=0, protocol="2x3")
+    assert [len(batch) for batch in epoch(data, "test")] == [2] * 10  # 6 clips once cut: at most 7
+    assert [len(batch) for batch in epoch(data, "val")] == [7, 3]
+    assert {name: data.protocol[name] for name in ("name", "segments", "views", "crops")} == {
+        "name": "2x3",
+        "segments": 2,
+        "views": 2,
+        "crops": 3,
+    }
+
+
+def test_coviar_tests_25_segments_and_10_crops_whatever_the_training(shapes_root):
+    options = SMALL | {"height": 80, "width": 88, "crop": 64}
+    data = Folder(shapes_root, **options, num_workers=0, protocol="coviar")
+    assert data.sampling.segments == 2
+    assert (data.test_sampling.segments, data.test_sampling.crops) == (25, 10)
+    batch = epoch(data, "test")[0]
+    assert batch.iframe_index.shape == (1, 25)
+    with pytest.raises(ValueError, match="coviar mirrors clips, which flip=false forbids"):
+        MotionShapes(shapes_root, **ONE_SCENE, **options, protocol="coviar")
 
 
 class Shapes(LightningModule):
@@ -133,7 +194,6 @@ def test_the_trainer_crops_everything_and_augments_training_only(shapes, tmp_pat
     trainer = Trainer(
         max_epochs=2,
         accelerator="cpu",
-        use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -159,15 +219,18 @@ def test_a_broken_video_stops_the_run_by_name(broken, workers):
         epoch(Folder(broken, **SMALL, num_workers=workers))
 
 
-def test_a_broken_video_can_be_left_out_and_is_named(broken, caplog):
-    data = Folder(broken, **SMALL, num_workers=0, on_error="skip")
-    loader = data.train_dataloader()
-    for _ in range(2):
-        (batch,) = loader
-        assert batch.unreadable == ("train/left/0000.mp4",)
-        assert batch.label.tolist() == [1]
-    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert len([record for record in warnings if "left/0000.mp4" in record.getMessage()]) == 1
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_video_can_be_left_out_and_is_named_once(broken, caplog, workers):
+    data = Folder(broken, **SMALL | {"batch_size": 1}, num_workers=workers, on_error="skip")
+    for number in range(4):
+        batches = [data.on_after_batch_transfer(batch, 0) for batch in epoch(data, number=number)]
+        (unread,) = (batch for batch in batches if batch.unreadable)
+        (error,) = unread.unreadable.values()
+        assert data.names["train"][next(iter(unread.unreadable))] == "train/left/0000.mp4"
+        assert isinstance(error, UnreadableVideoError)
+        assert [label for batch in batches for label in batch.label.tolist()] == [1]
+    (message,) = (text for text in caplog.messages if text.startswith("left out, as on_error=skip asks: "))
+    assert "train/left/0000.mp4: " in message
 
 
 def test_a_batch_without_any_readable_video_passes_the_transforms(broken):
@@ -185,6 +248,13 @@ def test_a_batch_without_any_readable_video_passes_the_transforms(broken):
         ({"num_workers": -1}, "num_workers=-1"),
         ({"crop": 100}, "multiple of 8"),
         ({"val_scenes": 0}, "val_scenes=0"),
+        ({"protocol": "3x10"}, "protocol='3x10' is not known; choose one of coviar, 1x1"),
+        ({"protocol": "10x3", "views": 5}, "'10x3' means views=10, which views=5 contradicts"),
+        ({"protocol": "5x3", "crops": 1}, "'5x3' means crops=3, which crops=1 contradicts"),
+        ({"crops": 4}, "crops=4 is not supported; choose one of 1, 3, 5, 10"),
+        ({"crops": 10}, "crops=10 mirrors clips"),
+        ({"crops": 3, "height": 224, "width": 232}, "crops=3 of crop=224 would coincide"),
+        ({"modality_drop": 0.5, "modalities": ("motion",)}, "needs two modalities"),
     ],
 )
 def test_bad_options_are_refused(tmp_path, options, message):

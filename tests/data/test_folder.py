@@ -59,6 +59,7 @@ def test_without_test_the_validation_part_is_tested_and_that_is_said(tmp_path, c
     folder = ready(tmp_path)
     assert folder.names["test"] == ("val/a/2.avi",)
     assert folder.protocol["part"] == "val"
+    assert "split" not in folder.protocol
     folder.setup("test")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "has no test part: testing uses the validation part" in caplog.text
@@ -70,8 +71,12 @@ def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, 
     folder = ready(tmp_path, val_fraction=0.3)
     assert len(folder.names["val"]) == 3
     assert not set(folder.names["val"]) & set(folder.names["train"])
-    assert folder.protocol["part"] == "30% of the videos of each class, held out by split_seed=0"
-    assert "has no val folder: 3 videos" in caplog.text
+    assert folder.protocol["part"] == "30% of the videos of each class, held out by split_seed"
+    assert folder.protocol["split"] == 0
+    assert (
+        "has no val folder: 3 videos, 30% of the videos of each class, held out by split_seed=0"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,40 +6,18 @@ import math
 
 import pytest
 import torch
+from factories import COEFFICIENTS, assert_same, random_clip
 from torch import Tensor
 
-from cvr_lightning.clip import CompressedClip
-from cvr_lightning.codec.arrays import blocks
 from cvr_lightning.codec.dct import ZIGZAG
 from cvr_lightning.datamodules.transforms import (
-    EvalTransform,
-    TrainTransform,
     colour,
     crop,
     flip,
     resize,
+    spread_crops,
+    spread_mirrored,
 )
-
-COEFFICIENTS = (16, 4)
-B, K, N, T = 3, 2, 2, 2
-
-
-def random_clip(height: int = 64, width: int = 88, pixel: bool = False) -> CompressedClip:
-    generator = torch.Generator().manual_seed(0)
-    grid = (blocks(height), blocks(width))
-    planes = (height, width) if pixel else grid
-    channels = 3 if pixel else COEFFICIENTS[0] + 2 * COEFFICIENTS[1]
-    return CompressedClip(
-        iframes=torch.randint(256, (B, K, 3, height, width), generator=generator).to(torch.uint8),
-        iframe_index=torch.zeros(B, N, dtype=torch.int64),
-        motion=torch.randn(B, N, T, 2, *planes, generator=generator),
-        residual=torch.randn(B, N, T, channels, *planes, generator=generator),
-        modes=torch.randint(4, (B, N, T, *grid), generator=generator).to(torch.uint8),
-        mask=torch.ones(B, N, T, dtype=torch.bool),
-        label=torch.arange(B),
-        video=torch.arange(B),
-        view=torch.zeros(B, dtype=torch.int64),
-    ).validate()
 
 
 def block_dct(plane: Tensor) -> Tensor:
@@ -50,12 +28,6 @@ def block_dct(plane: Tensor) -> Tensor:
     tiles = plane.unfold(0, 8, 8).unfold(1, 8, 8)
     spectrum = basis @ tiles @ basis.T
     return torch.stack([spectrum[..., v, h] for v, h in ZIGZAG.tolist()])
-
-
-def assert_same(left: CompressedClip, right: CompressedClip) -> None:
-    fields = dict(right.tensors())
-    for name, tensor in left.tensors():
-        assert torch.equal(tensor, fields[name]), name
 
 
 @pytest.mark.parametrize("pixel", [False, True])
@@ -150,42 +122,37 @@ def test_resize_by_two_repeats_blocks_and_doubles_vectors():
 
 
 def test_colour_leaves_all_but_the_iframes_and_unit_factors_change_nothing():
-    clip, one = random_clip(), torch.ones(B)
+    clip, one = random_clip(), torch.ones(3)
     out = colour(clip, one, one, one)
     torch.testing.assert_close(out.iframes, clip.iframes.float(), atol=1e-3, rtol=0)
     darker = colour(clip, torch.tensor([0.5, 1.0, 1.0]), one, one)
     torch.testing.assert_close(darker.iframes[0], clip.iframes[0].float() / 2, atol=1e-3, rtol=0)
     torch.testing.assert_close(darker.iframes[1], out.iframes[1])
-    grey = colour(clip, one, one, torch.zeros(B)).iframes
+    grey = colour(clip, one, one, torch.zeros(3)).iframes
     assert torch.allclose(grey[:, :, 0], grey[:, :, 2], atol=1e-3)
     assert torch.equal(darker.motion, clip.motion)
 
 
-def test_pipelines_give_squares_and_follow_the_global_seed():
+def test_spread_crops_cut_the_same_squares_out_of_every_clip():
     clip = random_clip()
-    transform = TrainTransform(48, flip=True, colour=0.3, coefficients=COEFFICIENTS)
-    torch.manual_seed(3)
-    first = transform(clip).validate()
-    torch.manual_seed(3)
-    assert_same(transform(clip), first)
-    assert first.iframes.shape[-2:] == (48, 48)
-    assert first.iframes.min() >= 0
-    assert first.iframes.max() <= 255
-    centre = EvalTransform(48)(clip).validate()
-    assert torch.equal(centre.iframes, clip.iframes[..., 8:56, 16:64])
-    assert centre.iframes.dtype == torch.uint8
+    clip.view[:] = torch.tensor([0, 1, 2])
+    corners = [(0, 0), (16, 8), (8, 40)]
+    out = spread_crops(clip, corners, 48).validate()
+    assert out.video.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert out.view.tolist() == list(range(9))
+    for row, (top, left) in enumerate(corners):
+        single = crop(clip, torch.full((3,), top), torch.full((3,), left), 48)
+        every = out.take(torch.tensor([row, 3 + row, 6 + row]))
+        assert_same(every.with_tensors(view=single.view), single)
+    with pytest.raises(ValueError, match="crop of 48"):
+        spread_crops(clip, [(0, 0), (0, 44)], 48)
 
 
-def test_random_crops_reach_both_borders_of_frames_that_are_no_multiple_of_8():
-    clip = random_clip(64, 84)
-    columns = torch.arange(84).to(torch.uint8).expand(B, K, 3, 64, 84)
-    clip.iframes = columns.clone()
-    transform = TrainTransform(48, flip=False, colour=0, coefficients=COEFFICIENTS)
-    lefts = {int(x) for _ in range(40) for x in transform(clip).iframes[:, 0, 0, 0, 0]}
-    assert lefts == {0, 8, 16, 24, 32}
-
-
-def test_an_empty_batch_passes():
-    clip = random_clip().map(lambda tensor: tensor[:0])
-    assert len(EvalTransform(48)(clip)) == 0
-    assert len(TrainTransform(48, True, 0.2, COEFFICIENTS)(clip)) == 0
+def test_spread_mirrored_puts_each_image_beside_its_clip():
+    clip = random_clip()
+    out = spread_mirrored(clip, COEFFICIENTS).validate()
+    assert out.video.tolist() == [0, 0, 1, 1, 2, 2]
+    assert out.view.tolist() == [0, 1] * 3
+    assert_same(out.take(torch.tensor([0, 2, 4])), clip)
+    mirrored = flip(clip, torch.ones(3, dtype=torch.bool), COEFFICIENTS)
+    assert_same(out.take(torch.tensor([1, 3, 5])).with_tensors(view=clip.view), mirrored)

@@ -1,0 +1,147 @@
+"""What happens to a batch on its device: the views of an evaluation, the augmentation of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.codec.arrays import BLOCK
+from cvr_lightning.datamodules.mixing import cutmix, drop_modality, mixup
+from cvr_lightning.datamodules.sampling import ClipSampling, crop_corners
+from cvr_lightning.datamodules.transforms import (
+    colour,
+    crop,
+    flip,
+    frame_size,
+    resize,
+    spread_crops,
+    spread_mirrored,
+)
+
+
+@dataclass(frozen=True)
+class EvalTransform:
+    """The spatial views of each clip, cut on the 8-pixel grid at native scale.
+
+    B clips become B x ``crops``, so a video is read once for all of its crops.
+
+    Attributes:
+        sampling: Side and number of the crops.
+    """
+
+    sampling: ClipSampling
+
+    def __call__(self, clip: CompressedClip) -> CompressedClip:
+        """Crop the batch; an empty batch passes through."""
+        if not len(clip):
+            return clip
+        side, crops = self.sampling.crop, self.sampling.crops
+        clip = spread_crops(clip, crop_corners(frame_size(clip.iframes), side, crops), side)
+        return spread_mirrored(clip, self.sampling.coefficients) if crops == 10 else clip
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """Random augmentation of whole clips; all numbers come from torch's global generator.
+
+    In this order: a square of a random scale at a random place of the 8-pixel grid, resized where its scale
+    is not 1; mirror; colour jitter; mixup or cutmix; the loss of a modality.
+
+    Attributes:
+        sampling: Side of the crop, coefficients and modalities.
+        num_classes: Number of classes, for the soft targets of mixed clips.
+        flip: Mirror half of the clips; only where left and right are not labels.
+        colour: Largest relative change of brightness, contrast and saturation, 0 for none.
+        scales: Sides of the squares relative to the crop's; each clip draws one.
+        mixup: Shape of the Beta distribution of the shares of :func:`mixup`, 0 for none.
+        cutmix: The same for :func:`cutmix`; where both are asked for, each batch draws one.
+        modality_drop: Chance that a clip loses one of its modalities.
+
+    Raises:
+        ValueError: Where a number is out of range.
+    """
+
+    sampling: ClipSampling
+    num_classes: int
+    flip: bool = True
+    colour: float = 0.0
+    scales: tuple[float, ...] = (1.0,)
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    modality_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.colour < 1:
+            raise ValueError(f"colour={self.colour} must lie in [0, 1)")
+        for name in ("mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+        if not 0 <= self.modality_drop <= 1:
+            raise ValueError(f"modality_drop={self.modality_drop} must lie in [0, 1]")
+        if self.modality_drop and len(self.sampling.modalities) < 2:
+            raise ValueError(f"modality_drop needs two modalities, modalities={self.sampling.modalities}")
+        shorter = min(self.sampling.size)
+        if not self.sides or min(self.sides) < BLOCK or max(self.sides) > shorter:
+            raise ValueError(
+                f"scales={self.scales} of crop={self.sampling.crop} must give squares between {BLOCK} pixels "
+                f"and the frame's shorter side, {shorter}"
+            )
+
+    @property
+    def sides(self) -> list[int]:
+        """Sides of the squares in pixels, on the 8-pixel grid."""
+        return [BLOCK * round(scale * self.sampling.crop / BLOCK) for scale in self.scales]
+
+    def __call__(self, clip: CompressedClip) -> CompressedClip:
+        """Augment the batch; an empty batch passes through."""
+        batch = len(clip)
+        if not batch:
+            return clip
+        clip = self._random_squares(clip)
+        if self.flip:
+            clip = flip(clip, torch.rand(batch) < 0.5, self.sampling.coefficients)
+        if self.colour:
+            clip = colour(clip, *(1 + self.colour * (2 * torch.rand(3, batch) - 1)))
+        clip = self._mix(clip)
+        if self.modality_drop:
+            lost = torch.randint(len(self.sampling.modalities), (batch,))
+            lost[torch.rand(batch) >= self.modality_drop] = -1
+            clip = drop_modality(clip, lost, self.sampling.modalities)
+        return clip
+
+    def _random_squares(self, clip: CompressedClip) -> CompressedClip:
+        """Squares of the crop's size; the clips of one scale are cut and resized together."""
+        if len(self.sides) == 1:
+            return self._random_square(clip, self.sides[0])
+        scale = torch.randint(len(self.sides), (len(clip),))
+        rows = [torch.nonzero(scale == index)[:, 0] for index in range(len(self.sides))]
+        parts = [
+            self._random_square(clip.take(own), side)
+            for side, own in zip(self.sides, rows, strict=True)
+            if len(own)
+        ]
+        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name, _ in clip.tensors()}
+        return clip.with_tensors(**joined).take(torch.cat(rows).argsort())
+
+    def _random_square(self, clip: CompressedClip, side: int) -> CompressedClip:
+        top, left = (
+            BLOCK * torch.randint((length - side) // BLOCK + 1, (len(clip),))
+            for length in frame_size(clip.iframes)
+        )
+        clip, size = crop(clip, top, left, side), self.sampling.crop
+        return clip if side == size else resize(clip, (size, size))
+
+    def _mix(self, clip: CompressedClip) -> CompressedClip:
+        if self.mixup and (not self.cutmix or torch.rand(()) < 0.5):
+            return mixup(clip, _beta(self.mixup, len(clip)), self.num_classes)
+        if self.cutmix:
+            return cutmix(clip, _beta(self.cutmix, len(clip)), self.num_classes)
+        return clip
+
+
+def _beta(shape: float, count: int) -> Tensor:
+    """(count,) shares from a symmetric Beta distribution."""
+    return torch.distributions.Beta(shape, shape).sample((count,))

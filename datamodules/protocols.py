@@ -1,0 +1,55 @@
+"""The evaluation protocols of the field by name: which views of each video are scored and averaged."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+ProtocolName = Literal["coviar", "1x1", "1x3", "2x3", "4x3", "5x1", "5x3", "10x3"]
+Crops = Literal[1, 3, 5, 10]
+
+
+class Protocol(NamedTuple):
+    """Views of a video in testing.
+
+    Attributes:
+        views: Temporal views.
+        crops: Spatial views of each temporal one.
+        segments: Windows of a clip; None for as many as in training.
+    """
+
+    views: int = 1
+    crops: Crops = 1
+    segments: int | None = None
+
+
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "coviar": Protocol(views=1, crops=10, segments=25),  # UCF-101, HMDB-51
+    "1x1": Protocol(views=1, crops=1),
+    "1x3": Protocol(views=1, crops=3),  # Something-Something v2; Kinetics
+    "2x3": Protocol(views=2, crops=3),  # Something-Something v2
+    "4x3": Protocol(views=4, crops=3),  # Kinetics
+    "5x1": Protocol(views=5, crops=1),  # Kinetics
+    "5x3": Protocol(views=5, crops=3),  # UCF-101, HMDB-51; Kinetics
+    "10x3": Protocol(views=10, crops=3),  # Kinetics
+}
+"""Temporal x spatial views, and who reports by them."""
+
+
+def choose_protocol(name: ProtocolName | None, views: int | None, crops: Crops | None) -> Protocol:
+    """The protocol of that name, or one of these numbers; one view and one crop where nothing is given.
+
+    Raises:
+        ValueError: For an unknown name, or where a number contradicts the name.
+    """
+    if name is None:
+        return Protocol(1 if views is None else views, 1 if crops is None else crops)
+    if name not in PROTOCOLS:
+        raise ValueError(f"protocol={name!r} is not known; choose one of {', '.join(get_args(ProtocolName))}")
+    protocol = PROTOCOLS[name]
+    for option, given, meant in (("views", views, protocol.views), ("crops", crops, protocol.crops)):
+        if given not in (None, meant):
+            raise ValueError(
+                f"protocol={name!r} means {option}={meant}, which {option}={given} contradicts: "
+                f"leave {option} out (null), or name no protocol"
+            )
+    return protocol
