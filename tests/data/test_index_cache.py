@@ -362,7 +362,8 @@ def test_unreadable_files_are_left_out_by_name_without_a_second_look(root, index
 
     monkeypatch.setattr("cvr_lightning.codec.reader.build_index", refuse)
     batches = epoch(data) + epoch(data, "val")
-    assert [name for batch in batches for name in batch.unreadable] == [NAMES[0]]
+    errors = [error for batch in batches for error in batch.unreadable.values()]
+    assert [error.file for error in errors] == [str(root / NAMES[0])]
     assert sum(len(batch) for batch in batches) == 5
 
 
