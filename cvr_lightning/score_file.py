@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ class ScoreFile:
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         with atomic_path(path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **asdict(self))
+            np.savez(file, **vars(self))
 
     @classmethod
     def read(cls, run: str | Path) -> ScoreFile:
