@@ -220,12 +220,12 @@ def lengths_report(clip: Path, folder: Path, repetitions: int) -> str:
     ]
     lines.append("|---|---|---|---|")
     for seconds in LENGTHS_S:
-        path, cached = folder / f"{seconds}.mp4", folder / f"{seconds}.npz"
+        path, cached = folder / f"{seconds}.mp4", folder / f"{seconds}.index"
         prepare(clip, path, seconds)
         with CompressedVideoReader(path) as reader:
-            reader.index.save(cached)
+            cached.write_bytes(reader.index.to_bytes())
             frames = reader.info.num_frames
-        index = PacketIndex.load(cached)
+        index = PacketIndex.from_bytes(cached.read_bytes())
         times = interleave({"ours": lambda path=path, index=index: read_ours(path, index)}, repetitions)[
             "ours"
         ]
@@ -244,7 +244,7 @@ def peak_memory(path: Path, cached: Path) -> float:
 
 
 def report_memory(path: str, cached: str) -> None:
-    read_ours(Path(path), PacketIndex.load(Path(cached)))
+    read_ours(Path(path), PacketIndex.from_bytes(Path(cached).read_bytes()))
     # Not ru_maxrss, in which Linux counts the parent's memory at the moment of the fork.
     status = Path("/proc/self/status").read_text()
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,10 +14,15 @@ from lightning import LightningDataModule
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
 from cvr_lightning.codec.reader import ParserName
-from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
+from cvr_lightning.datamodules.dataset import OnError, VideoDataset
+from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
 from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, check_choice
 from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
+from cvr_lightning.datamodules.videos import VideoList
+
+_PARTS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+"""The parts that each of the trainer's functions reads."""
 
 
 class CompressedVideoDataModule(LightningDataModule, ABC):
@@ -48,6 +53,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         seed: Seed of the order and of the windows in training.
         on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
             leaves it out and names it in the batch.
+        index_dir: Folder of the videos' packet indexes, relative to the root unless absolute. They are made
+            when a video is first met and can be deleted at any time; null makes none, and each visit to a
+            video takes longer.
 
     Attributes:
         class_names: Name of each class.
@@ -79,6 +87,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         colour: float = 0.2,
         seed: int = 0,
         on_error: OnError = "raise",
+        index_dir: str | Path | None = ".cvr_index",
     ) -> None:
         super().__init__()
         check_choice("on_error", on_error, get_args(OnError))
@@ -106,7 +115,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         )
         self.seed = seed
         self.on_error: OnError = on_error
+        self.index_dir = index_dir
         self.videos: Mapping[str, VideoList] = {}
+        self._indexes: IndexCache | None = None
         self._train_transform = TrainTransform(crop, flip, colour, coefficients)
         self._eval_transform = EvalTransform(crop)
 
@@ -121,7 +132,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return self.sampling.residual_channels
 
     @property
-    def names(self) -> dict[str, tuple[str, ...]]:
+    def names(self) -> dict[str, Sequence[str]]:
         """Names of the videos of each part; the batch's ``video`` indexes them."""
         return {part: videos.names for part, videos in self.videos.items()}
 
@@ -148,10 +159,20 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             DatasetNotFoundError: Where a part or its files are not there.
         """
 
+    def prepare_data(self) -> None:
+        """Index the videos that will be read, where they are new or have changed; see ``index_dir``."""
+        self.setup()
+        if self._indexes is not None:
+            parts = _PARTS.get(self.trainer.state.fn or "", self.videos) if self.trainer else self.videos
+            names = [name for part in parts for name in self.videos[part].names]
+            self._indexes.update(names, os.cpu_count() or 1 if self.num_workers else 0)
+
     def setup(self, stage: str | None = None) -> None:
-        """Find the videos, once in each process."""
+        """Find the videos and their indexes, once in each process."""
         if not self.videos:
             self.videos = self.scan()
+            if self.index_dir is not None:
+                self._indexes = IndexCache(self.root, self.root / self.index_dir)
 
     def train_dataloader(self) -> VideoLoader:
         """Shuffled clips with a new random window in each span every epoch."""
@@ -184,7 +205,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.setup()
         videos = self.videos[part]
         return VideoLoader(
-            VideoDataset(self.root, videos, self.sampling, training, self.seed, views, self.on_error),
+            VideoDataset(
+                self.root, videos, self.sampling, training, self.seed, views, self.on_error, self._indexes
+            ),
             batch_size=self.batch_size,
             sampler=VideoSampler(len(videos), training, self.seed, views),
             num_workers=self.num_workers,

@@ -4,53 +4,43 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from torch.utils.data import Dataset
 
 from cvr_lightning.clip import Sample
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.errors import VideoError
+from cvr_lightning.codec.index import PacketIndex
+from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
+from cvr_lightning.datamodules.videos import VideoList
 
 log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip"]
 
 
-@dataclass(frozen=True)
-class VideoList:
-    """The labelled videos of one part.
-
-    Attributes:
-        names: Paths relative to the data set's root, with forward slashes: how results name a video.
-        labels: Class index of each, -1 where unknown.
-    """
-
-    names: tuple[str, ...]
-    labels: tuple[int, ...]
-
-    def __len__(self) -> int:
-        """Number of videos."""
-        return len(self.names)
-
-
-def read_clip(path: str | Path, sampling: ClipSampling, offsets: float | Sequence[float] = 0.5) -> ClipArrays:
+def read_clip(
+    path: str | Path,
+    sampling: ClipSampling,
+    offsets: float | Sequence[float] = 0.5,
+    index: PacketIndex | None = None,
+) -> ClipArrays:
     """Read one clip of a file.
 
     Args:
         path: The video.
         sampling: How a file becomes a clip.
         offsets: Place of the window inside its span, in [0, 1): one for all or one for each segment.
+        index: The file's index where it is known.
 
     Raises:
         VideoError: Where the file cannot be read.
     """
-    with CompressedVideoReader(path, parser=sampling.parser) as reader:
+    with CompressedVideoReader(path, parser=sampling.parser, index=index) as reader:
         return reader.read(
             reader.segments(sampling.segments, sampling.pframes, offsets=offsets),
             t=sampling.pframes,
@@ -73,6 +63,7 @@ class VideoDataset(Dataset[Sample]):
         seed: Seed of the offsets.
         views: Temporal views of a video in evaluation.
         on_error: ``raise`` the reading error, or ``skip``: hand out a sample without arrays.
+        indexes: The packet indexes that are known.
     """
 
     def __init__(
@@ -84,6 +75,7 @@ class VideoDataset(Dataset[Sample]):
         seed: int = 0,
         views: int = 1,
         on_error: OnError = "raise",
+        indexes: IndexCache | None = None,
     ) -> None:
         self.root = Path(root)
         self.sampling = sampling
@@ -91,19 +83,18 @@ class VideoDataset(Dataset[Sample]):
         self.seed = seed
         self.views = views
         self.on_error = on_error
-        # Arrays rather than lists: forked workers share them without touching a reference count per name.
-        self._names = np.array(videos.names)
-        self._labels = np.array(videos.labels, dtype=np.int64)
+        self._videos = videos
+        self._indexes = indexes
         self._reported: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._videos)
 
     def __getitem__(self, draw: Draw) -> Sample:
         epoch, video, view = draw
-        name = str(self._names[video])
+        name = self._videos.names[video]
         arrays = self._read(video, name, self._offsets(epoch, video, view))
-        return Sample(video, view, int(self._labels[video]), name, arrays)
+        return Sample(video, view, int(self._videos.labels[video]), name, arrays)
 
     def __getitems__(self, draws: Sequence[Draw]) -> list[Sample] | VideoError:
         """The samples of a batch, or the error that reading them met: see :class:`VideoLoader`."""
@@ -119,7 +110,8 @@ class VideoDataset(Dataset[Sample]):
 
     def _read(self, video: int, name: str, offsets: float | Sequence[float]) -> ClipArrays | None:
         try:
-            return read_clip(self.root / name, self.sampling, offsets)
+            index = None if self._indexes is None else self._indexes.find(name)
+            return read_clip(self.root / name, self.sampling, offsets, index)
         except VideoError as error:
             if self.on_error == "raise":
                 raise

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
-from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
+from cvr_lightning.datamodules.videos import VideoList
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Folder(CompressedVideoDataModule):
                 parts[part] = self._list_part(part)
         self._hold_out(parts)
         return {
-            part: VideoList(tuple(name for name, _ in pairs), tuple(label for _, label in pairs))
+            part: VideoList([name for name, _ in pairs], [label for _, label in pairs])
             for part, pairs in parts.items()
         }
 

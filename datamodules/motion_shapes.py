@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
-from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
 from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, SHOTS, draw_shot, write_video
+from cvr_lightning.datamodules.videos import VideoList
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class MotionShapes(CompressedVideoDataModule):
                 raise ValueError(f"{part}_scenes={count} must be at least 1")
 
     def prepare_data(self) -> None:
-        """Write the videos that are not there yet."""
+        """Write the videos that are not there yet, and index them."""
         self._claim_root()
         jobs = [
             (part, scene)
@@ -82,6 +82,7 @@ class MotionShapes(CompressedVideoDataModule):
         ]
         if jobs:
             self._write_scenes(jobs)
+        super().prepare_data()
 
     def scan(self) -> Mapping[str, VideoList]:
         """The videos that the recipe makes.
@@ -92,7 +93,7 @@ class MotionShapes(CompressedVideoDataModule):
         labels = tuple(range(len(CLASS_NAMES)))
         parts = {
             part: VideoList(
-                tuple(name for scene in range(count) for name in _scene_names(part, scene)), labels * count
+                (name for scene in range(count) for name in _scene_names(part, scene)), labels * count
             )
             for part, count in self.scenes.items()
         }

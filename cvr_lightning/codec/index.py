@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass, fields
+import zlib
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.demux import PacketKey
+
+INDEX_VERSION = 1
+"""Grows whenever the same file gives another index or its bytes mean something else: old caches are stale."""
+_STEPS = frozenset(
+    {"pts", "dts", "positions", "data_positions", "frame_packets", "frame_sources", "frame_times"}
+)
+"""Columns that run on from row to row: packed as differences, most of which are alike."""
+_BYTES = {
+    **dict.fromkeys(("types", "frame_kinds"), "S1"),
+    **dict.fromkeys(("keyframes", "starts", "reference"), "?"),
+    **dict.fromkeys(("rounding", "headers"), "u1"),
+}
+"""Columns of one byte a row; the others are int64."""
 
 
 @dataclass(frozen=True)
@@ -127,41 +140,46 @@ class PacketIndex:
         starts = np.flatnonzero(self.starts[: packet + 1])
         return int(starts[-1]) if len(starts) else 0
 
-    def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
-        """Write the index as plain arrays (npz, no pickle)."""
-        columns = {item.name: np.asarray(getattr(self, item.name)) for item in fields(self)[1:]}
-        np.savez(file, allow_pickle=False, facts=np.asarray(json.dumps(asdict(self.facts))), **columns)
+    def to_bytes(self) -> bytes:
+        """The index in some 4 bytes a packet, with a checksum."""
+        columns = [_pack(item.name, getattr(self, item.name)) for item in fields(self)[1:]]
+        head = [astuple(self.facts), [(column.dtype.str, len(column)) for column in columns]]
+        parts = [json.dumps(head, separators=(",", ":")).encode(), b"\n", *(c.tobytes() for c in columns)]
+        return zlib.compress(b"".join(parts))
 
     @classmethod
-    def load(cls, file: str | os.PathLike[str] | BinaryIO) -> PacketIndex:
-        """Read an index that :meth:`save` wrote.
+    def from_bytes(cls, data: bytes) -> PacketIndex:
+        """The inverse of :meth:`to_bytes`.
 
         Raises:
-            ValueError: The file is not such an index.
+            ValueError: They are damaged, or not those of an index of this version.
         """
-        with np.load(file, allow_pickle=False) as data:
-            missing = [item.name for item in fields(cls) if item.name not in data]
-            if missing:
-                raise ValueError(f"not a packet index: it lacks {', '.join(missing)}")
-            columns = {item.name: data[item.name] for item in fields(cls)}
-        per_packet, per_frame = len(columns["types"]), len(columns["frame_packets"])
-        loose = ("facts", "headers", "header_ends")
-        lengths = {
-            name: per_frame if name.startswith("frame_") else per_packet
-            for name in columns
-            if name not in loose
-        }
-        pointers = (
-            (columns["frame_packets"], per_packet),
-            (columns["frame_sources"], per_packet),
-            (columns["frame_headers"], max(1, len(columns["header_ends"]))),
-        )
-        if any(columns[name].shape != (length,) for name, length in lengths.items()) or not all(
-            ((column >= 0) & (column < limit)).all() for column, limit in pointers
-        ):
-            raise ValueError("not a packet index: its columns do not fit together")
         try:
-            facts = StreamFacts(**json.loads(str(columns.pop("facts"))))
-        except (TypeError, ValueError) as error:
+            head, _, body = zlib.decompress(data).partition(b"\n")
+            facts, packed = json.loads(head)
+            columns, place = {}, 0
+            for item, (dtype, length) in zip(fields(cls)[1:], packed, strict=True):
+                column = np.frombuffer(body, dtype, length, place)
+                columns[item.name] = _unpack(item.name, column)
+                place += column.nbytes
+            return cls(StreamFacts(*facts), **columns)
+        except (zlib.error, TypeError, ValueError) as error:
             raise ValueError(f"not a packet index: {error}") from error
-        return cls(facts=facts, **columns)
+
+
+def _pack(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A column in the narrowest integers that hold it."""
+    if name in _BYTES:
+        return column.view(np.uint8)
+    values = np.diff(column, prepend=0) if name in _STEPS else column
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    dtypes = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
+    fits = (d for d in dtypes if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
+    return values.astype(next(fits))
+
+
+def _unpack(name: str, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The inverse of :func:`_pack`."""
+    if name in _BYTES:
+        return packed.view(_BYTES[name])
+    return np.cumsum(packed, dtype=np.int64) if name in _STEPS else packed.astype(np.int64)

@@ -1,5 +1,6 @@
+import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ from av.video.frame import PictureType
 from encoders import SINGLE_REFERENCE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+from cvr_lightning.codec.demux import NO_TIMESTAMP
 from cvr_lightning.codec.mpeg4.headers import align_vols, find_vol
 
 NAMES = """
@@ -64,27 +66,45 @@ def test_packed_bitstream(clip: Callable[[str], str]) -> None:
     assert index.frame_packets[:4].tolist() == [0, 2, 3, 1]
 
 
-def test_index_is_cached_and_used(tmp_path: Path, mpeg4: str) -> None:
+@pytest.mark.parametrize("name", READ_BY_HEADER)
+def test_index_goes_through_bytes_unchanged(clip: Callable[[str], str], name: str) -> None:
+    with CompressedVideoReader(clip(name)) as video:
+        same_index(video.index)
+
+
+def test_index_without_timestamps_goes_through_bytes(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
-        video.index.save(tmp_path / "index.npz")
+        index = video.index
+    unknown = np.where(np.arange(len(index.pts)) % 2, index.pts, NO_TIMESTAMP)
+    same_index(replace(index, pts=unknown, positions=index.positions + (1 << 40)))
+
+
+def same_index(index: PacketIndex) -> None:
+    copy = PacketIndex.from_bytes(index.to_bytes())
+    assert copy.facts == index.facts
+    for item in fields(index)[1:]:
+        before, after = getattr(index, item.name), getattr(copy, item.name)
+        assert after.dtype == before.dtype, item.name
+        np.testing.assert_array_equal(after, before, item.name)
+
+
+def test_index_is_used(mpeg4: str) -> None:
+    with CompressedVideoReader(mpeg4) as video:
+        index = PacketIndex.from_bytes(video.index.to_bytes())
         expected = video.read(video.segments(4, 3), t=3)
-    with CompressedVideoReader(mpeg4, index=PacketIndex.load(tmp_path / "index.npz")) as video:
+    with CompressedVideoReader(mpeg4, index=index) as video:
         clip = video.read(video.segments(4, 3), t=3)
     np.testing.assert_array_equal(clip.residual, expected.residual)
     np.testing.assert_array_equal(clip.iframes, expected.iframes)
 
 
-def test_foreign_file_is_no_index(tmp_path: Path) -> None:
-    np.savez(tmp_path / "index.npz", types=np.zeros(3))
-    with pytest.raises(ValueError, match="lacks facts"):
-        PacketIndex.load(tmp_path / "index.npz")
-
-
-def test_inconsistent_index(tmp_path: Path, mpeg4: str) -> None:
+def test_damaged_bytes_are_no_index(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
-        replace(video.index, frame_packets=video.index.frame_packets + 5).save(tmp_path / "index.npz")
-    with pytest.raises(ValueError, match="do not fit"):
-        PacketIndex.load(tmp_path / "index.npz")
+        data = bytearray(video.index.to_bytes())
+    data[len(data) // 2] ^= 1
+    for damaged in (bytes(data), bytes(data[:-9]), b"", zlib.compress(b"[]\n")):
+        with pytest.raises(ValueError, match="not a packet index"):
+            PacketIndex.from_bytes(damaged)
 
 
 def test_vol_is_aligned(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_split_on_disk_is_taken_as_it_lies(tmp_path):
         "val": ("val/b/2.avi",),
         "test": ("test/a/3.mkv",),
     }
-    assert folder.videos["train"].labels == (0, 1)
+    assert folder.videos["train"].labels.tolist() == [0, 1]
     assert folder.protocol["part"] == "test"
 
 

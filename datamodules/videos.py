@@ -1,0 +1,76 @@
+"""The labelled videos of one part as arrays: half a million names are no Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Names(Sequence[str]):
+    """Strings in one UTF-8 text, made when they are asked for.
+
+    Forked workers share the text without touching a reference count per name; a pickle is the text and an
+    array of ends.
+
+    Args:
+        names: The strings.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        # File names that are no UTF-8 go through unchanged.
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        self._text = np.frombuffer(b"".join(encoded), np.uint8)
+        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"name {index} of {len(self)}")
+        start, end = self._ends[index % len(self)], self._ends[index % len(self) + 1]
+        return self._text[start:end].tobytes().decode("utf-8", "surrogateescape")
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to any sequence of the same strings."""
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Names({list(self[:3])}{', ...' if len(self) > 3 else ''}, {len(self)})"
+
+
+class VideoList:
+    """The labelled videos of one part.
+
+    Args:
+        names: Paths relative to the data set's root, with forward slashes: how results name a video.
+        labels: Class index of each, -1 where unknown.
+
+    Attributes:
+        names: The same as a sequence of strings.
+        labels: (videos,) int64.
+
+    Raises:
+        ValueError: Where the two differ in length.
+    """
+
+    def __init__(self, names: Iterable[str], labels: Sequence[int] | npt.NDArray[np.int64]) -> None:
+        self.names = Names(names)
+        self.labels = np.array(labels, np.int64)
+        if len(self.names) != len(self.labels):
+            raise ValueError(f"{len(self.names)} names for {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        """Number of videos."""
+        return len(self.names)
