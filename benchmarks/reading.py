@@ -13,10 +13,7 @@ repetition. A second table gives the time of one P-frame: ours with residual, FF
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
-import os
-import platform
 import random
 import re
 import statistics
@@ -25,18 +22,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 
 import av
 import numpy as np
+from machine import heading, installed
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex, Segment
 
 SEGMENTS, PFRAMES, SIZE, FRAMES = 8, 3, (224, 224), 16
 LENGTHS_S = (10, 60, 600)
+PACKAGES = ("av", "numpy", "numba", "torchcodec", "decord2")
+PROTOCOL = f"Ours: {SEGMENTS} segments x {PFRAMES} P-frames, I-frames {SIZE[0]}x{SIZE[1]} RGB."
 
 
 def main() -> None:
@@ -65,7 +63,7 @@ def main() -> None:
 
 def readers_report(clips: list[Path], folder: Path, repetitions: int) -> str:
     """A table of all readers for each clip."""
-    lines = [heading("Reading one video")]
+    lines = [heading("Reading one video", PACKAGES, PROTOCOL)]
     for clip in clips:
         prepared = prepare(clip, folder / f"{clip.stem}.mp4")
         with CompressedVideoReader(prepared) as reader:
@@ -192,10 +190,6 @@ def uniform(frames: int) -> list[int]:
     return [int(frame) for frame in np.linspace(0, frames - 1, FRAMES)]
 
 
-def installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
 def interleave(rows: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
     """Seconds of each repetition of each row, after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in rows}
@@ -214,7 +208,7 @@ def interleave(rows: dict[str, Callable[[], object]], repetitions: int) -> dict[
 def lengths_report(clip: Path, folder: Path, repetitions: int) -> str:
     """Time and memory of an indexed read for videos of different length."""
     lines = [
-        heading("Cost and length"),
+        heading("Cost and length", PACKAGES, PROTOCOL),
         "",
         "| seconds | frames | ms | peak memory of a fresh process (MiB) |",
     ]
@@ -268,20 +262,6 @@ def prepare(source: Path, target: Path, seconds: int | None = None) -> Path:
             container.mux(stream.encode(scaled))
         container.mux(stream.encode(None))
     return target
-
-
-def heading(title: str) -> str:
-    packages = ("av", "numpy", "numba", "torchcodec", "decord2")
-    found = [f"{name} {version(name)}" for name in packages if installed(name.removesuffix("2"))]
-    cpu = next((line.split(":")[1].strip() for line in cpu_info() if line.startswith("model name")), "")
-    machine = f"{cpu or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    protocol = f"{SEGMENTS} segments x {PFRAMES} P-frames, I-frames {SIZE[0]}x{SIZE[1]} RGB"
-    return f"## {title}\n\n{date.today()}, {machine}, {', '.join(found)}. Ours: {protocol}."
-
-
-def cpu_info() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 if __name__ == "__main__":

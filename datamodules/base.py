@@ -14,12 +14,11 @@ from lightning import LightningDataModule
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec.arrays import MODALITIES, Modality, Representation
 from cvr_lightning.codec.reader import ParserName
-from cvr_lightning.datamodules.dataset import OnError, VideoDataset
+from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
 from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, check_choice
 from cvr_lightning.datamodules.transforms import EvalTransform, TrainTransform
-from cvr_lightning.datamodules.videos import VideoList
 
 _PARTS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 """The parts that each of the trainer's functions reads."""

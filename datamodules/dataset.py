@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from cvr_lightning.clip import Sample
@@ -15,12 +17,38 @@ from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.datamodules.index_cache import IndexCache
+from cvr_lightning.datamodules.names import Names
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
-from cvr_lightning.datamodules.videos import VideoList
 
 log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip"]
+
+
+class VideoList:
+    """The labelled videos of one part.
+
+    Args:
+        names: Paths relative to the data set's root, with forward slashes: how results name a video.
+        labels: Class index of each, -1 where unknown.
+
+    Attributes:
+        names: The same as a sequence of strings.
+        labels: (videos,) int64.
+
+    Raises:
+        ValueError: Where the two differ in length.
+    """
+
+    def __init__(self, names: Iterable[str], labels: Sequence[int] | npt.NDArray[np.int64]) -> None:
+        self.names = Names(names)
+        self.labels = np.array(labels, np.int64)
+        if len(self.names) != len(self.labels):
+            raise ValueError(f"{len(self.names)} names for {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        """Number of videos."""
+        return len(self.names)
 
 
 def read_clip(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
+from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
-from cvr_lightning.datamodules.videos import VideoList
 
 log = logging.getLogger(__name__)
 

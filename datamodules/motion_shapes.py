@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
+from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
 from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, SHOTS, draw_shot, write_video
-from cvr_lightning.datamodules.videos import VideoList
 
 log = logging.getLogger(__name__)
 

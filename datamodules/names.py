@@ -1,4 +1,4 @@
-"""The labelled videos of one part as arrays: half a million names are no Python objects."""
+"""Many strings as two arrays: half a million names without an object for each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import overload
 
 import numpy as np
-import numpy.typing as npt
 
 
 class Names(Sequence[str]):
@@ -48,29 +47,3 @@ class Names(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"Names({list(self[:3])}{', ...' if len(self) > 3 else ''}, {len(self)})"
-
-
-class VideoList:
-    """The labelled videos of one part.
-
-    Args:
-        names: Paths relative to the data set's root, with forward slashes: how results name a video.
-        labels: Class index of each, -1 where unknown.
-
-    Attributes:
-        names: The same as a sequence of strings.
-        labels: (videos,) int64.
-
-    Raises:
-        ValueError: Where the two differ in length.
-    """
-
-    def __init__(self, names: Iterable[str], labels: Sequence[int] | npt.NDArray[np.int64]) -> None:
-        self.names = Names(names)
-        self.labels = np.array(labels, np.int64)
-        if len(self.names) != len(self.labels):
-            raise ValueError(f"{len(self.names)} names for {len(self.labels)} labels")
-
-    def __len__(self) -> int:
-        """Number of videos."""
-        return len(self.names)

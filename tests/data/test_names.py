@@ -7,7 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-from cvr_lightning.datamodules.videos import Names, VideoList
+from cvr_lightning.datamodules.dataset import VideoList
+from cvr_lightning.datamodules.names import Names
 
 STRINGS = ("a/1.avi", "", "Reißen/ü.mp4", "日本/動画.mkv", "latin\udce9.avi")
 

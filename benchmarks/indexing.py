@@ -1,0 +1,181 @@
+"""Start-up time, memory and disk of a data set of half a million videos.
+
+Makes a real data set of that size in a temporary folder: sixteen 10-second videos, and for each name a hard
+link to one of them. Only their indexing is cut short: a link is given the index of its video. Times are
+medians over fresh processes with a warm page cache, imports left out. Private memory is what the kernel counts
+as a worker's own (smaps_rollup) after it has read clips in random order.
+
+    python benchmarks/indexing.py [--videos 500000] [--folder /tmp] [--output report.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import heading
+
+CLASSES, SOURCES, SHOTS = 400, 16, 21
+WORKERS, CLIPS, BATCH = 2, 2000, 8
+REPETITIONS = 3
+MANIFEST = "manifest.txt"
+ROWS = {
+    "`setup()`, s": "setup",
+    "`prepare_data()` where nothing has changed, s": "prepare",
+    "private memory of a forked worker, MB": "fork",
+    "private memory of a spawned worker, MB": "spawn",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=int, default=500_000)
+    parser.add_argument("--folder", help="where the temporary folder lies; it must allow hard links")
+    parser.add_argument("--output", type=Path, help="also append the report to this file")
+    parser.add_argument("--step", nargs=2, metavar=("STEP", "ROOT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        print(measure_step(options.step[0], Path(options.step[1])))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        report = measure(Path(folder), options.videos)
+    print(report)
+    if options.output:
+        with options.output.open("a", encoding="utf-8") as file:
+            file.write(report + "\n")
+
+
+def measure(folder: Path, videos: int) -> str:
+    """The report."""
+    small, large = folder / "small", folder / "large"
+    indexing_ms = make_dataset(small, SOURCES)
+    make_dataset(large, videos)
+    packages = ("torch", "lightning", "av", "numpy", "numba")
+    protocol = f"Videos of {12 * SHOTS} frames; {WORKERS} workers, {CLIPS} clips."
+    lines = [
+        heading(f"A data set of {videos:,} videos", packages, protocol),
+        f"\n| | {videos:,} videos | {SOURCES} videos |\n|---|---|---|",
+    ]
+    for name, step in ROWS.items():
+        values = [in_fresh_processes(step, root) for root in (large, small)]
+        lines.append(f"| {name} | {values[0]:.2f} | {values[1]:.2f} |")
+    sizes = [sum(path.stat().st_size for path in (root / ".cvr_index").iterdir()) for root in (large, small)]
+    lines += [
+        f"| cache on the disk, MB | {sizes[0] / 1e6:.1f} | {sizes[1] / 1e6:.1f} |",
+        f"| a video of it, bytes | {sizes[0] / videos:.0f} | {sizes[1] / SOURCES:.0f} |",
+        f"\nTo index a video takes {indexing_ms:.1f} ms on one core.",
+    ]
+    return "\n".join(lines)
+
+
+def make_dataset(root: Path, videos: int) -> float:
+    """Make files, manifest and cache; returns the ms that it takes to index one of the files."""
+    from cvr_lightning.codec import CompressedVideoReader
+    from cvr_lightning.datamodules import index_cache
+    from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, draw_shot, write_video
+
+    rng = np.random.default_rng(0)
+    known: dict[int, Known] = {}
+    times_ms: list[float] = []
+    names = [f"class_{i % CLASSES:03d}/video_{i:07d}.mp4" for i in range(videos)]
+    for number, motion in zip(range(SOURCES), itertools.cycle(CLASS_NAMES), strict=False):
+        source = root / f"source_{number}.mp4"
+        write_video(source, [draw_shot(rng) for _ in range(SHOTS)], motion)
+        start = time.perf_counter()
+        with CompressedVideoReader(source) as reader:
+            known[source.stat().st_ino] = Known(reader.index.to_bytes())
+        times_ms.append(1e3 * (time.perf_counter() - start))
+        for name in names[number::SOURCES]:
+            (root / name).parent.mkdir(exist_ok=True)
+            os.link(source, root / name)
+    lines = (f"{name} {number % CLASSES}\n" for number, name in enumerate(names))
+    (root / MANIFEST).write_text("".join(lines))
+    index_cache.build_index = lambda demuxer: known[os.stat(demuxer.path).st_ino]
+    datamodule(root).prepare_data()
+    return statistics.median(times_ms)
+
+
+class Known:
+    """Stands for an index whose bytes are known."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def to_bytes(self) -> bytes:
+        return self.data
+
+
+def datamodule(root: Path) -> Any:
+    from cvr_lightning.datamodules import CompressedVideoDataModule
+    from cvr_lightning.datamodules.dataset import VideoList
+
+    class Manifest(CompressedVideoDataModule):
+        """A list of names and labels, as many data sets come with."""
+
+        def scan(self) -> Mapping[str, VideoList]:
+            with (self.root / MANIFEST).open() as file:
+                names, labels = zip(*(line.split() for line in file), strict=True)
+            return {"train": VideoList(names, [int(label) for label in labels])}
+
+    return Manifest(root, [f"class_{label:03d}" for label in range(CLASSES)], batch_size=BATCH)
+
+
+def in_fresh_processes(step: str, root: Path) -> float:
+    """The median of what a step measures."""
+    command = [sys.executable, __file__, "--step", step, str(root)]
+    runs = [subprocess.run(command, stdout=subprocess.PIPE, check=True) for _ in range(REPETITIONS)]
+    return statistics.median(float(run.stdout.splitlines()[-1]) for run in runs)
+
+
+def measure_step(step: str, root: Path) -> float:
+    data = datamodule(root)
+    start = time.perf_counter()
+    if step == "prepare":
+        data.prepare_data()
+    else:
+        data.setup()
+    return time.perf_counter() - start if step in ("setup", "prepare") else private_memory(data, step)
+
+
+def private_memory(data: Any, start_method: str) -> float:
+    """Largest private memory of a worker in MB, after reading."""
+    from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
+    from cvr_lightning.datamodules.sampling import Draw
+
+    dataset = data.train_dataloader().dataset
+    videos = np.random.default_rng(0).integers(len(dataset), size=2 * CLIPS)
+    batches = iter(
+        VideoLoader(
+            dataset,
+            batch_size=BATCH,
+            sampler=[Draw(0, video, 0) for video in videos.tolist()],
+            num_workers=WORKERS,
+            multiprocessing_context=start_method,
+            collate_fn=collate_or_carry,
+        )
+    )
+    for _ in itertools.islice(batches, CLIPS // BATCH):  # half of them: at the end workers leave
+        pass
+    return max(private_bytes(process.pid) for process in multiprocessing.active_children()) / 1e6
+
+
+def private_bytes(pid: int | None) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private"))
+
+
+if __name__ == "__main__":
+    main()
