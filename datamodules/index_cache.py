@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,9 @@ class IndexCache:
         """The names, each once, of files that are not indexed as they are now."""
         keys = _keys(names)
         first = np.sort(np.unique(keys, return_index=True)[1])
+        names = list(names)
         distinct = [names[i] for i in first.tolist()]
-        now = _sizes_and_mtimes(self.root, distinct)
+        now = _sizes_and_mtimes([f"{self.root}/{name}" for name in distinct])
         rows = self._store.find(keys[first])
         found = rows >= 0
         then = np.full_like(now, -1)
@@ -227,17 +229,15 @@ def _size_and_mtime(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _sizes_and_mtimes(root: Path, names: Sequence[str]) -> npt.NDArray[np.int64]:
+def _sizes_and_mtimes(paths: Sequence[str]) -> npt.NDArray[np.int64]:
     """(N, 2) of :func:`_size_and_mtime`."""
-    out = np.empty((len(names), 2), np.int64)
 
-    def look(start: int) -> None:
-        for number in range(start, min(start + 1000, len(names))):
-            out[number] = _size_and_mtime(os.path.join(root, names[number]))
+    def look(start: int) -> list[tuple[int, int]]:
+        return [_size_and_mtime(path) for path in paths[start : start + 1000]]
 
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
-        list(pool.map(look, range(0, len(names), 1000)))
-    return out
+        parts = pool.map(look, range(0, len(paths), 1000))
+        return np.array(list(chain.from_iterable(parts)), np.int64).reshape(-1, 2)
 
 
 def _pack_error(error: VideoError) -> bytes:

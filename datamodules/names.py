@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
+
+_UTF8 = ("utf-8", "surrogateescape")  # file names that are no UTF-8 go through unchanged
 
 
 class Names(Sequence[str]):
@@ -19,9 +22,8 @@ class Names(Sequence[str]):
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        # File names that are no UTF-8 go through unchanged.
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-        self._text = np.frombuffer(b"".join(encoded), np.uint8)
+        encoded = [name.encode(*_UTF8) for name in names]
+        self._text = b"".join(encoded)
         self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -36,8 +38,12 @@ class Names(Sequence[str]):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         if not -len(self) <= index < len(self):
             raise IndexError(f"name {index} of {len(self)}")
-        start, end = self._ends[index % len(self)], self._ends[index % len(self) + 1]
-        return self._text[start:end].tobytes().decode("utf-8", "surrogateescape")
+        index %= len(self)
+        return self._text[self._ends[index] : self._ends[index + 1]].decode(*_UTF8)
+
+    def __iter__(self) -> Iterator[str]:
+        ends = self._ends.tolist()
+        return (self._text[start:end].decode(*_UTF8) for start, end in pairwise(ends))
 
     def __eq__(self, other: object) -> bool:
         """Equal to any sequence of the same strings."""
