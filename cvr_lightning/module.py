@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
+from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.provenance import versions
 from cvr_lightning.scores import VideoScores, VideoTable
 
@@ -40,6 +41,9 @@ class RecognitionModule(LightningModule):
         weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
         warmup: Share of the steps over which the learning rate rises linearly.
         final_lr: Share of the peak learning rate at which the cosine ends.
+        iframe_weights: ImageNet weights that training starts from: a safetensors file of ConvNeXt-Atto
+            (preset small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the
+            like; random where None.
 
     Attributes:
         recognizer: The model.
@@ -58,6 +62,7 @@ class RecognitionModule(LightningModule):
         weight_decay: float = 0.05,
         warmup: float = 0.1,
         final_lr: float = 0.01,
+        iframe_weights: str | None = None,
     ) -> None:
         super().__init__()
         self.class_names = list(class_names)
@@ -75,6 +80,7 @@ class RecognitionModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.final_lr = final_lr
+        self.iframe_weights = iframe_weights
         self.scores = VideoScores(len(class_names))
         self.table: VideoTable | None = None
         self.run_config: dict[str, Any] = {}
@@ -83,6 +89,12 @@ class RecognitionModule(LightningModule):
         """Logits (B, classes) of a batch."""
         logits: Tensor = self.recognizer(clip)
         return logits
+
+    def setup(self, stage: str) -> None:
+        """Load the published weights where training begins; those of a checkpoint replace them."""
+        if stage == "fit" and self.iframe_weights is not None:
+            left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
+            rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
 
     def on_fit_start(self) -> None:
         """Say what is trained."""
