@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.energy import OperationCounter, OperationReport
+from cvr_lightning.energy import OperationCounter, cost_results
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.provenance import versions
 from cvr_lightning.results import FILE_NAME, results_table, write_results
@@ -95,7 +95,7 @@ class Results(Callback):
             "unreadable": sorted(unreadable),
             "protocol": {**data.protocol, "averaging": "softmax"},
             "videos_per_second": {"with_reading": float(rates[0]), "model_only": float(rates[1])},
-            **_cost(operations, views),
+            **cost_results(operations, views),
             "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
             "config": pl_module.run_config,
             "versions": versions(),
@@ -108,21 +108,6 @@ class Results(Callback):
 def _accuracy(module: RecognitionModule) -> dict[str, Any]:
     assert module.table is not None
     return {"top1": module.table.top(1), "top5": module.table.top(5), "videos": len(module.table.video)}
-
-
-def _cost(operations: OperationReport, views: int) -> dict[str, Any]:
-    return {
-        "gmac_per_video": operations.gmac * views,
-        "effective_gmac_per_video": operations.effective_gmac * views,
-        "effective_gac_per_video": operations.effective_gac * views,
-        "energy_j_per_video": {
-            "theoretical": operations.energy_j * views,
-            "measured": None,
-            "includes": f"compute of the model; {operations.costs.source}",
-        },
-        "activation_sparsity": operations.activation_sparsity,
-        "spikes_per_neuron": operations.spiking_layers(),
-    }
 
 
 def _synchronised_clock(module: LightningModule) -> float:

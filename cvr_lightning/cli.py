@@ -21,6 +21,7 @@ train and evaluate
 tools
   classify    label video files                cvr classify FILE... --checkpoint CKPT
   results     print results side by side       cvr results RUN...
+  summarize   parameters, operations, joules   cvr summarize --preset small
 """
 
 
@@ -76,6 +77,12 @@ def _results(arguments: list[str]) -> None:
     results(arguments[1:])
 
 
+def _summarize(arguments: list[str]) -> None:
+    from cvr_lightning.summarize import main as summarize
+
+    summarize(arguments[1:])
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "fit": _run_trainer,
     "validate": _run_trainer,
@@ -83,6 +90,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "predict": _run_trainer,
     "classify": _classify,
     "results": _results,
+    "summarize": _summarize,
 }
 
 
