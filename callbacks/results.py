@@ -14,7 +14,7 @@ from lightning.pytorch import Callback
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.energy import OperationCounter, OperationReport
+from cvr_lightning.energy import OperationCounter, cost_results
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.provenance import versions
 from cvr_lightning.results import FILE_NAME as RESULTS
@@ -108,7 +108,7 @@ class Results(Callback):
                 "with_reading": float(rates[0]) / views,
                 "model_only": float(rates[1]) / views,
             },
-            **_cost(self._counter.report(max(self._counted_clips, 1)), views),
+            **cost_results(self._counter.report(max(self._counted_clips, 1)), views),
             "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
             "config": pl_module.run_config,
             "versions": versions(),
@@ -139,21 +139,6 @@ def _accuracy(table: VideoTable) -> dict[str, Any]:
         "top1_all": table.top(1, of_all=True),
         "top5_all": table.top(5, of_all=True),
         "videos": len(table),
-    }
-
-
-def _cost(operations: OperationReport, views: float) -> dict[str, Any]:
-    return {
-        "gmac_per_video": operations.gmac * views,
-        "effective_gmac_per_video": operations.effective_gmac * views,
-        "effective_gac_per_video": operations.effective_gac * views,
-        "energy_j_per_video": {
-            "theoretical": operations.energy_j * views,
-            "measured": None,
-            "includes": f"compute of the model; {operations.costs.source}",
-        },
-        "activation_sparsity": operations.activation_sparsity,
-        "spikes_per_neuron": operations.spiking_layers(),
     }
 
 

@@ -24,6 +24,7 @@ tools
   results     print results side by side       cvr results RUN...
   average     mean over the splits             cvr average RUN...
   fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
+  summarize   parameters, operations, joules   cvr summarize --preset small
 """
 
 
@@ -97,6 +98,12 @@ def _fuse(arguments: list[str]) -> None:
     fuse(arguments[1:])
 
 
+def _summarize(arguments: list[str]) -> None:
+    from cvr_lightning.summarize import main as summarize
+
+    summarize(arguments[1:])
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "fit": _run_trainer,
     "validate": _run_trainer,
@@ -107,6 +114,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "results": _results,
     "average": _average,
     "fuse": _fuse,
+    "summarize": _summarize,
 }
 
 

@@ -119,6 +119,27 @@ class OperationReport:
         return parts
 
 
+def cost_results(report: OperationReport, views: float) -> dict[str, Any]:
+    """The costs per video as results.json holds them.
+
+    Args:
+        report: Operations of one view of a video.
+        views: Views of a video.
+    """
+    return {
+        "gmac_per_video": report.gmac * views,
+        "effective_gmac_per_video": report.effective_gmac * views,
+        "effective_gac_per_video": report.effective_gac * views,
+        "energy_j_per_video": {
+            "theoretical": report.energy_j * views,
+            "measured": None,
+            "includes": f"compute of the model; {report.costs.source}",
+        },
+        "activation_sparsity": report.activation_sparsity,
+        "spikes_per_neuron": report.spiking_layers(),
+    }
+
+
 def _convolution(layer: nn.Conv1d | nn.Conv2d, _: Tensor, output: Tensor) -> int:
     return output.numel() * (layer.in_channels // layer.groups) * math.prod(layer.kernel_size)
 

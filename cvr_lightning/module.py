@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.errors import RunError
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
+from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.provenance import versions
 from cvr_lightning.scores import VideoScores
 from cvr_lightning.video_table import Averaging, VideoTable
@@ -46,6 +47,9 @@ class RecognitionModule(LightningModule):
         weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
         warmup: Share of the steps over which the learning rate rises linearly.
         final_lr: Share of the peak learning rate at which the cosine ends.
+        iframe_weights: ImageNet weights that training starts from: a safetensors file of ConvNeXt-Atto
+            (preset small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the
+            like; random where None.
 
     Attributes:
         recognizer: The model.
@@ -65,6 +69,7 @@ class RecognitionModule(LightningModule):
         weight_decay: float = 0.05,
         warmup: float = 0.1,
         final_lr: float = 0.01,
+        iframe_weights: str | None = None,
     ) -> None:
         super().__init__()
         self.class_names = list(class_names)
@@ -82,6 +87,7 @@ class RecognitionModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.final_lr = final_lr
+        self.iframe_weights = iframe_weights
         self.scores = VideoScores(len(class_names), averaging)
         self.table: VideoTable | None = None
         self.run_config: dict[str, Any] = {}
@@ -90,6 +96,12 @@ class RecognitionModule(LightningModule):
         """Logits (B, classes) of a batch."""
         logits: Tensor = self.recognizer(clip)
         return logits
+
+    def setup(self, stage: str) -> None:
+        """Load the published weights where training begins; those of a checkpoint replace them."""
+        if stage == "fit" and self.iframe_weights is not None:
+            left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
+            rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
 
     def on_fit_start(self) -> None:
         """Say what is trained."""

@@ -4,7 +4,7 @@ from factories import make_clip
 from torch import nn
 
 from cvr_lightning.energy import CostTable, OperationCounter
-from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.transformer import SelfAttention
 
@@ -74,10 +74,14 @@ def test_the_parts_of_the_model_add_up() -> None:
     assert energy == pytest.approx((2 * report.effective_gmac + report.effective_gac) * 1e-3)
 
 
-def test_tiny_keeps_its_budget() -> None:
-    model = CompressedVideoRecognizer(101).eval()
-    clip = make_clip(batch=1, iframes=8, segments=8, pframes=3, side=224, channels=24)
-    assert count(model, clip).gmac <= 0.5
+@pytest.mark.parametrize(("preset", "gmac"), [("tiny", 0.5), ("small", 3.0), ("base", 25.0)])
+def test_presets_keep_their_budgets(preset: Preset, gmac: float) -> None:
+    model = CompressedVideoRecognizer(101, preset=preset).eval()
+    clip = make_clip(batch=1, iframes=8, segments=8, pframes=3, side=PRESETS[preset].crop, channels=24)
+    report = count(model, clip)
+    assert 0.5 * gmac < report.gmac <= gmac
+    if preset == "small":
+        assert report.energy_j <= 0.02
 
 
 def test_an_unsupported_layer_is_an_error_or_named_once() -> None:

@@ -187,7 +187,8 @@ def test_every_imported_distribution_is_declared(tree_files: list[Path]) -> None
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 modules = [node.module]
             imported.update({module.partition(".")[0]: str(name) for module in modules})
-    declared = requirements(PYPROJECT["project"]["dependencies"], EXTRAS["bench"])
+    for_users = [EXTRAS[name] for name in EXTRAS.keys() - {"test", "dev"}]
+    declared = requirements(PYPROJECT["project"]["dependencies"], *for_users)
     allowed = {canonicalize_name(r.name) for r in declared}
     providers = importlib.metadata.packages_distributions()
     undeclared = {

@@ -31,15 +31,15 @@ class ConvNeXtBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv_dw = nn.Conv2d(channels, channels, kernel_size=7, padding=3, groups=channels)
-        self.norm = LayerNorm2d(channels, eps=1e-6)
-        self.fc1 = nn.Conv2d(channels, 4 * channels, kernel_size=1)
-        self.fc2 = nn.Conv2d(4 * channels, channels, kernel_size=1)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.fc1 = nn.Linear(channels, 4 * channels)
+        self.fc2 = nn.Linear(4 * channels, channels)
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
         """Return features of the same shape."""
-        hidden = self.fc1(self.norm(self.conv_dw(features_MCHW)))
-        mixed: Tensor = self.fc2(F.gelu(hidden))
-        return features_MCHW + mixed
+        hidden_MHWC = self.norm(self.conv_dw(features_MCHW).permute(0, 2, 3, 1))
+        mixed_MHWC: Tensor = self.fc2(F.gelu(self.fc1(hidden_MHWC)))
+        return features_MCHW + mixed_MHWC.permute(0, 3, 1, 2)
 
 
 class IFrameFeatures(NamedTuple):
@@ -74,7 +74,9 @@ class IFrameEncoder(nn.Module):
     def forward(self, images_KCHW: Tensor) -> IFrameFeatures:
         """Encode normalised images (K, 3, H, W), H and W multiples of 32."""
         features = []
-        hidden = images_KCHW
+        hidden = images_KCHW.contiguous(
+            memory_format=torch.channels_last
+        )  # the faster layout on every device
         for stage in self.stages:
             hidden = stage(hidden)
             features.append(hidden)

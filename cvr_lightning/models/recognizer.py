@@ -23,7 +23,7 @@ from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameE
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
-Preset = Literal["tiny"]
+Preset = Literal["tiny", "small", "base"]
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -35,8 +35,21 @@ RESIDUAL_SCALE = 16.0
 
 @dataclass(frozen=True)
 class Architecture:
-    """Widths and depths of a preset."""
+    """Widths and depths of a preset.
 
+    Attributes:
+        crop: Side of the frames, in pixels, that the preset is made for; it takes any multiple of 32.
+        iframe_widths: Channels of the I-path at strides 4, 8, 16 and 32.
+        iframe_depths: Blocks of the I-path at each of them.
+        pframe_widths: Channels of the two spiking stages.
+        width: Channels of a token.
+        depth: Blocks of the transformer.
+        heads: Attention heads of a block.
+        mlp_ratio: Width of a block's MLP over ``width``.
+        mixers: Number of multi-modal mixers.
+    """
+
+    crop: int
     iframe_widths: tuple[int, int, int, int]
     iframe_depths: tuple[int, int, int, int]
     pframe_widths: tuple[int, int]
@@ -49,6 +62,7 @@ class Architecture:
 
 PRESETS: dict[Preset, Architecture] = {
     "tiny": Architecture(
+        crop=224,
         iframe_widths=(16, 24, 48, 64),
         iframe_depths=(1, 1, 1, 1),
         pframe_widths=(32, 64),
@@ -57,8 +71,31 @@ PRESETS: dict[Preset, Architecture] = {
         heads=4,
         mlp_ratio=2,
         mixers=1,
-    )
+    ),
+    "small": Architecture(
+        crop=160,
+        iframe_widths=(40, 80, 160, 320),
+        iframe_depths=(2, 2, 6, 2),
+        pframe_widths=(64, 128),
+        width=160,
+        depth=3,
+        heads=5,
+        mlp_ratio=2,
+        mixers=2,
+    ),
+    "base": Architecture(
+        crop=224,
+        iframe_widths=(64, 128, 256, 512),
+        iframe_depths=(2, 2, 6, 2),
+        pframe_widths=(128, 256),
+        width=384,
+        depth=6,
+        heads=6,
+        mlp_ratio=4,
+        mixers=2,
+    ),
 }
+"""The I-paths of small and base are ConvNeXt-Atto and -Pico, for which ImageNet weights are published."""
 
 
 class CompressedVideoRecognizer(nn.Module):

