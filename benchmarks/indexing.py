@@ -27,14 +27,14 @@ import numpy as np
 from machine import heading
 
 CLASSES, SOURCES, SHOTS = 400, 16, 21
-WORKERS, CLIPS, BATCH = 2, 2000, 8
-REPETITIONS = 3
+WORKERS, CLIPS, BATCH = 2, 1000, 8
+REPETITIONS = 5
 MANIFEST = "manifest.txt"
 ROWS = {
-    "`setup()`, s": "setup",
-    "`prepare_data()` where nothing has changed, s": "prepare",
-    "private memory of a forked worker, MB": "fork",
-    "private memory of a spawned worker, MB": "spawn",
+    "setup": "`setup()`: wall, CPU (s)",
+    "prepare": "`prepare_data()` where nothing has changed: wall, CPU (s)",
+    "fork": "private memory of a forked worker (MB)",
+    "spawn": "private memory of a spawned worker (MB)",
 }
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--step", nargs=2, metavar=("STEP", "ROOT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        print(measure_step(options.step[0], Path(options.step[1])))
+        print(*measure_step(options.step[0], Path(options.step[1])))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         report = measure(Path(folder), options.videos)
@@ -69,9 +69,10 @@ def measure(folder: Path, videos: int) -> str:
         heading(f"A data set of {videos:,} videos", packages, protocol),
         f"\n| | {videos:,} videos | {SOURCES} videos |\n|---|---|---|",
     ]
-    for name, step in ROWS.items():
-        values = [in_fresh_processes(step, root) for root in (large, small)]
-        lines.append(f"| {name} | {values[0]:.2f} | {values[1]:.2f} |")
+    for step, name in ROWS.items():
+        lines.append(
+            " | ".join([f"| {name}", *(in_fresh_processes(step, root) for root in (large, small)), ""])
+        )
     sizes = [sum(path.stat().st_size for path in (root / ".cvr_index").iterdir()) for root in (large, small)]
     lines += [
         f"| cache on the disk, MB | {sizes[0] / 1e6:.1f} | {sizes[1] / 1e6:.1f} |",
@@ -132,21 +133,23 @@ def datamodule(root: Path) -> Any:
     return Manifest(root, [f"class_{label:03d}" for label in range(CLASSES)], batch_size=BATCH)
 
 
-def in_fresh_processes(step: str, root: Path) -> float:
-    """The median of what a step measures."""
+def in_fresh_processes(step: str, root: Path) -> str:
+    """The medians of what a step measures."""
     command = [sys.executable, __file__, "--step", step, str(root)]
-    runs = [subprocess.run(command, stdout=subprocess.PIPE, check=True) for _ in range(REPETITIONS)]
-    return statistics.median(float(run.stdout.splitlines()[-1]) for run in runs)
+    runs = [
+        subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(REPETITIONS)
+    ]
+    columns = zip(*(run.stdout.split() for run in runs), strict=True)
+    return ", ".join(f"{statistics.median(map(float, column)):.2f}" for column in columns)
 
 
-def measure_step(step: str, root: Path) -> float:
+def measure_step(step: str, root: Path) -> list[float]:
     data = datamodule(root)
-    start = time.perf_counter()
-    if step == "prepare":
-        data.prepare_data()
-    else:
-        data.setup()
-    return time.perf_counter() - start if step in ("setup", "prepare") else private_memory(data, step)
+    if step in ("fork", "spawn"):
+        return [private_memory(data, step)]
+    wall, cpu = time.perf_counter(), time.process_time()
+    data.setup() if step == "setup" else data.prepare_data()
+    return [time.perf_counter() - wall, time.process_time() - cpu]
 
 
 def private_memory(data: Any, start_method: str) -> float:

@@ -1,8 +1,8 @@
 """Clips a second that reach the training, with the packet indexes of the videos kept and without.
 
 Whole epochs of the training part, two reading processes, page cache warm; repetitions are interleaved, after
-one that is not counted. Beside them, the same reads in threads of one process, and the share of an epoch that
-the training of preset `tiny` waits for data.
+one that is not counted. Beside them, the same reads alone, in threads and in processes, and the share of an
+epoch that the training of preset `tiny` waits for data.
 
     python benchmarks/loading.py FOLDER [--repetitions 5] [--output report.md]
 
@@ -17,7 +17,8 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from lightning import Trainer
@@ -26,11 +27,13 @@ from machine import heading
 from reading import interleave
 
 from cvr_lightning.datamodules import Folder
+from cvr_lightning.datamodules.dataset import VideoDataset
 from cvr_lightning.datamodules.loader import VideoLoader
+from cvr_lightning.datamodules.sampling import Draw
 from cvr_lightning.module import RecognitionModule
 
 SEGMENTS, PFRAMES, BATCH, WORKERS = 8, 3, 8, 2
-THREADS = (1, 2, 4)
+READERS = (1, 2)
 
 
 def main() -> None:
@@ -59,8 +62,9 @@ def measure(root: Path, index_dir: Path, repetitions: int) -> str:
         f"{WORKERS} workers, indexes kept": whole_epoch(kept.train_dataloader()),
         f"{WORKERS} workers, without": whole_epoch(without.train_dataloader()),
     }
-    for threads in THREADS:
-        rows[f"{threads} threads, indexes kept"] = in_threads(kept, threads)
+    for kind, pool in (("threads", ThreadPoolExecutor), ("processes", ProcessPoolExecutor)):
+        for readers in READERS:
+            rows[f"reading alone, {readers} {kind}"] = reading_alone(kept, partial(pool, readers))
     videos = len(kept.videos["train"])
     protocol = f"{SEGMENTS} segments x {PFRAMES} P-frames, batches of {BATCH}; {videos} videos."
     lines = [
@@ -92,15 +96,19 @@ def whole_epoch(loader: VideoLoader) -> Callable[[], object]:
     return lambda: sum(len(batch) for batch in loader)
 
 
-def in_threads(data: Folder, threads: int) -> Callable[[], object]:
-    """The same clips read in threads of this process."""
+def reading_alone(data: Folder, pool: Callable[[], Executor]) -> Callable[[], object]:
+    """The same clips read and dropped: no batch is made and none is sent."""
     loader = data.train_dataloader()
 
-    def read() -> object:
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda draw: loader.dataset[draw].label, loader.sampler))
+    def run() -> object:
+        with pool() as executor:
+            return sum(executor.map(partial(label_of, loader.dataset), loader.sampler, chunksize=16))
 
-    return read
+    return run
+
+
+def label_of(dataset: VideoDataset, draw: Draw) -> int:
+    return dataset[draw].label
 
 
 def waiting(data: Folder) -> float:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +120,8 @@ class Folder(CompressedVideoDataModule):
                 raise self._missing(
                     folder / name, f"class {name!r} has no videos ({', '.join(sorted(EXTENSIONS))})"
                 )
-            pairs += [((Path(part) / name / video).as_posix(), label) for video in videos]
+            prefix = f"{part}/{name}" if part else name
+            pairs += [(f"{prefix}/{video}", label) for video in videos]
         if not pairs:
             raise self._missing(folder, "there are no videos")
         return pairs
@@ -142,13 +146,13 @@ class Folder(CompressedVideoDataModule):
         """Divide into (kept, held out), each class in the same proportion but at least one video."""
         kept: Labelled = []
         held: Labelled = []
-        for label, name in enumerate(self.class_names):
-            videos = [pair for pair in pairs if pair[1] == label]
+        for label, group in groupby(pairs, itemgetter(1)):  # they come class by class
+            videos = list(group)
             count = max(1, round(len(videos) * fraction))
             if count >= len(videos):
                 raise DatasetMismatchError(
-                    f"{self.root}: class {name!r} has too few videos to hold one out for {part}; "
-                    f"add videos, or lay the parts out yourself as {LAYOUT}"
+                    f"{self.root}: class {self.class_names[label]!r} has too few videos to hold one out for "
+                    f"{part}; add videos, or lay the parts out yourself as {LAYOUT}"
                 )
             order = np.random.default_rng((self.split_seed, label)).permutation(len(videos))
             held += [videos[i] for i in sorted(order[:count])]
@@ -166,16 +170,17 @@ class Folder(CompressedVideoDataModule):
 
 def _folders(folder: Path) -> list[str]:
     """Sorted names of the visible sub-folders."""
-    return sorted(
-        entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
 
 def _videos(folder: Path) -> list[str]:
     """Sorted names of the visible videos of a folder; none where it does not exist."""
-    entries: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
-    return sorted(
-        entry.name
-        for entry in entries
-        if is_video(entry.name) and not entry.name.startswith(".") and entry.is_file()
-    )
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if is_video(entry.name) and not entry.name.startswith(".") and entry.is_file()
+        )
