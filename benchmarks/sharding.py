@@ -2,8 +2,8 @@
 
 The folder (classes as --data Folder has them) is packed first. Each repetition reads every training video
 once, 8 windows of 3 P-frames at 340x256. Repetitions of all rows are interleaved; the table gives medians
-with quartiles. The page cache is warm: what differs is the work, not the disk. The network is a server on this
-machine that waits before each answer, as an object store does.
+with quartiles. The page cache is warm: what differs is the work, not the disk. The network is a server on
+this machine that waits before each answer, as an object store does.
 
     python benchmarks/sharding.py FOLDER [--workers 2] [--delay-ms 20] [--repetitions 5] [--output report.md]
 """
