@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_UNFINISHED = re.compile(r"\.(?P<name>.+)\.\d+\.part")
 
 
 @contextmanager
@@ -21,3 +24,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def unfinished_files(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """What killed processes have left below a folder: each file, and the one that it was to become."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            found = _UNFINISHED.fullmatch(name)
+            if found is not None:
+                yield Path(parent, name), Path(parent, found["name"])

@@ -20,6 +20,7 @@ train and evaluate
 
 tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST
+  pack        write a data set into tar files  cvr pack DST --data Folder --data.root VIDEOS
   classify    label video files                cvr classify FILE... --checkpoint CKPT
   results     print results side by side       cvr results RUN...
   average     mean over the splits             cvr average RUN...
@@ -74,6 +75,12 @@ def _prepare(arguments: list[str]) -> None:
     prepare(arguments[1:])
 
 
+def _pack(arguments: list[str]) -> None:
+    from cvr_lightning.shards.command import main as pack
+
+    pack(arguments[1:])
+
+
 def _classify(arguments: list[str]) -> None:
     from cvr_lightning.classify import main as classify
 
@@ -110,6 +117,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "test": _run_trainer,
     "predict": _run_trainer,
     "prepare": _prepare,
+    "pack": _pack,
     "classify": _classify,
     "results": _results,
     "average": _average,

@@ -15,3 +15,7 @@ class CheckpointError(UserError):
 
 class PrepareError(UserError):
     """Videos cannot be prepared as asked."""
+
+
+class ShardError(UserError):
+    """Shards cannot be written or read."""

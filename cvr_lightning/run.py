@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,8 +26,7 @@ from cvr_lightning.atomic import atomic_path
 from cvr_lightning.callbacks import ConfusionMatrix, Predictions, Results
 from cvr_lightning.classify import load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.datamodules.errors import DatasetError
-from cvr_lightning.errors import RunError
+from cvr_lightning.errors import RunError, UserError
 from cvr_lightning.module import CHECKPOINT_KEY, RecognitionModule
 
 # torch 2.13 says it of lightning 2.6's own code.
@@ -117,6 +118,25 @@ class HelpfulParser(LightningArgumentParser):
         super().error(message, ex)
 
 
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Take the parser's frame off the errors of the classes that it builds.
+
+    Raises:
+        UserError: As it was raised.
+        RunError: In the place of all others.
+    """
+    try:
+        yield
+    except ValueError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise RunError(str(cause)) from error
+
+
 class CompressedVideoCLI(LightningCLI):
     """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side."""
 
@@ -159,18 +179,10 @@ class CompressedVideoCLI(LightningCLI):
         """Build data, model and trainer.
 
         Raises:
-            DatasetError: Where the data is not there; without the parser's frame around it.
-            RunError: Where an option is out of range.
+            UserError: Where the data is not there, or an option is out of range.
         """
-        try:
+        with plain_errors():
             super().instantiate_classes()
-        except ValueError as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            if isinstance(cause, DatasetError):
-                raise cause from None
-            raise RunError(str(cause)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory."""

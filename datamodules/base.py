@@ -85,7 +85,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         class_names: Name of each class.
         sampling: How a file becomes a clip in training and validation.
         test_sampling: The same in test and prediction, as checkpoints store it.
+        flip: Left and right are no labels.
         videos: The videos of the parts ``train``, ``val`` and ``test``; empty before :meth:`setup`.
+        indexes: Their packet indexes; None before :meth:`setup`, and where ``index_dir`` is null.
 
     Raises:
         ValueError: Where an option is out of range; the message lists what is supported.
@@ -151,11 +153,12 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.test_sampling = replace(
             self.sampling, segments=chosen.segments or segments, views=chosen.views, crops=chosen.crops
         )
+        self.flip = flip
         self.seed = seed
         self.on_error: OnError = on_error
         self.index_dir = index_dir
         self.videos: Mapping[str, VideoList] = {}
-        self._indexes: IndexCache | None = None
+        self.indexes: IndexCache | None = None
         self._train_transform = TrainTransform(
             self.sampling,
             num_classes=len(class_names),
@@ -215,17 +218,17 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     def prepare_data(self) -> None:
         """Index the videos that will be read, where they are new or have changed; see ``index_dir``."""
         self.setup()
-        if self._indexes is not None:
+        if self.indexes is not None:
             parts = _PARTS.get(self.trainer.state.fn or "", self.videos) if self.trainer else self.videos
             names = [name for part in parts for name in self.videos[part].names]
-            self._indexes.update(names, os.cpu_count() or 1 if self.num_workers else 0)
+            self.indexes.update(names, os.cpu_count() or 1 if self.num_workers else 0)
 
     def setup(self, stage: str | None = None) -> None:
         """Find the videos and their indexes, once in each process."""
         if not self.videos:
             self.videos = self.scan()
             if self.index_dir is not None:
-                self._indexes = IndexCache(self.root, self.root / self.index_dir)
+                self.indexes = IndexCache(self.root, self.root / self.index_dir)
 
     def train_dataloader(self) -> VideoLoader:
         """Shuffled clips with a new random window in each span every epoch."""
@@ -261,6 +264,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 
+    def dataset(self, part: str, sampling: ClipSampling, training: bool) -> VideoDataset:
+        """The videos of a part, one clip for each draw."""
+        videos = self.videos[part]
+        return VideoDataset(self.root, videos, sampling, training, self.seed, self.on_error, self.indexes)
+
     def _loader(
         self, part: str, sampling: ClipSampling, batch_size: int, training: bool = False
     ) -> VideoLoader:
@@ -272,7 +280,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
                 "them, or point --data.root at the folder that holds them"
             )
         return VideoLoader(
-            VideoDataset(self.root, videos, sampling, training, self.seed, self.on_error, self._indexes),
+            self.dataset(part, sampling, training),
             batch_size=batch_size,
             sampler=VideoSampler(len(videos), training, self.seed, sampling.views),
             num_workers=self.num_workers,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from cvr_lightning.clip import Sample
-from cvr_lightning.codec import CompressedVideoReader
+from cvr_lightning.codec import CompressedVideoReader, VideoBytes
 from cvr_lightning.codec.arrays import ClipArrays, Segment
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.codec.index import PacketIndex
@@ -19,6 +19,7 @@ from cvr_lightning.codec.windows import frames
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.names import Names
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
+from cvr_lightning.errors import UserError
 
 OnError = Literal["raise", "skip"]
 
@@ -50,7 +51,7 @@ class VideoList:
 
 
 def read_clip(
-    path: str | Path,
+    path: str | Path | VideoBytes,
     sampling: ClipSampling,
     offsets: float | Sequence[float] = 0.5,
     index: PacketIndex | None = None,
@@ -58,7 +59,7 @@ def read_clip(
     """Read one clip of a file.
 
     Args:
-        path: The video.
+        path: The video, or one in memory.
         sampling: How a file becomes a clip.
         offsets: Place of the window inside its span, in [0, 1): one for all or one for each segment.
         index: The file's index where it is known.
@@ -71,14 +72,14 @@ def read_clip(
 
 
 def read_view(
-    path: str | Path, sampling: ClipSampling, view: int, index: PacketIndex | None = None
+    path: str | Path | VideoBytes, sampling: ClipSampling, view: int, index: PacketIndex | None = None
 ) -> ClipArrays | None:
     """Read one temporal view of a file; None where it would show the very frames of an earlier one.
 
     That is so where the file is too short for ``sampling.views`` different ones.
 
     Args:
-        path: The video.
+        path: The video, or one in memory.
         sampling: How a file becomes a clip.
         view: Index of the temporal view.
         index: The file's index where it is known.
@@ -156,7 +157,7 @@ class VideoDataset(Dataset[Sample | None]):
     def __getitem__(self, draw: Draw) -> Sample | None:
         name = self._videos.names[draw.video]
         try:
-            arrays: ClipArrays | VideoError | None = self._read(name, draw)
+            arrays: ClipArrays | VideoError | None = self._read(draw)
         except VideoError as error:
             if self.on_error == "raise":
                 raise
@@ -165,16 +166,24 @@ class VideoDataset(Dataset[Sample | None]):
             return None
         return Sample(draw.video, draw.view, int(self._videos.labels[draw.video]), name, arrays)
 
-    def __getitems__(self, draws: Sequence[Draw]) -> list[Sample] | VideoError:
+    def __getitems__(self, draws: Sequence[Draw]) -> list[Sample] | UserError:
         """The samples of a batch, or the error that reading them met: see :class:`VideoLoader`."""
         try:
             return [sample for draw in draws if (sample := self[draw]) is not None]
-        except VideoError as error:
+        except UserError as error:
             return error
 
-    def _read(self, name: str, draw: Draw) -> ClipArrays | None:
-        path = self.root / name
-        index = None if self._indexes is None else self._indexes.find(name)
+    def find(self, video: int) -> tuple[Path | VideoBytes, PacketIndex | None]:
+        """What the reader opens for a video, and its index where that is known.
+
+        Raises:
+            VideoError: The file cannot be indexed.
+        """
+        name = self._videos.names[video]
+        return self.root / name, None if self._indexes is None else self._indexes.find(name)
+
+    def _read(self, draw: Draw) -> ClipArrays | None:
+        path, index = self.find(draw.video)
         if not self.training:
             return read_view(path, self.sampling, draw.view, index)
         offsets = training_offsets(self.seed, draw.epoch, draw.video, self.sampling.segments)

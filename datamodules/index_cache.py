@@ -58,7 +58,7 @@ class IndexCache:
     def __init__(self, root: Path, folder: Path) -> None:
         self.root = root
         self.folder = folder
-        self._store = IndexStore(folder, _versions())
+        self._store = IndexStore(folder, index_versions())
         self._warned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -77,18 +77,30 @@ class IndexCache:
         Raises:
             VideoError: The file cannot be indexed, for the cause that was found then.
         """
-        (row,) = self._store.find(_keys([name]))
-        if row < 0:
-            return None
-        path = os.path.join(self.root, name)
-        if _size_and_mtime(path) != (self._store.sizes[row], self._store.mtimes[row]):
-            self._warn(f"{path} has changed: until the next run indexes it, each visit does")
+        data = self._record(name)
+        if not data:
             return None
         try:
-            return _unpack(path, self._store.read(row))
+            return _unpack(os.path.join(self.root, name), data)
         except ValueError as error:
             self._warn(f"the index in {self.folder} is damaged ({error}): delete that folder")
             return None
+
+    def packed(self, name: str) -> bytes:
+        """The index of a video as :meth:`PacketIndex.to_bytes` gave it; empty where the cache has none."""
+        data = self._record(name)
+        return b"" if _is_error(data) else data
+
+    def _record(self, name: str) -> bytes:
+        """What the cache holds of a video as it is now; empty where that is nothing."""
+        (row,) = self._store.find(_keys([name]))
+        if row < 0:
+            return b""
+        path = os.path.join(self.root, name)
+        if _size_and_mtime(path) != (self._store.sizes[row], self._store.mtimes[row]):
+            self._warn(f"{path} has changed: until the next run indexes it, each visit does")
+            return b""
+        return self._store.read(row)
 
     def update(self, names: Sequence[str], workers: int = 0) -> None:
         """Index the videos that are new or have changed.
@@ -208,7 +220,7 @@ class _Records(Dataset["Record | None"]):
         return Record(int(_keys([name])[0]), size, mtime, data)
 
 
-def _versions() -> dict[str, object]:
+def index_versions() -> dict[str, object]:
     """What the indexes depend on beside the files."""
     demuxers = {name: av.library_versions[name] for name in ("libavformat", "libavcodec")}
     return {"index": INDEX_VERSION, **{name: ".".join(map(str, v)) for name, v in demuxers.items()}}

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from torch.utils.data import DataLoader
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
-from cvr_lightning.codec.errors import VideoError
+from cvr_lightning.errors import UserError
 
 
-def collate_or_carry(fetched: list[Sample] | VideoError) -> CompressedClip | VideoError:
+def collate_or_carry(fetched: list[Sample] | UserError) -> CompressedClip | UserError:
     """Batch the samples, or hand on the error that reading them met."""
-    return fetched if isinstance(fetched, VideoError) else collate(fetched)
+    return fetched if isinstance(fetched, UserError) else collate(fetched)
 
 
 class VideoLoader(DataLoader[Sample | None]):
@@ -22,15 +22,15 @@ class VideoLoader(DataLoader[Sample | None]):
     arguments. Here the worker sends the error itself, which is raised in the place of its batch.
 
     Raises:
-        VideoError: While iterating, where a video cannot be read.
+        UserError: While iterating, where a video cannot be read, or what it lies in.
     """
 
     def __iter__(self) -> Iterator[CompressedClip]:  # type: ignore[override]
         return self._checked(super().__iter__())
 
     @staticmethod
-    def _checked(batches: Iterator[CompressedClip | VideoError]) -> Iterator[CompressedClip]:
+    def _checked(batches: Iterator[CompressedClip | UserError]) -> Iterator[CompressedClip]:
         for batch in batches:
-            if isinstance(batch, VideoError):
+            if isinstance(batch, UserError):
                 raise batch
             yield batch

@@ -2,6 +2,7 @@
 
 from cvr_lightning.codec import errors
 from cvr_lightning.codec.arrays import MODALITIES, BlockMode, ClipArrays, Segment
+from cvr_lightning.codec.demux import VideoBytes
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.info import StreamInfo
 from cvr_lightning.codec.reader import CompressedVideoReader
@@ -15,6 +16,7 @@ __all__ = [
     "PacketIndex",
     "Segment",
     "StreamInfo",
+    "VideoBytes",
     "errors",
     "segments",
 ]

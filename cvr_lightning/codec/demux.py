@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import mmap
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -38,6 +39,18 @@ PacketKey = tuple[int, int, int]
 """What tells a packet from the others of its file: (dts, position in the file, size)."""
 
 
+class VideoBytes(NamedTuple):
+    """A video file that lies in memory.
+
+    Attributes:
+        name: What errors call it.
+        data: All of its bytes.
+    """
+
+    name: str
+    data: bytes
+
+
 def packet_key(packet: Packet[VideoStream]) -> PacketKey:
     """The key of a packet."""
     dts = NO_TIMESTAMP if packet.dts is None else packet.dts
@@ -51,20 +64,12 @@ class PacketFinder:
     compress, interleave or rewrite what they hold.
 
     Args:
-        path: The file.
+        file: The bytes of the file.
     """
 
-    def __init__(self, path: str) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
-        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+    def __init__(self, file: bytes | mmap.mmap) -> None:
+        self._file = file
         self._end = 0
-
-    def __enter__(self) -> PacketFinder:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._map.close()
-        self._file.close()
 
     def find(self, data: bytes, position: int) -> int:
         """The byte at which a packet begins, -1 where it is not found near by.
@@ -74,8 +79,8 @@ class PacketFinder:
             position: What the demuxer says, -1 where it does not.
         """
         start = self._end if position < 0 else position
-        place = self._map.find(data[:_PROBE_BYTES], start, start + _NEAR_BYTES + _PROBE_BYTES)
-        if place < 0 or self._map[place : place + len(data)] != data:
+        place = self._file.find(data[:_PROBE_BYTES], start, start + _NEAR_BYTES + _PROBE_BYTES)
+        if place < 0 or self._file[place : place + len(data)] != data:
             return -1
         self._end = place + len(data)
         return place
@@ -87,14 +92,15 @@ class Demuxer:
     The container is opened when it is first needed: who has an index may never need it.
 
     Args:
-        path: A regular file; never a URL or a device.
+        file: Path of a regular file, never a URL or a device; or a file in memory.
 
     Raises:
         UnreadableVideoError: The file is missing, empty, or holds no video.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, file: str | VideoBytes) -> None:
+        self.path = file.name if isinstance(file, VideoBytes) else file
+        self._data = file.data if isinstance(file, VideoBytes) else None
         self._check_file()
         self._kept: list[Packet[VideoStream]] | None = None
         self._opened: tuple[InputContainer, VideoStream] | None = None
@@ -120,18 +126,37 @@ class Demuxer:
         """The best video stream of the container."""
         return self._open()[1]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.path.getsize(self.path) if self._data is None else len(self._data)
+
+    @contextlib.contextmanager
+    def buffer(self) -> Iterator[bytes | mmap.mmap]:
+        """All bytes of the file, mapped where they are not in memory already."""
+        if self._data is not None:
+            yield self._data
+            return
+        with (
+            open(self.path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
+            yield mapped
+
     def read(self, position: int, size: int) -> bytes:
         """Bytes of the file; fewer than ``size`` at its end."""
+        if self._data is not None:
+            return self._data[position : position + size]
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, os.O_RDONLY)
         return os.pread(self._descriptor, size, position)
 
     def _check_file(self) -> None:
-        if not os.path.exists(self.path):
+        if self._data is None and not os.path.exists(self.path):
             raise UnreadableVideoError(self.path, "no such file", "check the path")
-        if not os.path.isfile(self.path):
+        if self._data is None and not os.path.isfile(self.path):
             raise UnreadableVideoError(self.path, "not a regular file", "give the path of a video file")
-        if os.path.getsize(self.path) == 0:
+        if self.size == 0:
             raise self.error("the file is empty")
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
@@ -142,7 +167,7 @@ class Demuxer:
             self._check_length()
             # An absolute path is never taken for a protocol, and a playlist may not reach the network.
             container = av.open(
-                os.path.abspath(self.path),
+                os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data),
                 mode="r",
                 metadata_errors="replace",
                 options={"protocol_whitelist": "file"},
@@ -157,11 +182,9 @@ class Demuxer:
         return self._opened
 
     def _check_length(self) -> None:
-        with open(self.path, "rb") as file:
-            declared = declared_size(file.read(HEAD_BYTES))
-        actual = os.path.getsize(self.path)
-        if declared is not None and declared > actual:
-            raise self.error(f"it is cut short: its header declares {declared} bytes, it has {actual}")
+        declared = declared_size(self.read(0, HEAD_BYTES))
+        if declared is not None and declared > self.size:
+            raise self.error(f"it is cut short: its header declares {declared} bytes, it has {self.size}")
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
         """Packets from here on; an empty one carries no frame and would end a decoder."""

@@ -19,7 +19,7 @@ from cvr_lightning.codec.arrays import (
     Segment,
 )
 from cvr_lightning.codec.dct import COEFFICIENTS
-from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.demux import Demuxer, VideoBytes
 from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg import FFmpegParser
 from cvr_lightning.codec.fields import FieldMaker
@@ -41,7 +41,7 @@ class CompressedVideoReader:
     A reader belongs to one thread at a time; it holds no global state, so each worker or thread has its own.
 
     Args:
-        path: The video file.
+        path: The video file, or a file in memory.
         parser: ``"mpeg4"`` for the parser of MPEG-4 Part 2, ``"ffmpeg"`` for FFmpeg's decoders, or ``"auto"``
             for the best one that reads the stream; :attr:`parser` and :attr:`reason` say which it is and why.
         index: The file's index where it is already known, which saves a pass over the file.
@@ -56,15 +56,18 @@ class CompressedVideoReader:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], parser: ParserName = "auto", index: PacketIndex | None = None
+        self,
+        path: str | os.PathLike[str] | VideoBytes,
+        parser: ParserName = "auto",
+        index: PacketIndex | None = None,
     ) -> None:
         if parser not in get_args(ParserName):
             raise ValueError(f"parser must be one of {get_args(ParserName)}, got {parser!r}")
-        self.path = os.fspath(path)
-        self._demuxer = Demuxer(self.path)
+        self._demuxer = Demuxer(path if isinstance(path, VideoBytes) else os.fspath(path))
+        self.path = self._demuxer.path
         try:
             self.index = index if index is not None else build_index(self._demuxer)
-            if self.index.facts.file_size != os.path.getsize(self.path):
+            if self.index.facts.file_size != self._demuxer.size:
                 raise self._demuxer.error("its size is not that of the index: the file has changed")
             self._parser = self._choose(parser)
             self.info = describe(self.index)

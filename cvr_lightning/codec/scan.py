@@ -6,7 +6,6 @@ slice_type of the first slice (ITU-T H.264, 7.3.3), MPEG-1/2 picture_coding_type
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -199,7 +198,8 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     pts: list[int] = []
     places: list[int] = []
     keyframes: list[bool] = []
-    with PacketFinder(demuxer.path) as finder:
+    with demuxer.buffer() as file:
+        finder = PacketFinder(file)
         for packet in demuxer.scan():
             data = bytes(packet)
             row = scan(data, packet.is_keyframe)
@@ -256,7 +256,7 @@ def _facts(demuxer: Demuxer, codec: str, first: Iterator[tuple[int, Packet[Video
         rotation=demuxer.rotation(next(first)[1]),
         fps=float(stream.average_rate or 0),
         duration=demuxer.duration(),
-        file_size=os.path.getsize(demuxer.path),
+        file_size=demuxer.size,
     )
 
 

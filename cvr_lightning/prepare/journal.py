@@ -10,12 +10,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cvr_lightning.atomic import atomic_path
+from cvr_lightning.atomic import atomic_path, unfinished_files
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.prepare.recipe import Recipe
 from cvr_lightning.prepare.row import Row, file_size
@@ -24,7 +23,6 @@ from cvr_lightning.prepare.tree import Shard
 MANIFEST = "manifest.jsonl"
 FOLDER = ".prepare"
 RECIPE = "recipe.json"
-_UNFINISHED = re.compile(r"\.(?P<name>.+)\.\d+\.part")  # what atomic_path leaves where it is killed
 
 
 def check_recipe(destination: Path, recipe: Recipe) -> None:
@@ -154,15 +152,10 @@ def remove_unfinished(destination: Path, names: Sequence[str] | None) -> None:
         destination: The folder.
         names: Videos whose leftovers are removed, by their sources; all where None.
     """
-    stems = None if names is None else {Path(name).with_suffix("") for name in names}
-    for folder, _, files in os.walk(destination):
-        for file in files:
-            found = _UNFINISHED.fullmatch(file)
-            if found is None:
-                continue
-            target = Path(folder, found["name"]).relative_to(destination)
-            if stems is None or target.with_suffix("") in stems:
-                Path(folder, file).unlink(missing_ok=True)
+    stems = None if names is None else {destination / Path(name).with_suffix("") for name in names}
+    for unfinished, target in unfinished_files(destination):
+        if stems is None or target.with_suffix("") in stems:
+            unfinished.unlink(missing_ok=True)
 
 
 def _line(row: Row) -> bytes:

@@ -1,0 +1,102 @@
+"""A data set that was packed into shards, on a disk or behind a URL."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cvr_lightning.codec import PacketIndex, VideoBytes
+from cvr_lightning.datamodules.base import CompressedVideoDataModule
+from cvr_lightning.datamodules.dataset import VideoDataset, VideoList
+from cvr_lightning.datamodules.index_cache import index_versions
+from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.shards.files import ShardFiles
+from cvr_lightning.shards.index import Place, ShardIndex
+
+log = logging.getLogger(__name__)
+
+
+class Shards(CompressedVideoDataModule):
+    """The videos that ``cvr pack`` wrote into tar files: any data set, its parts and labels as they were.
+
+    A clip needs one read of its video's bytes from the middle of a tar file, so nothing is streamed: order,
+    sharing between processes, evaluation and resuming are those of the data set that was packed. With the
+    same options a run from shards trains on the same batches as a run from files.
+
+    Args:
+        root: Local folder, or a URL that fsspec understands.
+        flip: Left and right are no labels, so clips may be mirrored; as of the data set that was packed where
+            null.
+        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+
+    Raises:
+        ShardError: Where the root holds no shards, or damaged ones.
+    """
+
+    def __init__(self, root: str, flip: bool | None = None, **options: Any) -> None:
+        self._files = ShardFiles(root)
+        self._index = ShardIndex.load(self._files)
+        super().__init__(
+            root=root,
+            class_names=self._index.class_names,
+            flip=self._index.flip if flip is None else flip,
+            index_dir=None,  # the indexes lie beside the videos
+            **options,
+        )
+        if self._index.index_versions != index_versions():
+            log.warning("%s was packed by another release: each visit to a video takes longer", root)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How the test part is evaluated, of the data set that was packed."""
+        packed = self._index.protocol
+        return packed | super().protocol | {key: packed[key] for key in ("dataset", "part")}
+
+    def scan(self) -> Mapping[str, VideoList]:
+        """The videos of each part, as the index has them."""
+        return {name: VideoList(part.names, part.labels) for name, part in self._index.parts.items()}
+
+    def dataset(self, part: str, sampling: ClipSampling, training: bool) -> VideoDataset:
+        """The videos of a part, one clip for each draw."""
+        return ShardDataset(
+            self._files, self._index, part, self.videos[part], sampling, training, self.seed, self.on_error
+        )
+
+
+class ShardDataset(VideoDataset):
+    """Reads each video's bytes from its shard.
+
+    Args:
+        files: The shards.
+        index: What lies in them.
+        part: The part of the data set.
+        *arguments: As of :class:`VideoDataset`, from the videos on.
+    """
+
+    def __init__(self, files: ShardFiles, index: ShardIndex, part: str, *arguments: Any) -> None:
+        super().__init__(files.location, *arguments)
+        columns = index.parts[part]
+        self._files = files
+        self._shards = index.shards
+        self._places = np.array(
+            [columns.shards, columns.offsets, columns.sizes, columns.index_sizes], np.int64
+        ).T.copy()
+        self._indexed = index.index_versions == index_versions()
+
+    def find(self, video: int) -> tuple[VideoBytes, PacketIndex | None]:
+        """The video's bytes and its index, in one read.
+
+        Raises:
+            ShardError: The shard cannot be read; that is not the video's fault, and it is never skipped.
+        """
+        place = Place(*self._places[video].tolist())
+        shard, lead = self._shards[place.shard], place.lead if self._indexed else 0
+        data = self._files.read(shard, place.offset - lead, lead + place.size)
+        file = VideoBytes(f"{shard}/{self._videos.names[video]}", data[lead:])
+        try:
+            return file, PacketIndex.from_bytes(data[: place.index_size]) if lead else None
+        except ValueError:  # damaged, and so may be the video, whose own scan will tell
+            return file, None
