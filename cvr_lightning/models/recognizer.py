@@ -159,27 +159,54 @@ class CompressedVideoRecognizer(nn.Module):
         """
         if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
             raise ValueError("the recogniser takes the block representation: set data.representation=block")
-        batch, segments = clip.iframe_index.shape
-        exists_BN = clip.mask.any(dim=2)
-
         # The dual encoder. Each distinct I-frame is encoded once; segments point to it.
-        images = (clip.iframes.float() - self.image_mean) / self.image_std
-        features = self.iframe_encoder(images.flatten(0, 1))
+        features = self.encode_iframes(clip.iframes)
         in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index) for f in features))
-        blocks_TMCHW, mask_TM = self._blocks(clip)
+        blocks_TMCHW, mask_TM = self.blocks(clip)
         readout_MCHW = self.pframe_encoder(blocks_TMCHW, in_force, mask_TM).readout
+        return self.decide(features.stride32, readout_MCHW, clip.iframe_index, clip.mask.any(dim=2))
 
+    def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
+        """Features (B K, ...) of I-frames (B, K, 3, H, W) in grey levels."""
+        images = (iframes.float() - self.image_mean) / self.image_std
+        features: IFrameFeatures = self.iframe_encoder(images.flatten(0, 1))
+        return features
+
+    @staticmethod
+    def blocks(clip: CompressedClip) -> tuple[Tensor, Tensor]:
+        """The P-path's input (T, M, 2 + C + 1, H8, W8) and its mask (T, M); zero where a block is skipped."""
+        intra = (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
+        fields = [
+            _compress(clip.motion, MOTION_SCALE),
+            _compress(clip.residual, RESIDUAL_SCALE),
+            intra,
+        ]
+        blocks_MTCHW = torch.cat(fields, dim=3).flatten(0, 1)
+        return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
+
+    def decide(
+        self, iframe_KCHW: Tensor, readout_MCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
+    ) -> Tensor:
+        """Class scores (B, num_classes) from what the dual encoder gave.
+
+        Args:
+            iframe_KCHW: (B K, C, H, W), features of the I-frames at stride 32.
+            readout_MCHW: (B N, C, H, W), read-outs of the segments' P-frames.
+            iframe_index_BN: Which of the K I-frames each segment uses.
+            exists_BN: bool, false where a segment has no P-frame.
+        """
+        batch, segments = iframe_index_BN.shape
         # The read-outs modulate the I-frame, then both become tokens on one grid.
         height, width = readout_MCHW.shape[-2:]
         readout_BNLC = readout_MCHW.flatten(2).transpose(1, 2).unflatten(0, (batch, segments))
-        iframe_BKLC = features.stride32.flatten(2).transpose(1, 2).unflatten(0, (batch, -1))
-        iframe_BKLC = self._modulate(iframe_BKLC, readout_BNLC, clip.iframe_index, exists_BN)
+        iframe_BKLC = iframe_KCHW.flatten(2).transpose(1, 2).unflatten(0, (batch, -1))
+        iframe_BKLC = self._modulate(iframe_BKLC, readout_BNLC, iframe_index_BN, exists_BN)
         iframe_BKLD = self.iframe_tokens(iframe_BKLC)
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
 
         # Where, when and what each token is.
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
-        used_BKN = F.one_hot(clip.iframe_index, iframe_BKLD.shape[1]).transpose(1, 2).float()
+        used_BKN = F.one_hot(iframe_index_BN, iframe_BKLD.shape[1]).transpose(1, 2).float()
         time_BND = self._time(batch, segments, iframe_BKLD.device)
         time_BKD = _mean_over_segments(time_BND, used_BKN)
         iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
@@ -194,7 +221,7 @@ class CompressedVideoRecognizer(nn.Module):
         # Mixing over modality and time: every segment with its I- and P-tokens side by side.
         tokens_BGLD = tokens_BLD.unflatten(1, (-1, places))
         iframe_BKLD, pframe_BNLD = tokens_BGLD.split([used_BKN.shape[1], segments], dim=1)
-        iframe_BNLD = _of_segments(iframe_BKLD.flatten(0, 1), clip.iframe_index).view_as(pframe_BNLD)
+        iframe_BNLD = _of_segments(iframe_BKLD.flatten(0, 1), iframe_index_BN).view_as(pframe_BNLD)
         joint_B2NLD = torch.stack([iframe_BNLD, pframe_BNLD], dim=1)
         exists_B2N = torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
         for mixer in self.mixers:
@@ -202,18 +229,6 @@ class CompressedVideoRecognizer(nn.Module):
         pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
         logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
         return logits
-
-    @staticmethod
-    def _blocks(clip: CompressedClip) -> tuple[Tensor, Tensor]:
-        """The P-path's input (T, M, 2 + C + 1, H8, W8) and its mask (T, M); zero where a block is skipped."""
-        intra = (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
-        fields = [
-            _compress(clip.motion, MOTION_SCALE),
-            _compress(clip.residual, RESIDUAL_SCALE),
-            intra,
-        ]
-        blocks_MTCHW = torch.cat(fields, dim=3).flatten(0, 1)
-        return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
     def _modulate(
         self, iframe_BKLC: Tensor, readout_BNLC: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
