@@ -197,9 +197,10 @@ class CompressedVideoRecognizer(nn.Module):
         """
         batch, segments = iframe_index_BN.shape
         # The read-outs modulate the I-frame, then both become tokens on one grid.
-        height, width = readout_MCHW.shape[-2:]
-        readout_BNLC = readout_MCHW.flatten(2).transpose(1, 2).unflatten(0, (batch, segments))
-        iframe_BKLC = iframe_KCHW.flatten(2).transpose(1, 2).unflatten(0, (batch, -1))
+        channels, height, width = readout_MCHW.shape[1:]
+        places = height * width
+        readout_BNLC = readout_MCHW.flatten(2).transpose(1, 2).reshape(batch, segments, places, channels)
+        iframe_BKLC = iframe_KCHW.flatten(2).transpose(1, 2).reshape(batch, -1, places, iframe_KCHW.shape[1])
         iframe_BKLC = self._modulate(iframe_BKLC, readout_BNLC, iframe_index_BN, exists_BN)
         iframe_BKLD = self.iframe_tokens(iframe_BKLC)
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
@@ -213,7 +214,6 @@ class CompressedVideoRecognizer(nn.Module):
         pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
 
         # One attention over all of them.
-        places = height * width
         exists_BL = torch.cat([used_BKN.any(dim=2), exists_BN], dim=1).repeat_interleave(places, dim=1)
         tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
         cls_BD, tokens_BLD = self.transformer(tokens_BLD, exists_BL)
