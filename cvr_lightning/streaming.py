@@ -29,7 +29,7 @@ from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.encoders import IFrameFeatures, PFrameState
 
 STRIDE = 12
-"""P-frames from one segment to the next unless asked otherwise: a GOP of prepared videos gives one segment."""
+"""P-frames from segment to segment unless asked otherwise: a GOP of prepared videos gives one segment."""
 
 
 class StreamPrediction(NamedTuple):

@@ -27,6 +27,7 @@ from cvr_lightning.codec.errors import (
 
 STDIN = "-"
 """The name of standard input."""
+_STREAMABLE = "send a container that can be read from its front: AVI, Matroska, MPEG-TS, MP4 with +faststart"
 
 
 class StreamPacket(NamedTuple):
@@ -85,9 +86,9 @@ def open_packets(path: str | os.PathLike[str]) -> Iterator[PacketStream]:
             options = {"protocol_whitelist": "pipe"}
             container = av.open(pipe, mode="r", metadata_errors="replace", options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise UnreadableVideoError(name, f"FFmpeg cannot open it: {error}", FETCH_AGAIN) from error
+            raise UnreadableVideoError(name, f"FFmpeg cannot open it: {error}", _STREAMABLE) from error
         with container:
-            yield packets_of(container, name)
+            yield _packets_of(container, name, _STREAMABLE)
 
 
 def packets_of(container: InputContainer, name: str) -> PacketStream:
@@ -100,10 +101,14 @@ def packets_of(container: InputContainer, name: str) -> PacketStream:
     Raises:
         UnreadableVideoError: It holds no video.
     """
+    return _packets_of(container, name, FETCH_AGAIN)
+
+
+def _packets_of(container: InputContainer, name: str, remedy: str) -> PacketStream:
     stream = best_video(name, container)
     context = stream.codec_context
     return PacketStream(
-        packets=_packets(container, stream, name),
+        packets=_packets(container, stream, name, remedy),
         name=name,
         codec=context.codec.canonical_name,
         codec_tag=context.codec_tag,
@@ -111,7 +116,9 @@ def packets_of(container: InputContainer, name: str) -> PacketStream:
     )
 
 
-def _packets(container: InputContainer, stream: VideoStream, name: str) -> Iterator[StreamPacket]:
+def _packets(
+    container: InputContainer, stream: VideoStream, name: str, remedy: str
+) -> Iterator[StreamPacket]:
     number, upright = 0, False
     try:
         for packet in container.demux(stream):
@@ -123,7 +130,7 @@ def _packets(container: InputContainer, stream: VideoStream, name: str) -> Itera
             yield StreamPacket(bytes(packet), _seconds(packet), packet.is_corrupt)
     except av.FFmpegError as error:
         cause = f"the container breaks off after packet {number}: {error}"
-        raise UnreadableVideoError(name, cause, FETCH_AGAIN) from error
+        raise UnreadableVideoError(name, cause, remedy) from error
 
 
 def _is_upright(container: InputContainer, packet: Packet[VideoStream], name: str) -> bool:
