@@ -185,7 +185,6 @@ class CompressedStream:
         return self._sequence
 
     def _iframe(self, number: int, seconds: float | None, vop: bytes, sequence: _Sequence) -> StreamFrame:
-        self._image, self._since_iframe = None, 0
         image = np.zeros((1, 3, *self._size), np.uint8)
         if "iframes" in self._modalities:
             try:
@@ -195,7 +194,7 @@ class CompressedStream:
             if rgb is None:
                 raise self._damage("FFmpeg does not decode it to one sound picture", number)
             geometry.to_planes(rgb, image[0])
-        self._image = image
+        self._image, self._since_iframe = image, 0
         return StreamFrame("I", number, seconds, 0, self._clip(image, 0))
 
     def _pframe(

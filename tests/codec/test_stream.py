@@ -104,6 +104,15 @@ def test_each_frame_comes_before_the_next_packet_is_asked_for(mpeg4: str) -> Non
         assert asked == frame.number + 1
 
 
+def test_a_packet_gives_its_first_frame_unless_the_stream_is_packed(mpeg4: str) -> None:
+    packets = load(mpeg4)
+    first, second, third, *_ = listed(packets)
+    joined = [first, second._replace(data=second.data + third.data)]
+    packed = replace(packets, packets=joined, header=packets.header + b"\0\0\1\xb2DivX503b1393p")
+    assert len(read(replace(packets, packets=joined))) == 2
+    assert len(read(packed)) == 3
+
+
 def test_times_are_those_of_the_container(mpeg4: str) -> None:
     assert [frame.seconds for frame in read(load(mpeg4))] == pytest.approx([n / 25 for n in range(30)])
 
