@@ -54,9 +54,11 @@ class StreamPrediction(NamedTuple):
 
 @dataclass
 class _Segment:
-    """What is kept of a segment: features of its I-frame at stride 32, and the read-out of its P-frames.
+    """What is kept of a segment.
 
-    Both are (1, C, H, W). The segments of one GOP share the I-frame.
+    Attributes:
+        iframe: (1, 1, C, H, W), features of its I-frame at stride 32; segments of one GOP share them.
+        readout: (1, C, H, W), read-out of its P-frames so far.
     """
 
     iframe: Tensor
@@ -112,7 +114,8 @@ class SegmentWindow:
         assert self._iframe is not None, "a stream begins with an I-frame"
         blocks_TMCHW, mask_TM = self._recognizer.blocks(clip)
         state = None if begins else self._state
-        features = self._recognizer.pframe_encoder(blocks_TMCHW, self._iframe, mask_TM, state)
+        in_force = IFrameFeatures(*(feature.flatten(0, 1) for feature in self._iframe))
+        features = self._recognizer.pframe_encoder(blocks_TMCHW, in_force, mask_TM, state)
         self._state = features.state
         if begins:
             self._segments.append(_Segment(self._iframe.stride32, features.readout))
@@ -126,10 +129,10 @@ class SegmentWindow:
             if not iframes or iframes[-1] is not segment.iframe:
                 iframes.append(segment.iframe)
             index.append(len(iframes) - 1)
-        readouts = torch.cat([segment.readout for segment in self._segments])
-        index_BN = torch.tensor([index], device=readouts.device)
+        readout_BNCHW = torch.cat([segment.readout for segment in self._segments])[None]
+        index_BN = torch.tensor([index], device=readout_BNCHW.device)
         exists_BN = torch.ones_like(index_BN, dtype=torch.bool)
-        return self._recognizer.decide(torch.cat(iframes), readouts, index_BN, exists_BN)[0]
+        return self._recognizer.decide(torch.cat(iframes, dim=1), readout_BNCHW, index_BN, exists_BN)[0]
 
 
 class StreamingRecognizer:
