@@ -332,6 +332,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["classify", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
         (["watch", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
         (["watch", "x.avi", "--checkpoint", "x.ckpt", "--on-error=ignore"], "invalid choice: 'ignore'"),
+        (["export", "nowhere.ckpt", "x.pt2"], "no such checkpoint"),
+        (["export", "x.ckpt", "x.pt"], "name it .onnx or .pt2"),
         (["results", "nowhere"], "no such file; cvr test writes it"),
     ],
 )

@@ -236,7 +236,9 @@ class CompressedVideoRecognizer(nn.Module):
         uses_BKN = _uses(iframe_index_BN, iframe_BKLC.shape[1]) & exists_BN[:, None]
         modulation_BNLC = self.modulation(readout_BNLC)
         mean_BKC = _mean_over_segments(modulation_BNLC.flatten(2), uses_BKN.to(modulation_BNLC.dtype))
-        gate_BKLC, shift_BKLC = mean_BKC.view(*iframe_BKLC.shape[:3], modulation_BNLC.shape[3]).chunk(2, dim=-1)
+        gate_BKLC, shift_BKLC = mean_BKC.view(*iframe_BKLC.shape[:3], modulation_BNLC.shape[3]).chunk(
+            2, dim=-1
+        )
         modulated: Tensor = iframe_BKLC * (1 + gate_BKLC) + shift_BKLC
         return modulated
 
