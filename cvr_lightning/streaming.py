@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -22,8 +22,8 @@ from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.packets import PacketStream
 from cvr_lightning.codec.stream import CompressedStream, OnError
+from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.datamodules.transforms import EvalTransform
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.encoders import IFrameFeatures, PFrameState
@@ -83,13 +83,12 @@ class SegmentWindow:
         """Segments in the window."""
         return len(self._segments)
 
-    def tensors(self) -> Iterator[Tensor]:
-        """All that is kept: its size is bounded by the number of segments."""
-        yield from self._iframe or ()
-        for segment in self._segments:
-            yield from (segment.iframe, segment.readout)
-        for modulator in self._state or ():
-            yield from (*modulator.neurons, modulator.readout)
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors that are kept."""
+        kept = [(segment.iframe, segment.readout) for segment in self._segments]
+        storages = (tensor.untyped_storage() for tensor in _tensors((self._iframe, self._state, *kept)))
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     @torch.inference_mode()
     def add_iframe(self, clip: CompressedClip) -> None:
@@ -149,12 +148,12 @@ class StreamingRecognizer:
     Args:
         recognizer: The model, weights loaded.
         class_names: Name of each class.
-        sampling: How training clips were read: segments, P-frames, size, crop.
+        sampling: How clips are read: segments, P-frames, size, crop. A stream has the one view of the centre.
         stride: P-frames from the beginning of a segment to that of the next (see
             :class:`~cvr_lightning.codec.stream.CompressedStream`), best as in training: the P-frames of a
             training video divided by its segments. :data:`STRIDE` where None, or the segment's own length
             where that is more.
-        segments: Segments N of the window; as in training where None.
+        segments: Segments N of the window; those of the sampling where None.
         device: Where the model runs.
 
     Raises:
@@ -184,7 +183,7 @@ class StreamingRecognizer:
                 f"segments={self.segments} at least 1"
             )
         self.device = device
-        self._crop = EvalTransform(sampling.crop)
+        self._crop = EvalTransform(replace(sampling, crops=1))
 
     @classmethod
     def from_checkpoint(
@@ -251,6 +250,15 @@ class StreamingRecognizer:
 
     def _clip(self, arrays: ClipArrays) -> CompressedClip:
         return self._crop(collate([Sample(0, 0, -1, "", arrays)]).to(self.device))
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors in nested tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _tensors(item)
 
 
 def _unstreamed(sampling: ClipSampling) -> str:

@@ -17,8 +17,8 @@ from cvr_lightning import export
 from cvr_lightning.classify import Classifier
 from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.datamodules.transforms import EvalTransform
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.export import INPUTS, ExportError, export_model, random_inputs
 from cvr_lightning.module import RecognitionModule
@@ -113,7 +113,7 @@ def test_a_graph_and_its_metadata_label_a_file_like_the_classifier(
     sampling = ClipSampling.from_dict(about["sampling"])
     video = encode(tmp_path / "clip.avi", (112, 80))
     clip = collate([Sample(0, 0, -1, "", read_clip(video, sampling))])
-    clip = EvalTransform(sampling.crop)(clip)
+    clip = EvalTransform(sampling)(clip)
     with torch.no_grad():
         probabilities = graph(*(getattr(clip, name) for name in about["inputs"])).softmax(-1)[0]
     label, probability = model(video, top=1)[0]
