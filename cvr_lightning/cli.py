@@ -22,6 +22,8 @@ tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST
   pack        write a data set into tar files  cvr pack DST --data Folder --data.root VIDEOS
   classify    label video files                cvr classify FILE... --checkpoint CKPT
+  watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
+  export      write a model for other runtimes cvr export CKPT OUTPUT.onnx
   results     print results side by side       cvr results RUN...
   average     mean over the splits             cvr average RUN...
   fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
@@ -87,6 +89,18 @@ def _classify(arguments: list[str]) -> None:
     classify(arguments[1:])
 
 
+def _watch(arguments: list[str]) -> None:
+    from cvr_lightning.watch import main as watch
+
+    watch(arguments[1:])
+
+
+def _export(arguments: list[str]) -> None:
+    from cvr_lightning.export import main as export
+
+    export(arguments[1:])
+
+
 def _results(arguments: list[str]) -> None:
     from cvr_lightning.results import main as results
 
@@ -119,6 +133,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": _prepare,
     "pack": _pack,
     "classify": _classify,
+    "watch": _watch,
+    "export": _export,
     "results": _results,
     "average": _average,
     "fuse": _fuse,

@@ -29,7 +29,7 @@ from encoders import encode
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.mpeg4 import headers
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
-from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, _layer
+from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, read_layer
 from cvr_lightning.codec.mpeg4.pframes import DamagedPFrameError, parse_pframes
 from cvr_lightning.codec.mpeg4.vop_header import VideoObjectPlane, parse_vop_header, vops
 from cvr_lightning.codec.parser import BlockFields, BlockGrid
@@ -66,7 +66,7 @@ def seeds(folder: Path) -> list[Seed]:
             for frame, kind in enumerate(video.info.frame_types):
                 colocated, ticks = parser._references(frame) if kind == "B" else (None, (0, 0))
                 header = video.index.sequence_headers[video.index.frame_headers[frame]]
-                out.append(Seed(parser._vop(frame), _layer(header), header, colocated, ticks))
+                out.append(Seed(parser._vop(frame), read_layer(header), header, colocated, ticks))
     return out
 
 
@@ -102,7 +102,7 @@ def mutate(seed: Seed, others: list[Seed], rng: np.random.Generator) -> tuple[st
         _flip(header, rng, 4, len(header))
         vol = headers.find_vol(bytes(header))
         if vol is not None and vol.rectangular and vol.width * vol.height <= 1 << 20:
-            layer = _layer(bytes(header))
+            layer = read_layer(bytes(header))
     else:
         data[place:] = bytes([int(rng.choice([0, 0xFF]))]) * (len(data) - place)
     return name, bytes(data), layer

@@ -6,14 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from encoders import encode
 
+from cvr_lightning import watch
 from cvr_lightning.cli import main
+from cvr_lightning.streaming import StreamPrediction
 
 ROOT = Path(__file__).resolve().parents[1]
 # Small enough for seconds: two shots of six frames' worth of segments at a coarse resolution.
@@ -182,6 +186,55 @@ def test_classify_agrees_with_predict(run: Path, shapes: Path, tmp_path: Path) -
         assert best.probability == pytest.approx(float(probability), abs=1e-3)
 
 
+def test_watch_prints_what_the_streaming_recogniser_gives(
+    run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cvr_lightning.codec.packets import open_packets
+    from cvr_lightning.streaming import StreamingRecognizer
+
+    checkpoint, video = str(run / "checkpoints" / "last.ckpt"), shapes / "test" / "left" / "0000.mp4"
+    recognizer = StreamingRecognizer.from_checkpoint(checkpoint, stride=3)
+    with open_packets(video) as packets:
+        expected = list(recognizer(packets))
+    main(["watch", str(video), "--checkpoint", checkpoint, "--stride=3", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = ("frame", "seconds", "label", "probability", "segments")
+    assert lines == [{name: getattr(item, name) for name in names} for item in expected]
+    main(["watch", str(video), "--checkpoint", checkpoint, "--stride=3"])
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.split() == ["1.40", "s", f"{100 * expected[-1].probability:.1f}", "%", expected[-1].label]
+
+
+def test_watch_reads_standard_input(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--checkpoint", str(run / "checkpoints" / "last.ckpt"), "--json"]
+    video = encode(tmp_path / "clip.avi", frames=6)
+    main(["watch", str(video), *arguments])
+    expected = capsys.readouterr().out
+    with video.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        main(["watch", "-", *arguments])
+    assert capsys.readouterr().out == expected
+
+
+def test_ctrl_c_ends_watch_without_a_traceback(
+    run: Path, shapes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(predictions: Iterable[StreamPrediction]) -> Iterator[StreamPrediction]:
+        yield next(iter(predictions))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "paced", interrupted)
+    video = str(shapes / "test" / "left" / "0000.mp4")
+    with pytest.raises(SystemExit) as stop:
+        main(["watch", video, "--checkpoint", str(run / "checkpoints" / "last.ckpt"), "--realtime"])
+    assert stop.value.code == 130
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 1
+    assert captured.err == ""
+
+
 def test_results_are_printed_side_by_side(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(
         ["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--trainer.enable_progress_bar=false"]
@@ -277,6 +330,10 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["test"], "needs trained weights"),
         (["test", "--ckpt_path", "nowhere.ckpt"], "no such checkpoint"),
         (["classify", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
+        (["watch", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
+        (["watch", "x.avi", "--checkpoint", "x.ckpt", "--on-error=ignore"], "invalid choice: 'ignore'"),
+        (["export", "nowhere.ckpt", "x.pt2"], "no such checkpoint"),
+        (["export", "x.ckpt", "x.pt"], "name it .onnx or .pt2"),
         (["results", "nowhere"], "no such file; cvr test writes it"),
     ],
 )

@@ -163,7 +163,9 @@ def test_linter_bans_the_bare_import(code: str, banned: bool) -> None:
 def test_constraints_satisfy_every_declared_range() -> None:
     pinned = pins()
     build = PYPROJECT["build-system"]["requires"]
-    declared = requirements(PYPROJECT["project"]["dependencies"], EXTRAS["test"], EXTRAS["dev"], build)
+    declared = requirements(
+        PYPROJECT["project"]["dependencies"], EXTRAS["test"], EXTRAS["dev"], EXTRAS["export"], build
+    )
     assert {r.name for r in declared if canonicalize_name(r.name) not in pinned} == set()
     assert {str(r) for r in declared if not r.specifier.contains(pinned[canonicalize_name(r.name)])} == set()
 

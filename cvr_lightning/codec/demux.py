@@ -86,6 +86,50 @@ class PacketFinder:
         return place
 
 
+def best_video(path: str, container: InputContainer) -> VideoStream:
+    """The best video stream of a container.
+
+    Raises:
+        UnreadableVideoError: There is none.
+    """
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or not stream.codec_context:
+        raise UnreadableVideoError(path, "it holds no video stream that FFmpeg can decode", FETCH_AGAIN)
+    return stream
+
+
+def display_rotation(path: str, container: InputContainer, packet: Packet[VideoStream]) -> int:
+    """Degrees counter-clockwise by which frames are turned for display: 0, 90, 180 or 270.
+
+    Args:
+        path: The file, for messages.
+        container: Where the packet comes from.
+        packet: A packet that decoding can start at; only decoded frames tell.
+
+    Raises:
+        BitstreamError: The packet is damaged.
+        UnsupportedStreamError: Frames are to be mirrored or turned by another angle.
+    """
+    context = packet.stream.codec_context
+    if context.name not in _TURNING_CODECS and not _TURNING_FORMATS & set(container.format.name.split(",")):
+        return 0
+    try:
+        frames = [*context.decode(packet), *context.decode(None)]
+    except av.FFmpegError as error:
+        cause = f"FFmpeg cannot decode its first I-frame: {error}"
+        raise BitstreamError(path, cause, FETCH_AGAIN) from error
+    finally:
+        context.flush_buffers()
+    matrix: Any = frames[0].side_data.get("DISPLAYMATRIX") if frames else None
+    if matrix is None:
+        return 0
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
+    turned = sorted((abs(a), abs(b))) == [0, max(abs(a), abs(b))] and (a, b) == (d, -c)
+    if not turned:
+        raise UnsupportedStreamError(path, "its frames are displayed mirrored or turned askew", PREPARE)
+    return frames[0].rotation % 360
+
+
 class Demuxer:
     """Opens a file and hands out the packets of its video stream in the order they lie in the file.
 
@@ -174,11 +218,11 @@ class Demuxer:
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self.error(f"FFmpeg cannot open it: {error}") from error
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream) or not stream.codec_context:
+        try:
+            self._opened = container, best_video(self.path, container)
+        except UnreadableVideoError:
             container.close()
-            raise self.error("it holds no video stream that FFmpeg can decode")
-        self._opened = container, stream
+            raise
         return self._opened
 
     def _check_length(self) -> None:
@@ -268,36 +312,8 @@ class Demuxer:
         return (self.container.duration or 0) / av.time_base
 
     def rotation(self, packet: Packet[VideoStream]) -> int:
-        """Degrees counter-clockwise by which frames are turned for display: 0, 90, 180 or 270.
-
-        Args:
-            packet: A packet that decoding can start at; only decoded frames tell.
-
-        Raises:
-            UnreadableVideoError: The packet is damaged.
-            UnsupportedStreamError: Frames are to be mirrored or turned by another angle.
-        """
-        context = self.stream.codec_context
-        if context.name not in _TURNING_CODECS and not _TURNING_FORMATS & set(
-            self.container.format.name.split(",")
-        ):
-            return 0
-        try:
-            frames = [*context.decode(packet), *context.decode(None)]
-        except av.FFmpegError as error:
-            raise self.damage(f"FFmpeg cannot decode its first I-frame: {error}") from error
-        finally:
-            context.flush_buffers()
-        matrix: Any = frames[0].side_data.get("DISPLAYMATRIX") if frames else None
-        if matrix is None:
-            return 0
-        a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
-        turned = sorted((abs(a), abs(b))) == [0, max(abs(a), abs(b))] and (a, b) == (d, -c)
-        if not turned:
-            raise UnsupportedStreamError(
-                self.path, "its frames are displayed mirrored or turned askew", PREPARE
-            )
-        return frames[0].rotation % 360
+        """How frames are turned for display: :func:`display_rotation`."""
+        return display_rotation(self.path, self.container, packet)
 
     def close(self) -> None:
         """Close the file and drop its packets."""

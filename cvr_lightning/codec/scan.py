@@ -66,8 +66,7 @@ class _Mpeg4Scanner:
 
     def __init__(self, extradata: bytes) -> None:
         self.headers = [extradata]
-        self._vol = mpeg4_headers.find_vol(extradata)
-        self._packed = mpeg4_headers.is_packed(extradata)
+        self._in_force = mpeg4_headers.SequenceHeaders(extradata)
         self._waiting: deque[_Vop] = deque()
         self._packet = -1
         self._seconds = self._past_seconds = 0  # time base of the last reference, and of the one before it
@@ -75,15 +74,16 @@ class _Mpeg4Scanner:
     def __call__(self, data: bytes, keyframe: bool) -> _Packet:
         self._packet += 1
         self._read_headers(data)
-        if self._vol is None:
+        vol = self._in_force.vol
+        if vol is None:
             return _Packet("?", "?", keyframe)
-        found = list(vops(data, self._vol))
+        found = list(vops(data, vol))
         first = found[0][2].kind if found else "N"
         clean = not self._waiting
-        for start, size, vop in found if self._packed else found[:1]:
+        for start, size, vop in found if self._in_force.packed else found[:1]:
             if vop.kind == "N" and self._waiting:
                 continue  # it only holds a place
-            time = self._time(vop, self._vol.resolution)
+            time = self._time(vop, vol.resolution)
             if vop.kind == "N":
                 continue
             header = len(self.headers) - 1
@@ -97,18 +97,12 @@ class _Mpeg4Scanner:
         front = data if start < 0 else data[:start]
         if not front:
             return
-        self._packed = self._packed or mpeg4_headers.is_packed(front)
         seconds = mpeg4_headers.group_seconds(front)
         if seconds is not None:
             self._seconds = seconds
-        vol = mpeg4_headers.find_vol(front)
-        if vol is not None and vol != self._vol:
-            self._vol = vol
-            self.headers[0 if self._packet == 0 else len(self.headers) :] = [front]
-            return
-        for mark in mpeg4_headers.user_data(front):
-            if mark not in self.headers[-1]:
-                self.headers[-1] += mark
+        if self._in_force.read(front) and self._packet > 0:
+            self.headers.append(self._in_force.header)
+        self.headers[-1] = self._in_force.header
 
     def _time(self, vop: VideoObjectPlane, resolution: int) -> int:
         """Time of a VOP in ticks: B-VOPs count their seconds from the past reference (6.3.5)."""

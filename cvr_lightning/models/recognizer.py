@@ -16,7 +16,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder
@@ -159,52 +158,22 @@ class CompressedVideoRecognizer(nn.Module):
         """
         if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
             raise ValueError("the recogniser takes the block representation: set data.representation=block")
-        batch, segments = clip.iframe_index.shape
-        exists_BN = clip.mask.any(dim=2)
-
         # The dual encoder. Each distinct I-frame is encoded once; segments point to it.
-        images = (clip.iframes.float() - self.image_mean) / self.image_std
-        features = self.iframe_encoder(images.flatten(0, 1))
-        in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index) for f in features))
-        blocks_TMCHW, mask_TM = self._blocks(clip)
+        features = self.encode_iframes(clip.iframes)
+        in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
+        blocks_TMCHW, mask_TM = self.blocks(clip)
         readout_MCHW = self.pframe_encoder(blocks_TMCHW, in_force, mask_TM).readout
+        readout_BNCHW = readout_MCHW.unflatten(0, clip.iframe_index.shape)
+        return self.decide(features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2))
 
-        # The read-outs modulate the I-frame, then both become tokens on one grid.
-        height, width = readout_MCHW.shape[-2:]
-        readout_BNLC = readout_MCHW.flatten(2).transpose(1, 2).unflatten(0, (batch, segments))
-        iframe_BKLC = features.stride32.flatten(2).transpose(1, 2).unflatten(0, (batch, -1))
-        iframe_BKLC = self._modulate(iframe_BKLC, readout_BNLC, clip.iframe_index, exists_BN)
-        iframe_BKLD = self.iframe_tokens(iframe_BKLC)
-        pframe_BNLD = self.pframe_tokens(readout_BNLC)
-
-        # Where, when and what each token is.
-        place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
-        used_BKN = F.one_hot(clip.iframe_index, iframe_BKLD.shape[1]).transpose(1, 2).float()
-        time_BND = self._time(batch, segments, iframe_BKLD.device)
-        time_BKD = _mean_over_segments(time_BND, used_BKN)
-        iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
-        pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
-
-        # One attention over all of them.
-        places = height * width
-        exists_BL = torch.cat([used_BKN.any(dim=2), exists_BN], dim=1).repeat_interleave(places, dim=1)
-        tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
-        cls_BD, tokens_BLD = self.transformer(tokens_BLD, exists_BL)
-
-        # Mixing over modality and time: every segment with its I- and P-tokens side by side.
-        tokens_BGLD = tokens_BLD.unflatten(1, (-1, places))
-        iframe_BKLD, pframe_BNLD = tokens_BGLD.split([used_BKN.shape[1], segments], dim=1)
-        iframe_BNLD = _of_segments(iframe_BKLD.flatten(0, 1), clip.iframe_index).view_as(pframe_BNLD)
-        joint_B2NLD = torch.stack([iframe_BNLD, pframe_BNLD], dim=1)
-        exists_B2N = torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
-        for mixer in self.mixers:
-            joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
-        pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
-        return logits
+    def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
+        """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in grey levels."""
+        images = (iframes.float() - self.image_mean) / self.image_std
+        features = self.iframe_encoder(images.flatten(0, 1))
+        return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
     @staticmethod
-    def _blocks(clip: CompressedClip) -> tuple[Tensor, Tensor]:
+    def blocks(clip: CompressedClip) -> tuple[Tensor, Tensor]:
         """The P-path's input (T, M, 2 + C + 1, H8, W8) and its mask (T, M); zero where a block is skipped."""
         intra = (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
         fields = [
@@ -215,14 +184,61 @@ class CompressedVideoRecognizer(nn.Module):
         blocks_MTCHW = torch.cat(fields, dim=3).flatten(0, 1)
         return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
+    def decide(
+        self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
+    ) -> Tensor:
+        """Class scores (B, num_classes) from what the dual encoder gave.
+
+        Args:
+            iframe_BKCHW: Features of the I-frames at stride 32.
+            readout_BNCHW: Read-outs of the segments' P-frames.
+            iframe_index_BN: Which of the K I-frames each segment uses.
+            exists_BN: bool, false where a segment has no P-frame.
+        """
+        batch, segments, _, height, width = readout_BNCHW.shape
+        iframes, places = iframe_BKCHW.shape[1], height * width
+        # The read-outs modulate the I-frame, then both become tokens on one grid.
+        readout_BNLC = readout_BNCHW.flatten(3).transpose(2, 3)
+        iframe_BKLC = iframe_BKCHW.flatten(3).transpose(2, 3)
+        iframe_BKLC = self._modulate(iframe_BKLC, readout_BNLC, iframe_index_BN, exists_BN)
+        iframe_BKLD = self.iframe_tokens(iframe_BKLC)
+        pframe_BNLD = self.pframe_tokens(readout_BNLC)
+
+        # Where, when and what each token is.
+        place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
+        used_BKN = _uses(iframe_index_BN, iframes).float()
+        time_BND = self._time(batch, segments, iframe_BKLD.device)
+        time_BKD = _mean_over_segments(time_BND, used_BKN)
+        iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
+        pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
+
+        # One attention over all of them.
+        exists_BL = torch.cat([used_BKN.any(dim=2), exists_BN], dim=1).repeat_interleave(places, dim=1)
+        tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
+        cls_BD, tokens_BLD = self.transformer(tokens_BLD, exists_BL)
+
+        # Mixing over modality and time: every segment with its I- and P-tokens side by side.
+        tokens_BGLD = tokens_BLD.unflatten(1, (iframes + segments, places))
+        iframe_BKLD, pframe_BNLD = tokens_BGLD.split([iframes, segments], dim=1)
+        iframe_BNLD = _of_segments(iframe_BKLD, iframe_index_BN)
+        joint_B2NLD = torch.stack([iframe_BNLD, pframe_BNLD], dim=1)
+        exists_B2N = torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
+        for mixer in self.mixers:
+            joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
+        pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
+        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
+        return logits
+
     def _modulate(
         self, iframe_BKLC: Tensor, readout_BNLC: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
     ) -> Tensor:
         """Gate and shift each I-frame by the mean over the segments that use it."""
-        uses_BKN = F.one_hot(iframe_index_BN, iframe_BKLC.shape[1]).transpose(1, 2) * exists_BN[:, None]
+        uses_BKN = _uses(iframe_index_BN, iframe_BKLC.shape[1]) & exists_BN[:, None]
         modulation_BNLC = self.modulation(readout_BNLC)
         mean_BKC = _mean_over_segments(modulation_BNLC.flatten(2), uses_BKN.to(modulation_BNLC.dtype))
-        gate_BKLC, shift_BKLC = mean_BKC.view(*iframe_BKLC.shape[:3], -1).chunk(2, dim=-1)
+        gate_BKLC, shift_BKLC = mean_BKC.view(*iframe_BKLC.shape[:3], modulation_BNLC.shape[3]).chunk(
+            2, dim=-1
+        )
         modulated: Tensor = iframe_BKLC * (1 + gate_BKLC) + shift_BKLC
         return modulated
 
@@ -236,14 +252,18 @@ class CompressedVideoRecognizer(nn.Module):
 def _compress(values: Tensor, scale: float) -> Tensor:
     """Linear near zero, logarithmic beyond ``scale``; the sign is kept, zero stays zero."""
     values = values.float()
-    return torch.log1p(values.abs() / scale).copysign(values)
+    return values.sign() * torch.log1p(values.abs() / scale)
 
 
-def _of_segments(features: Tensor, iframe_index_BN: Tensor) -> Tensor:
-    """Gather the features (B K, ...) of the I-frame in force of each segment: (B N, ...)."""
-    batch = iframe_index_BN.shape[0]
-    first_of_clip = torch.arange(batch, device=iframe_index_BN.device) * (features.shape[0] // batch)
-    return features[(iframe_index_BN + first_of_clip[:, None]).flatten()]
+def _uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
+    """(B, K, N) bool: which segments use each of K I-frames."""
+    return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
+
+
+def _of_segments(features_BK: Tensor, iframe_index_BN: Tensor) -> Tensor:
+    """Features (B, N, ...) of the I-frame in force of each segment, from those of all (B, K, ...)."""
+    clips = torch.arange(features_BK.shape[0], device=iframe_index_BN.device)
+    return features_BK[clips[:, None], iframe_index_BN]
 
 
 def _mean_over_segments(values_BND: Tensor, weights_BKN: Tensor) -> Tensor:

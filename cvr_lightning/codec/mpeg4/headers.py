@@ -15,6 +15,7 @@ _PACKED = re.compile(rb"\x00\x00\x01\xb2DivX\d{1,4}(?:Build|b)\d{1,6}p", re.DOTA
 _XVID = re.compile(rb"\x00\x00\x01\xb2XviD(\d{1,6})", re.DOTALL)
 _LAVC = re.compile(rb"\x00\x00\x01\xb2FFmpe[^b]{1,32}b(\d{1,6})", re.DOTALL)
 _HEADER_BYTES = 512  # a VOL with both quantiser matrices and VBV parameters is far shorter
+_MOST_BYTES = 4096  # of a VOL and the marks behind it: a camera may write the time into every frame
 _EXTENDED_PAR = 15
 _RECTANGULAR = 0
 _BINARY = 2
@@ -166,6 +167,36 @@ def find_vol(data: bytes) -> VideoObjectLayer | None:
         except EOFError:
             continue
     return None
+
+
+class SequenceHeaders:
+    """The headers in force while packets go by.
+
+    Args:
+        extradata: What the container knows beforehand.
+
+    Attributes:
+        header: The VOL and the encoders' marks, as a decoder wants them.
+        vol: The VOL, None before there is one.
+        packed: The bitstream is packed: a packet may hold the B-VOP that is shown before its P-VOP.
+    """
+
+    def __init__(self, extradata: bytes) -> None:
+        self.header = extradata
+        self.vol = find_vol(extradata)
+        self.packed = is_packed(extradata)
+
+    def read(self, front: bytes) -> bool:
+        """Take note of what stands before a packet's first VOP; true where another VOL comes into force."""
+        self.packed = self.packed or is_packed(front)
+        vol = find_vol(front)
+        if vol is not None and vol != self.vol:
+            self.vol, self.header = vol, front
+            return True
+        for mark in user_data(front):
+            if mark not in self.header and len(self.header) + len(mark) <= _MOST_BYTES:
+                self.header += mark
+        return False
 
 
 def group_seconds(data: bytes) -> int | None:

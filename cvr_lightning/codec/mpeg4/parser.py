@@ -25,7 +25,7 @@ from cvr_lightning.codec.errors import (
 from cvr_lightning.codec.geometry import nearest_blocks
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.mpeg4 import headers
-from cvr_lightning.codec.mpeg4.iframes import decode_iframe
+from cvr_lightning.codec.mpeg4.iframes import Coding, decode_iframe
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
 from cvr_lightning.codec.mpeg4.pframes import DamagedPFrameError, parse_pframes
 from cvr_lightning.codec.mpeg4.vop_header import VOP_START, VideoObjectPlane, parse_vop_header
@@ -46,21 +46,28 @@ def unread_tools(index: PacketIndex) -> str:
         vol = headers.find_vol(header)
         if vol is None:
             return "no header of a video object layer (short video header)"
-        if vol.unread:
-            return vol.unread
-        if vol.interlaced:
-            return "interlaced coding: vectors may refer to fields"
-        if vol.sprite:
-            return "sprites or global motion compensation"
-        if vol.partitioned:
-            return "data partitioning"
+        cause = unread_tool(vol)
+        if cause:
+            return cause
         if (vol.width, vol.height) != size:
             return f"frames of {vol.width}x{vol.height} in a stream of {size[0]}x{size[1]}"
     strange = set(index.frame_types) - set("IPB")
     return f"frames of type {', '.join(sorted(strange))}" if strange else ""
 
 
-def _layer(header: bytes) -> Layer:
+def unread_tool(vol: headers.VideoObjectLayer) -> str:
+    """The coding tool of a layer that this parser does not read; empty where it reads all."""
+    if vol.unread:
+        return vol.unread
+    if vol.interlaced:
+        return "interlaced coding: vectors may refer to fields"
+    if vol.sprite:
+        return "sprites or global motion compensation"
+    return "data partitioning" if vol.partitioned else ""
+
+
+def read_layer(header: bytes) -> Layer:
+    """The layer of a sequence header that holds a VOL."""
     vol = headers.find_vol(header)
     assert vol is not None
     return Layer(
@@ -96,17 +103,19 @@ class Mpeg4Parser:
 
     @cached_property
     def _layers(self) -> list[Layer]:
-        return [_layer(header) for header in self._index.sequence_headers]
+        return [read_layer(header) for header in self._index.sequence_headers]
 
     def require(self, modalities: Sequence[Modality]) -> None:
         """See :meth:`cvr_lightning.codec.parser.Parser.require`: every modality is there."""
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
+        facts = self._index.facts
         for frame in frames:
             header = self._index.sequence_headers[self._index.frame_headers[frame]]
+            coding = Coding(facts.codec_tag, facts.width, facts.height, header)
             try:
-                rgb = decode_iframe(self._vop(frame), self._index.facts, header, size)
+                rgb = decode_iframe(self._vop(frame), coding, size)
             except av.FFmpegError as error:
                 raise self._demuxer.damage(f"FFmpeg cannot decode it: {error}", frame) from error
             if rgb is None:
