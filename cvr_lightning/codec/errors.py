@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from cvr_lightning.errors import UserError
 
-PREPARE = "prepare it: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT"
+PREPARE = (
+    "prepare it: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT "
+    "(a folder: cvr prepare SRC DST)"
+)
 """Remedy for a stream that holds no readable motion or residuals."""
 IFRAMES_ONLY = "or ask for modalities=('iframes',)"
 """Remedy for a stream whose I-frames alone can be read."""

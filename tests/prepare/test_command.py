@@ -148,6 +148,7 @@ def mortal_append(self, row):
         os.killpg(0, getattr(signal, sys.argv[1]))
 
 Journal.append = mortal_append
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 main(sys.argv[2:])
 """
 
