@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE", help="video file, named pipe, or - for standard input")
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
     parser.add_argument("--stride", type=int, metavar="S", help="P-frames from segment to segment (12)")
-    parser.add_argument("--segments", type=int, metavar="N", help="segments of the window (as in training)")
+    parser.add_argument(
+        "--segments", type=int, metavar="N", help="segments of the window (those of the checkpoint)"
+    )
     parser.add_argument("--realtime", action="store_true", help="keep to the video's own time")
     parser.add_argument(
         "--on-error",
