@@ -77,9 +77,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
             leaves it out. The log names it once in each process; results count it, and a video of which any
             view cannot be read counts as one that cannot.
-        index_dir: Folder of the videos' packet indexes, relative to the root unless absolute. They are made
-            when a video is first met and can be deleted at any time; null makes none, and each visit to a
-            video takes longer.
+        index_dir: Folder of the videos' packet indexes, relative to the root unless absolute. The first run
+            makes them, later runs add what is new or has changed; it can be deleted at any time. null keeps
+            none, and each visit to a video takes longer.
 
     Attributes:
         class_names: Name of each class.
