@@ -32,6 +32,8 @@ Part = Literal["unified", "mixer"]
 Representation = Literal["block", "pixel", "rgb"]
 """What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
 
+STRIDE = 32
+"""Side of a token in pixels."""
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
@@ -175,8 +177,14 @@ class CompressedVideoRecognizer(nn.Module):
             (B, num_classes) logits.
 
         Raises:
-            ValueError: For a batch in another representation.
+            ValueError: For a batch in another representation, or of frames of another size.
         """
+        height, width = clip.iframes.shape[-2:]
+        if height % STRIDE or width % STRIDE:
+            raise ValueError(
+                f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
+                f"that is a multiple of {STRIDE}"
+            )
         # The dual encoder. Each distinct I-frame is encoded once; segments point to it.
         features = self.encode_iframes(clip.iframes)
         in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
