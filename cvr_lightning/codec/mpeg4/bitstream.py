@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 I_VOP: Final = 0
 P_VOP: Final = 1
@@ -87,15 +88,30 @@ class Vop(NamedTuple):
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that needs no interpreter lock, once for all processes."""
-    return numba.njit(nogil=True, cache=True)(function)
+    """Compile a function that needs no interpreter lock, once for all processes.
+
+    It may not allocate arrays: without that, numba need not count references to them (``_nrt``), which would
+    take more than half of the time, for each count locks a word of memory.
+    """
+    return numba.njit(nogil=True, cache=True, _nrt=False)(function)
 
 
-@kernel
-def to_words(data):  # type: ignore[no-untyped-def]
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into its callers: a call would count references of every array that it passes."""
+    return numba.njit(nogil=True, cache=True, inline="always", _nrt=False)(function)
+
+
+def word_buffer(size: int) -> npt.NDArray[np.int64]:
+    """Room for the words of a VOP of ``size`` bytes."""
+    return np.empty(size // 4 + _PADDING_WORDS, np.int64)
+
+
+@inlined
+def to_words(data, buffer):  # type: ignore[no-untyped-def]
     """At every fourth byte of ``data``, the next 64 bits; zeros follow the data."""
     count = data.size // 4
-    words = np.zeros(count + _PADDING_WORDS, np.int64)
+    words = buffer[: count + _PADDING_WORDS]
+    words[:] = 0
     for i in range(count):
         for k in range(4):
             words[i] = words[i] << 8 | data[4 * i + k]
@@ -104,11 +120,6 @@ def to_words(data):  # type: ignore[no-untyped-def]
     for i in range(count + 1):
         words[i] = words[i] << 32 | words[i + 1]
     return words
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function into its callers: a call would count references of every array that it passes."""
-    return numba.njit(nogil=True, cache=True, inline="always")(function)
 
 
 @inlined

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import BlockMode
-from cvr_lightning.codec.mpeg4.bitstream import Vop, inlined, kernel
+from cvr_lightning.codec.mpeg4.bitstream import Vop, inlined, kernel, word_buffer
 from cvr_lightning.codec.mpeg4.compiling import call
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, fault_error, kernel_header
 from cvr_lightning.codec.mpeg4.reference_vop import read_vop
@@ -41,6 +41,7 @@ def parse_pframes(
     layers = list({id(layer): layer for _, layer, _ in vops}.values())
     rows, columns = layers[0].macroblocks
     scratch = (
+        word_buffer(max(len(data) for data, _, _ in vops)),
         np.empty((2 * rows, 2 * columns, 2), np.int16),
         np.empty((2 * rows, 2 * columns), np.uint8),
         np.empty((rows, columns), np.uint8),
@@ -91,16 +92,16 @@ class DamagedPFrameError(Exception):
 @kernel
 def _read_pframes(data, ends, headers, places, matrices, scratch, memory, slots, grid, out):  # type: ignore[no-untyped-def]
     """Fill the slots: number of a damaged VOP, its fault, its macroblock; no fault where all are sound."""
-    vectors, modes, quantisers, luma, chroma = scratch
+    words, vectors, modes, quantisers, luma, chroma = scratch
     begin = 0
     for i in range(len(ends)):
         vectors[:] = 0
         modes[:] = 0
         luma[:] = 0
         chroma[:] = 0
-        vop = _vop(headers[i])
+        stream, vop, matrix = data[begin : ends[i]], _vop(headers[i]), matrices[places[i]]
         end, macroblock = read_vop(
-            data[begin : ends[i]], vop, matrices[places[i]], memory, vectors, modes, quantisers, luma, chroma
+            stream, words, vop, matrix, memory, vectors, modes, quantisers, luma, chroma
         )
         if end < 0:
             return i, end, macroblock
