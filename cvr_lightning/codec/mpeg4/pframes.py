@@ -142,20 +142,24 @@ def _deliver(vectors, modes, luma, chroma, grid, motion, residual, out_modes):  
     kept, kept_chroma = luma.shape[1], chroma.shape[1]
     for y in range(len(rows)):
         row = rows[y]
+        coded = False
         for x in range(len(columns)):
             column = columns[x]
             mode = modes[row, column]
             out_modes[y, x] = mode
-            if mode == _SKIPPED:
-                continue
+            coded = coded or mode != _SKIPPED
             if motion.shape[0]:
                 motion[0, y, x] = vectors[row, column, 0] * scale[0]
                 motion[1, y, x] = vectors[row, column, 1] * scale[1]
-            if residual.shape[0]:
-                block = row * width + column
-                for k in range(kept):
-                    residual[k, y, x] = luma[block, k]
-                block = (row >> 1) * width + (column >> 1) * 2
-                for k in range(kept_chroma):
-                    residual[kept + k, y, x] = chroma[block, k]
-                    residual[kept + kept_chroma + k, y, x] = chroma[block + 1, k]
+        if not coded or not residual.shape[0]:
+            continue
+        for k in range(kept):
+            line = residual[k, y]
+            for x in range(len(columns)):
+                line[x] = luma[row * width + columns[x], k]
+        for k in range(kept_chroma):
+            cb, cr = residual[kept + k, y], residual[kept + kept_chroma + k, y]
+            for x in range(len(columns)):
+                block = (row >> 1) * width + (columns[x] >> 1) * 2
+                cb[x] = chroma[block, k]
+                cr[x] = chroma[block + 1, k]
