@@ -41,6 +41,9 @@ FAULTS: Final = {
 }
 QUARTERS_OF_HALF: Final = 2
 _PADDING_WORDS = 8
+# Without numba's runtime (_nrt) nothing can be allocated and no references to arrays are counted. The counts,
+# each of which locks a word of memory, took more than half of the time.
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False}
 _RESYNC_ZEROS = 16
 _WIDEST_B_MARKER = 18
 
@@ -88,17 +91,13 @@ class Vop(NamedTuple):
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that needs no interpreter lock, once for all processes.
-
-    It may not allocate arrays: without that, numba need not count references to them (``_nrt``), which would
-    take more than half of the time, for each count locks a word of memory.
-    """
-    return numba.njit(nogil=True, cache=True, _nrt=False)(function)
+    """Compile a function that needs no interpreter lock and allocates no array, once for all processes."""
+    return numba.njit(**_OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function into its callers: a call would count references of every array that it passes."""
-    return numba.njit(nogil=True, cache=True, inline="always", _nrt=False)(function)
+    """Compile a function into its callers: a call would pass every array in a dozen words."""
+    return numba.njit(inline="always", **_OPTIONS)(function)
 
 
 def word_buffer(size: int) -> npt.NDArray[np.int64]:
