@@ -19,7 +19,7 @@ from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
-from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
+from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
 from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
 from cvr_lightning.datamodules.protocols import Crops, ProtocolName, choose_protocol
 from cvr_lightning.datamodules.sampling import ClipRepresentation, ClipSampling, VideoSampler, check_choice
@@ -290,6 +290,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate_or_carry,
+            worker_init_fn=leave_seeds,
             # Otherwise starting a loader would draw from the global generator that augmentation uses.
             generator=torch.Generator().manual_seed(self.seed),
         )
