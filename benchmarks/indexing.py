@@ -74,7 +74,7 @@ def measure(folder: Path, videos: int) -> str:
     for step, (name, repetitions) in ROWS.items():
         print(f"measuring: {name}", file=sys.stderr)
         cells = [in_fresh_processes(step, root, repetitions) for root in (large, small)]
-        lines.append(" | ".join([f"| {name}", *cells, ""]))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     sizes = [sum(path.stat().st_size for path in (root / ".cvr_index").iterdir()) for root in (large, small)]
     lines += [
         f"| cache on the disk, MB | {sizes[0] / 1e6:.1f} | {sizes[1] / 1e6:.1f} |",

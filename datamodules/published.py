@@ -70,6 +70,11 @@ class PublishedDataModule(CompressedVideoDataModule):
         """How the test part is evaluated; ``part`` names the annotated part that was really tested."""
         return super().protocol | {"part": self._sources["test"]}
 
+    @property
+    def missing_counts(self) -> dict[str, int]:
+        """How many listed videos of each part were not found."""
+        return {part: len(self.missing.get(source, ())) for part, source in self._sources.items()}
+
     @abstractmethod
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
         """The videos of each annotated part that ``sources`` names."""

@@ -53,6 +53,11 @@ class Shards(CompressedVideoDataModule):
         packed = self._index.protocol
         return packed | super().protocol | {key: packed[key] for key in ("dataset", "part")}
 
+    @property
+    def missing_counts(self) -> dict[str, int]:
+        """As it was when the data set was packed."""
+        return dict(self._index.missing)
+
     def scan(self) -> Mapping[str, VideoList]:
         """The videos of each part, as the index has them."""
         return {name: VideoList(part.names, part.labels) for name, part in self._index.parts.items()}
