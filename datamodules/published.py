@@ -136,7 +136,10 @@ class PublishedDataModule(CompressedVideoDataModule):
             problem = f"none of the {total} listed videos is there"
         elif missing and self.on_missing == "raise":
             part, names = next(iter(missing.items()))
-            problem = f"{total} of the listed videos are missing, first of {part}: {', '.join(names[:3])}"
+            problem = (
+                f"{total} of the listed videos are missing, first of {part}: {', '.join(names[:3])}; "
+                "--data.on_missing warn goes on without them"
+            )
         else:
             return
         raise self._not_found(problem)
