@@ -87,7 +87,8 @@ def measure(folder: Path, videos: int) -> str:
 def write_sources(folder: Path) -> tuple[dict[Path, Known], float]:
     """The videos that all names are links to, with their indexes; and the ms that it takes to index one."""
     from cvr_lightning.codec import CompressedVideoReader
-    from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, draw_shot, write_video
+    from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, draw_shot
+    from cvr_lightning.datamodules.motion_video import write_video
 
     rng = np.random.default_rng(0)
     known: dict[Path, Known] = {}

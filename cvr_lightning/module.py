@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
-from cvr_lightning.models import CompressedVideoRecognizer, Preset
+from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.provenance import versions
 from cvr_lightning.scores import VideoScores
@@ -40,7 +40,10 @@ class RecognitionModule(LightningModule):
     Args:
         class_names: Name of each class, in the order of their indices; given by the data set.
         residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
+        representation: Representation of P-frames that the data delivers; given by the data set.
         preset: Size of the model.
+        without: Parts to leave out, to learn what each is good for: ``unified`` (late fusion stands in for
+            the unified transformer and the mixer), ``mixer``.
         dropout: Share of the features dropped before the head.
         label_smoothing: Share of the target spread over all classes.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
@@ -62,7 +65,9 @@ class RecognitionModule(LightningModule):
         self,
         class_names: list[str],
         residual_channels: int = 24,
+        representation: Representation = "block",
         preset: Preset = "tiny",
+        without: Sequence[Part] = (),
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
         averaging: Averaging = "softmax",
@@ -74,15 +79,15 @@ class RecognitionModule(LightningModule):
     ) -> None:
         super().__init__()
         self.class_names = list(class_names)
-        self.architecture = {
+        self.architecture: dict[str, Any] = {
             "num_classes": len(class_names),
             "preset": preset,
             "residual_channels": residual_channels,
             "dropout": dropout,
+            "representation": representation,
+            "without": list(without),
         }
-        self.recognizer = CompressedVideoRecognizer(
-            len(class_names), preset=preset, residual_channels=residual_channels, dropout=dropout
-        )
+        self.recognizer = CompressedVideoRecognizer(**self.architecture)
         self.label_smoothing = label_smoothing
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay

@@ -148,7 +148,7 @@ class CompressedVideoCLI(LightningCLI):
             default=None,
             help="Name of the run: its directory is default_root_dir/RUN. Default: the command and the time.",
         )
-        for name in ("class_names", "residual_channels"):
+        for name in ("class_names", "residual_channels", "representation"):
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

@@ -11,25 +11,31 @@ L places of the token grid, D token channels, H8, W8 blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder
+from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
+from cvr_lightning.models.stem import BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
 Preset = Literal["tiny", "small", "base"]
+Part = Literal["unified", "mixer"]
+"""Parts that the recogniser can be built without, to learn what each is good for: the unified transformer
+(late fusion stands in for it and the mixer), the multi-modal mixer."""
+Representation = Literal["block", "pixel", "rgb"]
+"""What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
 
+STRIDE = 32
+"""Side of a token in pixels."""
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-MOTION_SCALE = 2.0
-"""Pixels of displacement at which the input's compression turns from linear to logarithmic."""
-RESIDUAL_SCALE = 16.0
-"""The same for a DCT coefficient, in grey levels of the orthonormal transform."""
 
 
 @dataclass(frozen=True)
@@ -108,38 +114,55 @@ class CompressedVideoRecognizer(nn.Module):
         preset: Name of the architecture, a key of :data:`PRESETS`.
         residual_channels: Coefficients C of a block.
         dropout: Share of the features dropped before the head.
+        representation: Of the P-frames that it takes.
+        without: Parts to leave out.
 
     Raises:
-        ValueError: For an unknown preset; the message lists those there are.
+        ValueError: For an unknown preset, representation or part; the message lists those there are.
     """
 
     image_mean: Tensor
     image_std: Tensor
 
     def __init__(
-        self, num_classes: int, preset: Preset = "tiny", residual_channels: int = 24, dropout: float = 0.1
+        self,
+        num_classes: int,
+        preset: Preset = "tiny",
+        residual_channels: int = 24,
+        dropout: float = 0.1,
+        representation: Representation = "block",
+        without: Sequence[Part] = (),
     ) -> None:
         super().__init__()
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}; choose one of {', '.join(get_args(Preset))}")
+        _check_choice("preset", preset, get_args(Preset))
+        _check_choice("representation", representation, get_args(Representation))
+        for part in without:
+            _check_choice("part", part, get_args(Part))
         arch = PRESETS[preset]
         self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1) * 255)
         self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1) * 255)
 
-        in_channels = 2 + residual_channels + 1  # vectors, coefficients, "is intra"
         high_channels = arch.iframe_widths[3]
         self.iframe_encoder = IFrameEncoder(arch.iframe_widths, arch.iframe_depths)
-        self.pframe_encoder = PFrameEncoder(in_channels, arch.pframe_widths, arch.iframe_widths[2:])
+        is_pixel = representation == "pixel"
+        self.stem = PixelStem(arch.pframe_widths[0]) if is_pixel else BlockStem(residual_channels)
+        self.pframe_encoder = PFrameEncoder(
+            self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:]
+        )
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
         self.iframe_tokens = nn.Linear(high_channels, arch.width)
         self.pframe_tokens = nn.Linear(self.pframe_encoder.out_channels, arch.width)
         self.modality = nn.Parameter(torch.zeros(2, arch.width))
         self.time = nn.Linear(arch.width, arch.width)
-        self.transformer = UnifiedTransformer(arch.width, arch.depth, arch.heads, arch.mlp_ratio)
-        self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(arch.mixers))
-        self.head = nn.Sequential(
-            nn.LayerNorm(2 * arch.width), nn.Dropout(dropout), nn.Linear(2 * arch.width, num_classes)
-        )
+        blocks = (arch.width, arch.depth, arch.heads, arch.mlp_ratio)
+        self.late_fusion: LateFusion | None = None
+        if "unified" in without:
+            self.late_fusion = LateFusion(*blocks, num_classes, dropout)
+        else:
+            self.transformer = UnifiedTransformer(*blocks)
+            mixers = 0 if "mixer" in without else arch.mixers
+            self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
+            self.head = ClassHead(arch.width, num_classes, dropout)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
@@ -148,16 +171,20 @@ class CompressedVideoRecognizer(nn.Module):
         """Class scores (logits) of a batch.
 
         Args:
-            clip: Batch in the block representation; H and W multiples of 32.
+            clip: Batch in the representation that the recogniser takes; H and W multiples of 32.
 
         Returns:
             (B, num_classes) logits.
 
         Raises:
-            ValueError: For a batch in the pixel representation.
+            ValueError: For a batch in another representation, or of frames of another size.
         """
-        if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
-            raise ValueError("the recogniser takes the block representation: set data.representation=block")
+        height, width = clip.iframes.shape[-2:]
+        if height % STRIDE or width % STRIDE:
+            raise ValueError(
+                f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
+                f"that is a multiple of {STRIDE}"
+            )
         # The dual encoder. Each distinct I-frame is encoded once; segments point to it.
         features = self.encode_iframes(clip.iframes)
         in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
@@ -172,16 +199,9 @@ class CompressedVideoRecognizer(nn.Module):
         features = self.iframe_encoder(images.flatten(0, 1))
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
-    @staticmethod
-    def blocks(clip: CompressedClip) -> tuple[Tensor, Tensor]:
-        """The P-path's input (T, M, 2 + C + 1, H8, W8) and its mask (T, M); zero where a block is skipped."""
-        intra = (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
-        fields = [
-            _compress(clip.motion, MOTION_SCALE),
-            _compress(clip.residual, RESIDUAL_SCALE),
-            intra,
-        ]
-        blocks_MTCHW = torch.cat(fields, dim=3).flatten(0, 1)
+    def blocks(self, clip: CompressedClip) -> tuple[Tensor, Tensor]:
+        """The P-path's input (T, M, C, H8, W8) and its mask (T, M); zero where a block is skipped."""
+        blocks_MTCHW: Tensor = self.stem(clip)
         return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
     def decide(
@@ -206,14 +226,30 @@ class CompressedVideoRecognizer(nn.Module):
 
         # Where, when and what each token is.
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
-        used_BKN = _uses(iframe_index_BN, iframes).float()
+        used_BKN = _uses(iframe_index_BN, iframes)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
-        time_BKD = _mean_over_segments(time_BND, used_BKN)
+        time_BKD = _mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))
         iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
         pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
 
-        # One attention over all of them.
-        exists_BL = torch.cat([used_BKN.any(dim=2), exists_BN], dim=1).repeat_interleave(places, dim=1)
+        exists_BK = used_BKN.any(dim=2)
+        if self.late_fusion is not None:
+            slots = (exists_BK.repeat_interleave(places, dim=1), exists_BN.repeat_interleave(places, dim=1))
+            scores: Tensor = self.late_fusion((iframe_BKLD.flatten(1, 2), pframe_BNLD.flatten(1, 2)), slots)
+            return scores
+        return self._decide_together(iframe_BKLD, pframe_BNLD, exists_BK, exists_BN, iframe_index_BN)
+
+    def _decide_together(
+        self,
+        iframe_BKLD: Tensor,
+        pframe_BNLD: Tensor,
+        exists_BK: Tensor,
+        exists_BN: Tensor,
+        iframe_index_BN: Tensor,
+    ) -> Tensor:
+        # One attention over all tokens.
+        iframes, segments, places = iframe_BKLD.shape[1], *pframe_BNLD.shape[1:3]
+        exists_BL = torch.cat([exists_BK, exists_BN], dim=1).repeat_interleave(places, dim=1)
         tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
         cls_BD, tokens_BLD = self.transformer(tokens_BLD, exists_BL)
 
@@ -225,7 +261,7 @@ class CompressedVideoRecognizer(nn.Module):
         exists_B2N = torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
         for mixer in self.mixers:
             joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
-        pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
+        pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
         logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
         return logits
 
@@ -249,12 +285,6 @@ class CompressedVideoRecognizer(nn.Module):
         return embedded.expand(batch, -1, -1)
 
 
-def _compress(values: Tensor, scale: float) -> Tensor:
-    """Linear near zero, logarithmic beyond ``scale``; the sign is kept, zero stays zero."""
-    values = values.float()
-    return values.sign() * torch.log1p(values.abs() / scale)
-
-
 def _uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
     """(B, K, N) bool: which segments use each of K I-frames."""
     return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
@@ -271,7 +301,6 @@ def _mean_over_segments(values_BND: Tensor, weights_BKN: Tensor) -> Tensor:
     return weights_BKN @ values_BND / weights_BKN.sum(dim=2, keepdim=True).clamp(min=1)
 
 
-def _masked_mean(values_BSD: Tensor, exists_BS: Tensor) -> Tensor:
-    """Mean over the slots that exist."""
-    weights = exists_BS.to(values_BSD.dtype)[..., None]
-    return (values_BSD * weights).sum(dim=1) / weights.sum(dim=1)
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")

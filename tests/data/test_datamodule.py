@@ -11,10 +11,11 @@ from encoders import encode
 from lightning import LightningModule, Trainer
 from worker_imports import modules_of_a_worker
 
+from cvr_lightning import datamodules
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec import BlockMode
 from cvr_lightning.codec.errors import UnreadableVideoError
-from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes
+from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes, catalogue
 from cvr_lightning.datamodules.loader import leave_seeds
 
 HOCKEY = Path(__file__).parents[3] / "shared" / "hockey"
@@ -47,6 +48,19 @@ def test_batches_do_not_depend_on_the_number_of_workers(shapes_root, shapes):
     parallel = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=2)
     for number in (0, 3):
         assert same(epoch(shapes, number=number), epoch(parallel, number=number))
+
+
+def test_every_data_set_is_in_the_catalogue_and_is_loaded_by_the_first(shapes):
+    assert datamodules.__all__ == catalogue.__all__
+    assert set(datamodules.__all__) - {"CompressedVideoDataModule"} <= {
+        kind.__name__ for kind in every_subclass(CompressedVideoDataModule)
+    }
+    with pytest.raises(AttributeError, match="has no attribute 'UCF102'"):
+        datamodules.UCF102  # noqa: B018
+
+
+def every_subclass(kind: type) -> set[type]:
+    return {kind}.union(*(every_subclass(below) for below in kind.__subclasses__()))
 
 
 HEAVY = {"jsonargparse", "lightning", "matplotlib", "tensorboard", "torchmetrics"}
