@@ -1,9 +1,10 @@
-"""Start-up time, memory and disk of a data set of half a million videos.
+"""Start-up time, memory and disk of a data set of half a million videos; some five minutes on two cores.
 
 Makes a real data set of that size in a temporary folder: sixteen 10-second videos, and for each name a hard
 link to one of them. Only their indexing is cut short: a link is given the index of its video. Times are
-medians over fresh processes with a warm page cache, imports left out. Private memory is what the kernel
-counts as a worker's own (smaps_rollup) after it has read clips in random order.
+medians over three fresh processes with a warm page cache, imports left out. Private memory is what the
+kernel counts as a worker's own (smaps_rollup) after it has read clips in random order: the larger of two
+workers.
 
     python benchmarks/indexing.py [--videos 500000] [--folder /tmp] [--output report.md]
 """
@@ -27,15 +28,15 @@ import numpy as np
 from machine import heading
 
 CLASSES, SOURCES, SHOTS = 400, 16, 21
-WORKERS, CLIPS, BATCH = 2, 1000, 8
-REPETITIONS = 5
+WORKERS, CLIPS, BATCH = 2, 480, 8
 MANIFEST = "manifest.txt"
 ROWS = {
-    "setup": "`setup()`: wall, CPU (s)",
-    "prepare": "`prepare_data()` where nothing has changed: wall, CPU (s)",
-    "fork": "private memory of a forked worker (MB)",
-    "spawn": "private memory of a spawned worker (MB)",
+    "setup": ("`setup()`: wall, CPU (s)", 3),
+    "prepare": ("`prepare_data()` where nothing has changed: wall, CPU (s)", 3),
+    "fork": ("private memory of a forked worker (MB)", 1),
+    "spawn": ("private memory of a spawned worker (MB)", 1),
 }
+"""What each step measures, and in how many processes: memory hardly varies."""
 
 
 def main() -> None:
@@ -61,18 +62,19 @@ def main() -> None:
 def measure(folder: Path, videos: int) -> str:
     """The report."""
     small, large = folder / "small", folder / "large"
-    indexing_ms = make_dataset(small, SOURCES)
-    make_dataset(large, videos)
+    sources, indexing_ms = write_sources(folder)
+    make_dataset(small, sources, SOURCES)
+    make_dataset(large, sources, videos)
     packages = ("torch", "lightning", "av", "numpy", "numba")
     protocol = f"Videos of {12 * SHOTS} frames; {WORKERS} workers, {CLIPS} clips."
     lines = [
         heading(f"A data set of {videos:,} videos", packages, protocol),
         f"\n| | {videos:,} videos | {SOURCES} videos |\n|---|---|---|",
     ]
-    for step, name in ROWS.items():
-        lines.append(
-            " | ".join([f"| {name}", *(in_fresh_processes(step, root) for root in (large, small)), ""])
-        )
+    for step, (name, repetitions) in ROWS.items():
+        print(f"measuring: {name}", file=sys.stderr)
+        cells = [in_fresh_processes(step, root, repetitions) for root in (large, small)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     sizes = [sum(path.stat().st_size for path in (root / ".cvr_index").iterdir()) for root in (large, small)]
     lines += [
         f"| cache on the disk, MB | {sizes[0] / 1e6:.1f} | {sizes[1] / 1e6:.1f} |",
@@ -82,32 +84,39 @@ def measure(folder: Path, videos: int) -> str:
     return "\n".join(lines)
 
 
-def make_dataset(root: Path, videos: int) -> float:
-    """Make files, manifest and cache; returns the ms that it takes to index one of the files."""
+def write_sources(folder: Path) -> tuple[dict[Path, Known], float]:
+    """The videos that all names are links to, with their indexes; and the ms that it takes to index one."""
     from cvr_lightning.codec import CompressedVideoReader
-    from cvr_lightning.datamodules import index_cache
     from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, draw_shot
     from cvr_lightning.datamodules.motion_video import write_video
 
     rng = np.random.default_rng(0)
-    known: dict[int, Known] = {}
+    known: dict[Path, Known] = {}
     times_ms: list[float] = []
-    names = [f"class_{i % CLASSES:03d}/video_{i:07d}.mp4" for i in range(videos)]
     for number, motion in zip(range(SOURCES), itertools.cycle(CLASS_NAMES), strict=False):
-        source = root / f"source_{number}.mp4"
+        source = folder / f"source_{number}.mp4"
         write_video(source, [draw_shot(rng) for _ in range(SHOTS)], motion)
         start = time.perf_counter()
         with CompressedVideoReader(source) as reader:
-            known[source.stat().st_ino] = Known(reader.index.to_bytes())
+            known[source] = Known(reader.index.to_bytes())
         times_ms.append(1e3 * (time.perf_counter() - start))
-        for name in names[number::SOURCES]:
-            (root / name).parent.mkdir(exist_ok=True)
-            os.link(source, root / name)
+    return known, statistics.median(times_ms)
+
+
+def make_dataset(root: Path, sources: Mapping[Path, Known], videos: int) -> None:
+    """Make links, manifest and cache."""
+    from cvr_lightning.datamodules import index_cache
+
+    for label in range(CLASSES):
+        (root / f"class_{label:03d}").mkdir(parents=True)
+    names = [f"class_{i % CLASSES:03d}/video_{i:07d}.mp4" for i in range(videos)]
+    for name, source in zip(names, itertools.cycle(sources), strict=False):
+        os.link(source, root / name)
     lines = (f"{name} {number % CLASSES}\n" for number, name in enumerate(names))
     (root / MANIFEST).write_text("".join(lines))
-    index_cache.build_index = lambda demuxer: known[os.stat(demuxer.path).st_ino]
+    indexes = {source.stat().st_ino: index for source, index in sources.items()}
+    index_cache.build_index = lambda demuxer: indexes[os.stat(demuxer.path).st_ino]
     datamodule(root).prepare_data()
-    return statistics.median(times_ms)
 
 
 class Known:
@@ -134,11 +143,11 @@ def datamodule(root: Path) -> Any:
     return Manifest(root, [f"class_{label:03d}" for label in range(CLASSES)], batch_size=BATCH)
 
 
-def in_fresh_processes(step: str, root: Path) -> str:
+def in_fresh_processes(step: str, root: Path, repetitions: int) -> str:
     """The medians of what a step measures."""
     command = [sys.executable, __file__, "--step", step, str(root)]
     runs = [
-        subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(REPETITIONS)
+        subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(repetitions)
     ]
     columns = zip(*(run.stdout.split() for run in runs), strict=True)
     return ", ".join(f"{statistics.median(map(float, column)):.2f}" for column in columns)

@@ -28,8 +28,10 @@ class Results(Callback):
     """Writes ``results.json`` and ``scores.npz`` into the run directory after a test; prints the results.
 
     Accuracies are given over the videos that can be read (``top1``, ``top5``) and over all, the unreadable
-    ones counted as wrong (``top1_all``, ``top5_all``); ``unreadable`` names those. ``clips_per_video`` is the
-    mean number of views that were scored, below the protocol's ``clips`` where videos are too short for it.
+    ones counted as wrong (``top1_all``, ``top5_all``); ``unreadable`` names those. ``missing`` counts the
+    videos that the part's annotations list and that are not there: no accuracy knows of them.
+    ``clips_per_video`` is the mean number of views that were scored, below the protocol's ``clips`` where
+    videos are too short for it.
 
     Throughput leaves out the first batch, in which workers start and kernels warm up, unless it is the only
     one. ``with_reading`` is the wall clock of the test loop, ``model_only`` the time inside the model's step
@@ -102,6 +104,7 @@ class Results(Callback):
         results = {
             **_accuracy(table),
             "clips_per_video": views,
+            "missing": data.missing_counts["test"],
             "unreadable": sorted(names[video] for video in table.unreadable),
             "protocol": {**data.protocol, "averaging": table.averaging},
             "videos_per_second": {

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cvr_lightning.errors import RunError
-from cvr_lightning.results import ACCURACIES, accuracy_text, align, read_results
+from cvr_lightning.results import ACCURACIES, accuracy_text, align, read_results, videos_text
 
-SHOWN = (*ACCURACIES, "videos", "unreadable")
+SHOWN = (*ACCURACIES, "videos", "unreadable", "missing")
 """What is repeated of each run."""
 
 
@@ -42,7 +42,7 @@ def average(runs: Sequence[str]) -> dict[str, Any]:
     return {
         "protocol": protocols[0],
         "runs": [
-            {"run": run, "split": split, **{name: result[name] for name in SHOWN}}
+            {"run": run, "split": split, **{name: result.get(name) for name in SHOWN}}
             for run, split, result in zip(runs, splits, results, strict=True)
         ],
         "mean": {name: _over_runs(statistics.fmean, results, name) for name in ACCURACIES},
@@ -78,8 +78,9 @@ def average_table(averaged: dict[str, Any]) -> str:
     """The result of :func:`average` as aligned text."""
     rows = [["", "split", "videos", "top-1", "top-5"]]
     for run in averaged["runs"]:
-        videos = f"{run['videos']} scored, {len(run['unreadable'])} unreadable"
-        rows.append([run["run"], str(run["split"]), videos, accuracy_text(run, 1), accuracy_text(run, 5)])
+        rows.append(
+            [run["run"], str(run["split"]), videos_text(run), accuracy_text(run, 1), accuracy_text(run, 5)]
+        )
     for name in ("mean", "std"):
         rows.append([name, "", "", accuracy_text(averaged[name], 1), accuracy_text(averaged[name], 5)])
     return align(rows)

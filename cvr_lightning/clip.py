@@ -19,9 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from cvr_lightning.codec.arrays import BlockMode, ClipArrays, blocks
 from cvr_lightning.codec.errors import VideoError
@@ -159,14 +163,21 @@ class CompressedClip:
         return tensor.shape
 
 
+def _stack(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
+    """One tensor of equal arrays; in a worker in shared memory at once, so that none keeps a second copy."""
+    stacked: Tensor = default_collate(list(arrays))
+    return stacked
+
+
 def _stack_iframes(samples: Sequence[ClipArrays]) -> Tensor:
     """Stack the I-frames, padded with black to the largest K; no segment points to the padding."""
     distinct = max(len(arrays.iframes) for arrays in samples)
-    first = samples[0].iframes
-    stacked = torch.zeros((len(samples), distinct, *first.shape[1:]), dtype=torch.uint8)
-    for row, arrays in zip(stacked, samples, strict=True):
-        row[: len(arrays.iframes)] = torch.from_numpy(arrays.iframes)
-    return stacked
+    return _stack([_padded(arrays.iframes, distinct) for arrays in samples])
+
+
+def _padded(iframes: npt.NDArray[np.uint8], distinct: int) -> npt.NDArray[np.uint8]:
+    missing = distinct - len(iframes)
+    return np.pad(iframes, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else iframes
 
 
 def _empty(unreadable: dict[int, VideoError]) -> CompressedClip:
@@ -199,15 +210,15 @@ def collate(samples: Sequence[Sample]) -> CompressedClip:
         return _empty(unreadable)
     arrays = [item for _, item in good]
 
-    def stack(name: str) -> Tensor:
-        return torch.stack([torch.from_numpy(getattr(item, name)) for item in arrays])
-
     def column(name: str) -> Tensor:
         return torch.tensor([getattr(sample, name) for sample, _ in good], dtype=torch.int64)
 
     return CompressedClip(
         iframes=_stack_iframes(arrays),
-        **{name: stack(name) for name in ("iframe_index", "motion", "residual", "modes", "mask")},
+        **{
+            name: _stack([getattr(item, name) for item in arrays])
+            for name in ("iframe_index", "motion", "residual", "modes", "mask")
+        },
         **{name: column(name) for name in ("label", "video", "view")},
         unreadable=unreadable,
     ).validate()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
 from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.weights import load_imagenet_weights
@@ -118,7 +119,13 @@ class RecognitionModule(LightningModule):
         )
 
     def on_train_epoch_start(self) -> None:
-        """Seed augmentation and dropout by epoch and rank, so that a resumed run repeats them exactly."""
+        """Seed augmentation and dropout by epoch and rank, so that a resumed run repeats them exactly.
+
+        Another process may meet a damaged video in this epoch: the log has its name already.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, CompressedVideoDataModule):
+            data.share_reports()
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         epochs = seed * 100_003 + self.current_epoch
         torch.manual_seed(epochs * self.trainer.world_size + self.global_rank)

@@ -61,7 +61,7 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
     return {
         "top-1": accuracy_text(results, 1),
         "top-5": accuracy_text(results, 5),
-        "videos": f"{results['videos']} scored, {len(results['unreadable'])} unreadable",
+        "videos": videos_text(results),
         "data": f"{protocol['dataset']}{_split(protocol)}, {protocol['part']} part",
         "fields": _fields(protocol),
         "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
@@ -82,6 +82,14 @@ def _split(protocol: dict[str, Any]) -> str:
 def _fields(protocol: dict[str, Any]) -> str:
     is_rgb = protocol.get("representation") == "rgb"  # older files do not say
     return "decoded frames" if is_rgb else " + ".join(protocol["modalities"])
+
+
+def videos_text(results: dict[str, Any]) -> str:
+    """How many videos were scored and how many were not."""
+    missing = results.get("missing")  # older files do not say
+    return f"{results['videos']} scored, {len(results['unreadable'])} unreadable" + (
+        f", {missing} missing" if missing else ""
+    )
 
 
 def accuracy_text(accuracies: dict[str, Any], k: int) -> str:

@@ -1,13 +1,20 @@
 """Data sets of compressed videos, from files to batches."""
 
-from cvr_lightning.datamodules.base import CompressedVideoDataModule
-from cvr_lightning.datamodules.folder import Folder
-from cvr_lightning.datamodules.hmdb51 import HMDB51
-from cvr_lightning.datamodules.kinetics import Kinetics400, Kinetics600
-from cvr_lightning.datamodules.motion_shapes import HardMotionShapes, MotionShapes
-from cvr_lightning.datamodules.shards import Shards
-from cvr_lightning.datamodules.ssv2 import SomethingSomethingV2
-from cvr_lightning.datamodules.ucf101 import UCF101
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cvr_lightning.datamodules.catalogue import (
+        HMDB51,
+        UCF101,
+        CompressedVideoDataModule,
+        Folder,
+        HardMotionShapes,
+        Kinetics400,
+        Kinetics600,
+        MotionShapes,
+        Shards,
+        SomethingSomethingV2,
+    )
 
 __all__ = [
     "HMDB51",
@@ -21,3 +28,16 @@ __all__ = [
     "Shards",
     "SomethingSomethingV2",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the data sets when the first is asked for.
+
+    A reading process that is spawned imports this package for :mod:`.dataset` alone. It should not load
+    Lightning, which would take a hundred megabytes in each of them.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cvr_lightning.datamodules import catalogue
+
+    return getattr(catalogue, name)

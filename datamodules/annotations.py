@@ -14,6 +14,8 @@ from cvr_lightning.datamodules.errors import DatasetError, DatasetNotFoundError
 
 log = logging.getLogger(__name__)
 
+_NAMES_SHOWN = 2
+
 
 class Listed(NamedTuple):
     """A video as an annotation file lists it.
@@ -34,7 +36,7 @@ def annotation_files(
 
     Args:
         dataset: Name of the datamodule.
-        folders: Where to look.
+        folders: Where to look; the last is the root, or the folder that was named for annotations.
         patterns: File names with ``*``.
         source: Where the files are published.
 
@@ -47,12 +49,29 @@ def annotation_files(
             matching = [folder / name for name in names if fnmatchcase(name, pattern)]
             if matching:
                 return matching
-    raise DatasetNotFoundError(
-        f"{dataset}: no annotation file {' or '.join(patterns)}\n"
-        f"  searched: {', '.join(str(folder.absolute()) for folder in folders)}\n"
-        f"  remedy:   download the annotations from {source} and put them there, or name their folder with "
-        f"--data.annotations; check --data.root where they are elsewhere"
-    )
+    raise _annotations_not_found(dataset, folders, patterns, source)
+
+
+def _annotations_not_found(
+    dataset: str, folders: Sequence[Path], patterns: Sequence[str], source: str
+) -> DatasetNotFoundError:
+    names = " or ".join(patterns[:_NAMES_SHOWN])
+    if len(patterns) > _NAMES_SHOWN:
+        names += f" (or {len(patterns) - _NAMES_SHOWN} other names: see its card in docs/datasets)"
+    if folders[-1].is_dir():
+        problem = f"no annotation file {names}"
+        remedy = (
+            f"download the annotations from {source} and put them there, or name their folder with "
+            "--data.annotations; check --data.root where they are elsewhere"
+        )
+    else:
+        problem = f"there is no folder {folders[-1].absolute()}, and so no annotation file {names}"
+        remedy = (
+            "point --data.root at the folder of the data set, or --data.annotations at that of its "
+            f"annotations, which are published at {source}"
+        )
+    searched = ", ".join(str(folder.absolute()) for folder in folders)
+    return DatasetNotFoundError(f"{dataset}: {problem}\n  searched: {searched}\n  remedy:   {remedy}")
 
 
 def annotation_folders(root: str | Path, given: str | Path | None, usual: Sequence[str]) -> list[Path]:

@@ -19,7 +19,7 @@ from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
-from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
+from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
 from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
 from cvr_lightning.datamodules.protocols import Crops, ProtocolName, choose_protocol
 from cvr_lightning.datamodules.sampling import ClipRepresentation, ClipSampling, VideoSampler, check_choice
@@ -75,8 +75,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         modality_drop: Chance that a training clip loses its I-frames, its motion or its residual.
         seed: Seed of the order and of the windows in training.
         on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
-            leaves it out. The log names it once in each process; results count it, and a video of which any
-            view cannot be read counts as one that cannot.
+            leaves it out. The log names it once; results count it, and a video of which any view cannot be
+            read counts as one that cannot.
         index_dir: Folder of the videos' packet indexes, relative to the root unless absolute. The first run
             makes them, later runs add what is new or has changed; it can be deleted at any time. null keeps
             none, and each visit to a video takes longer.
@@ -212,6 +212,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             "crop": sampling.crop,
         }
 
+    @property
+    def missing_counts(self) -> dict[str, int]:
+        """How many videos of each part are listed in annotations and are not there, once it is set up."""
+        return dict.fromkeys(self.videos, 0)
+
     @abstractmethod
     def scan(self) -> Mapping[str, VideoList]:
         """Find the videos of the parts ``train``, ``val`` and ``test``.
@@ -269,6 +274,13 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 
+    def share_reports(self) -> None:
+        """Tell all processes what each of them has named, so that none names it again; all must call it."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            reported: list[set[str]] = [set() for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(reported, self._reported)
+            self._reported = set().union(*reported)
+
     def dataset(self, part: str, sampling: ClipSampling, training: bool) -> VideoDataset:
         """The videos of a part, one clip for each draw."""
         videos = self.videos[part]
@@ -295,6 +307,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate_or_carry,
+            worker_init_fn=leave_seeds,
             # Otherwise starting a loader would draw from the global generator that augmentation uses.
             generator=torch.Generator().manual_seed(self.seed),
         )

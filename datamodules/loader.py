@@ -15,6 +15,13 @@ def collate_or_carry(fetched: list[Sample] | UserError) -> CompressedClip | User
     return fetched if isinstance(fetched, UserError) else collate(fetched)
 
 
+def leave_seeds(worker: int) -> None:
+    """Nothing, in each worker as it starts: a draw holds all that chance decides.
+
+    Where a loader has no such function, Lightning adds its own, and so loads itself in spawned workers.
+    """
+
+
 class VideoLoader(DataLoader[Sample | None]):
     """Yields :class:`CompressedClip` batches; its ``collate_fn`` is :func:`collate_or_carry`.
 

@@ -70,6 +70,11 @@ class PublishedDataModule(CompressedVideoDataModule):
         """How the test part is evaluated; ``part`` names the annotated part that was really tested."""
         return super().protocol | {"part": self._sources["test"]}
 
+    @property
+    def missing_counts(self) -> dict[str, int]:
+        """How many listed videos of each part were not found."""
+        return {part: len(self.missing.get(source, ())) for part, source in self._sources.items()}
+
     @abstractmethod
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
         """The videos of each annotated part that ``sources`` names."""
@@ -131,7 +136,10 @@ class PublishedDataModule(CompressedVideoDataModule):
             problem = f"none of the {total} listed videos is there"
         elif missing and self.on_missing == "raise":
             part, names = next(iter(missing.items()))
-            problem = f"{total} of the listed videos are missing, first of {part}: {', '.join(names[:3])}"
+            problem = (
+                f"{total} of the listed videos are missing, first of {part}: {', '.join(names[:3])}; "
+                "--data.on_missing warn goes on without them"
+            )
         else:
             return
         raise self._not_found(problem)

@@ -6,15 +6,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from cvr_lightning.codec import PacketIndex, VideoBytes
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoDataset, VideoList
 from cvr_lightning.datamodules.index_cache import index_versions
 from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.datamodules.shard_dataset import ShardDataset
 from cvr_lightning.shards.files import ShardFiles
-from cvr_lightning.shards.index import Place, ShardIndex
+from cvr_lightning.shards.index import ShardIndex
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +53,11 @@ class Shards(CompressedVideoDataModule):
         packed = self._index.protocol
         return packed | super().protocol | {key: packed[key] for key in ("dataset", "part")}
 
+    @property
+    def missing_counts(self) -> dict[str, int]:
+        """As it was when the data set was packed."""
+        return dict(self._index.missing)
+
     def scan(self) -> Mapping[str, VideoList]:
         """The videos of each part, as the index has them."""
         return {name: VideoList(part.names, part.labels) for name, part in self._index.parts.items()}
@@ -64,39 +67,3 @@ class Shards(CompressedVideoDataModule):
         return ShardDataset(
             self._files, self._index, part, self.videos[part], sampling, training, self.seed, self.on_error
         )
-
-
-class ShardDataset(VideoDataset):
-    """Reads each video's bytes from its shard.
-
-    Args:
-        files: The shards.
-        index: What lies in them.
-        part: The part of the data set.
-        *arguments: As of :class:`VideoDataset`, from the videos on.
-    """
-
-    def __init__(self, files: ShardFiles, index: ShardIndex, part: str, *arguments: Any) -> None:
-        super().__init__(files.location, *arguments)
-        columns = index.parts[part]
-        self._files = files
-        self._shards = index.shards
-        self._places = np.array(
-            [columns.shards, columns.offsets, columns.sizes, columns.index_sizes], np.int64
-        ).T.copy()
-        self._indexed = index.index_versions == index_versions()
-
-    def find(self, video: int) -> tuple[VideoBytes, PacketIndex | None]:
-        """The video's bytes and its index, in one read.
-
-        Raises:
-            ShardError: The shard cannot be read; that is not the video's fault, and it is never skipped.
-        """
-        place = Place(*self._places[video].tolist())
-        shard, lead = self._shards[place.shard], place.lead if self._indexed else 0
-        data = self._files.read(shard, place.offset - lead, lead + place.size)
-        file = VideoBytes(f"{shard}/{self._videos.names[video]}", data[lead:])
-        try:
-            return file, PacketIndex.from_bytes(data[: place.index_size]) if lead else None
-        except ValueError:  # damaged, and so may be the video, whose own scan will tell
-            return file, None

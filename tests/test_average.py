@@ -71,10 +71,12 @@ def test_accuracies_over_all_videos_are_averaged_too(
     runs = [write_run(tmp_path, split, 0.8, top5=None) for split in (1, 2)]
     file = Path(runs[1]) / "results.json"
     results = json.loads(file.read_text())
-    write_results(file, results | {"top1_all": 0.6, "unreadable": ["a.avi"]})
+    write_results(file, results | {"top1_all": 0.6, "unreadable": ["a.avi"], "missing": 2})
     main(["average", *runs])
     lines = capsys.readouterr().out.splitlines()
     assert "80.00 % (60.00 % of all)" in lines[2]
+    assert "3783 scored, 0 unreadable  " in lines[1]
+    assert "3783 scored, 1 unreadable, 2 missing  " in lines[2]
     assert "80.00 % (70.00 % of all)" in lines[-2]
     assert lines[-2].split()[-1] == "-"  # no top-5
 

@@ -141,6 +141,7 @@ def test_every_configuration_trains_and_tests(config: str, train: Callable[[str]
     results = evaluate("test", run)
     assert {key: results["protocol"].get(key) for key in case.protocol} == case.protocol
     assert (results["videos"], len(results["unreadable"])) == (case.videos, case.unreadable)
+    assert results["missing"] == sum(case.missing.values())
     about = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["cvr_lightning"]
     assert len(set(about["class_names"])) == case.classes
     missing = {path.stem: len(path.read_text().splitlines()) for path in run.glob("missing_*.txt")}

@@ -13,7 +13,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec.demux import Demuxer
-from cvr_lightning.codec.errors import BitstreamError
+from cvr_lightning.codec.errors import BitstreamError, reason
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 Skip = Literal["NONE", "NONREF"]
@@ -87,7 +87,7 @@ class Decoder:
                 yield from self._frames(self._context.decode(self._tagged(number, packet)))
             yield from self._frames(self._context.decode(None))
         except av.FFmpegError as error:
-            raise self._damage(number, f"FFmpeg cannot decode packet {number}: {error}") from error
+            raise self._damage(number, f"FFmpeg cannot decode packet {number}: {reason(error)}") from error
         finally:
             if self._context.is_open:
                 self._context.flush_buffers()

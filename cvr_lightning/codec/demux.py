@@ -23,6 +23,7 @@ from cvr_lightning.codec.errors import (
     BitstreamError,
     UnreadableVideoError,
     UnsupportedStreamError,
+    reason,
 )
 
 KEEP_BYTES = 64 << 20
@@ -116,7 +117,7 @@ def display_rotation(path: str, container: InputContainer, packet: Packet[VideoS
     try:
         frames = [*context.decode(packet), *context.decode(None)]
     except av.FFmpegError as error:
-        cause = f"FFmpeg cannot decode its first I-frame: {error}"
+        cause = f"FFmpeg cannot decode its first I-frame: {reason(error)}"
         raise BitstreamError(path, cause, FETCH_AGAIN) from error
     finally:
         context.flush_buffers()
@@ -217,7 +218,7 @@ class Demuxer:
                 options={"protocol_whitelist": "file"},
             )
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise self.error(f"FFmpeg cannot open it: {error}") from error
+            raise self.error(f"FFmpeg cannot open it: {reason(error)}") from error
         try:
             self._opened = container, best_video(self.path, container)
         except UnreadableVideoError:
@@ -242,7 +243,7 @@ class Demuxer:
                 number += 1
                 yield packet
         except av.FFmpegError as error:
-            raise self.error(f"the container breaks off after packet {number}: {error}") from error
+            raise self.error(f"the container breaks off after packet {number}: {reason(error)}") from error
 
     def scan(self) -> Iterator[Packet[VideoStream]]:
         """All packets of the freshly opened file; those of small files are kept for :meth:`fetch`."""

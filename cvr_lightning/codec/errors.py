@@ -18,6 +18,11 @@ FETCH_AGAIN = "fetch or encode the file again, or leave it out"
 """Remedy for a damaged file."""
 
 
+def reason(error: Exception) -> str:
+    """What FFmpeg or the system says, without the number and the path that go with it."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 class VideoError(UserError):
     """A video that does not give what was asked of it.
 

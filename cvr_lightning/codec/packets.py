@@ -23,6 +23,7 @@ from cvr_lightning.codec.errors import (
     BitstreamError,
     UnreadableVideoError,
     UnsupportedStreamError,
+    reason,
 )
 
 STDIN = "-"
@@ -86,7 +87,9 @@ def open_packets(path: str | os.PathLike[str]) -> Iterator[PacketStream]:
             options = {"protocol_whitelist": "pipe"}
             container = av.open(pipe, mode="r", metadata_errors="replace", options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise UnreadableVideoError(name, f"FFmpeg cannot open it: {error}", _STREAMABLE) from error
+            raise UnreadableVideoError(
+                name, f"FFmpeg cannot open it: {reason(error)}", _STREAMABLE
+            ) from error
         with container:
             yield _packets_of(container, name, _STREAMABLE)
 

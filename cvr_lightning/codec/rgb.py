@@ -1,7 +1,7 @@
 """Decoded frames through decord, the reader that others use: for comparisons of speed.
 
-Its frame numbers are not exact in every stream (AVI with B-frames, open GOPs, MPEG program streams), and it
-conceals damage. Data is read by :meth:`cvr_lightning.codec.CompressedVideoReader.read_frames`.
+Its frame numbers are not exact in every stream (AVI with B-frames, HEVC, MPEG-1: ``benchmarks/frames.py``),
+and it conceals damage. Data is read by :meth:`cvr_lightning.codec.CompressedVideoReader.read_frames`.
 """
 
 from __future__ import annotations

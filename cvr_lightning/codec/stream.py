@@ -18,6 +18,7 @@ from cvr_lightning.codec.errors import (
     BitstreamError,
     UnreadableVideoError,
     UnsupportedStreamError,
+    reason,
 )
 from cvr_lightning.codec.fields import FieldMaker
 from cvr_lightning.codec.mpeg4.headers import SequenceHeaders
@@ -190,7 +191,7 @@ class CompressedStream:
             try:
                 rgb = decode_iframe(vop, sequence.coding, self._size)
             except av.FFmpegError as error:
-                raise self._damage(f"FFmpeg cannot decode it: {error}", number) from error
+                raise self._damage(f"FFmpeg cannot decode it: {reason(error)}", number) from error
             if rgb is None:
                 raise self._damage("FFmpeg does not decode it to one sound picture", number)
             geometry.to_planes(rgb, image[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``cvr prepare``."""
     options = _parse(arguments)
     source, destination = options.source, options.destination
+    pack = _plan_pack(options)
     recipe = Recipe(None if options.short_side else options.size, options.short_side, options.gop)
     if options.dry_run:
         print(_forecast(make_plan(source, destination, recipe, options.shard), options.workers))
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(INTERRUPTED) from None
     print(f"{len(rows)} videos: {_counts(rows)}")
     print(f"manifest: {manifest}" if manifest else "manifest: written when the other shards are done")
+    if pack is not None:
+        pack()
     failed = sum(row.status == "failed" for row in rows)
     if failed:
         print(f"cvr prepare: {failed} of {len(rows)} videos failed, for the causes above", file=sys.stderr)
@@ -91,7 +94,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="write nothing; try a few videos and say what all will take"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--pack",
+        nargs=argparse.REMAINDER,
+        metavar="SHARDS --data NAME",
+        help="then write the data set in DST into tar files; what follows is for cvr pack, so it comes last",
+    )
+    options = parser.parse_args(arguments)
+    if options.pack is not None and not any(word.startswith("--data") for word in options.pack[1:]):
+        parser.error("--pack takes a folder and the data set that DST will hold: --pack SHARDS --data NAME")
+    if options.pack is not None and options.shard != Shard():
+        parser.error("--pack needs all videos: run cvr pack once all shares of --shard are done")
+    return options
+
+
+def _plan_pack(options: argparse.Namespace) -> Callable[[], None] | None:
+    """What packs the prepared folder, where that is asked for; its arguments are read before the work."""
+    if options.pack is None:
+        return None
+    from cvr_lightning.shards.command import plan  # here, since it loads the trainer
+
+    return plan([*options.pack, f"--data.root={options.destination}"])
 
 
 def _count(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cvr_lightning.datamodules import CompressedVideoDataModule
@@ -16,6 +16,11 @@ UNITS = {"MB": 10**6, "GB": 10**9}
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``cvr pack``."""
+    plan(arguments)()
+
+
+def plan(arguments: Sequence[str]) -> Callable[[], None]:
+    """Read the arguments of ``cvr pack`` and refuse what is wrong with them; the result does the work."""
     parser = HelpfulParser(
         prog="cvr pack",
         description="Write the videos of a data set into tar files, from which --data Shards trains.",
@@ -27,13 +32,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_subclass_arguments(CompressedVideoDataModule, "data", required=True)
     options = parser.parse_args(list(arguments))
     shard_bytes = _bytes(options.shard_size)
-    with plain_errors():
-        data = parser.instantiate_classes(options).data
-    data.prepare_data()
-    data.setup()
-    index = pack(data, options.destination, shard_bytes)
-    videos = ", ".join(f"{len(part.names)} {name}" for name, part in index.parts.items())
-    print(f"{options.destination}: {len(index.shards)} shards, {videos} videos")
+
+    def run() -> None:
+        with plain_errors():
+            data = parser.instantiate_classes(options).data
+        data.prepare_data()
+        data.setup()
+        index = pack(data, options.destination, shard_bytes)
+        videos = ", ".join(f"{len(part.names)} {name}" for name, part in index.parts.items())
+        print(f"{options.destination}: {len(index.shards)} shards, {videos} videos")
+
+    return run
 
 
 def _bytes(text: str) -> int:

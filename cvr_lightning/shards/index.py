@@ -72,6 +72,7 @@ class ShardIndex:
         class_names: Name of each class.
         flip: Left and right are no labels, so clips may be mirrored.
         protocol: What the data set that was packed says of its evaluation.
+        missing: How many videos of each part its annotations list and its folders lacked.
         index_versions: What the packet indexes depend on; those of other versions are of no use.
     """
 
@@ -80,6 +81,7 @@ class ShardIndex:
     class_names: list[str]
     flip: bool
     protocol: dict[str, Any]
+    missing: Mapping[str, int]
     index_versions: dict[str, Any]
 
     def save(self, folder: Path) -> None:

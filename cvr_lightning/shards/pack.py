@@ -108,6 +108,7 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
         class_names=list(data.class_names),
         flip=data.flip,
         protocol=data.protocol,
+        missing=data.missing_counts,
         index_versions=index_versions(),
     )
     index.save(destination)

@@ -9,11 +9,14 @@ import pytest
 import torch
 from encoders import encode
 from lightning import LightningModule, Trainer
+from worker_imports import modules_of_a_worker
 
+from cvr_lightning import datamodules
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec import BlockMode
 from cvr_lightning.codec.errors import UnreadableVideoError
-from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes
+from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes, catalogue
+from cvr_lightning.datamodules.loader import leave_seeds
 
 HOCKEY = Path(__file__).parents[3] / "shared" / "hockey"
 SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 4}
@@ -45,6 +48,50 @@ def test_batches_do_not_depend_on_the_number_of_workers(shapes_root, shapes):
     parallel = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=2)
     for number in (0, 3):
         assert same(epoch(shapes, number=number), epoch(parallel, number=number))
+
+
+def test_every_data_set_is_in_the_catalogue_and_is_loaded_by_the_first(shapes):
+    assert datamodules.__all__ == catalogue.__all__
+    assert set(datamodules.__all__) - {"CompressedVideoDataModule"} <= {
+        kind.__name__ for kind in every_subclass(CompressedVideoDataModule)
+    }
+    with pytest.raises(AttributeError, match="has no attribute 'UCF102'"):
+        datamodules.UCF102  # noqa: B018
+
+
+def every_subclass(kind: type) -> set[type]:
+    return {kind}.union(*(every_subclass(below) for below in kind.__subclasses__()))
+
+
+HEAVY = {"jsonargparse", "lightning", "matplotlib", "tensorboard", "torchmetrics"}
+
+
+def test_a_spawned_worker_loads_what_reading_takes_and_no_more(shapes):
+    shapes.prepare_data()
+    loaded = modules_of_a_worker(shapes)
+    assert {"av", "numba", "torch"} <= loaded
+    assert loaded & HEAVY == set()
+
+
+def test_spawned_workers_read_the_same_batches_under_a_trainer(shapes_root, shapes, monkeypatch):
+    class Keep(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.batches = []
+
+        def validation_step(self, batch, batch_index):
+            self.batches.append(batch)
+
+    monkeypatch.setenv("PL_SEED_WORKERS", "1")  # as the command line sets it
+    parallel = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=1)
+    loader = parallel.val_dataloader()
+    loader.multiprocessing_context = "spawn"
+    monkeypatch.setattr(parallel, "val_dataloader", lambda: loader)
+    kept, expected = Keep(), Keep()
+    for model, data in ((kept, parallel), (expected, shapes)):
+        Trainer(logger=False, enable_checkpointing=False, accelerator="cpu").validate(model, data)
+    assert loader.worker_init_fn is leave_seeds  # Lightning has put none of its own there
+    assert same(kept.batches, expected.batches)
 
 
 def test_epochs_differ_and_come_back(shapes):

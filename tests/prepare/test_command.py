@@ -16,7 +16,7 @@ from encoders import encode
 from mortal_jobs import prepare_all_but_b
 
 from cvr_lightning.cli import main
-from cvr_lightning.datamodules import Folder
+from cvr_lightning.datamodules import Folder, Shards
 from cvr_lightning.prepare import run as run_module
 from cvr_lightning.prepare.journal import Journal, remove_unfinished
 from cvr_lightning.prepare.tree import Shard
@@ -309,3 +309,34 @@ def test_a_destination_that_is_a_link_into_the_source_is_refused(
     (tmp_path / "link").symlink_to(videos)
     assert status(videos, tmp_path / "link" / "run") == 1
     assert "which stays as it is" in capsys.readouterr().err
+
+
+def test_a_prepared_folder_is_packed_by_the_same_command(videos: Path, tmp_path: Path) -> None:
+    destination, shards = tmp_path / "dst", tmp_path / "shards"
+    fractions = ["--data.val_fraction=0.25", "--data.test_fraction", "0.25"]
+    assert (
+        status(videos, destination, "--pack", str(shards), "--data=Folder", *fractions) == 1
+    )  # one is broken
+    packed, folder = Shards(str(shards)), Folder(destination, val_fraction=0.25, test_fraction=0.25)
+    for data in (packed, folder):
+        data.setup()
+    assert packed.names == folder.names
+    assert sum(map(len, packed.names.values())) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pack", "SHARDS"], "--pack SHARDS --data NAME"),
+        (["--pack"], "--pack SHARDS --data NAME"),
+        (["--pack", "SHARDS", "--data", "Fodler"], "Did you mean 'Folder'?"),
+        (["--pack", "SHARDS", "--data", "Folder", "--data.colour", "red"], "colour"),
+        (["--shard", "1/2", "--pack", "SHARDS", "--data", "Folder"], "once all shares of --shard are done"),
+    ],
+)
+def test_what_cannot_be_packed_is_refused_before_the_work(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert status(videos, tmp_path / "dst", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "dst").exists()

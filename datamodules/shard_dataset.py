@@ -1,0 +1,49 @@
+"""The videos of one part of a data set, read from shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cvr_lightning.codec import PacketIndex, VideoBytes
+from cvr_lightning.datamodules.dataset import VideoDataset
+from cvr_lightning.datamodules.index_cache import index_versions
+from cvr_lightning.shards.files import ShardFiles
+from cvr_lightning.shards.index import Place, ShardIndex
+
+
+class ShardDataset(VideoDataset):
+    """Reads each video's bytes from its shard.
+
+    Args:
+        files: The shards.
+        index: What lies in them.
+        part: The part of the data set.
+        *arguments: As of :class:`VideoDataset`, from the videos on.
+    """
+
+    def __init__(self, files: ShardFiles, index: ShardIndex, part: str, *arguments: Any) -> None:
+        super().__init__(files.location, *arguments)
+        columns = index.parts[part]
+        self._files = files
+        self._shards = index.shards
+        self._places = np.array(
+            [columns.shards, columns.offsets, columns.sizes, columns.index_sizes], np.int64
+        ).T.copy()
+        self._indexed = index.index_versions == index_versions()
+
+    def find(self, video: int) -> tuple[VideoBytes, PacketIndex | None]:
+        """The video's bytes and its index, in one read.
+
+        Raises:
+            ShardError: The shard cannot be read; that is not the video's fault, and it is never skipped.
+        """
+        place = Place(*self._places[video].tolist())
+        shard, lead = self._shards[place.shard], place.lead if self._indexed else 0
+        data = self._files.read(shard, place.offset - lead, lead + place.size)
+        file = VideoBytes(f"{shard}/{self._videos.names[video]}", data[lead:])
+        try:
+            return file, PacketIndex.from_bytes(data[: place.index_size]) if lead else None
+        except ValueError:  # damaged, and so may be the video, whose own scan will tell
+            return file, None
