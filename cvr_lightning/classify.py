@@ -7,20 +7,18 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint, recognizer_weights
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.errors import CheckpointError
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.module import CHECKPOINT_KEY
 from cvr_lightning.video_table import Averaging
 
 
@@ -72,13 +70,7 @@ class Classifier:
         checkpoint = load_checkpoint(path)
         about = checkpoint[CHECKPOINT_KEY]
         recognizer = CompressedVideoRecognizer(**about["architecture"])
-        prefix = "recognizer."
-        weights = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in checkpoint["state_dict"].items()
-            if name.startswith(prefix)
-        }
-        recognizer.load_state_dict(weights)
+        recognizer.load_state_dict(recognizer_weights(checkpoint))
         sampling = ClipSampling.from_dict(about["sampling"])
         return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
 
@@ -110,28 +102,6 @@ class Classifier:
         clip = collate([Sample(0, view, -1, path, arrays)]).to(self.device)
         logits: Tensor = self.recognizer(self._cut(clip))
         return logits.float()
-
-
-def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Load a checkpoint of this package onto the CPU, weights and plain values only.
-
-    Raises:
-        CheckpointError: Where the file is missing, damaged or not a checkpoint of this package.
-    """
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; `cvr fit` writes them to RUN/checkpoints/")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({reason}); train again or copy it anew"
-        ) from error
-    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
-        raise CheckpointError(
-            f"{path}: a checkpoint, but not one that `cvr fit` wrote; give RUN/checkpoints/best.ckpt"
-        )
-    return checkpoint
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -184,6 +184,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return self.sampling.residual_channels
 
     @property
+    def pframes(self) -> int:
+        """P-frames T of each window, which pretraining must know."""
+        return self.sampling.pframes
+
+    @property
     def names(self) -> dict[str, Sequence[str]]:
         """Names of the videos of each part; the batch's ``video`` indexes them."""
         return {part: videos.names for part, videos in self.videos.items()}

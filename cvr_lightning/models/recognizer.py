@@ -158,13 +158,23 @@ class CompressedVideoRecognizer(nn.Module):
         """
         if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
             raise ValueError("the recogniser takes the block representation: set data.representation=block")
-        # The dual encoder. Each distinct I-frame is encoded once; segments point to it.
+        return self.decide(*self.encode(clip, *self.blocks(clip)))
+
+    def encode(
+        self, clip: CompressedClip, blocks_TMCHW: Tensor, mask_TM: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The dual encoder; gives the arguments of :meth:`join`.
+
+        Args:
+            clip: Holds the I-frames. Each distinct one is encoded once; segments point to it.
+            blocks_TMCHW: The P-path's input and its mask, of :meth:`blocks`.
+            mask_TM: bool, true where the P-frame exists.
+        """
         features = self.encode_iframes(clip.iframes)
         in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
-        blocks_TMCHW, mask_TM = self.blocks(clip)
         readout_MCHW = self.pframe_encoder(blocks_TMCHW, in_force, mask_TM).readout
         readout_BNCHW = readout_MCHW.unflatten(0, clip.iframe_index.shape)
-        return self.decide(features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2))
+        return features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2)
 
     def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
         """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in grey levels."""
@@ -187,13 +197,26 @@ class CompressedVideoRecognizer(nn.Module):
     def decide(
         self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
     ) -> Tensor:
-        """Class scores (B, num_classes) from what the dual encoder gave.
+        """Class scores (B, num_classes) from what the dual encoder gave; arguments as of :meth:`join`."""
+        cls_BD, joint_B2NLD = self.join(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
+        exists_B2N = _joint_exists(exists_BN)
+        pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
+        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
+        return logits
+
+    def join(
+        self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Transformer and mixers over what the dual encoder gave.
 
         Args:
             iframe_BKCHW: Features of the I-frames at stride 32.
             readout_BNCHW: Read-outs of the segments' P-frames.
             iframe_index_BN: Which of the K I-frames each segment uses.
             exists_BN: bool, false where a segment has no P-frame.
+
+        Returns:
+            The cls token (B, D) and the I- and P-tokens of every segment (B, 2, N, L, D).
         """
         batch, segments, _, height, width = readout_BNCHW.shape
         iframes, places = iframe_BKCHW.shape[1], height * width
@@ -222,12 +245,10 @@ class CompressedVideoRecognizer(nn.Module):
         iframe_BKLD, pframe_BNLD = tokens_BGLD.split([iframes, segments], dim=1)
         iframe_BNLD = _of_segments(iframe_BKLD, iframe_index_BN)
         joint_B2NLD = torch.stack([iframe_BNLD, pframe_BNLD], dim=1)
-        exists_B2N = torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
+        exists_B2N = _joint_exists(exists_BN)
         for mixer in self.mixers:
             joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
-        pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
-        return logits
+        return cls_BD, joint_B2NLD
 
     def _modulate(
         self, iframe_BKLC: Tensor, readout_BNLC: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
@@ -258,6 +279,11 @@ def _compress(values: Tensor, scale: float) -> Tensor:
 def _uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
     """(B, K, N) bool: which segments use each of K I-frames."""
     return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
+
+
+def _joint_exists(exists_BN: Tensor) -> Tensor:
+    """(B, 2, N) bool: which I- and P-tokens exist; every segment has its I-frame."""
+    return torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
 
 
 def _of_segments(features_BK: Tensor, iframe_index_BN: Tensor) -> Tensor:
