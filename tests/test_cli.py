@@ -355,6 +355,7 @@ def test_mistakes_are_answered_with_the_remedy(
         ("MotionShapes", {"flip"}),
         ("SomethingSomethingV2", {"flip"}),
         ("UCF101", set()),
+        ("Unlabelled", {"mixup", "cutmix"}),
     ],
 )
 def test_help_of_a_data_set_lists_the_options_of_all(

@@ -1,10 +1,9 @@
 """Masked prediction of what a P-frame holds: pretraining of the recogniser without labels.
 
-Our own recipe; none of it is taken from arXiv 2503.13724. It is that
-of SimMIM (Xie et al., CVPR 2022) on the codec's fields: whole places of the token grid are hidden from the
-P-path, the same in all P-frames of a segment, since neighbouring P-frames would give them away; the whole
-model up to its head runs on the rest, I-frames included; one small MLP predicts vectors and coefficients of
-the hidden places.
+Our own recipe; none of it is taken from arXiv 2503.13724. It is that of SimMIM (Xie et al., CVPR 2022) on the
+codec's fields: whole places of the token grid are hidden from the P-path, the same in all P-frames of a
+segment, since neighbouring P-frames would give them away; the whole model up to its head runs on the rest,
+I-frames included; one small MLP predicts vectors and coefficients of the hidden places.
 
 Shape suffixes: T P-frames, B clips, N segments, M = B N segments of all clips, L places of the token grid, S
 hidden places of all segments, D token channels, F = 2 + C fields of a block, P blocks of a place in a row.
