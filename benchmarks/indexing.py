@@ -86,7 +86,8 @@ def make_dataset(root: Path, videos: int) -> float:
     """Make files, manifest and cache; returns the ms that it takes to index one of the files."""
     from cvr_lightning.codec import CompressedVideoReader
     from cvr_lightning.datamodules import index_cache
-    from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, draw_shot, write_video
+    from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, draw_shot
+    from cvr_lightning.datamodules.motion_video import write_video
 
     rng = np.random.default_rng(0)
     known: dict[int, Known] = {}

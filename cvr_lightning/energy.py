@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from cvr_lightning.models.neurons import AdaptiveLIF
+from cvr_lightning.models.stem import BlockStem
 from cvr_lightning.models.transformer import SelfAttention
 
 CostTableName = Literal["45nm-fp32", "45nm-fp16", "45nm-int8"]
@@ -165,7 +166,7 @@ FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     SelfAttention: _attention,
     AdaptiveLIF: _neurons,
 }
-FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity)
+FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, BlockStem)
 """Layers that the convention of the field leaves out."""
 
 

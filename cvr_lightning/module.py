@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_pretrained
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.errors import RunError
-from cvr_lightning.models import CompressedVideoRecognizer, Preset
+from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.optimizer import adamw, seed_epoch
 from cvr_lightning.provenance import versions
@@ -35,7 +36,10 @@ class RecognitionModule(LightningModule):
     Args:
         class_names: Name of each class, in the order of their indices; given by the data set.
         residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
+        representation: Representation of P-frames that the data delivers; given by the data set.
         preset: Size of the model.
+        without: Parts to leave out, to learn what each is good for: ``unified`` (late fusion stands in for
+            the unified transformer and the mixer), ``mixer``.
         dropout: Share of the features dropped before the head.
         label_smoothing: Share of the target spread over all classes.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
@@ -59,7 +63,9 @@ class RecognitionModule(LightningModule):
         self,
         class_names: list[str],
         residual_channels: int = 24,
+        representation: Representation = "block",
         preset: Preset = "tiny",
+        without: Sequence[Part] = (),
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
         averaging: Averaging = "softmax",
@@ -79,15 +85,15 @@ class RecognitionModule(LightningModule):
         if iframe_weights is not None and pretrained is not None:
             raise ValueError("pretrained holds the I-frame encoder as well: leave iframe_weights out")
         self.class_names = list(class_names)
-        self.architecture = {
+        self.architecture: dict[str, Any] = {
             "num_classes": len(class_names),
             "preset": preset,
             "residual_channels": residual_channels,
             "dropout": dropout,
+            "representation": representation,
+            "without": list(without),
         }
-        self.recognizer = CompressedVideoRecognizer(
-            len(class_names), preset=preset, residual_channels=residual_channels, dropout=dropout
-        )
+        self.recognizer = CompressedVideoRecognizer(**self.architecture)
         self.label_smoothing = label_smoothing
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay

@@ -64,7 +64,12 @@ class PretrainingModule(LightningModule):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio={mask_ratio} must lie between 0 and 1")
-        self.architecture = {"preset": preset, "residual_channels": residual_channels}
+        self.architecture: dict[str, Any] = {
+            "preset": preset,
+            "residual_channels": residual_channels,
+            "representation": "block",
+            "without": [],
+        }
         self.masked = MaskedPretraining(preset, residual_channels, pframes)
         self.mask_ratio = mask_ratio
         self.learning_rate = learning_rate

@@ -167,7 +167,7 @@ class CompressedVideoCLI(LightningCLI):
         linked: What the data says to the model, by its name in both.
     """
 
-    linked: tuple[str, ...] = ("class_names", "residual_channels")
+    linked: tuple[str, ...] = ("class_names", "residual_channels", "representation")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name; link what the data says to the model."""

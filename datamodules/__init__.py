@@ -4,7 +4,7 @@ from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.folder import Folder
 from cvr_lightning.datamodules.hmdb51 import HMDB51
 from cvr_lightning.datamodules.kinetics import Kinetics400, Kinetics600
-from cvr_lightning.datamodules.motion_shapes import MotionShapes
+from cvr_lightning.datamodules.motion_shapes import HardMotionShapes, MotionShapes
 from cvr_lightning.datamodules.shards import Shards
 from cvr_lightning.datamodules.ssv2 import SomethingSomethingV2
 from cvr_lightning.datamodules.ucf101 import UCF101
@@ -15,6 +15,7 @@ __all__ = [
     "UCF101",
     "CompressedVideoDataModule",
     "Folder",
+    "HardMotionShapes",
     "Kinetics400",
     "Kinetics600",
     "MotionShapes",

@@ -189,6 +189,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return self.sampling.pframes
 
     @property
+    def representation(self) -> ClipRepresentation:
+        """What is delivered of P-frames, which the model must know."""
+        return self.sampling.representation
+
+    @property
     def names(self) -> dict[str, Sequence[str]]:
         """Names of the videos of each part; the batch's ``video`` indexes them."""
         return {part: videos.names for part, videos in self.videos.items()}

@@ -1,23 +1,19 @@
-"""The pictures of :class:`MotionShapes`: textured shapes that move over textured grounds, as MPEG-4 files.
+"""What the videos of :class:`MotionShapes` show: textured shapes that move over textured grounds.
 
-A scene is a row of shots, one for each group of pictures. A shot draws its textures, shape and pose without
-regard to the class; the class decides only how the pose changes from the first frame of the shot on. So the
-I-frames of a scene are the same picture, byte for byte, in all classes: they tell nothing about the class.
+A scene is a row of shots, one for each group of pictures. A shot draws its textures, shapes and poses without
+regard to the class; the class decides only how the pose of its shape changes from the first frame of the shot
+on. So the I-frames of a scene are the same picture, byte for byte, in all classes: they tell nothing about
+the class. A hard shot (:func:`draw_hard_shot`) adds what real video has: a moving camera, other things that
+move, and appearances that go with a class (:func:`dress`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-import av
-import numba
 import numpy as np
 import numpy.typing as npt
-
-from cvr_lightning.atomic import atomic_path
 
 CLASS_NAMES = (
     "circle",
@@ -33,12 +29,9 @@ CLASS_NAMES = (
 )
 """What the shape does, sorted as a folder of classes is."""
 
-WIDTH, HEIGHT, FPS = 340, 256, 25
+WIDTH, HEIGHT = 340, 256
 GOP = 12
 SHOTS = 3
-QUANTISER = 2
-LAMBDA = 118
-"""FFmpeg counts the quality of a stream in units of 1/118 quantiser (FF_QP2LAMBDA)."""
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SPINS = {"rotate_clockwise": 1, "rotate_counterclockwise": -1}
@@ -46,18 +39,24 @@ ZOOMS = {"zoom_in": 1, "zoom_out": -1}
 SHAKE_PERIOD, CIRCLE_PERIOD = 7, 11
 """Frames of one turn."""
 
+DISTRACTORS = 2
+"""Smaller shapes of a hard shot, each with a motion of its own."""
+CAMERA = 1.5
+"""Largest velocity of a hard shot's camera, in pixels per frame."""
+TINT = 36.0
+"""Distance of a dressed shape's colour from grey, in levels of Cb and Cr."""
+
 TILE = 128
 """Side of a texture in texels; a texel is 2 pixels wide and the texture repeats."""
 WAVES = 10
 """Plane waves that are summed into a texture."""
 
 Texture = npt.NDArray[np.float32]
-Plane = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the shape is: centre in pixels, angle in radians clockwise, scale."""
+    """Where a shape is: centre in pixels, angle in radians clockwise, scale."""
 
     x: float
     y: float
@@ -66,15 +65,13 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Shot:
-    """All that a shot draws at random; nothing of it depends on the class.
+class Shape:
+    """A shape and how fast it moves if it does; nothing of it depends on the class.
 
     Attributes:
-        ground: (3, TILE, TILE) texture of the background, planes Y, Cb, Cr.
-        skin: (3, TILE, TILE) texture of the shape.
-        drift: Velocity of the background in pixels per frame.
+        skin: (3, TILE, TILE) its texture, planes Y, Cb, Cr.
         start: Pose in the first frame.
-        radius: Mean radius of the shape in pixels.
+        radius: Mean radius in pixels.
         lobes: Bulges of its outline.
         depth: Relative height of the bulges.
         speed: Pixels per frame of the classes that move along a path.
@@ -83,9 +80,7 @@ class Shot:
         phase: Where on its path the shape starts, in radians.
     """
 
-    ground: Texture
     skin: Texture
-    drift: tuple[float, float]
     start: Pose
     radius: float
     lobes: int
@@ -96,19 +91,57 @@ class Shot:
     phase: float
 
 
+@dataclass(frozen=True)
+class Shot:
+    """All that a shot draws at random.
+
+    Attributes:
+        ground: (3, TILE, TILE) texture of the background, planes Y, Cb, Cr.
+        drift: Velocity of the background in pixels per frame.
+        shape: The shape whose motion is the class.
+        camera: Velocity of all that is seen, in pixels per frame.
+        distractors: Other shapes and their motions; they lie behind the shape.
+    """
+
+    ground: Texture
+    drift: tuple[float, float]
+    shape: Shape
+    camera: tuple[float, float] = (0.0, 0.0)
+    distractors: tuple[tuple[Shape, str], ...] = ()
+
+
 def draw_shot(rng: np.random.Generator) -> Shot:
     """Draw a shot whose shape stays inside the frame whatever it does."""
-    bearing, drift = rng.uniform(0, 2 * math.pi), rng.uniform(0, 1)
-    return Shot(
-        ground=draw_texture(rng, finest=10),
+    drift = _velocity(rng, fastest=1.0)
+    ground = draw_texture(rng, finest=10)
+    return Shot(ground, drift, draw_shape(rng, away=(28, 18), radius=(38, 52)))
+
+
+def draw_hard_shot(rng: np.random.Generator) -> Shot:
+    """Draw a shot with a moving camera and distractors; the largest shape is the one whose motion counts."""
+    shot = draw_shot(rng)
+    motions = rng.choice(CLASS_NAMES, DISTRACTORS)
+    others = [draw_shape(rng, away=(120, 85), radius=(14, 22)) for _ in range(DISTRACTORS)]
+    pairs = tuple((shape, str(motion)) for shape, motion in zip(others, motions, strict=True))
+    return replace(shot, camera=_velocity(rng, fastest=CAMERA), distractors=pairs)
+
+
+def draw_shape(rng: np.random.Generator, away: tuple[float, float], radius: tuple[float, float]) -> Shape:
+    """Draw a shape.
+
+    Args:
+        rng: Source of randomness.
+        away: Largest distance of its first place from the middle of the frame, across and down, in pixels.
+        radius: Smallest and largest mean radius in pixels.
+    """
+    return Shape(
         skin=draw_texture(rng, finest=16),
-        drift=(drift * math.cos(bearing), drift * math.sin(bearing)),
         start=Pose(
-            x=WIDTH / 2 + rng.uniform(-28, 28),
-            y=HEIGHT / 2 + rng.uniform(-18, 18),
+            x=WIDTH / 2 + rng.uniform(-away[0], away[0]),
+            y=HEIGHT / 2 + rng.uniform(-away[1], away[1]),
             angle=rng.uniform(0, 2 * math.pi),
         ),
-        radius=rng.uniform(38, 52),
+        radius=rng.uniform(*radius),
         lobes=int(rng.integers(2, 7)),
         depth=rng.uniform(0.05, 0.25),
         speed=rng.uniform(2.0, 4.0),
@@ -116,6 +149,11 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         zoom=rng.uniform(0.03, 0.045),
         phase=rng.uniform(0, 2 * math.pi),
     )
+
+
+def _velocity(rng: np.random.Generator, fastest: float) -> tuple[float, float]:
+    bearing, speed = rng.uniform(0, 2 * math.pi), rng.uniform(0, fastest)
+    return speed * math.cos(bearing), speed * math.sin(bearing)
 
 
 def draw_texture(rng: np.random.Generator, finest: int) -> Texture:
@@ -134,113 +172,37 @@ def draw_texture(rng: np.random.Generator, finest: int) -> Texture:
     planes /= planes.std(axis=(1, 2), keepdims=True)
     mean = np.array([rng.uniform(90, 160), rng.uniform(100, 156), rng.uniform(100, 156)])
     planes = mean[:, None, None] + np.array([30.0, 18.0, 18.0])[:, None, None] * planes
+    return _in_video_range(planes)
+
+
+def dress(shape: Shape, label: int) -> Shape:
+    """The shape in the colour that stands for a class: its mean Cb and Cr on a circle around grey."""
+    hue = 2 * math.pi * label / len(CLASS_NAMES)
+    chroma = np.array([math.cos(hue), math.sin(hue)])[:, None, None]
+    planes = shape.skin.astype(np.float64)
+    planes[1:] += 128 + TINT * chroma - planes[1:].mean(axis=(1, 2), keepdims=True)
+    return replace(shape, skin=_in_video_range(planes))
+
+
+def _in_video_range(planes: npt.NDArray[np.float64]) -> Texture:
     texture: Texture = planes.clip(16, 235).astype(np.float32)
     return texture
 
 
-def pose_at(shot: Shot, motion: str, frame: int) -> Pose:
-    """Pose of the shape in a frame of its shot; frame 0 is the same for all motions."""
-    start = shot.start
+def pose_at(shape: Shape, motion: str, frame: int) -> Pose:
+    """Pose of a shape in a frame of its shot; frame 0 is the same for all motions."""
+    start = shape.start
     if motion in DIRECTIONS:
         right, down = DIRECTIONS[motion]
-        way = shot.speed * frame
+        way = shape.speed * frame
         return Pose(start.x + right * way, start.y + down * way, start.angle)
     if motion in SPINS:
-        return Pose(start.x, start.y, start.angle + SPINS[motion] * shot.spin * frame)
+        return Pose(start.x, start.y, start.angle + SPINS[motion] * shape.spin * frame)
     if motion in ZOOMS:
-        return Pose(start.x, start.y, start.angle, math.exp(ZOOMS[motion] * shot.zoom * frame))
+        return Pose(start.x, start.y, start.angle, math.exp(ZOOMS[motion] * shape.zoom * frame))
     period = SHAKE_PERIOD if motion == "shake" else CIRCLE_PERIOD
-    reach = shot.speed * period / (2 * math.pi)
-    turn = shot.phase + 2 * math.pi * frame / period
-    x = start.x + reach * (math.cos(turn) - math.cos(shot.phase))
-    y = start.y if motion == "shake" else start.y + reach * (math.sin(turn) - math.sin(shot.phase))
+    reach = shape.speed * period / (2 * math.pi)
+    turn = shape.phase + 2 * math.pi * frame / period
+    x = start.x + reach * (math.cos(turn) - math.cos(shape.phase))
+    y = start.y if motion == "shake" else start.y + reach * (math.sin(turn) - math.sin(shape.phase))
     return Pose(x, y, start.angle)
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _texel(texture: Texture, x: float, y: float) -> float:
-    """Bilinear sample of a repeating texture at a position in pixels."""
-    x, y = 0.5 * x, 0.5 * y
-    left, top = math.floor(x), math.floor(y)
-    u, v = x - left, y - top
-    x0, y0 = int(left) % TILE, int(top) % TILE
-    x1, y1 = (x0 + 1) % TILE, (y0 + 1) % TILE
-    upper = (1 - u) * texture[y0, x0] + u * texture[y0, x1]
-    lower = (1 - u) * texture[y1, x0] + u * texture[y1, x1]
-    blend: float = (1 - v) * upper + v * lower
-    return blend
-
-
-@numba.njit(nogil=True, cache=True)
-def _render_plane(
-    plane: Plane,
-    step: int,
-    ground: Texture,
-    skin: Texture,
-    shift: tuple[float, float],
-    pose: tuple[float, float, float, float],
-    outline: tuple[float, int, float],
-) -> None:
-    """Fill one plane whose samples lie ``step`` pixels apart; see :class:`Shot` for the units."""
-    cx, cy, angle, scale = pose
-    radius, lobes, depth = outline
-    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-    reach = (radius * (1 + depth) * scale + step) ** 2
-    for row in range(plane.shape[0]):
-        y = (row + 0.5) * step - 0.5
-        for column in range(plane.shape[1]):
-            x = (column + 0.5) * step - 0.5
-            value = _texel(ground, x - shift[0], y - shift[1])
-            dx, dy = x - cx, y - cy
-            if dx * dx + dy * dy < reach:
-                u, v = cos * dx + sin * dy, cos * dy - sin * dx  # the shape's own coordinates
-                edge = radius * (1 + depth * math.cos(lobes * math.atan2(v, u)))
-                cover = min(max((edge - math.hypot(u, v)) * scale / step + 0.5, 0.0), 1.0)
-                value += cover * (_texel(skin, u, v) - value)
-            plane[row, column] = int(value + 0.5)
-
-
-def render(shot: Shot, motion: str, frame: int) -> Plane:
-    """Draw one frame.
-
-    Returns:
-        (H * 3 / 2, W) planes Y, Cb, Cr of 4:2:0 video one after the other.
-    """
-    pose = pose_at(shot, motion, frame)
-    picture = np.empty(HEIGHT * WIDTH * 3 // 2, dtype=np.uint8)
-    luma, chroma = HEIGHT * WIDTH, HEIGHT * WIDTH // 4
-    for index, (begin, step) in enumerate(((0, 1), (luma, 2), (luma + chroma, 2))):
-        height, width = HEIGHT // step, WIDTH // step
-        _render_plane(
-            picture[begin : begin + height * width].reshape(height, width),
-            step,
-            shot.ground[index],
-            shot.skin[index],
-            (shot.drift[0] * frame, shot.drift[1] * frame),
-            (pose.x, pose.y, pose.angle, pose.scale),
-            (shot.radius, shot.lobes, shot.depth),
-        )
-    return picture.reshape(-1, WIDTH)
-
-
-def frames(shots: list[Shot], motion: str) -> Iterator[Plane]:
-    """Frames of a video: the shots one after the other, a group of pictures each."""
-    for shot in shots:
-        for frame in range(GOP):
-            yield render(shot, motion, frame)
-
-
-def write_video(path: Path, shots: list[Shot], motion: str) -> None:
-    """Write MPEG-4 Part 2 as the field prepares it: fixed quantiser, an I-frame every GOP, no B-frames.
-
-    The file gets its name only once it is whole.
-    """
-    with atomic_path(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=FPS)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.gop_size, stream.max_b_frames = GOP, 0
-        stream.thread_count = 1  # slices of several threads would change the bytes
-        stream.options = {"flags": "+qscale", "global_quality": str(QUANTISER * LAMBDA)}
-        for picture in frames(shots, motion):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))
-        container.mux(stream.encode())

@@ -1,12 +1,13 @@
-"""The embedded data set: real MPEG-4 files, written in a minute, whose classes differ by motion alone."""
+"""The embedded data sets: real MPEG-4 files, written in a minute, whose classes are motions."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from cvr_lightning.atomic import atomic_path
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
-from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, SHOTS, draw_shot, write_video
+from cvr_lightning.datamodules.motion_scenes import (
+    CLASS_NAMES,
+    SHOTS,
+    Shot,
+    draw_hard_shot,
+    draw_shot,
+    dress,
+)
+from cvr_lightning.datamodules.motion_video import write_video
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +34,8 @@ RECIPE = "dataset.json"
 """The file at the root that says what its videos were made from."""
 VERSION = 1
 """Grows whenever the same recipe would give other pictures."""
+TYPICAL = 0.8
+"""Share of the training videos of :class:`HardMotionShapes` that wear the colour of their class."""
 
 
 class MotionShapes(CompressedVideoDataModule):
@@ -100,13 +111,18 @@ class MotionShapes(CompressedVideoDataModule):
         for name in (name for videos in parts.values() for name in videos.names):
             if not (self.root / name).is_file():
                 raise DatasetNotFoundError(
-                    f"MotionShapes: {self.root / name} has not been written: call prepare_data() first, as "
-                    "the trainer does"
+                    f"{type(self).__name__}: {self.root / name} has not been written: call prepare_data() "
+                    "first, as the trainer does"
                 )
         return parts
 
     def _recipe(self) -> dict[str, Any]:
-        return {"dataset": "MotionShapes", "version": VERSION, "seed": self.scene_seed, "scenes": self.scenes}
+        return {
+            "dataset": type(self).__name__,
+            "version": VERSION,
+            "seed": self.scene_seed,
+            "scenes": self.scenes,
+        }
 
     def _claim_root(self) -> None:
         """Record the recipe before the first video, so that an interrupted run never mixes two recipes.
@@ -119,8 +135,8 @@ class MotionShapes(CompressedVideoDataModule):
         if not file.is_file():
             if self.root.is_dir() and any(not entry.name.startswith(".") for entry in self.root.iterdir()):
                 raise DatasetMismatchError(
-                    f"{self.root} holds files but no {RECIPE}: MotionShapes writes only into a folder of its "
-                    "own; choose another --data.root"
+                    f"{self.root} holds files but no {RECIPE}: {type(self).__name__} writes only into a "
+                    "folder of its own; choose another --data.root"
                 )
             with atomic_path(file) as unfinished:
                 unfinished.write_text(json.dumps(self._recipe(), indent=2) + "\n")
@@ -137,17 +153,60 @@ class MotionShapes(CompressedVideoDataModule):
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
             futures = [pool.submit(self._write_scene, part, scene) for part, scene in jobs]
-            for future in tqdm(as_completed(futures), "MotionShapes", total=len(jobs), unit="scene"):
+            for future in tqdm(as_completed(futures), type(self).__name__, total=len(jobs), unit="scene"):
                 future.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _write_scene(self, part: str, scene: int) -> None:
-        rng = np.random.default_rng((self.scene_seed, list(self.scenes).index(part), scene))
-        shots = [draw_shot(rng) for _ in range(SHOTS)]
-        for motion, name in zip(CLASS_NAMES, _scene_names(part, scene), strict=True):
+        films = zip(CLASS_NAMES, self.film(part, scene), _scene_names(part, scene), strict=True)
+        for motion, shots, name in films:
             if not (self.root / name).is_file():
                 write_video(self.root / name, shots, motion)
+
+    def film(self, part: str, scene: int) -> Sequence[Sequence[Shot]]:
+        """The shots of a scene's video of each class: the same ones for all."""
+        rng = self._rng(part, scene)
+        return [[draw_shot(rng) for _ in range(SHOTS)]] * len(CLASS_NAMES)
+
+    def _rng(self, part: str, scene: int) -> np.random.Generator:
+        return np.random.default_rng((self.scene_seed, list(self.scenes).index(part), scene))
+
+
+class HardMotionShapes(MotionShapes):
+    """:class:`MotionShapes` with a moving camera, distractors, and colours that mislead.
+
+    - The camera pans by up to 1.5 pixels a frame, and two smaller shapes perform motions of their own. The
+      class is the motion of the largest shape.
+    - In training, 80 % of the videos show that shape in the colour of their class, the others in another
+      class's; in validation and test it always wears another class's colour. A model that trusts I-frames
+      scores less than chance.
+
+    All else, and the options, are those of :class:`MotionShapes`.
+
+    Args:
+        root: Folder of the data set; made where it does not exist.
+        **options: Options of :class:`MotionShapes`.
+
+    Raises:
+        DatasetMismatchError: Where the root holds something else than these videos.
+    """
+
+    def __init__(self, root: str | Path = "data/hard_motion_shapes", **options: Any) -> None:
+        super().__init__(root=root, **options)
+
+    def film(self, part: str, scene: int) -> Sequence[Sequence[Shot]]:
+        """The shots of a scene's video of each class: they differ by the colour of the shape."""
+        rng = self._rng(part, scene)
+        shots = [draw_hard_shot(rng) for _ in range(SHOTS)]
+        films = []
+        for label in range(len(CLASS_NAMES)):
+            is_typical = part == "train" and rng.random() < TYPICAL
+            colour = (
+                label if is_typical else (label + int(rng.integers(1, len(CLASS_NAMES)))) % len(CLASS_NAMES)
+            )
+            films.append([replace(shot, shape=dress(shot.shape, colour)) for shot in shots])
+        return films
 
 
 def _scene_names(part: str, scene: int) -> list[str]:

@@ -1,5 +1,5 @@
 """The model as plain ``torch.nn.Module``: no trainer, no file, no codec."""
 
-from cvr_lightning.models.recognizer import PRESETS, CompressedVideoRecognizer, Preset
+from cvr_lightning.models.recognizer import PRESETS, CompressedVideoRecognizer, Part, Preset, Representation
 
-__all__ = ["PRESETS", "CompressedVideoRecognizer", "Preset"]
+__all__ = ["PRESETS", "CompressedVideoRecognizer", "Part", "Preset", "Representation"]

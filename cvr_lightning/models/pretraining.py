@@ -50,7 +50,7 @@ class MaskedPretraining(nn.Module):
         pframes: P-frames T of a segment.
 
     Attributes:
-        recognizer: What the pretraining is for; its head is empty.
+        recognizer: What the pretraining is for; it has no head.
     """
 
     def __init__(self, preset: Preset = "tiny", residual_channels: int = 24, pframes: int = 3) -> None:
@@ -59,7 +59,7 @@ class MaskedPretraining(nn.Module):
         self.fields = 2 + residual_channels
         self.recognizer = CompressedVideoRecognizer(1, preset, residual_channels, dropout=0.0)
         width = self.recognizer.iframe_tokens.out_features
-        self.recognizer.head = nn.Sequential()
+        del self.recognizer.head
         self.hidden_block = nn.Parameter(torch.zeros(self.fields + 1, 1, 1))
         self.decoder = nn.Sequential(
             nn.LayerNorm(width),
@@ -86,7 +86,8 @@ class MaskedPretraining(nn.Module):
         blocks_TMCHW, mask_TM = self.recognizer.blocks(clip)
         hidden_MHW = _on_blocks(hidden_ML, blocks_TMCHW.shape[-2:])
         blocks_TMCHW = torch.where(hidden_MHW[:, None], self.hidden_block, blocks_TMCHW)
-        _, joint_B2NLD = self.recognizer.join(*self.recognizer.encode(clip, blocks_TMCHW, mask_TM))
+        encoded = self.recognizer.encode(clip, blocks_TMCHW, mask_TM)
+        _, joint_B2NLD = self.recognizer.attend(self.recognizer.embed(*encoded), *encoded[2:])
         tokens_SD = joint_B2NLD[:, 1].flatten(0, 1)[hidden_ML]
         predicted: Tensor = self.decoder(tokens_SD)
         return predicted.float().view(-1, self.pframes, self.fields, PLACE, PLACE)

@@ -11,25 +11,29 @@ L places of the token grid, D token channels, H8, W8 blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder
+from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
+from cvr_lightning.models.stem import BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
 Preset = Literal["tiny", "small", "base"]
+Part = Literal["unified", "mixer"]
+"""Parts that the recogniser can be built without, to learn what each is good for: the unified transformer
+(late fusion stands in for it and the mixer), the multi-modal mixer."""
+Representation = Literal["block", "pixel", "rgb"]
+"""What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-MOTION_SCALE = 2.0
-"""Pixels of displacement at which the input's compression turns from linear to logarithmic."""
-RESIDUAL_SCALE = 16.0
-"""The same for a DCT coefficient, in grey levels of the orthonormal transform."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,14 @@ PRESETS: dict[Preset, Architecture] = {
 """The I-paths of small and base are ConvNeXt-Atto and -Pico, for which ImageNet weights are published."""
 
 
+class Tokens(NamedTuple):
+    """I-tokens (B, K, L, D), P-tokens (B, N, L, D), and which I-frames some segment uses (B, K)."""
+
+    iframe: Tensor
+    pframe: Tensor
+    used: Tensor
+
+
 class CompressedVideoRecognizer(nn.Module):
     """Recognises the action of a compressed clip.
 
@@ -108,38 +120,55 @@ class CompressedVideoRecognizer(nn.Module):
         preset: Name of the architecture, a key of :data:`PRESETS`.
         residual_channels: Coefficients C of a block.
         dropout: Share of the features dropped before the head.
+        representation: Of the P-frames that it takes.
+        without: Parts to leave out.
 
     Raises:
-        ValueError: For an unknown preset; the message lists those there are.
+        ValueError: For an unknown preset, representation or part; the message lists those there are.
     """
 
     image_mean: Tensor
     image_std: Tensor
 
     def __init__(
-        self, num_classes: int, preset: Preset = "tiny", residual_channels: int = 24, dropout: float = 0.1
+        self,
+        num_classes: int,
+        preset: Preset = "tiny",
+        residual_channels: int = 24,
+        dropout: float = 0.1,
+        representation: Representation = "block",
+        without: Sequence[Part] = (),
     ) -> None:
         super().__init__()
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}; choose one of {', '.join(get_args(Preset))}")
+        _check_choice("preset", preset, get_args(Preset))
+        _check_choice("representation", representation, get_args(Representation))
+        for part in without:
+            _check_choice("part", part, get_args(Part))
         arch = PRESETS[preset]
         self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1) * 255)
         self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1) * 255)
 
-        in_channels = 2 + residual_channels + 1  # vectors, coefficients, "is intra"
         high_channels = arch.iframe_widths[3]
         self.iframe_encoder = IFrameEncoder(arch.iframe_widths, arch.iframe_depths)
-        self.pframe_encoder = PFrameEncoder(in_channels, arch.pframe_widths, arch.iframe_widths[2:])
+        is_pixel = representation == "pixel"
+        self.stem = PixelStem(arch.pframe_widths[0]) if is_pixel else BlockStem(residual_channels)
+        self.pframe_encoder = PFrameEncoder(
+            self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:]
+        )
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
         self.iframe_tokens = nn.Linear(high_channels, arch.width)
         self.pframe_tokens = nn.Linear(self.pframe_encoder.out_channels, arch.width)
         self.modality = nn.Parameter(torch.zeros(2, arch.width))
         self.time = nn.Linear(arch.width, arch.width)
-        self.transformer = UnifiedTransformer(arch.width, arch.depth, arch.heads, arch.mlp_ratio)
-        self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(arch.mixers))
-        self.head = nn.Sequential(
-            nn.LayerNorm(2 * arch.width), nn.Dropout(dropout), nn.Linear(2 * arch.width, num_classes)
-        )
+        blocks = (arch.width, arch.depth, arch.heads, arch.mlp_ratio)
+        self.late_fusion: LateFusion | None = None
+        if "unified" in without:
+            self.late_fusion = LateFusion(*blocks, num_classes, dropout)
+        else:
+            self.transformer = UnifiedTransformer(*blocks)
+            mixers = 0 if "mixer" in without else arch.mixers
+            self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
+            self.head = ClassHead(arch.width, num_classes, dropout)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
@@ -148,26 +177,24 @@ class CompressedVideoRecognizer(nn.Module):
         """Class scores (logits) of a batch.
 
         Args:
-            clip: Batch in the block representation; H and W multiples of 32.
+            clip: Batch in the representation that the recogniser takes; H and W multiples of 32.
 
         Returns:
             (B, num_classes) logits.
 
         Raises:
-            ValueError: For a batch in the pixel representation.
+            ValueError: For a batch in another representation.
         """
-        if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
-            raise ValueError("the recogniser takes the block representation: set data.representation=block")
         return self.decide(*self.encode(clip, *self.blocks(clip)))
 
     def encode(
         self, clip: CompressedClip, blocks_TMCHW: Tensor, mask_TM: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The dual encoder; gives the arguments of :meth:`join`.
+        """The dual encoder, whose results are the arguments of :meth:`decide`.
 
         Args:
             clip: Holds the I-frames. Each distinct one is encoded once; segments point to it.
-            blocks_TMCHW: The P-path's input and its mask, of :meth:`blocks`.
+            blocks_TMCHW: The P-path's input, of :meth:`blocks`.
             mask_TM: bool, true where the P-frame exists.
         """
         features = self.encode_iframes(clip.iframes)
@@ -182,44 +209,41 @@ class CompressedVideoRecognizer(nn.Module):
         features = self.iframe_encoder(images.flatten(0, 1))
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
-    @staticmethod
-    def blocks(clip: CompressedClip) -> tuple[Tensor, Tensor]:
-        """The P-path's input (T, M, 2 + C + 1, H8, W8) and its mask (T, M); zero where a block is skipped."""
-        intra = (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
-        fields = [
-            _compress(clip.motion, MOTION_SCALE),
-            _compress(clip.residual, RESIDUAL_SCALE),
-            intra,
-        ]
-        blocks_MTCHW = torch.cat(fields, dim=3).flatten(0, 1)
+    def blocks(self, clip: CompressedClip) -> tuple[Tensor, Tensor]:
+        """The P-path's input (T, M, C, H8, W8) and its mask (T, M); zero where a block is skipped."""
+        blocks_MTCHW: Tensor = self.stem(clip)
         return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
     def decide(
         self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
     ) -> Tensor:
-        """Class scores (B, num_classes) from what the dual encoder gave; arguments as of :meth:`join`."""
-        cls_BD, joint_B2NLD = self.join(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
-        exists_B2N = _joint_exists(exists_BN)
-        pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
-        return logits
-
-    def join(
-        self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Transformer and mixers over what the dual encoder gave.
+        """Class scores (B, num_classes) from what the dual encoder gave.
 
         Args:
             iframe_BKCHW: Features of the I-frames at stride 32.
             readout_BNCHW: Read-outs of the segments' P-frames.
             iframe_index_BN: Which of the K I-frames each segment uses.
             exists_BN: bool, false where a segment has no P-frame.
-
-        Returns:
-            The cls token (B, D) and the I- and P-tokens of every segment (B, 2, N, L, D).
         """
+        tokens = self.embed(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
+        if self.late_fusion is not None:
+            places = tokens.pframe.shape[2]
+            slots = [mask.repeat_interleave(places, dim=1) for mask in (tokens.used, exists_BN)]
+            both = (tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2))
+            scores: Tensor = self.late_fusion(both, (slots[0], slots[1]))
+            return scores
+        cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
+        exists_B2N = _joint_exists(exists_BN)
+        pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
+        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
+        return logits
+
+    def embed(
+        self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
+    ) -> Tokens:
+        """I- and P-tokens from what the dual encoder gave; arguments as of :meth:`decide`."""
         batch, segments, _, height, width = readout_BNCHW.shape
-        iframes, places = iframe_BKCHW.shape[1], height * width
+        iframes = iframe_BKCHW.shape[1]
         # The read-outs modulate the I-frame, then both become tokens on one grid.
         readout_BNLC = readout_BNCHW.flatten(3).transpose(2, 3)
         iframe_BKLC = iframe_BKCHW.flatten(3).transpose(2, 3)
@@ -229,14 +253,29 @@ class CompressedVideoRecognizer(nn.Module):
 
         # Where, when and what each token is.
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
-        used_BKN = _uses(iframe_index_BN, iframes).float()
+        used_BKN = _uses(iframe_index_BN, iframes)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
-        time_BKD = _mean_over_segments(time_BND, used_BKN)
+        time_BKD = _mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))
         iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
         pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
 
-        # One attention over all of them.
-        exists_BL = torch.cat([used_BKN.any(dim=2), exists_BN], dim=1).repeat_interleave(places, dim=1)
+        return Tokens(iframe_BKLD, pframe_BNLD, used_BKN.any(dim=2))
+
+    def attend(self, tokens: Tokens, iframe_index_BN: Tensor, exists_BN: Tensor) -> tuple[Tensor, Tensor]:
+        """Transformer and mixers.
+
+        Args:
+            tokens: Of :meth:`embed`.
+            iframe_index_BN: Which of the K I-frames each segment uses.
+            exists_BN: bool, false where a segment has no P-frame.
+
+        Returns:
+            The cls token (B, D), and the I- and P-tokens of every segment (B, 2, N, L, D).
+        """
+        # One attention over all tokens.
+        iframe_BKLD, pframe_BNLD, exists_BK = tokens
+        iframes, segments, places = iframe_BKLD.shape[1], *pframe_BNLD.shape[1:3]
+        exists_BL = torch.cat([exists_BK, exists_BN], dim=1).repeat_interleave(places, dim=1)
         tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
         cls_BD, tokens_BLD = self.transformer(tokens_BLD, exists_BL)
 
@@ -270,12 +309,6 @@ class CompressedVideoRecognizer(nn.Module):
         return embedded.expand(batch, -1, -1)
 
 
-def _compress(values: Tensor, scale: float) -> Tensor:
-    """Linear near zero, logarithmic beyond ``scale``; the sign is kept, zero stays zero."""
-    values = values.float()
-    return values.sign() * torch.log1p(values.abs() / scale)
-
-
 def _uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
     """(B, K, N) bool: which segments use each of K I-frames."""
     return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
@@ -297,7 +330,6 @@ def _mean_over_segments(values_BND: Tensor, weights_BKN: Tensor) -> Tensor:
     return weights_BKN @ values_BND / weights_BKN.sum(dim=2, keepdim=True).clamp(min=1)
 
 
-def _masked_mean(values_BSD: Tensor, exists_BS: Tensor) -> Tensor:
-    """Mean over the slots that exist."""
-    weights = exists_BS.to(values_BSD.dtype)[..., None]
-    return (values_BSD * weights).sum(dim=1) / weights.sum(dim=1)
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")

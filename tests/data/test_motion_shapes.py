@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,9 +11,18 @@ import pytest
 from av.video.frame import PictureType
 from data_oracle import export_vectors, packets
 
-from cvr_lightning.datamodules import Folder, MotionShapes
+from cvr_lightning.datamodules import Folder, HardMotionShapes, MotionShapes
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
-from cvr_lightning.datamodules.motion_scenes import CLASS_NAMES, GOP, draw_shot, pose_at
+from cvr_lightning.datamodules.motion_scenes import (
+    CLASS_NAMES,
+    GOP,
+    Shot,
+    draw_hard_shot,
+    draw_shot,
+    dress,
+    pose_at,
+)
+from cvr_lightning.datamodules.motion_video import render
 
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
 
@@ -91,9 +101,9 @@ def test_a_shape_never_leaves_the_frame_and_starts_alike_in_all_classes():
     rng = np.random.default_rng(0)
     for shot in (draw_shot(rng) for _ in range(50)):
         for motion in CLASS_NAMES:
-            assert pose_at(shot, motion, 0) == shot.start
-            for pose in (pose_at(shot, motion, frame) for frame in range(GOP)):
-                reach = shot.radius * (1 + shot.depth) * pose.scale
+            assert pose_at(shot.shape, motion, 0) == shot.shape.start
+            for pose in (pose_at(shot.shape, motion, frame) for frame in range(GOP)):
+                reach = shot.shape.radius * (1 + shot.shape.depth) * pose.scale
                 assert reach < pose.x < 340 - reach
                 assert reach < pose.y < 256 - reach
 
@@ -133,7 +143,7 @@ def test_a_failed_write_leaves_no_video_behind(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("cvr_lightning.datamodules.motion_scenes.render", fail)
+    monkeypatch.setattr("cvr_lightning.datamodules.motion_video.render", fail)
     with pytest.raises(OSError, match="no space left"):
         MotionShapes(tmp_path / "shapes", **ONE_SCENE).prepare_data()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "shapes" / "dataset.json"]
@@ -165,3 +175,59 @@ def test_the_files_read_as_any_folder(shapes_root):
     assert {part: dict(zip(v.names, v.labels, strict=True)) for part, v in folder.videos.items()} == {
         part: dict(zip(v.names, v.labels, strict=True)) for part, v in shapes.videos.items()
     }
+
+
+def mean_chroma(planes: np.ndarray) -> tuple[float, ...]:
+    return tuple(planes[1:].mean(axis=(1, 2)).round(3).tolist())
+
+
+@pytest.fixture(scope="module")
+def films() -> dict[str, list[list[Shot]]]:
+    """The videos of 200 training and 50 test scenes that are never written."""
+    shapes = HardMotionShapes("nowhere")
+    return {
+        part: [shots for scene in range(count) for shots in shapes.film(part, scene)]
+        for part, count in (("train", 20), ("test", 5))
+    }
+
+
+def worn_by(films: list[list[Shot]]) -> np.ndarray:
+    """(videos,) the class whose colour the shape of each video wears."""
+    tints = [mean_chroma(dress(films[0][0].shape, label).skin) for label in range(10)]
+    worn = [np.linalg.norm(np.subtract(tints, mean_chroma(shots[0].shape.skin)), axis=1) for shots in films]
+    return np.argmin(worn, axis=1)
+
+
+def test_hard_colours_go_with_the_class_in_training_and_never_in_the_test(films):
+    for part, low, high in (("train", 0.7, 0.9), ("test", 0.0, 0.0)):
+        share = (worn_by(films[part]) == np.tile(np.arange(10), len(films[part]) // 10)).mean()
+        assert low <= share <= high
+
+
+def test_hard_shots_have_a_moving_camera_and_smaller_distractors(films):
+    shots = [shot for video in films["train"] for shot in video]
+    assert 0.3 < np.mean([np.hypot(*shot.camera) for shot in shots]) < 1.5
+    for shot in shots:
+        assert [shape.radius < shot.shape.radius for shape, _ in shot.distractors] == [True, True]
+    assert {motion for shot in shots for _, motion in shot.distractors} == set(CLASS_NAMES)
+
+
+def test_the_camera_moves_the_ground_and_all_shapes_alike():
+    """A still picture that pans by whole texels is the first frame shifted."""
+    shot = draw_hard_shot(np.random.default_rng(0))
+    still = replace(shot.shape, speed=0.0)
+    others = tuple((replace(shape, speed=0.0), "left") for shape, _ in shot.distractors)
+    shot = replace(shot, shape=still, distractors=others, drift=(0.0, 0.0), camera=(2.0, -1.0))
+    first, third = (render(shot, "left", frame)[:256] for frame in (0, 2))
+    np.testing.assert_array_equal(third[:250, 4:], first[2:252, :-4])
+
+
+def test_hard_videos_are_written_and_read_as_any_other(tmp_path):
+    shapes = HardMotionShapes(tmp_path / "hard", **ONE_SCENE, num_workers=0, batch_size=2, crop=96)
+    shapes.prepare_data()
+    assert len({packets(video(tmp_path / "hard", motion))[0] for motion in CLASS_NAMES}) > 5
+    shapes.setup()
+    assert shapes.protocol["dataset"] == "HardMotionShapes"
+    assert len(next(iter(shapes.val_dataloader()))) == 2
+    with pytest.raises(DatasetMismatchError, match=r"records .*HardMotionShapes.*, but .*'MotionShapes'"):
+        MotionShapes(tmp_path / "hard", **ONE_SCENE).prepare_data()

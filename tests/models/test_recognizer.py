@@ -1,12 +1,16 @@
+from typing import get_args
+
 import pytest
 import torch
-from factories import make_clip, select
+from factories import make_clip, random_clip, select
 from torch import nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
-from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.models import CompressedVideoRecognizer, Part
 from cvr_lightning.models.encoders import StandardisedConv2d
+from cvr_lightning.models.late_fusion import LateFusion
 from cvr_lightning.models.mixer import MultiModalMixer
+from cvr_lightning.models.stem import MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
 from cvr_lightning.models.transformer import SelfAttention
 
 
@@ -89,10 +93,60 @@ def test_an_unknown_preset_lists_those_there_are() -> None:
         CompressedVideoRecognizer(5, preset="huge")  # type: ignore[arg-type]
 
 
-def test_the_pixel_representation_is_refused_with_the_remedy(clip: CompressedClip) -> None:
-    clip.motion = torch.zeros(2, 3, 4, 2, 64, 64)
-    with pytest.raises(ValueError, match=r"data\.representation=block"):
-        CompressedVideoRecognizer(5, residual_channels=6)(clip)
+def test_another_representation_is_refused_with_the_remedy(clip: CompressedClip) -> None:
+    pixel_clip = select(clip, [0, 1])
+    pixel_clip.motion = torch.zeros(2, 3, 4, 2, 64, 64)
+    with pytest.raises(ValueError, match=r"set data\.representation=block"):
+        CompressedVideoRecognizer(5, residual_channels=6)(pixel_clip)
+    with pytest.raises(ValueError, match=r"set data\.representation=pixel"):
+        CompressedVideoRecognizer(5, representation="pixel")(clip)
+
+
+def test_the_pixel_stem_is_a_linear_map_of_each_patch() -> None:
+    clip = random_clip(height=64, width=64, pixel=True)
+    clip.modes[:] = BlockMode.INTER
+    stem = PixelStem(channels=7)
+    fields = stem(clip)
+    assert fields.shape == (9, 2, 8, 8, 8)
+    patch = torch.cat(
+        [
+            compress(clip.motion[1, 2, 1, :, 16:24, 40:48], MOTION_SCALE),
+            compress(clip.residual[1, 2, 1, :, 16:24, 40:48], PIXEL_SCALE),
+        ]
+    )
+    expected = torch.einsum("ochw,chw->o", stem.patches.weight, patch)
+    torch.testing.assert_close(fields[1 * 3 + 2, 1, :7, 2, 5], expected)
+
+
+def test_the_pixel_representation_is_recognised() -> None:
+    recognizer = CompressedVideoRecognizer(5, representation="pixel").eval()
+    clip = random_clip(height=64, width=64, pixel=True)
+    expected = recognizer(clip)
+    clip.residual = clip.residual.flip(-1)
+    assert (recognizer(clip) - expected).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("part", get_args(Part))
+def test_a_model_without_a_part_uses_all_that_is_left(part: Part, clip: CompressedClip) -> None:
+    whole = CompressedVideoRecognizer(5, residual_channels=6)
+    without = CompressedVideoRecognizer(5, residual_channels=6, without=[part])
+    nn.functional.cross_entropy(without(clip), clip.label).backward()
+    assert [name for name, p in without.named_parameters() if p.grad is None] == []
+    assert without.state_dict().keys() != whole.state_dict().keys()
+
+
+def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
+    fusion = LateFusion(width=8, depth=1, heads=2, mlp_ratio=2, num_classes=3, dropout=0.0).eval()
+    tokens = (torch.randn(2, 4, 8), torch.randn(2, 6, 8))
+    exists = (torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 6, dtype=torch.bool))
+    nothing = (torch.zeros(2, 4, dtype=torch.bool), torch.zeros(2, 6, dtype=torch.bool))
+    alone = fusion(tokens, (exists[0], nothing[1])), fusion(tokens, (nothing[0], exists[1]))
+    torch.testing.assert_close(fusion(tokens, exists), (alone[0] + alone[1]) / 2)
+
+
+def test_an_unknown_part_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*mixer"):
+        CompressedVideoRecognizer(5, without=["mixing"])  # type: ignore[list-item]
 
 
 def test_a_standardised_convolution_has_unit_gain_and_no_bias() -> None:

@@ -1,0 +1,65 @@
+"""Late fusion: the baseline that the unified transformer and the mixer are compared with.
+
+Shape suffixes: B clips, L tokens, D token channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cvr_lightning.models.transformer import UnifiedTransformer
+
+
+class ClassHead(nn.Sequential):
+    """Class scores from two vectors of D channels side by side: the cls token and the mean of the tokens."""
+
+    def __init__(self, width: int, num_classes: int, dropout: float) -> None:
+        super().__init__(nn.LayerNorm(2 * width), nn.Dropout(dropout), nn.Linear(2 * width, num_classes))
+
+
+class LateFusion(nn.Module):
+    """Each modality decides on its own, by a transformer and a head; their class scores are averaged.
+
+    The way of earlier compressed-domain methods (CoViAR and its followers).
+
+    Args:
+        width: Channels D of a token.
+        depth: Blocks of each transformer.
+        heads: Attention heads of a block.
+        mlp_ratio: Width of a block's MLP over ``width``.
+        num_classes: Number of classes.
+        dropout: Share of the features dropped before each head.
+    """
+
+    def __init__(
+        self, width: int, depth: int, heads: int, mlp_ratio: int, num_classes: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.transformers = nn.ModuleList(
+            UnifiedTransformer(width, depth, heads, mlp_ratio) for _ in range(2)
+        )
+        self.heads = nn.ModuleList(ClassHead(width, num_classes, dropout) for _ in range(2))
+
+    def forward(self, tokens: tuple[Tensor, Tensor], exists: tuple[Tensor, Tensor]) -> Tensor:
+        """Class scores (B, classes); a modality of which a clip has nothing has no say in it.
+
+        Args:
+            tokens: I- and P-tokens, (B, L, D) each.
+            exists: Which of them exist, (B, L) bool each.
+        """
+        scores, says = [], []
+        for transformer, head, tokens_BLD, exists_BL in zip(
+            self.transformers, self.heads, tokens, exists, strict=True
+        ):
+            cls_BD, tokens_BLD = transformer(tokens_BLD, exists_BL)
+            pooled_BD = masked_mean(tokens_BLD, exists_BL)
+            scores.append(head(torch.cat([cls_BD, pooled_BD], dim=-1)))
+            says.append(exists_BL.any(dim=1))
+        return masked_mean(torch.stack(scores, dim=1), torch.stack(says, dim=1))
+
+
+def masked_mean(values_BSD: Tensor, exists_BS: Tensor) -> Tensor:
+    """Mean over the slots that exist; zero where none does."""
+    weights = exists_BS.to(values_BSD.dtype)[..., None]
+    return (values_BSD * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

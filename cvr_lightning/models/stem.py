@@ -1,0 +1,93 @@
+"""What the P-path sees of a clip: vectors, residuals and intra blocks, scaled, on the codec's 8x8 grid.
+
+Shape suffixes: M segments of all clips, T P-frames, C channels, H, W pixels, H8, W8 blocks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.codec.arrays import BLOCK
+
+MOTION_SCALE = 2.0
+"""Pixels of displacement at which the input's compression turns from linear to logarithmic."""
+RESIDUAL_SCALE = 16.0
+"""The same for a DCT coefficient, in grey levels of the orthonormal transform."""
+PIXEL_SCALE = RESIDUAL_SCALE / BLOCK
+"""The same for a pixel's residual: a block's DC coefficient is 8 times its mean."""
+
+
+class BlockStem(nn.Module):
+    """The block representation as it is, without a parameter: nothing is lost, and skipped blocks stay zero.
+
+    Args:
+        residual_channels: Coefficients of a block.
+
+    Attributes:
+        out_channels: Channels C: vectors, coefficients, "is intra".
+    """
+
+    def __init__(self, residual_channels: int) -> None:
+        super().__init__()
+        self.out_channels = 2 + residual_channels + 1
+
+    def forward(self, clip: CompressedClip) -> Tensor:
+        """Return (M, T, C, H8, W8).
+
+        Raises:
+            ValueError: For a batch in the pixel representation.
+        """
+        if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
+            raise ValueError(
+                "this model takes the block representation: set data.representation=block, or build it with "
+                "representation='pixel'"
+            )
+        residual = compress(clip.residual, RESIDUAL_SCALE)
+        fields = [compress(clip.motion, MOTION_SCALE), residual, _is_intra(clip)]
+        return torch.cat(fields, dim=3).flatten(0, 1)
+
+
+class PixelStem(nn.Module):
+    """A patch embedding of full-size motion and residual images, the representation of the literature.
+
+    Each 8x8 patch of vectors (2) and RGB differences (3) is mapped to C channels by one matrix.
+
+    Args:
+        channels: Channels of a patch.
+
+    Attributes:
+        out_channels: Channels C: those of a patch, "is intra".
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels + 1
+        # Without a bias, so that a patch that holds nothing stays zero.
+        self.patches = nn.Conv2d(2 + 3, channels, kernel_size=BLOCK, stride=BLOCK, bias=False)
+
+    def forward(self, clip: CompressedClip) -> Tensor:
+        """Return (M, T, C, H8, W8).
+
+        Raises:
+            ValueError: For a batch in the block representation.
+        """
+        if clip.motion.shape[-2:] == clip.modes.shape[-2:]:
+            raise ValueError(
+                "this model takes the pixel representation: set data.representation=pixel, or build it with "
+                "representation='block'"
+            )
+        images = torch.cat([compress(clip.motion, MOTION_SCALE), compress(clip.residual, PIXEL_SCALE)], dim=3)
+        patches: Tensor = self.patches(images.flatten(0, 2)).unflatten(0, clip.motion.shape[:3])
+        return torch.cat([patches, _is_intra(clip).to(patches.dtype)], dim=3).flatten(0, 1)
+
+
+def compress(values: Tensor, scale: float) -> Tensor:
+    """Linear near zero, logarithmic beyond ``scale``; the sign is kept, zero stays zero."""
+    values = values.float()
+    return values.sign() * torch.log1p(values.abs() / scale)
+
+
+def _is_intra(clip: CompressedClip) -> Tensor:
+    return (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
