@@ -205,14 +205,14 @@ class CompressedVideoRecognizer(nn.Module):
 
     def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
         """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in grey levels."""
-        images = (iframes.float() - self.image_mean) / self.image_std
+        images = ((iframes.float() - self.image_mean) / self.image_std).to(self.modality.dtype)
         features = self.iframe_encoder(images.flatten(0, 1))
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
     def blocks(self, clip: CompressedClip) -> tuple[Tensor, Tensor]:
         """The P-path's input (T, M, C, H8, W8) and its mask (T, M); zero where a block is skipped."""
         blocks_MTCHW: Tensor = self.stem(clip)
-        return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
+        return blocks_MTCHW.to(self.modality.dtype).transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
     def decide(
         self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
@@ -253,6 +253,7 @@ class CompressedVideoRecognizer(nn.Module):
 
         # Where, when and what each token is.
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
+        place_LD = place_LD.to(self.modality.dtype)
         used_BKN = _uses(iframe_index_BN, iframes)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
         time_BKD = _mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))
