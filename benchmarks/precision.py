@@ -1,8 +1,8 @@
 """Top-1 and speed of a trained model under other precisions: float32, bfloat16, float16, int8.
 
-The test part is read once; every precision then scores the same clips, batch by batch in turn, so that a slow
-moment of the machine hits all alike. ``int8`` quantises the linear layers dynamically (weights int8, activations
-at run time). One thread unless asked otherwise.
+The test part is read once; every precision then scores the same clips, batch by batch in turn, so that a
+slow moment of the machine hits all alike. ``int8`` quantises the linear layers dynamically (weights int8,
+activations at run time). One thread unless asked otherwise.
 
     python benchmarks/precision.py CKPT --root data/motion_shapes/test [--limit 200] [--output report.md]
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--root", type=Path, required=True, help="test videos, one folder per class")
     parser.add_argument("--limit", type=int, help="videos to score (default: all)")
+    parser.add_argument("--rows", nargs="+", help="precisions to score beside float32 (default: all)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, help="also append the report to this file")
     options = parser.parse_args()
@@ -49,9 +50,10 @@ def main() -> None:
     protocol = (
         f"{options.threads} threads, batches of {BATCH}, {sum(map(len, batches))} videos, reading excluded."
     )
-    report = "\n".join(
-        [heading("Precision", ("torch",), protocol), "", *table(precisions(classifier.recognizer), batches)]
-    )
+    rows = precisions(classifier.recognizer)
+    if options.rows:
+        rows = {name: rows[name] for name in ("float32", *options.rows)}
+    report = "\n".join([heading("Precision", ("torch",), protocol), "", *table(rows, batches)])
     print(report)
     if options.output:
         with options.output.open("a", encoding="utf-8") as file:

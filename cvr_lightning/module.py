@@ -52,6 +52,7 @@ class RecognitionModule(LightningModule):
             like; random where None.
         pretrained: Checkpoint that training starts from: of ``cvr pretrain``, or of ``cvr fit`` on other
             classes, with the same preset. All but the head is loaded.
+        compile: Train through ``torch.compile``, which needs a C++ compiler on a CPU.
 
     Attributes:
         recognizer: The model.
@@ -75,6 +76,7 @@ class RecognitionModule(LightningModule):
         final_lr: float = 0.01,
         iframe_weights: str | None = None,
         pretrained: str | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if not class_names:
@@ -101,6 +103,7 @@ class RecognitionModule(LightningModule):
         self.final_lr = final_lr
         self.iframe_weights = iframe_weights
         self.pretrained = pretrained
+        self.compiles = compile
         self.scores = VideoScores(len(class_names), averaging)
         self.table: VideoTable | None = None
         self.run_config: dict[str, Any] = {}
@@ -120,6 +123,8 @@ class RecognitionModule(LightningModule):
             rank_zero_info(
                 f"{self.pretrained}: {len(names.loaded)} weights loaded, all but {', '.join(names.left)}"
             )
+        if stage == "fit" and self.compiles:
+            self.recognizer.compile()  # in place: the names of the weights stay
 
     def on_fit_start(self) -> None:
         """Say what is trained."""

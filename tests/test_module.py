@@ -96,3 +96,14 @@ def test_some_steps_learn_the_labels_of_a_batch() -> None:
         optimizer.step()
     assert (module(clip).argmax(-1) == clip.label).all()
     assert loss < 0.2
+
+
+def test_compile_compiles_the_recogniser_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(RecognitionModule(["a", "b"]).state_dict())
+    for stage, asked, expected in (("fit", True, 1), ("fit", False, 0), ("test", True, 0)):
+        module = RecognitionModule(["a", "b"], compile=asked)
+        calls: list[str] = []
+        monkeypatch.setattr(module.recognizer, "compile", lambda calls=calls: calls.append("compile"))
+        module.setup(stage)
+        assert len(calls) == expected
+        assert list(module.state_dict()) == names
