@@ -135,7 +135,7 @@ class Classifier:
         if not videos:
             return
         logits = self._score([sample for samples in videos for sample in samples])
-        for own in logits.split([len(samples) * self.sampling.crops for samples in videos]):
+        for own in torch.split(logits, [len(samples) * self.sampling.crops for samples in videos]):
             by_softmax = self.averaging == "softmax"
             probabilities = own.softmax(-1).mean(0) if by_softmax else own.mean(0).softmax(-1)
             best = probabilities.topk(min(top, len(self.class_names)))
