@@ -90,7 +90,7 @@ class Classifier:
         samples = self._read(os.fspath(path))
         if isinstance(samples, VideoError):
             raise samples
-        return next(self._label([samples], top))
+        return next(self._label([samples], top, batch_size=1))
 
     def stream(
         self,
@@ -119,7 +119,8 @@ class Classifier:
                 if not reading:
                     return
                 videos = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
-                labels = self._label([video for video in videos if not isinstance(video, VideoError)], top)
+                readable = [video for video in videos if not isinstance(video, VideoError)]
+                labels = self._label(readable, top, batch_size)
                 yield from [video if isinstance(video, VideoError) else next(labels) for video in videos]
 
     def _read(self, path: str) -> list[Sample] | VideoError:
@@ -130,12 +131,15 @@ class Classifier:
             return error
         return [Sample(0, view, -1, path, arrays) for view, arrays in views if arrays is not None]
 
-    def _label(self, videos: Sequence[Sequence[Sample]], top: int) -> Iterator[list[Prediction]]:
-        """The likeliest classes of each of some videos, which the model sees as one batch."""
-        if not videos:
-            return
-        logits = self._score([sample for samples in videos for sample in samples])
-        for own in torch.split(logits, [len(samples) * self.sampling.crops for samples in videos]):
+    def _label(
+        self, videos: Sequence[Sequence[Sample]], top: int, batch_size: int
+    ) -> Iterator[list[Prediction]]:
+        """The likeliest classes of each video; the model sees ``max(batch_size, crops)`` clips at once."""
+        samples = [sample for views in videos for sample in views]
+        step = max(1, batch_size // self.sampling.crops)
+        parts = [self._score(samples[start : start + step]) for start in range(0, len(samples), step)]
+        sizes = [len(views) * self.sampling.crops for views in videos]
+        for own in torch.split(torch.cat(parts), sizes) if parts else ():
             by_softmax = self.averaging == "softmax"
             probabilities = own.softmax(-1).mean(0) if by_softmax else own.mean(0).softmax(-1)
             best = probabilities.topk(min(top, len(self.class_names)))
