@@ -20,54 +20,59 @@ LAMBDA = 118
 """FFmpeg counts the quality of a stream in units of 1/118 quantiser (FF_QP2LAMBDA)."""
 
 Plane = npt.NDArray[np.uint8]
-Table = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float64]
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _texel(texture: Texture, x: float, y: float) -> float:
-    """Bilinear sample of a repeating texture at a position in pixels."""
+def _texel(textures: Texture, index: int, x: float, y: float) -> float:
+    """Bilinear sample of one of the repeating textures at a position in pixels."""
     x, y = 0.5 * x, 0.5 * y
     left, top = math.floor(x), math.floor(y)
     u, v = x - left, y - top
     x0, y0 = int(left) % TILE, int(top) % TILE
     x1, y1 = (x0 + 1) % TILE, (y0 + 1) % TILE
-    upper = (1 - u) * texture[y0, x0] + u * texture[y0, x1]
-    lower = (1 - u) * texture[y1, x0] + u * texture[y1, x1]
+    upper = (1 - u) * textures[index, y0, x0] + u * textures[index, y0, x1]
+    lower = (1 - u) * textures[index, y1, x0] + u * textures[index, y1, x1]
     blend: float = (1 - v) * upper + v * lower
     return blend
 
 
 @numba.njit(nogil=True, cache=True)
-def _render_plane(
-    plane: Plane,
-    step: int,
-    ground: Texture,
-    shift: tuple[float, float],
-    skins: Texture,
-    poses: Table,
-    outlines: Table,
-) -> None:
-    """Fill one plane whose samples lie ``step`` pixels apart with the ground, then with each shape.
-
-    ``poses`` holds x, y, angle and scale of the S shapes, ``outlines`` their radius, lobes and depth; see
-    :class:`Shape` for the units.
-    """
-    for row in range(plane.shape[0]):
+def _render_ground(picture: Values, step: int, textures: Texture, shift: tuple[float, float]) -> None:
+    """Fill one plane whose samples lie ``step`` pixels apart with the first texture."""
+    for row in range(picture.shape[0]):
         y = (row + 0.5) * step - 0.5
-        for column in range(plane.shape[1]):
+        for column in range(picture.shape[1]):
             x = (column + 0.5) * step - 0.5
-            value = _texel(ground, x - shift[0], y - shift[1])
-            for shape in range(len(poses)):
-                cx, cy, angle, scale = poses[shape]
-                radius, lobes, depth = outlines[shape]
-                dx, dy = x - cx, y - cy
-                if dx * dx + dy * dy < (radius * (1 + depth) * scale + step) ** 2:
-                    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-                    u, v = cos * dx + sin * dy, cos * dy - sin * dx  # the shape's own coordinates
-                    edge = radius * (1 + depth * math.cos(lobes * math.atan2(v, u)))
-                    cover = min(max((edge - math.hypot(u, v)) * scale / step + 0.5, 0.0), 1.0)
-                    value += cover * (_texel(skins[shape], u, v) - value)
-            plane[row, column] = int(value + 0.5)
+            picture[row, column] = _texel(textures, 0, x - shift[0], y - shift[1])
+
+
+@numba.njit(nogil=True, cache=True)
+def _render_shape(
+    picture: Values,
+    step: int,
+    textures: Texture,
+    skin: int,
+    pose: tuple[float, float, float, float],
+    outline: tuple[float, int, float],
+) -> None:
+    """Draw a shape over one plane; see :class:`Pose` and :class:`Shape` for the units."""
+    cx, cy, angle, scale = pose
+    radius, lobes, depth = outline
+    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+    reach = radius * (1 + depth) * scale + step
+    top, bottom = max(0, int((cy - reach) / step)), min(picture.shape[0], int((cy + reach) / step) + 2)
+    left, right = max(0, int((cx - reach) / step)), min(picture.shape[1], int((cx + reach) / step) + 2)
+    for row in range(top, bottom):
+        dy = (row + 0.5) * step - 0.5 - cy
+        for column in range(left, right):
+            dx = (column + 0.5) * step - 0.5 - cx
+            if dx * dx + dy * dy < reach * reach:
+                u, v = cos * dx + sin * dy, cos * dy - sin * dx  # the shape's own coordinates
+                edge = radius * (1 + depth * math.cos(lobes * math.atan2(v, u)))
+                cover = min(max((edge - math.hypot(u, v)) * scale / step + 0.5, 0.0), 1.0)
+                under = picture[row, column]
+                picture[row, column] = under + cover * (_texel(textures, skin, u, v) - under)
 
 
 def render(shot: Shot, motion: str, frame: int) -> Plane:
@@ -77,19 +82,19 @@ def render(shot: Shot, motion: str, frame: int) -> Plane:
         (H * 3 / 2, W) planes Y, Cb, Cr of 4:2:0 video one after the other.
     """
     moving = [*shot.distractors, (shot.shape, motion)]
-    poses = [pose_at(shape, its_motion, frame) for shape, its_motion in moving]
     pan_x, pan_y = shot.camera[0] * frame, shot.camera[1] * frame
-    pose_table = np.array([(pose.x + pan_x, pose.y + pan_y, pose.angle, pose.scale) for pose in poses])
-    outlines = np.array([(shape.radius, shape.lobes, shape.depth) for shape, _ in moving], np.float64)
     shift = (shot.drift[0] * frame + pan_x, shot.drift[1] * frame + pan_y)
-    picture = np.empty(HEIGHT * WIDTH * 3 // 2, dtype=np.uint8)
-    luma, chroma = HEIGHT * WIDTH, HEIGHT * WIDTH // 4
-    for index, (begin, step) in enumerate(((0, 1), (luma, 2), (luma + chroma, 2))):
-        height, width = HEIGHT // step, WIDTH // step
-        plane = picture[begin : begin + height * width].reshape(height, width)
-        skins = np.stack([shape.skin[index] for shape, _ in moving])
-        _render_plane(plane, step, shot.ground[index], shift, skins, pose_table, outlines)
-    return picture.reshape(-1, WIDTH)
+    planes = []
+    for index, step in enumerate((1, 2, 2)):
+        picture = np.empty((HEIGHT // step, WIDTH // step))
+        textures = np.stack([shot.ground[index], *(shape.skin[index] for shape, _ in moving)])
+        _render_ground(picture, step, textures, shift)
+        for skin, (shape, its_motion) in enumerate(moving, start=1):
+            pose = pose_at(shape, its_motion, frame)
+            place = (pose.x + pan_x, pose.y + pan_y, pose.angle, pose.scale)
+            _render_shape(picture, step, textures, skin, place, (shape.radius, shape.lobes, shape.depth))
+        planes.append((picture + 0.5).astype(np.uint8).ravel())
+    return np.concatenate(planes).reshape(-1, WIDTH)
 
 
 def frames(shots: Sequence[Shot], motion: str) -> Iterator[Plane]:

@@ -218,13 +218,16 @@ class CompressedVideoReader:
         distinct, index = np.unique(
             np.array([segment.iframe for segment in segments], np.int64), return_inverse=True
         )
-        out = np.zeros((len(distinct), 3, *size), np.uint8)
-        if parser is not None:
-            turns = self.info.rotation // 90
-            coded = size[::-1] if turns % 2 else size
-            for place, rgb in zip(out, parser.iframes(distinct.tolist(), coded), strict=True):
-                geometry.to_planes(np.rot90(rgb, turns), place)
-        return out, index.astype(np.int64)
+        index = index.astype(np.int64)
+        shape = (len(distinct), 3, *size)
+        if parser is None:
+            return np.zeros(shape, np.uint8), index
+        out = np.empty(shape, np.uint8)
+        turns = self.info.rotation // 90
+        coded = size[::-1] if turns % 2 else size
+        for place, rgb in zip(out, parser.iframes(distinct.tolist(), coded), strict=True):
+            geometry.to_planes(np.rot90(rgb, turns), place)
+        return out, index
 
     def _read_pframes(
         self, segments: Sequence[Segment], maker: FieldMaker, arrays: ClipArrays, motion_wanted: bool

@@ -71,10 +71,12 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
         return [Segment(int(iframes[min(pick, len(iframes) - 1)]), ()) for pick in picks]
     gop = np.searchsorted(iframes, pframes) - 1
     gop_end = np.append(np.searchsorted(pframes, iframes[1:]), len(pframes))[gop]
+    bounds = [i * len(pframes) // n for i in range(n + 1)]
+    span_end = np.repeat(bounds[1:], np.diff(bounds))
+    room = np.minimum(gop_end, span_end) - np.arange(len(pframes))
     out = []
-    for i, place in enumerate(places):
-        first, end = i * len(pframes) // n, (i + 1) * len(pframes) // n
-        start, length = _window(np.minimum(gop_end[first:end], end) - np.arange(first, end), t, place)
+    for first, end, place in zip(bounds, bounds[1:], places, strict=False):
+        start, length = _window(room[first:end], t, place)
         window = pframes[first + start : first + start + length]
         out.append(Segment(int(iframes[gop[min(first + start, len(pframes) - 1)]]), tuple(window.tolist())))
     return out
@@ -84,6 +86,9 @@ def _window(room: npt.NDArray[np.int64], t: int, place: float) -> tuple[int, int
     """Start and length of the window, given how many P-frames of its GOP follow from each one of the span."""
     if not len(room):
         return 0, 0
-    length = min(t, int(room.max()))
-    starts = np.flatnonzero(room >= length)
+    length = t
+    (starts,) = (room >= length).nonzero()
+    if not len(starts):
+        length = int(room.max())
+        (starts,) = (room >= length).nonzero()
     return int(starts[int(place * len(starts))]), length

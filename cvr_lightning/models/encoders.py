@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.models.modulator import ModulatorState, SpikingTemporalModulator
+from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -120,16 +120,24 @@ class PFrameEncoder(nn.Module):
         in_channels: Channels of the block-grid input.
         widths: Channels of the two stages.
         iframe_widths: Channels of the I-frame features at strides 16 and 32.
+        modulator: What the modulators of both stages are made of; the whole of them where None.
     """
 
-    def __init__(self, in_channels: int, widths: tuple[int, int], iframe_widths: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        widths: tuple[int, int],
+        iframe_widths: tuple[int, int],
+        modulator: ModulatorOptions | None = None,
+    ) -> None:
         super().__init__()
+        modulator = modulator or ModulatorOptions()
         self.out_channels = sum(widths)
         # Block fields are sparse and small; the gains bring the currents to the scale of the thresholds.
         self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
-        self.modulator1 = SpikingTemporalModulator(widths[0], iframe_widths[0])
+        self.modulator1 = build_modulator(widths[0], iframe_widths[0], modulator)
         self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0)
-        self.modulator2 = SpikingTemporalModulator(widths[1], iframe_widths[1])
+        self.modulator2 = build_modulator(widths[1], iframe_widths[1], modulator)
 
     def forward(
         self,

@@ -9,6 +9,10 @@ channel):
     s_t = 1 if u_t >= theta_t else 0                 spike
     v_t = u_t - s_t * theta_t                        soft reset
     z_t = r * z_(t-1) + (1 - r) * s_t                trace of recent spikes
+    q_t = k * q_(t-1) + (1 - k) * s_t                read-out, where a decay k is given
+
+They stand in lif_plain.py in plain torch. Where nothing is to be compiled or exported, lif_cpu.py and
+lif_cuda.py compute the same in one pass.
 
 Shape suffixes: T time steps, M sequences (segments of all clips), C channels, H, W positions.
 """
@@ -16,35 +20,30 @@ Shape suffixes: T time steps, M sequences (segments of all clips), C channels, H
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class SurrogateSpike(torch.autograd.Function):
-    """Heaviside step whose derivative is taken from the arctangent, 1 / (1 + (pi x)^2)."""
-
-    @staticmethod
-    def forward(ctx: Any, distance: Tensor) -> Tensor:
-        """Return 1.0 where ``distance`` (membrane minus threshold) is not negative, else 0.0."""
-        ctx.save_for_backward(distance)
-        return (distance >= 0).to(distance.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """Gradient with respect to ``distance``."""
-        (distance,) = ctx.saved_tensors
-        gradient: Tensor = gradients[0] / (1 + (math.pi * distance) ** 2)
-        return gradient
+from cvr_lightning.models import lif_cpu, lif_plain
+from cvr_lightning.models.lif_plain import Outcome, Start
+from cvr_lightning.models.surrogates import Surrogate
+from cvr_lightning.models.surrogates import SurrogateSpike as SurrogateSpike
 
 
 class LIFState(NamedTuple):
-    """What a neuron carries from one P-frame to the next; float32, (M, C, H, W) each."""
+    """What a neuron carries from one P-frame to the next; float32, (M, C, H, W) each.
+
+    Attributes:
+        membrane: Membrane.
+        trace: Trace of recent spikes; stays zero without adaptation.
+        readout: Leaky mean of the spikes, where one is asked for.
+    """
 
     membrane: Tensor
     trace: Tensor
+    readout: Tensor | None = None
 
 
 class AdaptiveLIF(nn.Module):
@@ -57,23 +56,40 @@ class AdaptiveLIF(nn.Module):
         channels: Number of channels C; each has its own constants.
         leak: Initial leak a of the membrane in a step.
         threshold: Initial threshold for a current of unit variance.
-        adaptation: Initial strength b with which recent spikes raise the threshold.
+        adaptation: Initial strength b with which recent spikes raise the threshold; without adaptation, and
+            without its parameters, where None.
+        surrogate: What stands in for the derivative of a spike.
+        recompute: Where the equations run in plain torch, keep only the inputs for the backward pass and run
+            the steps once more there. The fused passes always do.
+
+    Raises:
+        ValueError: For an unknown surrogate; the message lists those there are.
     """
 
     def __init__(
-        self, channels: int, leak: float = 0.5, threshold: float = 1.0, adaptation: float = 0.2
+        self,
+        channels: int,
+        leak: float = 0.5,
+        threshold: float = 1.0,
+        adaptation: float | None = 0.2,
+        surrogate: Surrogate = "arctangent",
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        if surrogate not in get_args(Surrogate):
+            names = ", ".join(get_args(Surrogate))
+            raise ValueError(f"unknown surrogate {surrogate!r}; choose one of {names}")
         shape = (channels, 1, 1)
+        self.surrogate: Surrogate = surrogate
+        self.recompute = recompute
         self.leak = nn.Parameter(torch.full(shape, _logit(leak)))
-        self.trace_decay = nn.Parameter(torch.full(shape, _logit(0.7)))
+        self.trace_decay: nn.Parameter | None = None
+        self.adaptation: nn.Parameter | None = None
+        if adaptation is not None:
+            self.trace_decay = nn.Parameter(torch.full(shape, _logit(0.7)))
         self.threshold = nn.Parameter(torch.full(shape, _inverse_softplus(threshold)))
-        self.adaptation = nn.Parameter(torch.full(shape, _inverse_softplus(adaptation)))
-
-    def initial_state(self, current_MCHW: Tensor) -> LIFState:
-        """The state at rest for a current of this shape."""
-        rest = torch.zeros_like(current_MCHW, dtype=torch.float32)
-        return LIFState(rest, rest)
+        if adaptation is not None:
+            self.adaptation = nn.Parameter(torch.full(shape, _inverse_softplus(adaptation)))
 
     def forward(
         self,
@@ -81,6 +97,7 @@ class AdaptiveLIF(nn.Module):
         mask_TM: Tensor,
         offset_MCHW: Tensor | None = None,
         state: LIFState | None = None,
+        readout_decay: Tensor | None = None,
     ) -> tuple[Tensor, LIFState]:
         """Run the neurons over T steps.
 
@@ -89,27 +106,43 @@ class AdaptiveLIF(nn.Module):
             mask_TM: bool; where false the P-frame does not exist: no spike, and the state is held.
             offset_MCHW: What the I-frame adds to the threshold before its softplus.
             state: The state to start from; at rest where None.
+            readout_decay: (C, 1, 1), decay k of a leaky mean of the spikes, then part of the state.
 
         Returns:
             Spikes (T, M, C, H, W), 0 or 1 in the dtype of the current, and the final state.
         """
-        current = current_TMCHW.float()
-        membrane, trace = self.initial_state(current[0]) if state is None else state
-        leak, decay = torch.sigmoid(self.leak.float()), torch.sigmoid(self.trace_decay.float())
-        adaptation = F.softplus(self.adaptation.float())
-        raw = self.threshold.float() if offset_MCHW is None else self.threshold + offset_MCHW.float()
-        baseline = F.softplus(raw)
-        exists = mask_TM[:, :, None, None, None]
+        raw = self.threshold.float()[None]
+        if offset_MCHW is not None:
+            raw = raw + offset_MCHW.float()
+        outcome = self._integrate(
+            current_TMCHW.float(),
+            mask_TM,
+            F.softplus(raw),
+            self._constants(readout_decay),
+            Start() if state is None else Start(*state),
+        )
+        readout = None if readout_decay is None else outcome.readout
+        end = LIFState(outcome.membrane, outcome.trace, readout)
+        return outcome.spikes.to(current_TMCHW.dtype), end
 
-        spikes = []
-        for current_MCHW, alive in zip(current, exists, strict=True):
-            integrated = leak * membrane + current_MCHW
-            threshold = baseline + adaptation * trace
-            spike: Tensor = SurrogateSpike.apply(integrated - threshold) * alive  # type: ignore[no-untyped-call]
-            membrane = torch.where(alive, integrated - spike * threshold, membrane)
-            trace = torch.where(alive, decay * trace + (1 - decay) * spike, trace)
-            spikes.append(spike)
-        return torch.stack(spikes).to(current_TMCHW.dtype), LIFState(membrane, trace)
+    def _constants(self, readout_decay: Tensor | None) -> Tensor:
+        """Leak, adaptation strength, trace decay and read-out decay of each channel, (4, C)."""
+        leak = torch.sigmoid(self.leak.float())
+        strength, decay = torch.zeros_like(leak), torch.ones_like(leak)  # the trace then stays as it is
+        if self.adaptation is not None and self.trace_decay is not None:
+            strength = F.softplus(self.adaptation.float())
+            decay = torch.sigmoid(self.trace_decay.float())
+        readout_decay = torch.zeros_like(leak) if readout_decay is None else readout_decay.float()
+        return torch.stack([leak, strength, decay, readout_decay]).flatten(1)
+
+    def _integrate(
+        self, current: Tensor, mask: Tensor, baseline: Tensor, constants: Tensor, start: Start
+    ) -> Outcome:
+        """By the fastest pass there is for the device; a compiler gets the equations to make its own."""
+        inputs = (current, mask, baseline, constants, start, self.surrogate)
+        if not torch.compiler.is_compiling() and current.device.type == "cpu":
+            return lif_cpu.integrate(*inputs)
+        return lif_plain.integrate(*inputs, self.recompute)
 
 
 def _logit(probability: float) -> float:

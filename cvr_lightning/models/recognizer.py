@@ -12,7 +12,6 @@ L places of the token grid, D token channels, H8, W8 blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -22,83 +21,22 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder
 from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
+from cvr_lightning.models.modulator import ModulatorOptions
+from cvr_lightning.models.presets import PRESETS, Preset
 from cvr_lightning.models.stem import BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
-Preset = Literal["tiny", "small", "base"]
-Part = Literal["unified", "mixer"]
-"""Parts that the recogniser can be built without, to learn what each is good for: the unified transformer
-(late fusion stands in for it and the mixer), the multi-modal mixer."""
+Part = Literal["spikes", "adaptation", "iframe_term", "unified", "mixer"]
+"""Parts that the recogniser can be built without, to learn what each is good for: the spiking neurons (a ReLU
+stands in), the adaptation of their thresholds, the I-frame's term in them, the unified transformer (late
+fusion stands in for it and the mixer), the multi-modal mixer."""
 Representation = Literal["block", "pixel", "rgb"]
 """What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
 
+STRIDE = 32
+"""Side of a token in pixels."""
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Widths and depths of a preset.
-
-    Attributes:
-        crop: Side of the frames, in pixels, that the preset is made for; it takes any multiple of 32.
-        iframe_widths: Channels of the I-path at strides 4, 8, 16 and 32.
-        iframe_depths: Blocks of the I-path at each of them.
-        pframe_widths: Channels of the two spiking stages.
-        width: Channels of a token.
-        depth: Blocks of the transformer.
-        heads: Attention heads of a block.
-        mlp_ratio: Width of a block's MLP over ``width``.
-        mixers: Number of multi-modal mixers.
-    """
-
-    crop: int
-    iframe_widths: tuple[int, int, int, int]
-    iframe_depths: tuple[int, int, int, int]
-    pframe_widths: tuple[int, int]
-    width: int
-    depth: int
-    heads: int
-    mlp_ratio: int
-    mixers: int
-
-
-PRESETS: dict[Preset, Architecture] = {
-    "tiny": Architecture(
-        crop=224,
-        iframe_widths=(16, 24, 48, 64),
-        iframe_depths=(1, 1, 1, 1),
-        pframe_widths=(32, 64),
-        width=64,
-        depth=2,
-        heads=4,
-        mlp_ratio=2,
-        mixers=1,
-    ),
-    "small": Architecture(
-        crop=160,
-        iframe_widths=(40, 80, 160, 320),
-        iframe_depths=(2, 2, 6, 2),
-        pframe_widths=(64, 128),
-        width=160,
-        depth=3,
-        heads=5,
-        mlp_ratio=2,
-        mixers=2,
-    ),
-    "base": Architecture(
-        crop=224,
-        iframe_widths=(64, 128, 256, 512),
-        iframe_depths=(2, 2, 6, 2),
-        pframe_widths=(128, 256),
-        width=384,
-        depth=6,
-        heads=6,
-        mlp_ratio=4,
-        mixers=2,
-    ),
-}
-"""The I-paths of small and base are ConvNeXt-Atto and -Pico, for which ImageNet weights are published."""
 
 
 class Tokens(NamedTuple):
@@ -152,8 +90,13 @@ class CompressedVideoRecognizer(nn.Module):
         self.iframe_encoder = IFrameEncoder(arch.iframe_widths, arch.iframe_depths)
         is_pixel = representation == "pixel"
         self.stem = PixelStem(arch.pframe_widths[0]) if is_pixel else BlockStem(residual_channels)
+        modulator = ModulatorOptions(
+            spiking="spikes" not in without,
+            adaptation="adaptation" not in without,
+            iframe_term="iframe_term" not in without,
+        )
         self.pframe_encoder = PFrameEncoder(
-            self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:]
+            self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:], modulator
         )
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
         self.iframe_tokens = nn.Linear(high_channels, arch.width)
@@ -183,8 +126,14 @@ class CompressedVideoRecognizer(nn.Module):
             (B, num_classes) logits.
 
         Raises:
-            ValueError: For a batch in another representation.
+            ValueError: For a batch in another representation, or of frames of another size.
         """
+        height, width = clip.iframes.shape[-2:]
+        if height % STRIDE or width % STRIDE:
+            raise ValueError(
+                f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
+                f"that is a multiple of {STRIDE}"
+            )
         return self.decide(*self.encode(clip, *self.blocks(clip)))
 
     def encode(
@@ -306,7 +255,7 @@ class CompressedVideoRecognizer(nn.Module):
     def _time(self, batch: int, segments: int, device: torch.device) -> Tensor:
         """Embedding (B, N, D) of the segments' places in the video, the same scale for any number of them."""
         middle = (torch.arange(segments, device=device) + 0.5) * (100 / segments)
-        embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.time.weight.dtype))
+        embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.modality.dtype))
         return embedded.expand(batch, -1, -1)
 
 

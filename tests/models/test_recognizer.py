@@ -144,6 +144,11 @@ def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
     torch.testing.assert_close(fusion(tokens, exists), (alone[0] + alone[1]) / 2)
 
 
+def test_a_crop_off_the_token_grid_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ValueError, match=r"frames of 112x112 pixels .* data\.crop .* multiple of 32"):
+        CompressedVideoRecognizer(5, residual_channels=6)(make_clip(side=112))
+
+
 def test_an_unknown_part_lists_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*mixer"):
         CompressedVideoRecognizer(5, without=["mixing"])  # type: ignore[list-item]

@@ -93,11 +93,14 @@ def _read_packet(words, position, vop, quantiser, coded, macroblock):  # type: i
 
 
 @kernel
-def read_b_vop(data, vop, matrices, colocated, past, future, directions, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+def read_b_vop(  # type: ignore[no-untyped-def]
+    data, buffer, vop, matrices, colocated, past, future, directions, modes, quantisers, luma, chroma
+):
     """Read the macroblocks of a B-VOP into arrays of zeros: position or fault, last macroblock.
 
     Args:
         data: uint8, the VOP.
+        buffer: From :func:`~cvr_lightning.codec.mpeg4.bitstream.word_buffer`.
         vop: Its header.
         matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
         colocated: Vectors (2 M, 2 N, 2), in the units of the stream, and modes (2 M, 2 N) of the future
@@ -110,7 +113,7 @@ def read_b_vop(data, vop, matrices, colocated, past, future, directions, modes, 
         luma: (4 M N, K) int16, a row for each block.
         chroma: (2 M N, K) int16.
     """
-    words = to_words(data)
+    words = to_words(data, buffer)
     vectors, future_modes = colocated
     matrix = matrices[1]
     position, quantiser, coded = vop.position, vop.quantiser, -1

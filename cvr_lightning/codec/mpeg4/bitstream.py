@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 I_VOP: Final = 0
 P_VOP: Final = 1
@@ -40,6 +41,9 @@ FAULTS: Final = {
 }
 QUARTERS_OF_HALF: Final = 2
 _PADDING_WORDS = 8
+# Without numba's runtime (_nrt) nothing can be allocated and no references to arrays are counted. The counts,
+# each of which locks a word of memory, took more than half of the time.
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False}
 _RESYNC_ZEROS = 16
 _WIDEST_B_MARKER = 18
 
@@ -87,15 +91,26 @@ class Vop(NamedTuple):
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that needs no interpreter lock, once for all processes."""
-    return numba.njit(nogil=True, cache=True)(function)
+    """Compile a function that needs no interpreter lock and allocates no array, once for all processes."""
+    return numba.njit(**_OPTIONS)(function)
 
 
-@kernel
-def to_words(data):  # type: ignore[no-untyped-def]
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into its callers: a call would pass every array in a dozen words."""
+    return numba.njit(inline="always", **_OPTIONS)(function)
+
+
+def word_buffer(size: int) -> npt.NDArray[np.int64]:
+    """Room for the words of a VOP of ``size`` bytes."""
+    return np.empty(size // 4 + _PADDING_WORDS, np.int64)
+
+
+@inlined
+def to_words(data, buffer):  # type: ignore[no-untyped-def]
     """At every fourth byte of ``data``, the next 64 bits; zeros follow the data."""
     count = data.size // 4
-    words = np.zeros(count + _PADDING_WORDS, np.int64)
+    words = buffer[: count + _PADDING_WORDS]
+    words[:] = 0
     for i in range(count):
         for k in range(4):
             words[i] = words[i] << 8 | data[4 * i + k]
@@ -104,11 +119,6 @@ def to_words(data):  # type: ignore[no-untyped-def]
     for i in range(count + 1):
         words[i] = words[i] << 32 | words[i + 1]
     return words
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function into its callers: a call would count references of every array that it passes."""
-    return numba.njit(nogil=True, cache=True, inline="always")(function)
 
 
 @inlined

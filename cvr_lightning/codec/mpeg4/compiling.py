@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 _PATIENCE = 1.5  # seconds; loading from the cache takes less
-_MESSAGE = "cvr_lightning: compiling the MPEG-4 parser, once (about 20 seconds)"
+_MESSAGE = "cvr_lightning: compiling the MPEG-4 parser, once (about 10 seconds)"
 _lock = threading.Lock()
 _ready = set[Any]()
 

@@ -133,7 +133,8 @@ def parse_vol(data: bytes) -> VideoObjectLayer:
 def _parse_tools(bits: BitReader, vol: VideoObjectLayer, verid: int, unread: str) -> VideoObjectLayer:
     """The second half of a VOL header, from the field ``interlaced`` on."""
     interlaced = bits.flag()
-    unread = unread or ("" if bits.flag() else "overlapped block motion compensation")
+    if not bits.flag():  # obmc_disable
+        unread = unread or "overlapped block motion compensation"
     sprite = bits.read(1 if verid == 1 else 2)
     if sprite in (1, 2):
         _skip_sprite(bits, sprite)

@@ -130,16 +130,16 @@ def parse_vop(
     )
     vop = kernel_header(len(data), layer, header, ticks)
     fields = (out.modes, out.quantiser, out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
-    stream = np.frombuffer(data, np.uint8)
+    stream = (np.frombuffer(data, np.uint8), bitstream.word_buffer(len(data)))
     if colocated is None:
         memory = intra_memory(rows, columns)
-        end, macroblock = call(read_vop, stream, vop, layer.matrices, memory, out.motion, *fields)
+        end, macroblock = call(read_vop, *stream, vop, layer.matrices, memory, out.motion, *fields)
         np.not_equal(out.modes, BlockMode.INTRA, out=out.directions, casting="unsafe")
     else:
         scale = 1 if layer.vol.quarter_sample else bitstream.QUARTERS_OF_HALF
         reference = (colocated.motion // scale, colocated.modes)
         vectors = (out.motion, out.backward, out.directions)
-        end, macroblock = call(read_b_vop, stream, vop, layer.matrices, reference, *vectors, *fields)
+        end, macroblock = call(read_b_vop, *stream, vop, layer.matrices, reference, *vectors, *fields)
     if end < 0:
         raise fault_error(end, macroblock)
     return out

@@ -7,7 +7,7 @@ touched and no pixel is reconstructed. I-frames are whole pictures: PyAV decodes
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import av
 import numpy as np
@@ -32,6 +32,7 @@ from cvr_lightning.codec.mpeg4.vop_header import VOP_START, VideoObjectPlane, pa
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
 _FORMATS = ("yuv420p", "yuvj420p")
+_KEPT_HEADERS = 16  # the files of a data set have few different ones
 _LITTLE = 1  # coefficients kept where none are asked for
 
 
@@ -43,7 +44,7 @@ def unread_tools(index: PacketIndex) -> str:
         return f"pixel format {index.facts.pixel_format}"
     size = (index.facts.width, index.facts.height)
     for header in index.sequence_headers:
-        vol = headers.find_vol(header)
+        vol = _find_vol(header)
         if vol is None:
             return "no header of a video object layer (short video header)"
         cause = unread_tool(vol)
@@ -66,9 +67,15 @@ def unread_tool(vol: headers.VideoObjectLayer) -> str:
     return "data partitioning" if vol.partitioned else ""
 
 
+@lru_cache(maxsize=_KEPT_HEADERS)
+def _find_vol(header: bytes) -> headers.VideoObjectLayer | None:
+    return headers.find_vol(header)
+
+
+@lru_cache(maxsize=_KEPT_HEADERS)
 def read_layer(header: bytes) -> Layer:
-    """The layer of a sequence header that holds a VOL."""
-    vol = headers.find_vol(header)
+    """The layer of a sequence header that holds a VOL; it is shared and not to be changed."""
+    vol = _find_vol(header)
     assert vol is not None
     return Layer(
         vol,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import BlockMode
-from cvr_lightning.codec.mpeg4.bitstream import Vop, inlined, kernel
+from cvr_lightning.codec.mpeg4.bitstream import Vop, inlined, kernel, word_buffer
 from cvr_lightning.codec.mpeg4.compiling import call
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, fault_error, kernel_header
 from cvr_lightning.codec.mpeg4.reference_vop import read_vop
@@ -41,6 +41,7 @@ def parse_pframes(
     layers = list({id(layer): layer for _, layer, _ in vops}.values())
     rows, columns = layers[0].macroblocks
     scratch = (
+        word_buffer(max(len(data) for data, _, _ in vops)),
         np.empty((2 * rows, 2 * columns, 2), np.int16),
         np.empty((2 * rows, 2 * columns), np.uint8),
         np.empty((rows, columns), np.uint8),
@@ -91,16 +92,16 @@ class DamagedPFrameError(Exception):
 @kernel
 def _read_pframes(data, ends, headers, places, matrices, scratch, memory, slots, grid, out):  # type: ignore[no-untyped-def]
     """Fill the slots: number of a damaged VOP, its fault, its macroblock; no fault where all are sound."""
-    vectors, modes, quantisers, luma, chroma = scratch
+    words, vectors, modes, quantisers, luma, chroma = scratch
     begin = 0
     for i in range(len(ends)):
         vectors[:] = 0
         modes[:] = 0
         luma[:] = 0
         chroma[:] = 0
-        vop = _vop(headers[i])
+        stream, vop, matrix = data[begin : ends[i]], _vop(headers[i]), matrices[places[i]]
         end, macroblock = read_vop(
-            data[begin : ends[i]], vop, matrices[places[i]], memory, vectors, modes, quantisers, luma, chroma
+            stream, words, vop, matrix, memory, vectors, modes, quantisers, luma, chroma
         )
         if end < 0:
             return i, end, macroblock
@@ -141,20 +142,24 @@ def _deliver(vectors, modes, luma, chroma, grid, motion, residual, out_modes):  
     kept, kept_chroma = luma.shape[1], chroma.shape[1]
     for y in range(len(rows)):
         row = rows[y]
+        coded = False
         for x in range(len(columns)):
             column = columns[x]
             mode = modes[row, column]
             out_modes[y, x] = mode
-            if mode == _SKIPPED:
-                continue
+            coded = coded or mode != _SKIPPED
             if motion.shape[0]:
                 motion[0, y, x] = vectors[row, column, 0] * scale[0]
                 motion[1, y, x] = vectors[row, column, 1] * scale[1]
-            if residual.shape[0]:
-                block = row * width + column
-                for k in range(kept):
-                    residual[k, y, x] = luma[block, k]
-                block = (row >> 1) * width + (column >> 1) * 2
-                for k in range(kept_chroma):
-                    residual[kept + k, y, x] = chroma[block, k]
-                    residual[kept + kept_chroma + k, y, x] = chroma[block + 1, k]
+        if not coded or not residual.shape[0]:
+            continue
+        for k in range(kept):
+            line = residual[k, y]
+            for x in range(len(columns)):
+                line[x] = luma[row * width + columns[x], k]
+        for k in range(kept_chroma):
+            cb, cr = residual[kept + k, y], residual[kept + kept_chroma + k, y]
+            for x in range(len(columns)):
+                block = (row >> 1) * width + (columns[x] >> 1) * 2
+                cb[x] = chroma[block, k]
+                cr[x] = chroma[block + 1, k]

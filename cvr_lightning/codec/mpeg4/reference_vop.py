@@ -175,11 +175,12 @@ def to_quarters(motion):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def read_vop(data, vop, matrices, memory, motion, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+def read_vop(data, buffer, vop, matrices, memory, motion, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
     """Read the macroblocks of an I- or P-VOP into arrays of zeros: position or fault, last macroblock.
 
     Args:
         data: uint8, the VOP.
+        buffer: From :func:`~cvr_lightning.codec.mpeg4.bitstream.word_buffer`.
         vop: Its header.
         matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
         memory: From :func:`~cvr_lightning.codec.mpeg4.texture.intra_memory`; what it holds does not matter.
@@ -189,7 +190,7 @@ def read_vop(data, vop, matrices, memory, motion, modes, quantisers, luma, chrom
         luma: (4 M N, K) int16, a row for each block.
         chroma: (2 M N, K) int16.
     """
-    words = to_words(data)
+    words = to_words(data, buffer)
     grids = (modes, quantisers, luma, chroma)
     position, start, quantiser = vop.position, 0, vop.quantiser
     mb_y, mb_x = 0, -1

@@ -1,0 +1,89 @@
+"""The equations of neurons.py in plain torch: for any device, for compilers, export and comparison.
+
+Shape suffixes: T time steps, M sequences, C channels, H, W positions; a 4C tensor holds the leak a,
+adaptation strength b, trace decay r and read-out decay k of each channel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from cvr_lightning.models.surrogates import Surrogate, SurrogateSpike
+
+
+class Start(NamedTuple):
+    """The state to start from, float32 (M, C, H, W) each; zero where None."""
+
+    membrane: Tensor | None = None
+    trace: Tensor | None = None
+    readout: Tensor | None = None
+
+
+class Outcome(NamedTuple):
+    """Spikes (T, M, C, H, W) and the final state (M, C, H, W), float32."""
+
+    spikes: Tensor
+    membrane: Tensor
+    trace: Tensor
+    readout: Tensor
+
+
+def integrate(
+    current_TMCHW: Tensor,
+    mask_TM: Tensor,
+    baseline_MCHW: Tensor,
+    constants_4C: Tensor,
+    start: Start,
+    surrogate: Surrogate,
+    recompute: bool = False,
+) -> Outcome:
+    """Run the neurons over T steps.
+
+    Args:
+        current_TMCHW: Input current, float32.
+        mask_TM: bool; where false there is no spike and the state is held.
+        baseline_MCHW: Threshold without adaptation; M may be 1.
+        constants_4C: The constants of each channel.
+        start: The state to start from.
+        surrogate: What stands in for the derivative of a spike.
+        recompute: Keep the inputs alone for the backward pass, which runs the steps once more, rather than
+            six numbers for each neuron and step.
+    """
+    inputs = (current_TMCHW, mask_TM, baseline_MCHW, constants_4C, surrogate, *start)
+    if recompute and torch.is_grad_enabled():
+        outcome: Outcome = checkpoint(_steps, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return outcome
+    return _steps(*inputs)
+
+
+def _steps(
+    current_TMCHW: Tensor,
+    mask_TM: Tensor,
+    baseline_MCHW: Tensor,
+    constants_4C: Tensor,
+    surrogate: Surrogate,
+    *start: Tensor | None,
+) -> Outcome:
+    leak, strength, decay, readout_decay = constants_4C[:, :, None, None].unbind()
+    membrane, trace, readout = (
+        torch.zeros_like(current_TMCHW[0]) if state is None else state for state in start
+    )
+    spikes = []
+    for current_MCHW, alive in zip(current_TMCHW, mask_TM[:, :, None, None, None], strict=True):
+        integrated = leak * membrane + current_MCHW
+        threshold = baseline_MCHW + strength * trace
+        spike: Tensor = SurrogateSpike.apply(integrated - threshold, surrogate) * alive  # type: ignore[no-untyped-call]
+        membrane = torch.where(alive, integrated - spike * threshold, membrane)
+        trace = torch.where(alive, decay * trace + (1 - decay) * spike, trace)
+        readout = leaky_mean(spike, alive, readout_decay, readout)
+        spikes.append(spike)
+    return Outcome(torch.stack(spikes), membrane, trace, readout)
+
+
+def leaky_mean(values: Tensor, alive: Tensor, decay: Tensor, mean: Tensor) -> Tensor:
+    """The mean carried on by a step, held where ``alive`` is false."""
+    return torch.where(alive, decay * mean + (1 - decay) * values, mean)

@@ -1,0 +1,73 @@
+"""The sizes in which the recogniser comes; every number is our own choice, see docs/experiments.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Preset = Literal["tiny", "small", "base"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Widths and depths of a preset.
+
+    Attributes:
+        crop: Side of the frames, in pixels, that the preset is made for; it takes any multiple of 32.
+        iframe_widths: Channels of the I-path at strides 4, 8, 16 and 32.
+        iframe_depths: Blocks of the I-path at each of them.
+        pframe_widths: Channels of the two spiking stages.
+        width: Channels of a token.
+        depth: Blocks of the transformer.
+        heads: Attention heads of a block.
+        mlp_ratio: Width of a block's MLP over ``width``.
+        mixers: Number of multi-modal mixers.
+    """
+
+    crop: int
+    iframe_widths: tuple[int, int, int, int]
+    iframe_depths: tuple[int, int, int, int]
+    pframe_widths: tuple[int, int]
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: int
+    mixers: int
+
+
+PRESETS: dict[Preset, Architecture] = {
+    "tiny": Architecture(
+        crop=224,
+        iframe_widths=(16, 24, 48, 64),
+        iframe_depths=(1, 1, 1, 1),
+        pframe_widths=(32, 64),
+        width=64,
+        depth=2,
+        heads=4,
+        mlp_ratio=2,
+        mixers=1,
+    ),
+    "small": Architecture(
+        crop=160,
+        iframe_widths=(40, 80, 160, 320),
+        iframe_depths=(2, 2, 6, 2),
+        pframe_widths=(64, 128),
+        width=160,
+        depth=3,
+        heads=5,
+        mlp_ratio=2,
+        mixers=2,
+    ),
+    "base": Architecture(
+        crop=224,
+        iframe_widths=(64, 128, 256, 512),
+        iframe_depths=(2, 2, 6, 2),
+        pframe_widths=(128, 256),
+        width=384,
+        depth=6,
+        heads=6,
+        mlp_ratio=4,
+        mixers=2,
+    ),
+}
+"""The I-paths of small and base are ConvNeXt-Atto and -Pico, for which ImageNet weights are published."""
