@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
-from cvr_lightning.models.recognizer import CompressedVideoRecognizer, Preset
+from cvr_lightning.models.presets import Preset
+from cvr_lightning.models.recognizer import CompressedVideoRecognizer
 
 PLACE = 4
 """Blocks along a side of a place: the token grid has stride 32, the block grid 8."""
