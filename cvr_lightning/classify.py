@@ -6,21 +6,22 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint, recognizer_weights
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.errors import CheckpointError
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.module import CHECKPOINT_KEY
 from cvr_lightning.video_table import Averaging
 
 
@@ -72,17 +73,10 @@ class Classifier:
         checkpoint = load_checkpoint(path)
         about = checkpoint[CHECKPOINT_KEY]
         recognizer = CompressedVideoRecognizer(**about["architecture"])
-        prefix = "recognizer."
-        weights = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in checkpoint["state_dict"].items()
-            if name.startswith(prefix)
-        }
-        recognizer.load_state_dict(weights)
+        recognizer.load_state_dict(recognizer_weights(checkpoint))
         sampling = ClipSampling.from_dict(about["sampling"])
         return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
 
-    @torch.inference_mode()
     def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:
         """The likeliest classes of a video, its views averaged.
 
@@ -93,45 +87,72 @@ class Classifier:
         Raises:
             VideoError: Where the video cannot be read.
         """
-        logits = torch.cat([self._score(os.fspath(path), view) for view in range(self.sampling.views)])
-        by_softmax = self.averaging == "softmax"
-        probabilities = logits.softmax(-1).mean(0) if by_softmax else logits.mean(0).softmax(-1)
-        best = probabilities.topk(min(top, len(self.class_names)))
-        return [
-            Prediction(self.class_names[index], share)
-            for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
+        samples = self._read(os.fspath(path))
+        if isinstance(samples, VideoError):
+            raise samples
+        return next(self._label([samples], top, batch_size=1))
 
-    def _score(self, path: str, view: int) -> Tensor:
-        """Logits (crops, classes) of one temporal view; no rows where it repeats an earlier one."""
-        arrays = read_view(path, self.sampling, view)
-        if arrays is None:
-            return torch.zeros(0, len(self.class_names), device=self.device)
-        clip = collate([Sample(0, view, -1, path, arrays)]).to(self.device)
-        logits: Tensor = self.recognizer(self._cut(clip))
+    def stream(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        top: int = 5,
+        batch_size: int = 8,
+        threads: int | None = None,
+    ) -> Iterator[list[Prediction] | VideoError]:
+        """Label many videos: threads read ahead while the model runs on batches.
+
+        Args:
+            paths: The videos.
+            top: Number of classes to return.
+            batch_size: Videos that the model sees at once.
+            threads: Reading threads; by default one for each CPU core.
+
+        Yields:
+            What each video in turn is labelled as, or why it cannot be read.
+        """
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            waiting = iter(paths)
+            reading: deque[Future[list[Sample] | VideoError]] = deque()
+            while True:
+                for path in islice(waiting, 2 * batch_size - len(reading)):
+                    reading.append(pool.submit(self._read, os.fspath(path)))
+                if not reading:
+                    return
+                videos = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
+                readable = [video for video in videos if not isinstance(video, VideoError)]
+                labels = self._label(readable, top, batch_size)
+                yield from [video if isinstance(video, VideoError) else next(labels) for video in videos]
+
+    def _read(self, path: str) -> list[Sample] | VideoError:
+        """The temporal views of a video that differ, or why it cannot be read."""
+        try:
+            views = [(view, read_view(path, self.sampling, view)) for view in range(self.sampling.views)]
+        except VideoError as error:
+            return error
+        return [Sample(0, view, -1, path, arrays) for view, arrays in views if arrays is not None]
+
+    def _label(
+        self, videos: Sequence[Sequence[Sample]], top: int, batch_size: int
+    ) -> Iterator[list[Prediction]]:
+        """The likeliest classes of each video; the model sees ``max(batch_size, crops)`` clips at once."""
+        samples = [sample for views in videos for sample in views]
+        step = max(1, batch_size // self.sampling.crops)
+        parts = [self._score(samples[start : start + step]) for start in range(0, len(samples), step)]
+        sizes = [len(views) * self.sampling.crops for views in videos]
+        for own in torch.split(torch.cat(parts), sizes) if parts else ():
+            by_softmax = self.averaging == "softmax"
+            probabilities = own.softmax(-1).mean(0) if by_softmax else own.mean(0).softmax(-1)
+            best = probabilities.topk(min(top, len(self.class_names)))
+            yield [
+                Prediction(self.class_names[index], share)
+                for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            ]
+
+    @torch.inference_mode()
+    def _score(self, samples: Sequence[Sample]) -> Tensor:
+        """Logits (samples x crops, classes)."""
+        logits: Tensor = self.recognizer(self._cut(collate(samples).to(self.device)))
         return logits.float()
-
-
-def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Load a checkpoint of this package onto the CPU, weights and plain values only.
-
-    Raises:
-        CheckpointError: Where the file is missing, damaged or not a checkpoint of this package.
-    """
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; `cvr fit` writes them to RUN/checkpoints/")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({reason}); train again or copy it anew"
-        ) from error
-    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
-        raise CheckpointError(
-            f"{path}: a checkpoint, but not one that `cvr fit` wrote; give RUN/checkpoints/best.ckpt"
-        )
-    return checkpoint
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -144,21 +165,22 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per file (default: 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--batch-size", type=int, default=8, help="files labelled at once (default: 8)")
     options = parser.parse_args(arguments)
-    if options.top < 1:
-        parser.error("--top must be at least 1")
+    for name in ("top", "batch_size"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
     classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
     failed = 0
-    for path in options.files:
-        try:
-            predictions = classifier(path, options.top)
-        except VideoError as error:
+    labels = classifier.stream(options.files, options.top, options.batch_size)
+    for path, predictions in zip(options.files, labels, strict=True):
+        if isinstance(predictions, VideoError):
             failed += 1
-            print(f"cvr classify: {error}", file=sys.stderr)
+            print(f"cvr classify: {predictions}", file=sys.stderr)
             if options.json:
-                print(json.dumps({"file": path, "error": str(error)}))
-            continue
-        print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
+                print(json.dumps({"file": path, "error": str(predictions)}))
+        else:
+            print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
     if failed:
         print(f"cvr classify: {failed} of {len(options.files)} files have no label", file=sys.stderr)
         raise SystemExit(1)

@@ -14,6 +14,7 @@ usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
 
 train and evaluate
   fit         train a model                    cvr fit --config configs/folder.yaml --data.root VIDEOS
+  pretrain    train on unlabelled videos       cvr pretrain --config configs/pretrain.yaml --data.root VIDEOS
   validate    score the validation part        cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
   test        score the test part              cvr test --ckpt_path ... --data.protocol 10x3
   predict     label the test part and write predictions.csv
@@ -69,6 +70,12 @@ def _run_trainer(arguments: list[str]) -> None:
     from cvr_lightning.run import run_trainer
 
     run_trainer(arguments)
+
+
+def _pretrain(arguments: list[str]) -> None:
+    from cvr_lightning.run import run_pretraining
+
+    run_pretraining(arguments[1:])
 
 
 def _prepare(arguments: list[str]) -> None:
@@ -127,6 +134,7 @@ def _summarize(arguments: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "fit": _run_trainer,
+    "pretrain": _pretrain,
     "validate": _run_trainer,
     "test": _run_trainer,
     "predict": _run_trainer,

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from lightning_utilities.core.rank_zero import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_pretrained
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
 from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.weights import load_imagenet_weights
+from cvr_lightning.optimizer import adamw, seed_epoch
 from cvr_lightning.provenance import versions
 from cvr_lightning.scores import VideoScores
 from cvr_lightning.video_table import Averaging, VideoTable
-
-CHECKPOINT_KEY = "cvr_lightning"
-"""Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
 
 
 class RecognitionModule(LightningModule):
@@ -55,6 +52,9 @@ class RecognitionModule(LightningModule):
         iframe_weights: ImageNet weights that training starts from: a safetensors file of ConvNeXt-Atto
             (preset small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the
             like; random where None.
+        pretrained: Checkpoint that training starts from: of ``cvr pretrain``, or of ``cvr fit`` on other
+            classes, with the same preset. All but the head is loaded.
+        compile: Train through ``torch.compile``, which needs a C++ compiler on a CPU.
 
     Attributes:
         recognizer: The model.
@@ -77,8 +77,17 @@ class RecognitionModule(LightningModule):
         warmup: float = 0.1,
         final_lr: float = 0.01,
         iframe_weights: str | None = None,
+        pretrained: str | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        if not class_names:
+            raise ValueError(
+                "the data set has no classes: give videos in one folder per class (--data Folder), or train "
+                "without labels (cvr pretrain)"
+            )
+        if iframe_weights is not None and pretrained is not None:
+            raise ValueError("pretrained holds the I-frame encoder as well: leave iframe_weights out")
         self.class_names = list(class_names)
         self.architecture: dict[str, Any] = {
             "num_classes": len(class_names),
@@ -95,6 +104,8 @@ class RecognitionModule(LightningModule):
         self.warmup = warmup
         self.final_lr = final_lr
         self.iframe_weights = iframe_weights
+        self.pretrained = pretrained
+        self.compiles = compile
         self.scores = VideoScores(len(class_names), averaging)
         self.table: VideoTable | None = None
         self.run_config: dict[str, Any] = {}
@@ -105,10 +116,17 @@ class RecognitionModule(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Load the published weights where training begins; those of a checkpoint replace them."""
+        """Load the weights that training starts from; those of a resumed run replace them."""
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
+        if stage == "fit" and self.pretrained is not None:
+            names = load_pretrained(self.recognizer, self.architecture, self.pretrained)
+            rank_zero_info(
+                f"{self.pretrained}: {len(names.loaded)} weights loaded, all but {', '.join(names.left)}"
+            )
+        if stage == "fit" and self.compiles:
+            self.recognizer.compile()  # in place: the names of the weights stay
 
     def on_fit_start(self) -> None:
         """Say what is trained."""
@@ -126,9 +144,7 @@ class RecognitionModule(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, CompressedVideoDataModule):
             data.share_reports()
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        epochs = seed * 100_003 + self.current_epoch
-        torch.manual_seed(epochs * self.trainer.world_size + self.global_rank)
+        seed_epoch(self)
 
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
         """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
@@ -209,24 +225,7 @@ class RecognitionModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
-        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, steps, self.warmup, self.final_lr)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _parameter_groups(self) -> Iterable[dict[str, Any]]:
-        decayed: list[nn.Parameter] = []
-        spared: list[nn.Parameter] = []
-        for layer in self.recognizer.modules():
-            for name, parameter in layer.named_parameters(recurse=False):
-                is_kernel = name == "weight" and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
-                (decayed if is_kernel else spared).append(parameter)
-        return [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": spared, "weight_decay": 0.0},
-        ]
+        return adamw(self, self.learning_rate, self.weight_decay, self.warmup, self.final_lr)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store all that is needed to label a file: class names, architecture and sampling."""
@@ -262,12 +261,3 @@ class RecognitionModule(LightningModule):
             f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. "
             "Point --data.root at the same data set"
         )
-
-
-def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:
-    """Share of the peak learning rate in a step: a linear rise, then half a cosine down to ``final``."""
-    rise = max(1, round(warmup * steps))
-    if step < rise:
-        return (step + 1) / rise
-    progress = min(1.0, (step - rise) / max(1, steps - rise))
-    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2

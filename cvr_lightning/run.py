@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import yaml
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -24,10 +24,11 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from cvr_lightning import datamodules
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.callbacks import ConfusionMatrix, Predictions, Results
-from cvr_lightning.classify import load_checkpoint
+from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError, UserError
-from cvr_lightning.module import CHECKPOINT_KEY, RecognitionModule
+from cvr_lightning.module import RecognitionModule
+from cvr_lightning.pretraining import PretrainingModule
 
 # torch 2.13 says it of lightning 2.6's own code.
 warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
@@ -51,13 +52,35 @@ def run_trainer(arguments: list[str]) -> None:
     """
     callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
     if arguments[0] == "fit":
-        callbacks += [
-            ModelCheckpoint(monitor="val/top1", mode="max", filename="best", enable_version_counter=False),
-            # The end of every epoch: what --ckpt_path last resumes.
-            ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
-        ]
-    CompressedVideoCLI(
-        RecognitionModule,
+        callbacks += _checkpoints("val/top1", "max")
+    _run(CompressedVideoCLI, RecognitionModule, with_checkpoint_config(arguments), callbacks)
+
+
+def run_pretraining(options: list[str]) -> None:
+    """Run ``pretrain``: the trainer's ``fit`` with the module that needs no labels.
+
+    Raises:
+        RunError: Where the run cannot start as asked.
+    """
+    _run(PretrainingCLI, PretrainingModule, ["fit", *options], _checkpoints("val/loss", "min"))
+
+
+def _checkpoints(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
+    return [
+        ModelCheckpoint(monitor=monitor, mode=mode, filename="best", enable_version_counter=False),
+        # The end of every epoch: what --ckpt_path last resumes.
+        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+
+
+def _run(
+    cli: type[CompressedVideoCLI],
+    module: type[LightningModule],
+    arguments: list[str],
+    callbacks: list[Callback],
+) -> None:
+    cli(
+        module,
         CompressedVideoDataModule,
         subclass_mode_data=True,
         save_config_callback=None,  # before_fit writes it, to the run directory
@@ -65,7 +88,7 @@ def run_trainer(arguments: list[str]) -> None:
         load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
         auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
         seed_everything_default=0,
-        args=with_default_data(with_checkpoint_config(arguments)),
+        args=with_default_data(arguments),
         trainer_defaults={
             "default_root_dir": "runs",
             "enable_model_summary": False,  # its count of operations is zero; the module says its size itself
@@ -138,7 +161,13 @@ def plain_errors() -> Iterator[None]:
 
 
 class CompressedVideoCLI(LightningCLI):
-    """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side."""
+    """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side.
+
+    Attributes:
+        linked: What the data says to the model, by its name in both.
+    """
+
+    linked: tuple[str, ...] = ("class_names", "residual_channels", "representation")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name; link what the data says to the model."""
@@ -148,7 +177,7 @@ class CompressedVideoCLI(LightningCLI):
             default=None,
             help="Name of the run: its directory is default_root_dir/RUN. Default: the command and the time.",
         )
-        for name in ("class_names", "residual_channels", "representation"):
+        for name in self.linked:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -165,7 +194,9 @@ class CompressedVideoCLI(LightningCLI):
         command = str(self.subcommand)
         self.run_config = json.loads(self.parser.dump(self.config, format="json"))[command]
         config = self.config[command]
-        directory = Path(config.trainer.default_root_dir) / (config.run or _default_run_name(command))
+        directory = Path(config.trainer.default_root_dir) / (
+            config.run or _default_run_name(self.run_name(command))
+        )
         if command == "fit":
             _protect(directory, config.ckpt_path)
         else:
@@ -194,12 +225,26 @@ class CompressedVideoCLI(LightningCLI):
         self.model.run_config = self.run_config
         return super().instantiate_trainer(**kwargs)
 
+    def run_name(self, command: str) -> str:
+        """What the default name of a run begins with."""
+        return command
+
     @rank_zero_only
     def before_fit(self) -> None:
         """Write the configuration beside the checkpoints."""
         path = Path(self.trainer.default_root_dir) / "config.yaml"
         with atomic_path(path) as unfinished:
             unfinished.write_text(yaml.safe_dump(self.run_config, sort_keys=False), encoding="utf-8")
+
+
+class PretrainingCLI(CompressedVideoCLI):
+    """The same for pretraining."""
+
+    linked = ("residual_channels", "pframes")
+
+    def run_name(self, command: str) -> str:
+        """The default name of a run begins with what the user typed."""
+        return "pretrain"
 
 
 def _protect(directory: Path, ckpt_path: str | None) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         MotionShapes,
         Shards,
         SomethingSomethingV2,
+        Unlabelled,
     )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MotionShapes",
     "Shards",
     "SomethingSomethingV2",
+    "Unlabelled",
 ]
 
 

@@ -184,6 +184,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return self.sampling.residual_channels
 
     @property
+    def pframes(self) -> int:
+        """P-frames T of each window, which pretraining must know."""
+        return self.sampling.pframes
+
+    @property
     def representation(self) -> ClipRepresentation:
         """What is delivered of P-frames, which the model must know."""
         return self.sampling.representation

@@ -8,6 +8,7 @@ from cvr_lightning.datamodules.motion_shapes import HardMotionShapes, MotionShap
 from cvr_lightning.datamodules.shards import Shards
 from cvr_lightning.datamodules.ssv2 import SomethingSomethingV2
 from cvr_lightning.datamodules.ucf101 import UCF101
+from cvr_lightning.datamodules.unlabelled import Unlabelled
 
 __all__ = [
     "HMDB51",
@@ -20,4 +21,5 @@ __all__ = [
     "MotionShapes",
     "Shards",
     "SomethingSomethingV2",
+    "Unlabelled",
 ]

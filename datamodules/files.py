@@ -22,7 +22,7 @@ class VideoFiles:
 
     def __init__(self, root: Path, folder: str = "") -> None:
         self._names: dict[str, list[str]] = {}
-        for name in _video_names(root, folder, depth=1):
+        for name in video_names(root, folder, depth=1):
             self._names.setdefault(stem(name), []).append(name)
 
     def find(self, listed: str) -> str | None:
@@ -49,7 +49,8 @@ def stem(name: str) -> str:
     return base[: base.rfind(".")] if is_video(base) else base
 
 
-def _video_names(root: Path, folder: str, depth: int) -> Iterator[str]:
+def video_names(root: Path, folder: str, depth: int) -> Iterator[str]:
+    """Visible videos of a folder and of ``depth`` levels of folders in it, relative to ``root``."""
     with os.scandir(root / folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -58,7 +59,7 @@ def _video_names(root: Path, folder: str, depth: int) -> Iterator[str]:
             if is_video(entry.name):
                 yield name
             elif depth and entry.is_dir():
-                yield from _video_names(root, name, depth - 1)
+                yield from video_names(root, name, depth - 1)
 
 
 def _plain_folder(name: str) -> str:

@@ -186,6 +186,25 @@ def test_classify_agrees_with_predict(run: Path, shapes: Path, tmp_path: Path) -
         assert best.probability == pytest.approx(float(probability), abs=1e-3)
 
 
+def test_many_files_are_labelled_in_batches_as_one_by_one(run: Path, shapes: Path, tmp_path: Path) -> None:
+    from cvr_lightning.classify import Classifier
+    from cvr_lightning.codec.errors import VideoError
+
+    trained = Classifier.from_checkpoint(run / "checkpoints" / "last.ckpt")
+    views = replace(trained.sampling, views=2, crops=3)
+    classifier = Classifier(trained.recognizer, trained.class_names, views)
+    broken = tmp_path / "broken.avi"
+    broken.write_bytes(b"not a video")
+    videos = sorted(shapes.glob("test/*/*.mp4"))[:5]
+    several = list(classifier.stream([broken, *videos, broken], top=3, batch_size=3, threads=2))
+    assert [isinstance(item, VideoError) for item in several] == [True, *[False] * 5, True]
+    for video, predictions in zip(videos, several[1:-1], strict=True):
+        alone = classifier(video, top=3)
+        assert [item.label for item in predictions] == [item.label for item in alone]
+        for ours, its in zip(predictions, alone, strict=True):
+            assert ours.probability == pytest.approx(its.probability, abs=1e-4)
+
+
 def test_watch_prints_what_the_streaming_recogniser_gives(
     run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,6 +374,7 @@ def test_mistakes_are_answered_with_the_remedy(
         ("MotionShapes", {"flip"}),
         ("SomethingSomethingV2", {"flip"}),
         ("UCF101", set()),
+        ("Unlabelled", {"mixup", "cutmix"}),
     ],
 )
 def test_help_of_a_data_set_lists_the_options_of_all(

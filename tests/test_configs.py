@@ -107,7 +107,8 @@ CASES = {
 
 
 def test_every_configuration_has_a_case() -> None:
-    assert set(CASES) == {path.name for path in CONFIGS.glob("*.yaml")}
+    without_labels = {"pretrain.yaml"}  # in test_pretraining.py
+    assert set(CASES) | without_labels == {path.name for path in CONFIGS.glob("*.yaml")}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from torch import nn
 
 from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.neurons import AdaptiveLIF
-from cvr_lightning.module import RecognitionModule, warmup_cosine
+from cvr_lightning.module import RecognitionModule
+from cvr_lightning.optimizer import parameter_groups, warmup_cosine
 
 
 def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
@@ -21,7 +22,7 @@ def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
 
 def test_only_kernels_decay() -> None:
     module = RecognitionModule(["a", "b"])
-    decayed, spared = ({id(p) for p in group["params"]} for group in module._parameter_groups())
+    decayed, spared = ({id(p) for p in group["params"]} for group in parameter_groups(module, 0.05))
     everything = {id(parameter) for parameter in module.recognizer.parameters()}
     assert decayed | spared == everything
     assert not decayed & spared
@@ -95,3 +96,14 @@ def test_some_steps_learn_the_labels_of_a_batch() -> None:
         optimizer.step()
     assert (module(clip).argmax(-1) == clip.label).all()
     assert loss < 0.2
+
+
+def test_compile_compiles_the_recogniser_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(RecognitionModule(["a", "b"]).state_dict())
+    for stage, asked, expected in (("fit", True, 1), ("fit", False, 0), ("test", True, 0)):
+        module = RecognitionModule(["a", "b"], compile=asked)
+        calls: list[str] = []
+        monkeypatch.setattr(module.recognizer, "compile", lambda calls=calls: calls.append("compile"))
+        module.setup(stage)
+        assert len(calls) == expected
+        assert list(module.state_dict()) == names

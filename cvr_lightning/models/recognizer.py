@@ -12,7 +12,7 @@ L places of the token grid, D token channels, H8, W8 blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,14 @@ STRIDE = 32
 """Side of a token in pixels."""
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+class Tokens(NamedTuple):
+    """I-tokens (B, K, L, D), P-tokens (B, N, L, D), and which I-frames some segment uses (B, K)."""
+
+    iframe: Tensor
+    pframe: Tensor
+    used: Tensor
 
 
 class CompressedVideoRecognizer(nn.Module):
@@ -126,24 +134,34 @@ class CompressedVideoRecognizer(nn.Module):
                 f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
                 f"that is a multiple of {STRIDE}"
             )
-        # The dual encoder. Each distinct I-frame is encoded once; segments point to it.
+        return self.decide(*self.encode(clip, *self.blocks(clip)))
+
+    def encode(
+        self, clip: CompressedClip, blocks_TMCHW: Tensor, mask_TM: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The dual encoder, whose results are the arguments of :meth:`decide`.
+
+        Args:
+            clip: Holds the I-frames. Each distinct one is encoded once; segments point to it.
+            blocks_TMCHW: The P-path's input, of :meth:`blocks`.
+            mask_TM: bool, true where the P-frame exists.
+        """
         features = self.encode_iframes(clip.iframes)
         in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
-        blocks_TMCHW, mask_TM = self.blocks(clip)
         readout_MCHW = self.pframe_encoder(blocks_TMCHW, in_force, mask_TM).readout
         readout_BNCHW = readout_MCHW.unflatten(0, clip.iframe_index.shape)
-        return self.decide(features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2))
+        return features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2)
 
     def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
         """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in grey levels."""
-        images = (iframes.float() - self.image_mean) / self.image_std
+        images = ((iframes.float() - self.image_mean) / self.image_std).to(self.modality.dtype)
         features = self.iframe_encoder(images.flatten(0, 1))
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
     def blocks(self, clip: CompressedClip) -> tuple[Tensor, Tensor]:
         """The P-path's input (T, M, C, H8, W8) and its mask (T, M); zero where a block is skipped."""
         blocks_MTCHW: Tensor = self.stem(clip)
-        return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
+        return blocks_MTCHW.to(self.modality.dtype).transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
     def decide(
         self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
@@ -156,8 +174,25 @@ class CompressedVideoRecognizer(nn.Module):
             iframe_index_BN: Which of the K I-frames each segment uses.
             exists_BN: bool, false where a segment has no P-frame.
         """
+        tokens = self.embed(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
+        if self.late_fusion is not None:
+            places = tokens.pframe.shape[2]
+            slots = [mask.repeat_interleave(places, dim=1) for mask in (tokens.used, exists_BN)]
+            both = (tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2))
+            scores: Tensor = self.late_fusion(both, (slots[0], slots[1]))
+            return scores
+        cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
+        exists_B2N = _joint_exists(exists_BN)
+        pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
+        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
+        return logits
+
+    def embed(
+        self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
+    ) -> Tokens:
+        """I- and P-tokens from what the dual encoder gave; arguments as of :meth:`decide`."""
         batch, segments, _, height, width = readout_BNCHW.shape
-        iframes, places = iframe_BKCHW.shape[1], height * width
+        iframes = iframe_BKCHW.shape[1]
         # The read-outs modulate the I-frame, then both become tokens on one grid.
         readout_BNLC = readout_BNCHW.flatten(3).transpose(2, 3)
         iframe_BKLC = iframe_BKCHW.flatten(3).transpose(2, 3)
@@ -167,28 +202,28 @@ class CompressedVideoRecognizer(nn.Module):
 
         # Where, when and what each token is.
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
+        place_LD = place_LD.to(self.modality.dtype)
         used_BKN = _uses(iframe_index_BN, iframes)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
         time_BKD = _mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))
         iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
         pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
 
-        exists_BK = used_BKN.any(dim=2)
-        if self.late_fusion is not None:
-            slots = (exists_BK.repeat_interleave(places, dim=1), exists_BN.repeat_interleave(places, dim=1))
-            scores: Tensor = self.late_fusion((iframe_BKLD.flatten(1, 2), pframe_BNLD.flatten(1, 2)), slots)
-            return scores
-        return self._decide_together(iframe_BKLD, pframe_BNLD, exists_BK, exists_BN, iframe_index_BN)
+        return Tokens(iframe_BKLD, pframe_BNLD, used_BKN.any(dim=2))
 
-    def _decide_together(
-        self,
-        iframe_BKLD: Tensor,
-        pframe_BNLD: Tensor,
-        exists_BK: Tensor,
-        exists_BN: Tensor,
-        iframe_index_BN: Tensor,
-    ) -> Tensor:
+    def attend(self, tokens: Tokens, iframe_index_BN: Tensor, exists_BN: Tensor) -> tuple[Tensor, Tensor]:
+        """Transformer and mixers.
+
+        Args:
+            tokens: Of :meth:`embed`.
+            iframe_index_BN: Which of the K I-frames each segment uses.
+            exists_BN: bool, false where a segment has no P-frame.
+
+        Returns:
+            The cls token (B, D), and the I- and P-tokens of every segment (B, 2, N, L, D).
+        """
         # One attention over all tokens.
+        iframe_BKLD, pframe_BNLD, exists_BK = tokens
         iframes, segments, places = iframe_BKLD.shape[1], *pframe_BNLD.shape[1:3]
         exists_BL = torch.cat([exists_BK, exists_BN], dim=1).repeat_interleave(places, dim=1)
         tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
@@ -199,12 +234,10 @@ class CompressedVideoRecognizer(nn.Module):
         iframe_BKLD, pframe_BNLD = tokens_BGLD.split([iframes, segments], dim=1)
         iframe_BNLD = _of_segments(iframe_BKLD, iframe_index_BN)
         joint_B2NLD = torch.stack([iframe_BNLD, pframe_BNLD], dim=1)
-        exists_B2N = torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
+        exists_B2N = _joint_exists(exists_BN)
         for mixer in self.mixers:
             joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
-        pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
-        return logits
+        return cls_BD, joint_B2NLD
 
     def _modulate(
         self, iframe_BKLC: Tensor, readout_BNLC: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
@@ -222,13 +255,18 @@ class CompressedVideoRecognizer(nn.Module):
     def _time(self, batch: int, segments: int, device: torch.device) -> Tensor:
         """Embedding (B, N, D) of the segments' places in the video, the same scale for any number of them."""
         middle = (torch.arange(segments, device=device) + 0.5) * (100 / segments)
-        embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.time.weight.dtype))
+        embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.modality.dtype))
         return embedded.expand(batch, -1, -1)
 
 
 def _uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
     """(B, K, N) bool: which segments use each of K I-frames."""
     return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
+
+
+def _joint_exists(exists_BN: Tensor) -> Tensor:
+    """(B, 2, N) bool: which I- and P-tokens exist; every segment has its I-frame."""
+    return torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
 
 
 def _of_segments(features_BK: Tensor, iframe_index_BN: Tensor) -> Tensor:

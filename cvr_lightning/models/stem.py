@@ -90,4 +90,4 @@ def compress(values: Tensor, scale: float) -> Tensor:
 
 
 def _is_intra(clip: CompressedClip) -> Tensor:
-    return (clip.modes == BlockMode.INTRA)[:, :, :, None].float()
+    return (clip.modes == BlockMode.INTRA.value)[:, :, :, None].float()

@@ -1,0 +1,132 @@
+"""Checkpoints of this package: what they hold, and loading them without executing anything in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cvr_lightning.errors import CheckpointError
+from cvr_lightning.models import CompressedVideoRecognizer
+
+CHECKPOINT_KEY = "cvr_lightning"
+"""Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
+PREFIX = "recognizer."
+"""In a checkpoint, the recogniser's weights have their own names behind this."""
+_FREE = ("num_classes", "dropout")
+"""What may differ between the model that was pretrained and the one that starts from it."""
+_SHOWN = 5
+
+
+class Loaded(NamedTuple):
+    """Names of the weights that were loaded, and of those that were left as they were."""
+
+    loaded: list[str]
+    left: list[str]
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a checkpoint of ``cvr fit`` onto the CPU, weights and plain values only.
+
+    Raises:
+        CheckpointError: Where the file is missing, damaged or not a checkpoint of a trained recogniser.
+    """
+    checkpoint = read_checkpoint(path)
+    if "class_names" not in checkpoint[CHECKPOINT_KEY]:
+        raise CheckpointError(
+            f"{path}: a checkpoint of `cvr pretrain`, which knows no classes; train from it with "
+            f"cvr fit --model.pretrained {path}"
+        )
+    return checkpoint
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load any checkpoint of this package onto the CPU, weights and plain values only.
+
+    Raises:
+        CheckpointError: Where the file is missing, damaged or not a checkpoint of this package.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; `cvr fit` writes them to RUN/checkpoints/")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({reason}); train again or copy it anew"
+        ) from error
+    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+        raise CheckpointError(
+            f"{path}: a checkpoint, but not one that `cvr fit` wrote; give RUN/checkpoints/best.ckpt"
+        )
+    return checkpoint
+
+
+def recognizer_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The recogniser's weights by their names in the recogniser."""
+    state: dict[str, Tensor] = checkpoint["state_dict"]
+    return {name.partition(PREFIX)[2]: tensor for name, tensor in state.items() if PREFIX in name}
+
+
+def load_pretrained(
+    recognizer: CompressedVideoRecognizer, architecture: Mapping[str, Any], path: str | os.PathLike[str]
+) -> Loaded:
+    """Start a recogniser from the weights of ``cvr pretrain``, or of ``cvr fit`` on other classes.
+
+    All but the head is loaded; the head belongs to the classes and stays as it is.
+
+    Args:
+        recognizer: The model to start.
+        architecture: Its options, as checkpoints store them.
+        path: The checkpoint.
+
+    Returns:
+        Names of what was loaded, and of what was left.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not of this package; its model has another preset or
+            other inputs; weights are missing, unknown or of another shape. Nothing is loaded then.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint[CHECKPOINT_KEY]["architecture"]
+    differing = [
+        f"{name} is {stored[name]!r} there and {architecture[name]!r} here"
+        for name in sorted(stored.keys() & architecture.keys() - set(_FREE))
+        if stored[name] != architecture[name]
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{path}: the weights of another model: {'; '.join(differing)}; give both the same options"
+        )
+    found = {n: w for n, w in recognizer_weights(checkpoint).items() if not n.startswith("head.")}
+    own = recognizer.state_dict()
+    left = [name for name in own if name.startswith("head.")]
+    _check_names(path, {name: own[name] for name in own if name not in left}, found)
+    recognizer.load_state_dict(found, strict=False)
+    return Loaded(list(found), left)
+
+
+def _check_names(path: str | os.PathLike[str], own: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    problems = {
+        "missing": sorted(own.keys() - found.keys()),
+        "not of this model": sorted(found.keys() - own.keys()),
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
+            for name in sorted(own.keys() & found.keys())
+            if own[name].shape != found[name].shape
+        ],
+    }
+    report = [
+        f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+        for what, names in problems.items()
+        if names
+    ]
+    if report:
+        raise CheckpointError(
+            f"{path}: these weights do not fit the model: {'; '.join(report)}; pretrain with this version "
+            "and the options of this model"
+        )

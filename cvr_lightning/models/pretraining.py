@@ -1,0 +1,151 @@
+"""Masked prediction of what a P-frame holds: pretraining of the recogniser without labels.
+
+Our own recipe; none of it is taken from arXiv 2503.13724. It is that of SimMIM (Xie et al., CVPR 2022) on the
+codec's fields: whole places of the token grid are hidden from the P-path, the same in all P-frames of a
+segment, since neighbouring P-frames would give them away; the whole model up to its head runs on the rest,
+I-frames included; one small MLP predicts vectors and coefficients of the hidden places.
+
+Shape suffixes: T P-frames, B clips, N segments, M = B N segments of all clips, L places of the token grid, S
+hidden places of all segments, D token channels, F = 2 + C fields of a block, P blocks of a place in a row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.models.presets import Preset
+from cvr_lightning.models.recognizer import CompressedVideoRecognizer
+
+PLACE = 4
+"""Blocks along a side of a place: the token grid has stride 32, the block grid 8."""
+
+
+class MaskedError(NamedTuple):
+    """Mean squared errors over the hidden blocks; ``of_zero`` is the loss of a prediction of nothing."""
+
+    motion: Tensor
+    residual: Tensor
+    of_zero: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """Their sum: vectors and coefficients count alike."""
+        return self.motion + self.residual
+
+
+class MaskedPretraining(nn.Module):
+    """A recogniser without its head, and a decoder that predicts the hidden places.
+
+    Fields are predicted as the recogniser takes them in: linear near zero, logarithmic beyond (see
+    ``blocks``). Skipped blocks are predicted as what they say, no motion and no residual. Intra blocks are
+    not: they have no vector, and their coefficients are a picture rather than a residual. Neither are
+    P-frames that do not exist.
+
+    Args:
+        preset: Size of the recogniser.
+        residual_channels: Coefficients C of a block.
+        pframes: P-frames T of a segment.
+
+    Attributes:
+        recognizer: What the pretraining is for; it has no head.
+    """
+
+    def __init__(self, preset: Preset = "tiny", residual_channels: int = 24, pframes: int = 3) -> None:
+        super().__init__()
+        self.pframes = pframes
+        self.fields = 2 + residual_channels
+        self.recognizer = CompressedVideoRecognizer(1, preset, residual_channels, dropout=0.0)
+        width = self.recognizer.iframe_tokens.out_features
+        del self.recognizer.head
+        self.hidden_block = nn.Parameter(torch.zeros(self.fields + 1, 1, 1))
+        self.decoder = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, pframes * self.fields * PLACE**2),
+        )
+        nn.init.trunc_normal_(self.hidden_block, std=0.02)
+
+    def forward(self, clip: CompressedClip, hidden_ML: Tensor) -> Tensor:
+        """Predict the hidden places from all else.
+
+        Args:
+            clip: Batch in the block representation; H and W multiples of 32.
+            hidden_ML: bool, the places to hide, of :func:`draw_places`.
+
+        Returns:
+            (S, T, F, P, P) float32.
+
+        Raises:
+            ValueError: Where the batch has another number of P-frames, or is in the pixel representation.
+        """
+        self._check(clip)
+        blocks_TMCHW, mask_TM = self.recognizer.blocks(clip)
+        hidden_MHW = _on_blocks(hidden_ML, blocks_TMCHW.shape[-2:])
+        blocks_TMCHW = torch.where(hidden_MHW[:, None], self.hidden_block, blocks_TMCHW)
+        encoded = self.recognizer.encode(clip, blocks_TMCHW, mask_TM)
+        _, joint_B2NLD = self.recognizer.attend(self.recognizer.embed(*encoded), *encoded[2:])
+        tokens_SD = joint_B2NLD[:, 1].flatten(0, 1)[hidden_ML]
+        predicted: Tensor = self.decoder(tokens_SD)
+        return predicted.float().view(-1, self.pframes, self.fields, PLACE, PLACE)
+
+    def error(self, predicted_STFPP: Tensor, clip: CompressedClip, hidden_ML: Tensor) -> MaskedError:
+        """How far the prediction of the hidden places is from what they hold, in float32."""
+        blocks_TMCHW, mask_TM = self.recognizer.blocks(clip)
+        target = _of_places(blocks_TMCHW[:, :, : self.fields], hidden_ML).float()
+        modes_TMHW = clip.modes.flatten(0, 1).transpose(0, 1)
+        counts = (modes_TMHW < BlockMode.INTRA) & mask_TM[:, :, None, None]
+        weight = _of_places(counts[:, :, None], hidden_ML).float()
+        total = weight.sum().clamp(min=1)
+        motion, residual = _mean_square((predicted_STFPP - target) * weight, total)
+        motion_of_zero, residual_of_zero = _mean_square(target * weight, total)
+        return MaskedError(motion, residual, motion_of_zero + residual_of_zero)
+
+    def _check(self, clip: CompressedClip) -> None:
+        if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
+            raise ValueError("pretraining takes the block representation: set data.representation=block")
+        if clip.mask.shape[2] != self.pframes:
+            raise ValueError(
+                f"the batch has {clip.mask.shape[2]} P-frames a segment and the decoder predicts "
+                f"{self.pframes}: give both the same number"
+            )
+
+
+def draw_places(clip: CompressedClip, share: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draw the places to hide, for every segment the same number: at least one, and never all.
+
+    Args:
+        clip: The batch.
+        share: Share of the places.
+        generator: Where the random numbers come from; torch's global generator where None.
+
+    Returns:
+        (M, L) bool on the clip's device; drawn on the CPU, so the same on every device.
+    """
+    segments = clip.mask.shape[0] * clip.mask.shape[1]
+    places = (clip.modes.shape[-2] // PLACE) * (clip.modes.shape[-1] // PLACE)
+    count = min(max(1, round(share * places)), places - 1)
+    chosen = torch.rand(segments, places, generator=generator).argsort(dim=1)[:, :count]
+    return torch.zeros(segments, places, dtype=torch.bool).scatter_(1, chosen, True).to(clip.modes.device)
+
+
+def _on_blocks(hidden_ML: Tensor, grid: torch.Size) -> Tensor:
+    """(M, H8, W8) bool: the blocks of the hidden places."""
+    hidden = hidden_ML.view(-1, grid[0] // PLACE, grid[1] // PLACE)
+    return hidden.repeat_interleave(PLACE, dim=1).repeat_interleave(PLACE, dim=2)
+
+
+def _of_places(blocks_TMFHW: Tensor, hidden_ML: Tensor) -> Tensor:
+    """(S, T, F, P, P): the blocks of the hidden places."""
+    places = blocks_TMFHW.unfold(3, PLACE, PLACE).unfold(4, PLACE, PLACE)  # (T, M, F, h, w, P, P)
+    return places.permute(1, 3, 4, 0, 2, 5, 6).flatten(1, 2)[hidden_ML]
+
+
+def _mean_square(error_STFPP: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared error of a vector's component and of a coefficient, over so many blocks."""
+    squared_F = error_STFPP.square().sum(dim=(0, 1, 3, 4)) / blocks
+    return squared_F[:2].mean(), squared_F[2:].mean()

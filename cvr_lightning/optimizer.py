@@ -1,0 +1,59 @@
+"""How both modules are trained: what decays, the learning rate by step, the random numbers of an epoch."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
+
+
+def adamw(
+    module: LightningModule, learning_rate: float, weight_decay: float, warmup: float, final_lr: float
+) -> OptimizerLRSchedulerConfig:
+    """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step.
+
+    Args:
+        module: What is trained, attached to its trainer.
+        learning_rate: Peak learning rate.
+        weight_decay: Decay of matrices and kernels.
+        warmup: Share of the steps over which the learning rate rises.
+        final_lr: Share of the peak learning rate at which the cosine ends.
+    """
+    optimizer = torch.optim.AdamW(parameter_groups(module, weight_decay), lr=learning_rate)
+    steps = int(module.trainer.estimated_stepping_batches)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warmup_cosine(step, steps, warmup, final_lr)
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels, which decay, and norms, biases and neuron constants, which do not."""
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for layer in model.modules():
+        for name, parameter in layer.named_parameters(recurse=False):
+            is_kernel = name == "weight" and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+            (decayed if is_kernel else spared).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+
+
+def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:
+    """Share of the peak learning rate in a step: a linear rise, then half a cosine down to ``final``."""
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return (step + 1) / rise
+    progress = min(1.0, (step - rise) / max(1, steps - rise))
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def seed_epoch(module: LightningModule) -> None:
+    """Seed by epoch and rank, so that a resumed run repeats the random numbers of each epoch exactly."""
+    seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+    epochs = seed * 100_003 + module.current_epoch
+    torch.manual_seed(epochs * module.trainer.world_size + module.global_rank)

@@ -1,0 +1,66 @@
+"""Any videos without labels, to pretrain on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvr_lightning.datamodules.base import CompressedVideoDataModule
+from cvr_lightning.datamodules.dataset import VideoList
+from cvr_lightning.datamodules.errors import DatasetNotFoundError
+from cvr_lightning.datamodules.files import video_names
+from cvr_lightning.video_files import EXTENSIONS
+
+DEPTH = 16
+"""Levels of folders that are searched; more would be a link that leads back."""
+
+
+class Unlabelled(CompressedVideoDataModule):
+    """Every video below a folder, however deep; none has a label, whatever its folder is called.
+
+    For ``cvr pretrain``: a share of the videos, drawn by ``split_seed``, is held out to watch the loss on.
+    Hidden files and folders are left alone. Clips are not mixed, for there are no labels to mix.
+
+    Args:
+        root: Folder of the videos.
+        val_fraction: Share of the videos held out for validation, at least one.
+        split_seed: Seed of that choice.
+        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+
+    Raises:
+        ValueError: Where ``val_fraction`` does not lie between 0 and 1.
+    """
+
+    def __init__(
+        self, root: str | Path, val_fraction: float = 0.05, split_seed: int = 0, **options: Any
+    ) -> None:
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"val_fraction={val_fraction} must lie between 0 and 1")
+        super().__init__(root=root, class_names=[], mixup=0.0, cutmix=0.0, **options)
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
+
+    def scan(self) -> Mapping[str, VideoList]:
+        """List the videos; validation and test are the same held-out share.
+
+        Raises:
+            DatasetNotFoundError: Where there are fewer than two.
+        """
+        names = sorted(video_names(self.root, "", DEPTH)) if self.root.is_dir() else []
+        if len(names) < 2:
+            raise DatasetNotFoundError.describe(
+                type(self).__name__,
+                self.root,
+                f"{len(names)} videos ({', '.join(EXTENSIONS)}), of which one must be held out",
+                "<root>/**/<video>, at least two",
+            )
+        order = np.random.default_rng(self.split_seed).permutation(len(names))
+        count = min(max(1, round(self.val_fraction * len(names))), len(names) - 1)
+        train, val = (
+            VideoList([names[i] for i in sorted(part)], np.full(len(part), -1))
+            for part in (order[count:], order[:count])
+        )
+        return {"train": train, "val": val, "test": val}
