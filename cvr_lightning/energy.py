@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from cvr_lightning.models.modulator import ReLUModulator
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.transformer import SelfAttention
 
@@ -153,9 +154,9 @@ def _attention(_: Any, tokens_BLD: Tensor, __: Tensor) -> int:
     return 2 * tokens_BLD.numel() * tokens_BLD.shape[1]
 
 
-def _neurons(_: Any, current_TMCHW: Tensor, __: Any) -> int:
+def _neurons(layer: AdaptiveLIF, current_TMCHW: Tensor, _: Any) -> int:
     # Leak, threshold adaptation and trace: one multiply-accumulate each for a neuron and step.
-    return 3 * current_TMCHW.numel()
+    return (1 if layer.adaptation is None else 3) * current_TMCHW.numel()
 
 
 FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
@@ -165,7 +166,7 @@ FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     SelfAttention: _attention,
     AdaptiveLIF: _neurons,
 }
-FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity)
+FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, ReLUModulator)
 """Layers that the convention of the field leaves out."""
 
 

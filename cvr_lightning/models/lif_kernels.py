@@ -24,7 +24,7 @@ _TWO = np.float32(2)
 _FOUR = np.float32(4)
 _PI = np.float32(math.pi)
 
-_inlined = numba.njit(nogil=True, inline="always")
+_inlined = numba.njit(nogil=True, error_model="numpy", inline="always")
 
 
 @_inlined
@@ -55,7 +55,7 @@ def _spread(target: Any, per_channel: Any, first: Any, width: Any) -> None:
         target[j] = per_channel[(first + j) // width]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, error_model="numpy", cache=True)
 def forward(
     first: Any,
     last: Any,
@@ -104,7 +104,7 @@ def forward(
                 _copy(end[i, m, begin : begin + n], w[4 + i])
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, error_model="numpy", cache=True)
 def backward(
     first: Any,
     last: Any,
