@@ -16,21 +16,22 @@ STEPS, SEQUENCES, CHANNELS, SIDE = 7, 3, 5, 11  # 605 elements: more than a bloc
 class Case:
     """Random inputs of which every one wants a gradient; a quarter of the P-frames do not exist."""
 
-    def __init__(self, static: bool = False, rest: bool = False, steps: int = STEPS) -> None:
+    def __init__(
+        self, static: bool = False, rest: bool = False, steps: int = STEPS, device: str = "cpu"
+    ) -> None:
         draw = torch.Generator().manual_seed(3)
         state = (SEQUENCES, CHANNELS, SIDE, SIDE)
 
         def leaf(tensor: Tensor) -> Tensor:
-            return tensor.requires_grad_()
+            return tensor.to(device).requires_grad_()
 
         self.current = leaf(1.3 * torch.randn(steps, *state, generator=draw))
-        self.mask = torch.rand(steps, SEQUENCES, generator=draw) > 0.25
+        self.mask = (torch.rand(steps, SEQUENCES, generator=draw) > 0.25).to(device)
         self.baseline = leaf(0.5 + torch.rand(1 if static else SEQUENCES, *state[1:], generator=draw))
         self.constants = leaf(0.1 + 0.8 * torch.rand(4, CHANNELS, generator=draw))
         self.start = Start() if rest else Start(*(leaf(torch.rand(state, generator=draw)) for _ in range(3)))
-        self.weights = [torch.randn(steps, *state, generator=draw)] + [
-            torch.randn(state, generator=draw) for _ in range(3)
-        ]
+        outputs = [(steps, *state), state, state, state]
+        self.weights = [torch.randn(shape, generator=draw).to(device) for shape in outputs]
 
     @property
     def inputs(self) -> list[Tensor]:
