@@ -1,10 +1,11 @@
 """Time of the spiking layer (neurons and read-out) against a ReLU of its shape, forward and with backward.
 
 The layer has its I-frame term and adaptation; "plain" is the same in plain torch operations, "ReLU" has no
-read-out. Shapes are those of the presets' two stages. Rounds are interleaved; figures are medians of the
-rounds, ratios those of the medians.
+read-out. Shapes are those of the presets' two stages. Rounds are interleaved; figures are medians of
+processor time over the rounds, which other programs on the machine stretch little, ratios those of the
+medians.
 
-    python benchmarks/neurons.py [--threads 1] [--rounds 30] [--output FILE]
+    python benchmarks/neurons.py [--rounds 30] [--output FILE]
 """
 
 from __future__ import annotations
@@ -35,12 +36,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--output", type=Path, help="also append the report to this file")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    protocol = f"{options.threads} threads; medians of {options.rounds} interleaved rounds, milliseconds."
+    torch.set_num_threads(1)
+    protocol = f"One thread; medians of {options.rounds} interleaved rounds, milliseconds."
     lines = [
         heading("The spiking layer against a ReLU", ("torch", "numba"), protocol),
         "",
@@ -84,7 +84,6 @@ def contestants(
             torch.autograd.grad(values, current, d_values)
 
     def layer(integrate: Callable[..., lif_plain.Outcome]) -> Callable[[], None]:
-        neurons._integrate = lambda *inputs: integrate(*inputs, neurons.surrogate)  # type: ignore[method-assign]
         wanted: list[Tensor] = [current, offset, decay, *neurons.parameters()]
 
         def run() -> None:
