@@ -36,6 +36,14 @@ class CostTable:
     source: str
 
 
+def spikes_text(spikes: float, pay_below: float) -> str:
+    """Spikes per neuron and window of a layer, and whether accumulating them costs less than multiplying.
+
+    A real-valued layer multiplies once for a window; one fed by spikes accumulates rate times T times.
+    """
+    return f"{spikes:.2f} {'pays' if spikes < pay_below else f'LOSES: not below {pay_below:.1f}'}"
+
+
 _HOROWITZ = "M. Horowitz, Computing's energy problem, ISSCC 2014, 45 nm"
 COST_TABLES: dict[CostTableName, CostTable] = {
     "45nm-fp32": CostTable(mac_pj=4.6, ac_pj=0.9, source=f"{_HOROWITZ}, 32-bit floating point"),
@@ -109,7 +117,7 @@ class OperationReport:
         return 1 - sum(layer.spikes for layer in self.layers) / outputs if outputs else None
 
     def spiking_layers(self) -> dict[str, float]:
-        """Spikes per neuron and window (rate times T) of each spiking layer; below 5.1 an AC layer pays."""
+        """Spikes per neuron and window (rate times T) of each spiking layer, see :func:`spikes_text`."""
         return {layer.name: layer.rate * layer.steps for layer in self.layers if layer.outputs}
 
     def gmac_by_part(self) -> dict[str, float]:
@@ -139,6 +147,7 @@ def cost_results(report: OperationReport, views: float) -> dict[str, Any]:
         },
         "activation_sparsity": report.activation_sparsity,
         "spikes_per_neuron": report.spiking_layers(),
+        "spikes_pay_below": report.costs.mac_pj / report.costs.ac_pj,
     }
 
 

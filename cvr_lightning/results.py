@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cvr_lightning.atomic import atomic_path
+from cvr_lightning.energy import spikes_text
 from cvr_lightning.errors import RunError
 
 FILE_NAME = "results.json"
@@ -72,7 +73,16 @@ def _column(results: dict[str, Any]) -> dict[str, str]:
         "J/video theoretical": f"{energy['theoretical']:.5f}",
         "J/video measured": "not measured" if measured is None else f"{measured:.3f}",
         "activation sparsity": _percent(results["activation_sparsity"]),
+        "spikes per neuron": _spikes(results),
     }
+
+
+def _spikes(results: dict[str, Any]) -> str:
+    """Of each spiking layer over the P-frames of a segment, and whether that pays; older files do not say."""
+    below, layers = results.get("spikes_pay_below"), results.get("spikes_per_neuron")
+    if not layers or below is None:
+        return "-"
+    return ", ".join(spikes_text(spikes, below) for spikes in layers.values())
 
 
 def _split(protocol: dict[str, Any]) -> str:

@@ -20,11 +20,14 @@ from cvr_lightning.datamodules.motion_scenes import draw_shot
 from cvr_lightning.datamodules.motion_video import write_video
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.energy import CostTableName, OperationCounter, OperationReport, cost_results
+from cvr_lightning.energy import (
+    CostTableName,
+    OperationCounter,
+    OperationReport,
+    cost_results,
+    spikes_text,
+)
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
-
-PAYS_BELOW = 5.1
-"""Spikes per neuron and window below which accumulating costs less than multiplying: 4.6 pJ / 0.9 pJ."""
 
 _MOTIONS = ("left", "rotate_clockwise", "zoom_in")
 
@@ -56,8 +59,9 @@ def summary(recognizer: CompressedVideoRecognizer, report: OperationReport) -> d
     }
 
 
-def _text(about: str, result: dict[str, Any]) -> str:
+def _text(about: str, result: dict[str, Any], steps: int) -> str:
     total, energy = result["gmac_per_video"], result["energy_j_per_video"]
+    sparsity = result["activation_sparsity"]
     lines = [about, "", f"  {'part':<16} {'GMAC':>8} {'share':>7}"]
     lines += [f"  {part:<16} {g:8.3f} {100 * g / total:6.1f} %" for part, g in result["gmac_by_part"].items()]
     lines += [
@@ -66,12 +70,13 @@ def _text(about: str, result: dict[str, Any]) -> str:
         f"  parameters            {result['parameters'] / 1e6:.2f} M",
         f"  effective MACs        {result['effective_gmac_per_video']:.3f} G",
         f"  effective ACs         {result['effective_gac_per_video']:.4f} G",
-        f"  activation sparsity   {100 * result['activation_sparsity']:.1f} %",
+        f"  activation sparsity   {'-' if sparsity is None else f'{100 * sparsity:.1f} %'}",
         f"  J/video theoretical   {energy['theoretical']:.5f}  ({energy['includes']})",
-        "",
-        f"  spikes per neuron and window (accumulating pays below {PAYS_BELOW})",
     ]
-    lines += [f"    {name:<40} {spikes:.2f}" for name, spikes in result["spikes_per_neuron"].items()]
+    layers, below = result["spikes_per_neuron"], result["spikes_pay_below"]
+    if layers:
+        lines += ["", f"  spikes per neuron in {steps} steps (accumulating pays below {below:.1f})"]
+    lines += [f"    {name:<40} {spikes_text(spikes, below)}" for name, spikes in layers.items()]
     return "\n".join(lines)
 
 
@@ -131,4 +136,4 @@ def main(arguments: Sequence[str]) -> None:
         return
     videos = f"{len(files)} {'given' if options.files else 'generated'} videos"
     clip = f"{sampling.segments} segments x {sampling.pframes} P-frames, {sampling.crop} px, one view"
-    print(_text(f"{name}\n{clip}; spikes counted on {videos}", result))
+    print(_text(f"{name}\n{clip}; spikes counted on {videos}", result, sampling.pframes))

@@ -3,7 +3,7 @@ import torch
 from factories import make_clip
 from torch import nn
 
-from cvr_lightning.energy import CostTable, OperationCounter
+from cvr_lightning.energy import CostTable, OperationCounter, cost_results, spikes_text
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.transformer import SelfAttention
@@ -60,6 +60,13 @@ def test_rates_are_the_neurons_own() -> None:
     report = count(neurons, current, torch.ones(5, 1, dtype=torch.bool))
     assert report.activation_sparsity == 0.5
     assert report.spiking_layers() == {"": 2.5}
+
+
+@pytest.mark.parametrize(("steps", "says"), [(5, "5.00 pays"), (6, "6.00 LOSES: not below 5.1")])
+def test_a_layer_that_spikes_too_often_is_said_to_lose(steps: int, says: str) -> None:
+    report = count(AdaptiveLIF(1), torch.full((steps, 1, 1, 1, 1), 100.0), torch.ones(steps, 1).bool())
+    results = cost_results(report, views=1)
+    assert spikes_text(results["spikes_per_neuron"][""], results["spikes_pay_below"]) == says
 
 
 def test_the_parts_of_the_model_add_up() -> None:

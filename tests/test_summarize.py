@@ -18,6 +18,8 @@ def test_the_preset_small_costs_what_its_budget_says(capsys: pytest.CaptureFixtu
         "pframe_encoder.modulator1.neurons",
         "pframe_encoder.modulator2.neurons",
     }
+    assert result["spikes_pay_below"] == pytest.approx(4.6 / 0.9)
+    assert all(spikes < result["spikes_pay_below"] for spikes in result["spikes_per_neuron"].values())
 
 
 def test_spikes_are_counted_on_the_given_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,6 +29,8 @@ def test_spikes_are_counted_on_the_given_videos(tmp_path: Path, capsys: pytest.C
     main(["summarize", "--preset", "tiny", video])
     text = capsys.readouterr().out
     assert "8 segments x 3 P-frames, 224 px, one view; spikes counted on 1 given videos" in text
+    assert "spikes per neuron in 3 steps (accumulating pays below 5.1)" in text
+    assert all(f"{spikes:.2f} pays" in text for spikes in moving["spikes_per_neuron"].values())
     assert f"{moving['energy_j_per_video']['theoretical']:.5f}" in text
     assert 0 < moving["activation_sparsity"] < 1
 

@@ -4,8 +4,9 @@ The arrays are (T, M, P) with P = C H W elements of a segment, float32, contiguo
 elements from ``first`` to ``last`` of P, so threads can share the work: what an element gives does not depend
 on how it is shared. It goes in blocks of elements whose state stays in the nearest cache while time passes.
 
-Two things make LLVM use vector instructions here: rows of one scratch array, whose distances it knows, and
-loops over ``range(len(row))`` that run upwards, in time too.
+LLVM finds vector instructions for these loops on three conditions, each tried: the rows belong to one scratch
+array, whose distances it knows (a call would hide them, so the kernels are long); loops run upwards over
+``range(len(row))``, in time too; and divisions do not check for zero, hence numpy's error model.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _TWO = np.float32(2)
 _FOUR = np.float32(4)
 _PI = np.float32(math.pi)
 
-_inlined = numba.njit(nogil=True, inline="always")
+_inlined = numba.njit(nogil=True, error_model="numpy", inline="always")
 
 
 @_inlined
@@ -55,7 +56,7 @@ def _spread(target: Any, per_channel: Any, first: Any, width: Any) -> None:
         target[j] = per_channel[(first + j) // width]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, error_model="numpy", cache=True)
 def forward(
     first: Any,
     last: Any,
@@ -104,7 +105,7 @@ def forward(
                 _copy(end[i, m, begin : begin + n], w[4 + i])
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, error_model="numpy", cache=True)
 def backward(
     first: Any,
     last: Any,

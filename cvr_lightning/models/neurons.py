@@ -19,6 +19,8 @@ Shape suffixes: T time steps, M sequences (segments of all clips), C channels, H
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 from typing import NamedTuple, get_args
 
@@ -140,9 +142,19 @@ class AdaptiveLIF(nn.Module):
     ) -> Outcome:
         """By the fastest pass there is for the device; a compiler gets the equations to make its own."""
         inputs = (current, mask, baseline, constants, start, self.surrogate)
-        if not torch.compiler.is_compiling() and current.device.type == "cpu":
+        device = "none" if torch.compiler.is_compiling() else current.device.type
+        if device == "cpu":
             return lif_cpu.integrate(*inputs)
+        if device == "cuda" and _has_triton():
+            from cvr_lightning.models import lif_cuda
+
+            return lif_cuda.integrate(*inputs)
         return lif_plain.integrate(*inputs, self.recompute)
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _logit(probability: float) -> float:

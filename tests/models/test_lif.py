@@ -2,10 +2,11 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
+from lif_cases import CHANNELS, SEQUENCES, SIDE, STEPS, SURROGATES, Case
 from lif_oracle import SMOOTH, distances, reference
 from torch import Tensor
 
@@ -13,58 +14,6 @@ from cvr_lightning.models import lif_cpu, lif_plain
 from cvr_lightning.models.lif_plain import Outcome, Start
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.surrogates import Surrogate, SurrogateSpike
-
-SURROGATES = get_args(Surrogate)
-STEPS, SEQUENCES, CHANNELS, SIDE = 7, 3, 5, 11  # 605 elements: more than a block of the kernels, and odd
-
-
-class Case:
-    """Random inputs of which every one wants a gradient; a quarter of the P-frames do not exist."""
-
-    def __init__(self, static: bool = False, rest: bool = False, steps: int = STEPS) -> None:
-        draw = torch.Generator().manual_seed(3)
-        state = (SEQUENCES, CHANNELS, SIDE, SIDE)
-
-        def leaf(tensor: Tensor) -> Tensor:
-            return tensor.requires_grad_()
-
-        self.current = leaf(1.3 * torch.randn(steps, *state, generator=draw))
-        self.mask = torch.rand(steps, SEQUENCES, generator=draw) > 0.25
-        self.baseline = leaf(0.5 + torch.rand(1 if static else SEQUENCES, *state[1:], generator=draw))
-        self.constants = leaf(0.1 + 0.8 * torch.rand(4, CHANNELS, generator=draw))
-        self.start = Start() if rest else Start(*(leaf(torch.rand(state, generator=draw)) for _ in range(3)))
-        self.weights = [torch.randn(steps, *state, generator=draw)] + [
-            torch.randn(state, generator=draw) for _ in range(3)
-        ]
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        states = [state for state in self.start if state is not None]
-        return [self.current, self.baseline, self.constants, *states]
-
-    def run(
-        self, integrate: Callable[..., Outcome], surrogate: str = "arctangent", **options: Any
-    ) -> Outcome:
-        return integrate(
-            self.current, self.mask, self.baseline, self.constants, self.start, surrogate, **options
-        )
-
-    def gradients(self, outcome: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        loss = sum((out * weight).sum() for out, weight in zip(outcome, self.weights, strict=True))
-        return torch.autograd.grad(loss, self.inputs)
-
-    def double(self) -> "Case":
-        """The same numbers in float64, with the state spelt out."""
-        other = Case.__new__(Case)
-        other.mask = self.mask
-        other.weights = [weight.double() for weight in self.weights]
-        zero = torch.zeros_like(self.current[0])
-        for name in ("current", "baseline", "constants"):
-            setattr(other, name, getattr(self, name).detach().double().requires_grad_())
-        start = (zero if state is None else state for state in self.start)
-        other.start = Start(*(state.detach().double().requires_grad_() for state in start))
-        return other
-
 
 WAYS = {"plain": lif_plain.integrate, "fused on the CPU": lif_cpu.integrate}
 

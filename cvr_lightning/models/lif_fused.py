@@ -1,0 +1,96 @@
+"""What the fused passes of the neurons share: their place in autograd.
+
+For the backward pass the inputs alone are kept: 4 bytes for each neuron and step (the current), 4 for each
+neuron (its baseline) and 12 more where a state was passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from cvr_lightning.models.lif_plain import Outcome, Start
+from cvr_lightning.models.surrogates import Surrogate
+
+
+class Inputs(NamedTuple):
+    """The arguments of the passes, contiguous; see :func:`cvr_lightning.models.lif_plain.integrate`."""
+
+    current: Tensor
+    mask: Tensor
+    baseline: Tensor
+    constants: Tensor
+    membrane: Tensor | None
+    trace: Tensor | None
+    readout: Tensor | None
+
+
+class Gradients(NamedTuple):
+    """Where the backward pass writes; ``start`` (3, M, C, H, W) is None where no state was passed in."""
+
+    current: Tensor
+    baseline: Tensor
+    start: Tensor | None
+
+
+class Passes(NamedTuple):
+    """The two passes of a device.
+
+    Attributes:
+        forward: Fills the spikes and the final state (3, M, C, H, W).
+        backward: From the gradients of spikes, membrane, trace and read-out, None where there are none, fills
+            those of the inputs and returns that of the constants (4, C).
+    """
+
+    forward: Callable[[Inputs, Tensor, Tensor], None]
+    backward: Callable[[Surrogate, Inputs, list[Tensor | None], Gradients], Tensor]
+
+
+def integrate(
+    passes: Passes,
+    current_TMCHW: Tensor,
+    mask_TM: Tensor,
+    baseline_MCHW: Tensor,
+    constants_4C: Tensor,
+    start: Start,
+    surrogate: Surrogate,
+) -> Outcome:
+    """Run the neurons over T steps; see :func:`cvr_lightning.models.lif_plain.integrate`."""
+    baseline_MCHW = baseline_MCHW.expand(-1, *current_TMCHW.shape[2:])
+    inputs = [current_TMCHW, mask_TM, baseline_MCHW, constants_4C, *start]
+    inputs = [None if tensor is None else tensor.contiguous() for tensor in inputs]
+    return Outcome(*_FusedLIF.apply(passes, surrogate, *inputs))  # type: ignore[no-untyped-call]
+
+
+class _FusedLIF(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, passes: Passes, surrogate: Surrogate, *tensors: Any) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        ctx.passes, ctx.surrogate = passes, surrogate
+        inputs = Inputs(*tensors)
+        spikes = torch.empty_like(inputs.current)
+        end = spikes.new_empty((3, *spikes.shape[1:]))
+        passes.forward(inputs, spikes, end)
+        return spikes, *end.unbind()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
+        inputs = Inputs(*ctx.saved_tensors)
+        start = inputs[4:]
+        carried = any(state is not None for state in start)
+        gradients = Gradients(
+            torch.empty_like(inputs.current),
+            torch.empty_like(inputs.baseline),
+            inputs.current.new_empty((3, *inputs.current.shape[1:])) if carried else None,
+        )
+        contiguous = [None if gradient is None else gradient.contiguous() for gradient in given]
+        d_constants = ctx.passes.backward(ctx.surrogate, inputs, contiguous, gradients)
+        d_start = [None] * 3 if gradients.start is None else [*gradients.start]
+        d_states = [d if state is not None else None for d, state in zip(d_start, start, strict=True)]
+        return None, None, gradients.current, None, gradients.baseline, d_constants, *d_states

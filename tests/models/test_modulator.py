@@ -1,0 +1,121 @@
+"""What a modulator is made of: parts that are left out leave nothing behind."""
+
+import pytest
+import torch
+
+from cvr_lightning.energy import OperationCounter
+from cvr_lightning.models.encoders import IFrameFeatures, PFrameEncoder
+from cvr_lightning.models.modulator import ModulatorOptions, ReLUModulator, SpikingTemporalModulator
+
+STEPS, SEGMENTS, CHANNELS, SIDE = 4, 2, 3, 6
+VARIANTS = [
+    ModulatorOptions(),
+    ModulatorOptions(adaptation=False),
+    ModulatorOptions(iframe_term=False),
+    ModulatorOptions(adaptation=False, iframe_term=False, surrogate="triangle", recompute=True),
+    ModulatorOptions(spiking=False),
+]
+
+
+def encoder(options: ModulatorOptions | None = None) -> PFrameEncoder:
+    torch.manual_seed(0)
+    return PFrameEncoder(7, (8, 12), (5, 6), options)
+
+
+def inputs() -> tuple[torch.Tensor, IFrameFeatures, torch.Tensor]:
+    torch.manual_seed(1)
+    iframe = IFrameFeatures(torch.randn(SEGMENTS, 5, 4, 4), torch.randn(SEGMENTS, 6, 2, 2))
+    mask = torch.ones(STEPS, SEGMENTS, dtype=torch.bool)
+    mask[2, 1] = False
+    return torch.randn(STEPS, SEGMENTS, 7, 8, 8), iframe, mask
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_every_parameter_that_is_left_gets_a_gradient(options: ModulatorOptions) -> None:
+    model = encoder(options)
+    model(*inputs()).readout.sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_two_windows_with_the_state_carried_over_equal_one(options: ModulatorOptions) -> None:
+    blocks, iframe, mask = inputs()
+    model = encoder(options).eval()
+    with torch.no_grad():
+        whole = model(blocks, iframe, mask)
+        first = model(blocks[:3], iframe, mask[:3])
+        second = model(blocks[3:], iframe, mask[3:], first.state)
+    assert torch.equal(second.readout, whole.readout)
+
+
+def names(options: ModulatorOptions) -> set[str]:
+    return {name for name, _ in SpikingTemporalModulator(CHANNELS, 5, options).named_parameters()}
+
+
+def test_a_part_left_out_takes_its_parameters_with_it() -> None:
+    whole = names(ModulatorOptions())
+    assert whole - names(ModulatorOptions(adaptation=False)) == {"neurons.adaptation", "neurons.trace_decay"}
+    assert whole - names(ModulatorOptions(iframe_term=False)) == {"iframe_term.weight", "iframe_term.bias"}
+    assert {name for name, _ in ReLUModulator(CHANNELS).named_parameters()} == {"readout_decay"}
+
+
+def test_without_adaptation_the_threshold_stands_still() -> None:
+    """A current just above the threshold and no memory of the membrane: a spike at every step."""
+    modulator = SpikingTemporalModulator(1, 1, ModulatorOptions(adaptation=False))
+    modulator.neurons.leak.data.fill_(-100)
+    current = torch.full((50, 1, 1, 1, 1), 1.001)
+    mask = torch.ones(50, 1, dtype=torch.bool)
+    spikes, _, state = modulator(current, torch.zeros(1, 1, 1, 1), mask)
+    assert spikes.sum() == 50
+    assert state.neurons.trace.count_nonzero() == 0
+    adapting = SpikingTemporalModulator(1, 1)
+    adapting.neurons.leak.data.fill_(-100)
+    assert adapting(current, torch.zeros(1, 1, 1, 1), mask).spikes.sum() < 50
+
+
+def test_without_its_term_the_iframe_has_no_say() -> None:
+    torch.manual_seed(0)
+    modulator = SpikingTemporalModulator(CHANNELS, 5, ModulatorOptions(iframe_term=False))
+    current = torch.randn(STEPS, SEGMENTS, CHANNELS, SIDE, SIDE)
+    mask = torch.ones(STEPS, SEGMENTS, dtype=torch.bool)
+    one, other = (modulator(current, torch.randn(SEGMENTS, 5, SIDE, SIDE), mask) for _ in range(2))
+    assert torch.equal(one.readout, other.readout)
+
+
+def test_the_relu_is_read_out_as_spikes_are() -> None:
+    """By the arithmetic of the leaky mean; a P-frame that does not exist changes nothing."""
+    modulator = ReLUModulator(1)
+    modulator.readout_decay.data.fill_(1.0986123)  # its sigmoid is 3/4
+    current = torch.tensor([4.0, -2.0, 100.0, 8.0]).view(4, 1, 1, 1, 1)
+    mask = torch.tensor([True, True, False, True]).view(4, 1)
+    values, readout, state = modulator(current, torch.zeros(1, 1, 1, 1), mask)
+    assert values.flatten().tolist() == [4, 0, 0, 8]
+    expected = ((4 / 4) * 0.75) * 0.75 + 8 / 4
+    assert readout.item() == pytest.approx(expected, abs=1e-5)
+    assert state.readout.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_layer_fed_by_a_relu_multiplies() -> None:
+    blocks, iframe, mask = inputs()
+    reports = []
+    for options in (ModulatorOptions(), ModulatorOptions(spiking=False)):
+        model = encoder(options)
+        with torch.no_grad(), OperationCounter(model) as counter:
+            model(blocks, iframe, mask)
+        reports.append(counter.report(1))
+    assert reports[0].effective_gac > 0
+    assert reports[1].effective_gac == 0
+    assert reports[1].activation_sparsity is None
+    assert reports[1].spiking_layers() == {}
+
+
+def test_neurons_without_adaptation_cost_a_third() -> None:
+    blocks, iframe, mask = inputs()
+    dense = {}
+    for adaptation in (True, False):
+        model = encoder(ModulatorOptions(adaptation=adaptation))
+        with torch.no_grad(), OperationCounter(model) as counter:
+            model(blocks, iframe, mask)
+        layers = {layer.name: layer.dense for layer in counter.report(1).layers}
+        dense[adaptation] = layers["modulator1.neurons"]
+    assert dense[True] == 3 * dense[False] > 0
