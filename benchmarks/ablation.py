@@ -48,6 +48,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "static threshold": {"model": {"without": ("adaptation", "iframe_term")}},
     "no I-frame term": {"model": {"without": ("iframe_term",)}},
     "no adaptation": {"model": {"without": ("adaptation",)}},
+    "no potential": {"model": {"without": ("potential",)}},
     "late fusion": {"model": {"without": ("unified",)}},
     "no mixer": {"model": {"without": ("mixer",)}},
     "pixel representation": {"data": {"representation": "pixel"}},

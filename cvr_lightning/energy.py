@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from cvr_lightning.models.modulator import ReLUModulator
+from cvr_lightning.models.modulator import TemporalReadout
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.stem import BlockStem
 from cvr_lightning.models.transformer import SelfAttention
@@ -165,12 +165,13 @@ def _attention(_: Any, tokens_BLD: Tensor, __: Tensor) -> int:
 
 
 def _neurons(layer: AdaptiveLIF, current_TMCHW: Tensor, _: Any) -> int:
-    # Leak and read-out, threshold adaptation and trace: one multiply-accumulate each for a neuron and step.
-    return (2 if layer.adaptation is None else 4) * current_TMCHW.numel()
+    # Leak, threshold adaptation and trace: one multiply-accumulate each for a neuron and step.
+    return (1 if layer.adaptation is None else 3) * current_TMCHW.numel()
 
 
-def _read_out(_: Any, current_TMCHW: Tensor, __: Any) -> int:
-    return current_TMCHW.numel()
+def _readout(layer: TemporalReadout, current_TMCHW: Tensor, _: Any) -> int:
+    # The means of the spikes and of the currents.
+    return (2 if layer.potential else 1) * current_TMCHW.numel()
 
 
 FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
@@ -179,7 +180,7 @@ FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     nn.Linear: _linear,
     SelfAttention: _attention,
     AdaptiveLIF: _neurons,
-    ReLUModulator: _read_out,
+    TemporalReadout: _readout,
 }
 FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, BlockStem)
 """Layers that the convention of the field leaves out."""

@@ -40,8 +40,9 @@ class RecognitionModule(LightningModule):
         representation: Representation of P-frames that the data delivers; given by the data set.
         preset: Size of the model.
         without: Parts to leave out, to learn what each is good for: ``spikes`` (a ReLU stands in for the
-            neurons), ``adaptation`` and ``iframe_term`` of their thresholds, ``unified`` (late fusion stands
-            in for the unified transformer and the mixer), ``mixer``.
+            neurons), ``adaptation`` and ``iframe_term`` of their thresholds, ``potential`` (the read-out of
+            their currents), ``unified`` (late fusion stands in for the unified transformer and the mixer),
+            ``mixer``.
         dropout: Share of the features dropped before the head.
         label_smoothing: Share of the target spread over all classes.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.

@@ -132,12 +132,12 @@ class PFrameEncoder(nn.Module):
     ) -> None:
         super().__init__()
         modulator = modulator or ModulatorOptions()
-        self.out_channels = sum(widths)
         # Block fields are sparse and small; the gains bring the currents to the scale of the thresholds.
         self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
         self.modulator1 = build_modulator(widths[0], iframe_widths[0], modulator)
         self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0)
         self.modulator2 = build_modulator(widths[1], iframe_widths[1], modulator)
+        self.out_channels = self.modulator1.readout.out_channels + self.modulator2.readout.out_channels
 
     def forward(
         self,

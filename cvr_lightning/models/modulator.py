@@ -2,7 +2,7 @@
 
 Named after the part of arXiv 2503.13724 whose inner working is not published; this is our reconstruction. It
 carries information across the two domains both ways: the I-frame moves the thresholds of the neurons, and a
-leaky read-out of their spikes gates and shifts the I-frame's features.
+leaky read-out of their spikes and currents gates and shifts the I-frame's features.
 
 Shape suffixes: T time steps, M segments of all clips, C channels of the P-path, D of the I-path, H, W
 positions.
@@ -10,6 +10,7 @@ positions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.models.lif_plain import leaky_mean
 from cvr_lightning.models.neurons import AdaptiveLIF, LIFState
 from cvr_lightning.models.surrogates import Surrogate
 
@@ -27,9 +27,11 @@ class ModulatorOptions:
     """What a modulator is made of. A part that is left out has no parameters either.
 
     Attributes:
-        spiking: Neurons that spike; otherwise a :class:`ReLUModulator`, to which nothing else here applies.
+        spiking: Neurons that spike; otherwise a :class:`ReLUModulator`, to which of all others only
+            ``potential`` applies.
         adaptation: Recent spikes raise the threshold.
         iframe_term: The I-frame moves the threshold.
+        potential: The currents are read out beside the spikes.
         surrogate: What stands in for the derivative of a spike.
         recompute: See :class:`~cvr_lightning.models.neurons.AdaptiveLIF`.
     """
@@ -37,23 +39,80 @@ class ModulatorOptions:
     spiking: bool = True
     adaptation: bool = True
     iframe_term: bool = True
+    potential: bool = True
     surrogate: Surrogate = "arctangent"
     recompute: bool = False
 
 
 class ModulatorState(NamedTuple):
-    """State of the neurons, None where they have none, and of the read-out (M, C, H, W), float32."""
+    """State of the neurons, None where they have none, and of the read-outs (M, C, H, W), float32.
+
+    Attributes:
+        neurons: State of the neurons.
+        readout: Leaky mean of the spikes.
+        potential: Leaky mean of the currents, None where it is not read out.
+    """
 
     neurons: LIFState | None
     readout: Tensor
+    potential: Tensor | None
 
 
 class Modulation(NamedTuple):
-    """What a modulator gives: spikes (T, M, C, H, W), read-out (M, C, H, W) and the final state."""
+    """What a modulator gives: spikes (T, M, C, H, W), read-out (M, C or 2 C, H, W) and the final state."""
 
     spikes: Tensor
     readout: Tensor
     state: ModulatorState
+
+
+class TemporalReadout(nn.Module):
+    """Leaky means over time, with one decay a channel: of spikes, and of the currents that drive them.
+
+    The mean of the currents is what a neuron that never fires would integrate: the graded answer that spikes
+    over a few steps are too coarse for. Its weights come after the convolution, once a segment, so that the
+    layers between remain fed by spikes.
+
+    Args:
+        channels: Channels C of the P-path.
+        potential: The currents are read out too.
+
+    Attributes:
+        out_channels: Channels of the read-out.
+    """
+
+    def __init__(self, channels: int, potential: bool) -> None:
+        super().__init__()
+        self.out_channels = 2 * channels if potential else channels
+        # Means over some five frames to begin with: half of the weight lies on the last three.
+        self.decay = nn.Parameter(torch.full((channels, 1, 1), math.log(0.8 / 0.2)))
+        self.potential = potential
+
+    def forward(
+        self, current_TMCHW: Tensor, mean_MCHW: Tensor, mask_TM: Tensor, state: ModulatorState | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The read-out (M, out_channels, H, W) in the dtype of the current, and the mean of the currents.
+
+        Args:
+            current_TMCHW: The currents.
+            mean_MCHW: Mean of the spikes.
+            mask_TM: bool, true where the P-frame exists.
+            state: Where the last P-frame ended; at rest where None.
+        """
+        if not self.potential:
+            return mean_MCHW.to(current_TMCHW.dtype), None
+        start = None if state is None else state.potential
+        potential_MCHW = self.mean(current_TMCHW, mask_TM, start)
+        return torch.cat([mean_MCHW, potential_MCHW], dim=1).to(current_TMCHW.dtype), potential_MCHW
+
+    def mean(self, values_TMCHW: Tensor, mask_TM: Tensor, start: Tensor | None) -> Tensor:
+        """The leaky mean (M, C, H, W) float32 after T steps; steps that do not exist leave it as it is."""
+        values_TMCHW = values_TMCHW.float()
+        mean = torch.zeros_like(values_TMCHW[0]) if start is None else start
+        share = (1 - torch.sigmoid(self.decay.float())) * mask_TM[:, :, None, None, None]
+        for values_MCHW, share_MC11 in zip(values_TMCHW, share, strict=True):
+            mean = torch.lerp(mean, values_MCHW, share_MC11)
+        return mean
 
 
 class SpikingTemporalModulator(nn.Module):
@@ -74,7 +133,7 @@ class SpikingTemporalModulator(nn.Module):
             surrogate=options.surrogate,
             recompute=options.recompute,
         )
-        self.readout_decay = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.readout = TemporalReadout(channels, options.potential)
         self.iframe_term: nn.Conv2d | None = None
         if options.iframe_term:
             self.iframe_term = nn.Conv2d(iframe_channels, channels, kernel_size=1)
@@ -100,11 +159,11 @@ class SpikingTemporalModulator(nn.Module):
         offset_MCHW = None if self.iframe_term is None else self.iframe_term(iframe_MDHW)
         start = None if state is None else state.neurons
         spikes_TMCHW, end = self.neurons(
-            current_TMCHW, mask_TM, offset_MCHW, start, torch.sigmoid(self.readout_decay.float())
+            current_TMCHW, mask_TM, offset_MCHW, start, torch.sigmoid(self.readout.decay.float())
         )
         assert end.readout is not None  # a decay was given
-        readout = end.readout.to(current_TMCHW.dtype)
-        return Modulation(spikes_TMCHW, readout, ModulatorState(end, end.readout))
+        readout_MCHW, potential_MCHW = self.readout(current_TMCHW, end.readout, mask_TM, state)
+        return Modulation(spikes_TMCHW, readout_MCHW, ModulatorState(end, end.readout, potential_MCHW))
 
 
 class ReLUModulator(nn.Module):
@@ -112,11 +171,12 @@ class ReLUModulator(nn.Module):
 
     Args:
         channels: Channels C of the P-path.
+        potential: The currents are read out too.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, potential: bool = True) -> None:
         super().__init__()
-        self.readout_decay = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.readout = TemporalReadout(channels, potential)
 
     def forward(
         self,
@@ -126,13 +186,10 @@ class ReLUModulator(nn.Module):
         state: ModulatorState | None = None,
     ) -> Modulation:
         """Rectify T steps; the arguments are those of :class:`SpikingTemporalModulator`."""
-        exists = mask_TM[:, :, None, None, None]
-        rectified_TMCHW = F.relu(current_TMCHW) * exists
-        decay = torch.sigmoid(self.readout_decay.float())
-        readout = torch.zeros_like(current_TMCHW[0], dtype=torch.float32) if state is None else state.readout
-        for values_MCHW, alive in zip(rectified_TMCHW, exists, strict=True):
-            readout = leaky_mean(values_MCHW, alive, decay, readout)
-        return Modulation(rectified_TMCHW, readout.to(current_TMCHW.dtype), ModulatorState(None, readout))
+        rectified_TMCHW = F.relu(current_TMCHW) * mask_TM[:, :, None, None, None]
+        mean_MCHW = self.readout.mean(rectified_TMCHW, mask_TM, None if state is None else state.readout)
+        readout_MCHW, potential_MCHW = self.readout(current_TMCHW, mean_MCHW, mask_TM, state)
+        return Modulation(rectified_TMCHW, readout_MCHW, ModulatorState(None, mean_MCHW, potential_MCHW))
 
 
 def build_modulator(
@@ -140,5 +197,5 @@ def build_modulator(
 ) -> SpikingTemporalModulator | ReLUModulator:
     """The modulator of a stage with C channels, beside D of the I-frame."""
     if not options.spiking:
-        return ReLUModulator(channels)
+        return ReLUModulator(channels, options.potential)
     return SpikingTemporalModulator(channels, iframe_channels, options)

@@ -26,10 +26,10 @@ from cvr_lightning.models.presets import PRESETS, Preset
 from cvr_lightning.models.stem import BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
-Part = Literal["spikes", "adaptation", "iframe_term", "unified", "mixer"]
-"""Parts that the recogniser can be built without, to learn what each is good for: the spiking neurons (a ReLU
-stands in), the adaptation of their thresholds, the I-frame's term in them, the unified transformer (late
-fusion stands in for it and the mixer), the multi-modal mixer."""
+Part = Literal["spikes", "adaptation", "iframe_term", "potential", "unified", "mixer"]
+"""Parts that the recogniser can be built without, to learn what each is good for: the spiking neurons (a
+ReLU stands in), the adaptation of their thresholds, the I-frame's term in them, the read-out of their
+currents, the unified transformer (late fusion stands in for it and the mixer), the multi-modal mixer."""
 Representation = Literal["block", "pixel", "rgb"]
 """What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
 
@@ -94,6 +94,7 @@ class CompressedVideoRecognizer(nn.Module):
             spiking="spikes" not in without,
             adaptation="adaptation" not in without,
             iframe_term="iframe_term" not in without,
+            potential="potential" not in without,
         )
         self.pframe_encoder = PFrameEncoder(
             self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:], modulator

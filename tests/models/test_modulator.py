@@ -56,7 +56,7 @@ def test_a_part_left_out_takes_its_parameters_with_it() -> None:
     whole = names(ModulatorOptions())
     assert whole - names(ModulatorOptions(adaptation=False)) == {"neurons.adaptation", "neurons.trace_decay"}
     assert whole - names(ModulatorOptions(iframe_term=False)) == {"iframe_term.weight", "iframe_term.bias"}
-    assert {name for name, _ in ReLUModulator(CHANNELS).named_parameters()} == {"readout_decay"}
+    assert {name for name, _ in ReLUModulator(CHANNELS).named_parameters()} == {"readout.decay"}
 
 
 def test_without_adaptation_the_threshold_stands_still() -> None:
@@ -82,17 +82,40 @@ def test_without_its_term_the_iframe_has_no_say() -> None:
     assert torch.equal(one.readout, other.readout)
 
 
-def test_the_relu_is_read_out_as_spikes_are() -> None:
-    """By the arithmetic of the leaky mean; a P-frame that does not exist changes nothing."""
+def test_values_and_currents_are_read_out_as_leaky_means() -> None:
+    """By arithmetic; a P-frame that does not exist changes nothing."""
     modulator = ReLUModulator(1)
-    modulator.readout_decay.data.fill_(1.0986123)  # its sigmoid is 3/4
+    modulator.readout.decay.data.fill_(1.0986123)  # its sigmoid is 3/4
     current = torch.tensor([4.0, -2.0, 100.0, 8.0]).view(4, 1, 1, 1, 1)
     mask = torch.tensor([True, True, False, True]).view(4, 1)
     values, readout, state = modulator(current, torch.zeros(1, 1, 1, 1), mask)
     assert values.flatten().tolist() == [4, 0, 0, 8]
-    expected = ((4 / 4) * 0.75) * 0.75 + 8 / 4
-    assert readout.item() == pytest.approx(expected, abs=1e-5)
-    assert state.readout.item() == pytest.approx(expected, abs=1e-5)
+    rectified = ((4 / 4) * 0.75) * 0.75 + 8 / 4
+    as_they_are = ((4 / 4) * 0.75 - 2 / 4) * 0.75 + 8 / 4
+    assert readout.flatten().tolist() == pytest.approx([rectified, as_they_are], abs=1e-5)
+    assert (state.readout.item(), state.potential.item()) == pytest.approx((rectified, as_they_are), abs=1e-5)
+
+
+def test_the_potential_is_that_of_neurons_that_never_fire() -> None:
+    torch.manual_seed(0)
+    modulator = SpikingTemporalModulator(CHANNELS, 5)
+    current = torch.randn(STEPS, SEGMENTS, CHANNELS, SIDE, SIDE)
+    mask = torch.ones(STEPS, SEGMENTS, dtype=torch.bool)
+    modulator.neurons.threshold.data.fill_(1e3)
+    decay = torch.sigmoid(modulator.readout.decay)
+    modulator.neurons.leak.data.copy_(modulator.readout.decay)
+    spikes, readout, state = modulator(current, torch.zeros(SEGMENTS, 5, SIDE, SIDE), mask)
+    assert spikes.count_nonzero() == 0
+    torch.testing.assert_close(readout[:, CHANNELS:], (1 - decay) * state.neurons.membrane)
+
+
+def test_without_potential_spikes_alone_are_read_out() -> None:
+    modulator = SpikingTemporalModulator(CHANNELS, 5, ModulatorOptions(potential=False))
+    current = torch.randn(STEPS, SEGMENTS, CHANNELS, SIDE, SIDE)
+    mask = torch.ones(STEPS, SEGMENTS, dtype=torch.bool)
+    _, readout, state = modulator(current, torch.zeros(SEGMENTS, 5, SIDE, SIDE), mask)
+    assert torch.equal(readout, state.readout)
+    assert state.potential is None
 
 
 def test_a_layer_fed_by_a_relu_multiplies() -> None:
