@@ -10,7 +10,6 @@ positions.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,8 +83,7 @@ class TemporalReadout(nn.Module):
     def __init__(self, channels: int, potential: bool) -> None:
         super().__init__()
         self.out_channels = 2 * channels if potential else channels
-        # Means over some five frames to begin with: half of the weight lies on the last three.
-        self.decay = nn.Parameter(torch.full((channels, 1, 1), math.log(0.8 / 0.2)))
+        self.decay = nn.Parameter(torch.zeros(channels, 1, 1))
         self.potential = potential
 
     def forward(
