@@ -23,7 +23,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning import datamodules
 from cvr_lightning.atomic import atomic_path
-from cvr_lightning.callbacks import ConfusionMatrix, Predictions, Results
+from cvr_lightning.callbacks import ConfusionMatrix, DDPMonitor, MixedPrecision, Predictions, Results
 from cvr_lightning.classify import load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError, UserError
@@ -52,6 +52,8 @@ def run_trainer(arguments: list[str]) -> None:
     callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
     if arguments[0] == "fit":
         callbacks += [
+            MixedPrecision(),
+            DDPMonitor(),
             ModelCheckpoint(monitor="val/top1", mode="max", filename="best", enable_version_counter=False),
             # The end of every epoch: what --ckpt_path last resumes.
             ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
