@@ -12,10 +12,11 @@ from lightning.pytorch import Callback
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing.spawn import ProcessExitedException
 from torch.nn.parallel import DistributedDataParallel
 
 from cvr_lightning.callbacks.gradients import gradients, unused_parameters
+from cvr_lightning.callbacks.log_steps import has_logged, will_log
 from cvr_lightning.callbacks.peers import Peers, is_lost_connection
 from cvr_lightning.errors import RunError, TrainingError
 
@@ -46,8 +47,8 @@ class DDPMonitor(Callback):
 
     - ``processes/slowest``: the process whose wait for data and forward pass take longest.
     - ``processes/slowdown``: these, relative to the median of the others.
-    - ``processes/gradient_norm_spread``: largest less smallest norm of the gradient after the exchange, relative
-      to the largest; 0 where all processes have the same gradient, as they must.
+    - ``processes/gradient_norm_spread``: largest less smallest norm of the gradient after the exchange,
+      relative to the largest; 0 where all processes have the same gradient, as they must.
 
     Args:
         slow: Slowdown from which a process is named in the log, once, where it lasts three times in a row.
@@ -55,8 +56,8 @@ class DDPMonitor(Callback):
         per_process: Processes of which the figures are logged one by one.
 
     Raises:
-        RunError: Before training, for a strategy that splits the model; at the first step, for parameters that
-            the loss does not depend on.
+        RunError: Before training, for a strategy that splits the model; in the first step, for parameters
+            that the loss does not depend on.
         TrainingError: Where another process has died; it says which.
     """
 
@@ -72,9 +73,9 @@ class DDPMonitor(Callback):
         """Refuse what would split the model; note who takes part."""
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             raise RunError(
-                f"strategy {type(trainer.strategy).__name__} splits a model that does not fit one device; this "
-                "one fits many times over, and clipping by the gradient's norm, as the configurations ask for, "
-                "is not to be had with it. Use ddp"
+                f"{type(trainer.strategy).__name__} splits a model that does not fit one device. This one "
+                "fits many times over, and it has not been tried; nor does Lightning clip by the gradient's "
+                "norm there, as the configurations ask for. Set --trainer.strategy ddp"
             )
         if trainer.world_size > 1:
             self._peers = Peers.gather()
@@ -136,7 +137,7 @@ class DDPMonitor(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Take the norm of the gradient that this process will step with."""
-        if trainer.world_size > 1 and _will_log(trainer):
+        if trainer.world_size > 1 and will_log(trainer):
             self._norm = float(torch.nn.utils.get_total_norm(gradients(pl_module)))
 
     def on_train_batch_end(
@@ -146,7 +147,7 @@ class DDPMonitor(Callback):
         if trainer.world_size == 1:
             return
         self._ended = time.perf_counter()
-        if not _has_logged(trainer) or not self._step_s:
+        if not has_logged(trainer) or not self._step_s:
             return
         own = [_mean(self._step_s), _mean(self._wait_s), self._forward_s, self._norm]
         table = torch.zeros(trainer.world_size, len(own), device=pl_module.device)
@@ -161,7 +162,8 @@ class DDPMonitor(Callback):
             TrainingError: In the place of the lost connection.
         """
         if isinstance(exception, ProcessExitedException):  # what ddp_spawn's main process sees
-            raise TrainingError(f"{exception}; the others end too. Resume with --ckpt_path last") from exception
+            message = f"{exception}; the others end too. Resume with --ckpt_path last"
+            raise TrainingError(message) from exception
         if self._peers is None or not is_lost_connection(exception):
             return
         for logger in trainer.loggers:
@@ -194,17 +196,17 @@ class DDPMonitor(Callback):
         self._slow = (*self._slow, slowest)[-IN_A_ROW:] if slowdown > self.slow else ()
         if self._slow == (slowest,) * IN_A_ROW and f"slow {slowest}" not in self._warned:
             self._warned.add(f"slow {slowest}")
-            remedy = "give it more num_workers or a nearer disk" if wait > forward else "see what else it runs"
+            remedy = "more num_workers or a nearer disk" if wait > forward else "see what its device does"
             rank_zero_warn(
-                f"process {slowest} keeps the others waiting: {slowdown:.1f} times their median, {wait:.3f} s for "
-                f"data and {forward:.3f} s for the forward pass; {remedy}"
+                f"process {slowest} keeps the others waiting: {slowdown:.1f} times their median, "
+                f"{wait:.3f} s for data and {forward:.3f} s for the forward pass; {remedy}"
             )
         if spread > self.spread and "spread" not in self._warned:
             self._warned.add("spread")
+            norms = ", ".join(f"{norm:.4g}" for norm in table[:, 3].tolist())
             rank_zero_warn(
-                f"the norms of the processes' gradients, which should be one, differ by {100 * spread:.2g} %: "
-                f"{', '.join(f'{norm:.4g}' for norm in table[:, 3].tolist())}. Something changes the gradient "
-                "or the weights of one process alone"
+                f"the norms of the processes' gradients that should agree differ by {100 * spread:.2g} %: "
+                f"{norms}. Something changes the gradient or the weights of one process alone"
             )
 
     def _check_parameters(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -224,15 +226,15 @@ class DDPMonitor(Callback):
             return
         some = " of some processes" if all(0 < part < 1 for part in share if part) else ""
         raise RunError(
-            f"the loss{some} does not depend on {', '.join(unused)}: DDP would wait for these gradients. Set "
-            "requires_grad to False where they are not to be trained, or find_unused_parameters to true in the "
-            "strategy (configs/ddp.yaml)"
+            f"the loss{some} does not depend on {', '.join(unused)}: DDP would wait for these gradients. "
+            "Set requires_grad to False where they are not to be trained, or the strategy's "
+            "find_unused_parameters to true (configs/ddp.yaml)"
         )
 
     @staticmethod
     def _clock(trainer: Trainer, pl_module: LightningModule) -> float:
         """The time; the device is waited for in steps that are logged, no others."""
-        if pl_module.device.type == "cuda" and _will_log(trainer):
+        if pl_module.device.type == "cuda" and will_log(trainer):
             torch.cuda.synchronize(pl_module.device)
         return time.perf_counter()
 
@@ -259,16 +261,6 @@ def _compression(pl_module: LightningModule) -> str | None:
     options = strategy.get("init_args") or {} if isinstance(strategy, dict) else {}
     hook = options.get("ddp_comm_hook")
     return str(hook).rpartition(".")[2] if hook else None
-
-
-def _will_log(trainer: Trainer) -> bool:
-    """Whether the step under way is one that is logged."""
-    return bool(trainer.log_every_n_steps) and (trainer.global_step + 1) % trainer.log_every_n_steps == 0
-
-
-def _has_logged(trainer: Trainer) -> bool:
-    """The same, once the step is taken."""
-    return bool(trainer.log_every_n_steps) and trainer.global_step % trainer.log_every_n_steps == 0
 
 
 def _mean(values: list[float]) -> float:

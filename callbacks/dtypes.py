@@ -25,7 +25,7 @@ class DtypeRecorder:
         self._handles = [
             layer.register_forward_hook(self._note)
             for layer in module.modules()
-            if any(True for _ in layer.parameters(recurse=False))
+            if not any(True for _ in layer.children()) and any(True for _ in layer.parameters())
         ]
 
     def detach(self) -> None:
@@ -49,14 +49,13 @@ class DtypeRecorder:
         lines = [f"Precision {precision}: weights {_join(weights)}; {'; '.join(given)}"]
         if self._membranes:
             lines.append(
-                f"  membranes, traces and thresholds {_join(self._membranes)}: a spike is a comparison, which "
-                "rounding would flip"
+                f"  membranes, traces and thresholds {_join(self._membranes)}: rounding would flip a spike"
             )
-        return [
-            *lines,
-            "  softmax of the attention float32, inside its kernel: its sums run over all tokens",
-            f"  loss {_name(loss.dtype)}: it is the logarithm of a share",
-        ]
+        if "float64" not in weights:
+            lines.append(
+                "  softmax of the attention float32, inside its kernel: its sums run over all tokens"
+            )
+        return [*lines, f"  loss {_name(loss.dtype)}: it is the logarithm of a share"]
 
 
 def _join(names: set[str]) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cvr_lightning.callbacks.dtypes import DtypeRecorder
 from cvr_lightning.callbacks.gradients import gradients, shares_out_of_range
+from cvr_lightning.callbacks.log_steps import will_log
 from cvr_lightning.callbacks.non_finite import locate_non_finite
 from cvr_lightning.errors import RunError, TrainingError
 
@@ -44,13 +45,13 @@ class MixedPrecision(Callback):
     - ``precision/skipped_steps``: steps without effect since the run was started or resumed.
     - ``precision/loss_scale``: factor of the loss in the backward pass; 16-mixed alone.
     - ``precision/gradient_zero``: share of the gradient's elements that are 0.
-    - ``precision/gradient_underflow``: share that is not 0, but at the loss scale below the smallest number that
-      the precision holds with all of its digits.
+    - ``precision/gradient_underflow``: share that is not 0, but at the loss scale below the smallest number
+      that the precision holds with all of its digits.
     - ``precision/gradient_overflow``: share that is not finite.
 
     Args:
-        patience: Steps in a row without a finite gradient after which the run stops. With 16-mixed, several in
-            a row are how the loss scale is found.
+        patience: Steps in a row without a finite gradient after which the run stops. With 16-mixed, several
+            in a row are how the loss scale is found.
 
     Raises:
         RunError: Before training, for a precision that the device or this package does not have.
@@ -75,8 +76,8 @@ class MixedPrecision(Callback):
         self._recorder: DtypeRecorder | None = DtypeRecorder()
         if trainer.precision == "bf16-true":
             rank_zero_warn(
-                "precision bf16-true: a weight of 8 bits does not change by less than 1/256 of itself, so small "
-                "updates are lost; bf16-mixed keeps them"
+                "precision bf16-true: a weight of 8 bits does not change by less than 1/256 of itself, so "
+                "small updates are lost; bf16-mixed keeps them"
             )
 
     def on_train_batch_start(
@@ -100,7 +101,7 @@ class MixedPrecision(Callback):
     ) -> None:
         """Look at the gradient before it changes a weight; it is the same in all processes."""
         own = gradients(pl_module)
-        if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+        if will_log(trainer):
             pl_module.log_dict(self._figures(trainer, own))
         if bool(torch.isfinite(torch.nn.utils.get_total_norm(own))):
             self._in_a_row = 0
@@ -113,8 +114,8 @@ class MixedPrecision(Callback):
         rank_zero_warn(f"step {trainer.global_step} is skipped, its gradient is not finite: {place}")
         if self._in_a_row >= self.patience:
             raise TrainingError(
-                f"{self.patience} steps in a row, to step {trainer.global_step}, had no finite gradient, of which "
-                f"the last began with {place}. {_last_checkpoint(trainer)} Lower learning_rate, set "
+                f"{self.patience} steps in a row, to step {trainer.global_step}, had no finite gradient; the "
+                f"last was lost at {place}. {_last_checkpoint(trainer)} Lower learning_rate, set "
                 f"gradient_clip_val, or take a precision of a larger range than {trainer.precision}"
             )
 
@@ -143,10 +144,10 @@ class MixedPrecision(Callback):
         scaler = loss_scaler(trainer)
         scale = 1.0 if scaler is None else scaler.get_scale()
         shares = shares_out_of_range(own, COMPUTED_IN[str(trainer.precision)], scale)
-        figures: dict[str, float | Tensor] = {f"precision/gradient_{name}": part for name, part in shares.items()}
+        figures: dict[str, float | Tensor] = {"precision/skipped_steps": float(self._skipped)}
         if scaler is not None:
             figures["precision/loss_scale"] = scale
-        return figures | {"precision/skipped_steps": float(self._skipped)}
+        return figures | {f"precision/gradient_{name}": part for name, part in shares.items()}
 
     def _locate(self, trainer: Trainer, pl_module: LightningModule) -> str:
         """Where the first number that is not finite appears, in the batch of whichever process has it."""

@@ -61,14 +61,14 @@ class _Watch:
 
 def _in_backward(module: nn.Module, loss: Tensor, outputs: list[tuple[str, Tensor]]) -> str | None:
     """The first gradient that is not finite: of the layers' outputs from the last, then of the weights."""
-    backward_order = outputs[::-1]
-    weights = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
-    tensors = [tensor for _, tensor in backward_order + weights]
-    gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
-    kinds = ["output of"] * len(backward_order) + ["weights"] * len(weights)
-    for kind, (name, _), gradient in zip(kinds, backward_order + weights, gradients, strict=True):
+    watched = [(f"the output of {name}", tensor) for name, tensor in reversed(outputs)]
+    watched += [
+        (f"the weights {name}", weight) for name, weight in module.named_parameters() if weight.requires_grad
+    ]
+    gradients = torch.autograd.grad(loss, [tensor for _, tensor in watched], allow_unused=True)
+    for (what, _), gradient in zip(watched, gradients, strict=True):
         if gradient is not None and not _finite(gradient):
-            return f"the gradient of the {kind} {name} ({_name(gradient.dtype)})"
+            return f"the gradient of {what} ({_name(gradient.dtype)})"
     return None
 
 

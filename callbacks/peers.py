@@ -61,9 +61,9 @@ class Peers:
             who = "the connection to another process is lost, on another machine or still ending"
         reason = re.sub(r"^\[\S+\] ", "", str(error)).split(". ")[0]
         return (
-            f"{who}; process {self.rank} of {len(self.processes)} ends too. Killed from outside or for want of "
-            "memory, a process says nothing itself; any other error stands in its own log. Resume with "
-            f"--ckpt_path last. ({reason})"
+            f"{who}; process {self.rank} of {len(self.processes)} ends too. One that was killed, from "
+            "outside or for want of memory, says nothing itself; any other error stands in its own log. "
+            f"Resume with --ckpt_path last. ({reason})"
         )
 
     def _gone(self) -> list[int]:
@@ -92,12 +92,15 @@ def is_lost_connection(error: BaseException) -> bool:
 def _end_without(parent: int, rank: int) -> None:
     while os.getppid() == parent:
         time.sleep(PERIOD_S)
-    print(f"cvr: the process that started process {rank} (pid {parent}) has died; this ends too", file=sys.stderr)
+    print(
+        f"cvr: the process that started process {rank} (pid {parent}) has died; this ends too",
+        file=sys.stderr,
+    )
     os._exit(1)  # the main thread may be inside a collective, which no exception reaches
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process of this host exists and has not ended; one that its parent has not asked about has."""
+    """Whether a process of this host exists and has not ended, be it that nobody has noticed yet."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

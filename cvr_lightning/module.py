@@ -123,7 +123,7 @@ class RecognitionModule(LightningModule):
         if not len(clip):
             self._step_sums = torch.zeros(3, device=self.device)
             return self._zero_loss()
-        logits = self(clip)
+        logits = self.recognizer(clip, self._dropout_keys(clip))
         loss = self.loss(logits, clip)
         right = (logits.argmax(dim=-1) == clip.label).sum()
         sums = [len(clip) * loss.detach(), right, clip.label.new_tensor(len(clip))]
@@ -137,9 +137,15 @@ class RecognitionModule(LightningModule):
         self.log("train/top1", right / clips, prog_bar=True)
 
     def loss(self, logits: Tensor, clip: CompressedClip) -> Tensor:
-        """Mean cross entropy of logits (B, classes), in float32."""
-        target = clip.label if clip.target is None else clip.target
-        return F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
+        """Mean cross entropy of logits (B, classes), at least in float32."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        target = clip.label if clip.target is None else clip.target.to(logits.dtype)
+        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+
+    def _dropout_keys(self, clip: CompressedClip) -> Tensor:
+        """(B,) int64 by seed, epoch and video: the same in any number of processes and after resuming."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        return clip.video + ((seed * 100_003 + self.current_epoch) % 2**31 << 32)
 
     def _zero_loss(self) -> Tensor:
         """The loss of a batch of which nothing can be read: zero gradients, for every process must step."""

@@ -128,7 +128,7 @@ def _paired(clip: CompressedClip) -> tuple[CompressedClip, CompressedClip]:
 
 def _boxes(share: Tensor, centre: Tensor, grid: Sequence[int]) -> Tensor:
     """(B, H8, W8) bool, true inside a box of (1 - share) of the area around a point."""
-    inside = []
+    inside: list[Tensor] = []
     for count, middle in zip(grid, centre, strict=True):
         half = count * (1 - share).sqrt()[:, None] / 2
         inside.append((torch.arange(count) + 0.5 - count * middle[:, None]).abs() < half)

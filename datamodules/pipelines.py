@@ -142,11 +142,9 @@ class TrainTransform:
 
     def _square(self, clip: CompressedClip, side: int, top: Tensor, left: Tensor) -> CompressedClip:
         """Squares of a side whose places (B,) lie between 0, at one border, and 1, at the other."""
-        corners = (
-            BLOCK * (place * ((length - side) // BLOCK + 1)).long()
-            for place, length in zip((top, left), frame_size(clip.iframes), strict=True)
-        )
-        clip, size = crop(clip, *corners, side), self.sampling.crop
+        rows, columns = ((length - side) // BLOCK + 1 for length in frame_size(clip.iframes))
+        clip = crop(clip, BLOCK * (rows * top).long(), BLOCK * (columns * left).long(), side)
+        size = self.sampling.crop
         return clip if side == size else resize(clip, (size, size))
 
     def _mix(self, clip: CompressedClip, generators: Sequence[np.random.Generator]) -> CompressedClip:

@@ -50,7 +50,7 @@ def training_offsets(seed: int, epoch: int, video: int, segments: int) -> tuple[
 
 
 def clip_generators(seed: int, epoch: int, videos: Iterable[int]) -> list[np.random.Generator]:
-    """The random numbers that augment the clip of each video in an epoch: others than those of its windows."""
+    """Random numbers that augment the clip of each video in an epoch, apart from those of its windows."""
     return [np.random.default_rng((seed, epoch, video, 1)) for video in videos]
 
 

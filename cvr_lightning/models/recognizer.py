@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.models.dropout import ClipDropout
 from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
@@ -138,17 +139,18 @@ class CompressedVideoRecognizer(nn.Module):
         self.transformer = UnifiedTransformer(arch.width, arch.depth, arch.heads, arch.mlp_ratio)
         self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(arch.mixers))
         self.head = nn.Sequential(
-            nn.LayerNorm(2 * arch.width), nn.Dropout(dropout), nn.Linear(2 * arch.width, num_classes)
+            nn.LayerNorm(2 * arch.width), ClipDropout(dropout), nn.Linear(2 * arch.width, num_classes)
         )
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
 
-    def forward(self, clip: CompressedClip) -> Tensor:
+    def forward(self, clip: CompressedClip, key_B: Tensor | None = None) -> Tensor:
         """Class scores (logits) of a batch.
 
         Args:
             clip: Batch in the block representation; H and W multiples of 32.
+            key_B: int64, what the dropout of each clip is drawn from; the global generator where None.
 
         Returns:
             (B, num_classes) logits.
@@ -164,12 +166,12 @@ class CompressedVideoRecognizer(nn.Module):
         blocks_TMCHW, mask_TM = self.blocks(clip)
         readout_MCHW = self.pframe_encoder(blocks_TMCHW, in_force, mask_TM).readout
         readout_BNCHW = readout_MCHW.unflatten(0, clip.iframe_index.shape)
-        return self.decide(features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2))
+        return self.decide(features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2), key_B)
 
     def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
         """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in grey levels."""
         images = (iframes.float() - self.image_mean) / self.image_std
-        features = self.iframe_encoder(images.flatten(0, 1))
+        features = self.iframe_encoder(images.flatten(0, 1).to(self.image_mean.dtype))
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
     @staticmethod
@@ -185,7 +187,12 @@ class CompressedVideoRecognizer(nn.Module):
         return blocks_MTCHW.transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
     def decide(
-        self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
+        self,
+        iframe_BKCHW: Tensor,
+        readout_BNCHW: Tensor,
+        iframe_index_BN: Tensor,
+        exists_BN: Tensor,
+        key_B: Tensor | None = None,
     ) -> Tensor:
         """Class scores (B, num_classes) from what the dual encoder gave.
 
@@ -194,6 +201,7 @@ class CompressedVideoRecognizer(nn.Module):
             readout_BNCHW: Read-outs of the segments' P-frames.
             iframe_index_BN: Which of the K I-frames each segment uses.
             exists_BN: bool, false where a segment has no P-frame.
+            key_B: As of :meth:`forward`.
         """
         batch, segments, _, height, width = readout_BNCHW.shape
         iframes, places = iframe_BKCHW.shape[1], height * width
@@ -205,8 +213,9 @@ class CompressedVideoRecognizer(nn.Module):
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
 
         # Where, when and what each token is.
-        place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
-        used_BKN = _uses(iframe_index_BN, iframes).float()
+        dtype = self.modality.dtype  # of the weights: under autocast the sum of the embeddings stays float32
+        place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device).to(dtype)
+        used_BKN = _uses(iframe_index_BN, iframes).to(dtype)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
         time_BKD = _mean_over_segments(time_BND, used_BKN)
         iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
@@ -226,7 +235,8 @@ class CompressedVideoRecognizer(nn.Module):
         for mixer in self.mixers:
             joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
         pooled_BD = _masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
+        norm, dropout, linear = self.head
+        logits: Tensor = linear(dropout(norm(torch.cat([cls_BD, pooled_BD], dim=-1)), key_B))
         return logits
 
     def _modulate(

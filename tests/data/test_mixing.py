@@ -133,7 +133,9 @@ def test_a_clip_that_loses_a_modality_is_the_clip_read_without_it(shapes_root: P
 def test_modalities_are_dropped_as_often_as_asked_and_one_at_a_time():
     clip = random_clip(batch=300)
     sampling = ClipSampling(size=(64, 88), crop=64, coefficients=COEFFICIENTS)
-    out = TrainTransform(sampling, 300, flip=False, modality_drop=0.4)(clip, clip_generators(0, 0, range(300)))
+    out = TrainTransform(sampling, 300, flip=False, modality_drop=0.4)(
+        clip, clip_generators(0, 0, range(300))
+    )
     lost = torch.stack([getattr(out, name).flatten(1).abs().sum(1) == 0 for name in MODALITIES])
     assert lost.sum(0).max() == 1
     assert ((lost.float().mean(1) - 0.4 / 3).abs() < 0.06).all()
