@@ -24,8 +24,10 @@ IN_A_ROW = 3
 """So often a process must be the slowest before the log names it."""
 
 # torch says it where gradient and bucket differ in the stride of an axis of one element, which means nothing:
-# kernels of depthwise convolutions on channels-last features.
-warnings.filterwarnings("ignore", message=r"(?s)Grad strides do not match.*grad\.sizes\(\) = \[\d+, 1, ")
+# kernels of depthwise and of 1x1 convolutions on channels-last features.
+warnings.filterwarnings(
+    "ignore", message=r"(?s)Grad strides do not match.*sizes\(\) = \[\d+, (1, |\d+, 1, 1\])"
+)
 
 
 class DDPMonitor(Callback):
@@ -250,8 +252,11 @@ def _statement(trainer: Trainer, clips: int | None, rate: float | None) -> list[
         lines.append(f"Learning rate: {rate:g} as given, whatever the number of processes")
     ddp = trainer.strategy.model
     if isinstance(ddp, DistributedDataParallel):
-        graph = "static graph" if ddp.static_graph else "graph found in each step"
-        lines.append(f"Gradients: averaged over the processes, {torch.distributed.get_backend()}, {graph}")
+        lines.append(
+            f"Gradients: averaged over the processes by {torch.distributed.get_backend()}"
+            + ", static graph" * ddp.static_graph
+            + ", unused parameters looked for in each step" * ddp.find_unused_parameters
+        )
     return lines
 
 

@@ -187,8 +187,15 @@ class CompressedVideoCLI(LightningCLI):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory."""
+        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
+
+        A callback that the configuration names takes the place of the default one of its class.
+        """
         config = self.config_init[self.subcommand].trainer
+        named = {type(callback) for callback in config.callbacks or []} - {ModelCheckpoint}
+        self.trainer_defaults["callbacks"] = [
+            callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
+        ]
         if config.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
                 config.default_root_dir, name="", version="", default_hp_metric=False

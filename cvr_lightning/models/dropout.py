@@ -41,7 +41,8 @@ def _mix(bits: Tensor) -> Tensor:
     first, second = _FACTORS
     bits = (bits ^ _shift(bits, 30)) * first
     bits = (bits ^ _shift(bits, 27)) * second
-    return bits ^ _shift(bits, 31)
+    mixed: Tensor = bits ^ _shift(bits, 31)
+    return mixed
 
 
 def _shift(bits: Tensor, by: int) -> Tensor:
