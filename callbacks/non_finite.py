@@ -46,6 +46,7 @@ class _Watch:
     def __init__(self) -> None:
         self.found: str | None = None
         self.outputs: list[tuple[str, Tensor]] = []
+        self._noted: set[int] = set()
 
     def after(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -53,7 +54,8 @@ class _Watch:
                 if self.found is None and not _finite(tensor):
                     side = "output" if all(map(_finite, _tensors(inputs))) else "input"
                     self.found = f"the {side} of {name} ({type(layer).__name__}, {_name(tensor.dtype)})"
-                if tensor.requires_grad:
+                if tensor.requires_grad and id(tensor) not in self._noted:  # a parent hands on its child's
+                    self._noted.add(id(tensor))
                     self.outputs.append((name, tensor))
 
         return hook
