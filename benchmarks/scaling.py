@@ -111,8 +111,8 @@ class Clock(Callback):
 def report(rates: dict[int, list[float]], options: argparse.Namespace) -> str:
     device = torch.cuda.get_device_name() if options.accelerator == "gpu" else "one thread each"
     protocol = (
-        f"Preset {options.preset}, {options.precision}, {options.batch_size} clips a process and step, {device}; "
-        f"medians of {options.repeats} runs of {options.steps} steps, in turns."
+        f"Preset {options.preset}, {options.precision}, {options.batch_size} clips a process and step, "
+        f"{device}; medians of {options.repeats} runs of {options.steps} steps, in turns."
     )
     medians = {count: statistics.median(found) for count, found in rates.items()}
     one = medians[min(medians)] / min(medians)

@@ -71,7 +71,7 @@ def test_a_strategy_that_splits_the_model_is_refused() -> None:
     class Fake:
         strategy = FSDPStrategy()
 
-    with pytest.raises(RunError, match="FSDPStrategy splits a model .* Set --trainer.strategy ddp"):
+    with pytest.raises(RunError, match=r"FSDPStrategy splits a model .* Set --trainer\.strategy ddp"):
         DDPMonitor().setup(Fake(), nn.Module(), "fit")  # type: ignore[arg-type]
 
 
