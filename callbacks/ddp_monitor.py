@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from typing import Any
@@ -70,6 +71,7 @@ class DDPMonitor(Callback):
         self.spread = spread
         self.per_process = per_process
         self._peers: Peers | None = None
+        self._finished: threading.Event | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse what would split the model; note who takes part."""
@@ -81,7 +83,8 @@ class DDPMonitor(Callback):
             )
         if trainer.world_size > 1:
             self._peers = Peers.gather()
-            self._peers.end_with_parent()
+            self._finished = threading.Event()
+            self._peers.end_with_parent(self._finished)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """State what the processes train on together."""
@@ -156,6 +159,7 @@ class DDPMonitor(Callback):
         table[trainer.global_rank] = torch.tensor(own)
         self._step_s, self._wait_s = [], []
         pl_module.log_dict(self._figures(trainer.strategy.reduce(table, reduce_op="sum").cpu()))
+        self._ended = time.perf_counter()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say which process has died, where that is why this one cannot go on.
@@ -171,6 +175,11 @@ class DDPMonitor(Callback):
         for logger in trainer.loggers:
             logger.finalize("failed")
         raise TrainingError(self._peers.describe_loss(exception)) from exception
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """From here on, a process that ends has done its work."""
+        if self._finished is not None:
+            self._finished.set()
 
     def _figures(self, table: Tensor) -> dict[str, float]:
         """What is logged of a table (processes, 4) of step, wait, forward pass and gradient norm."""

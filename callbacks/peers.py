@@ -38,15 +38,15 @@ class Peers:
         torch.distributed.all_gather_object(processes, (socket.gethostname(), os.getpid()))
         return cls(torch.distributed.get_rank(), processes)
 
-    def end_with_parent(self) -> None:
-        """End this process where the one that started it, another of the run, has died.
+    def end_with_parent(self, finished: threading.Event) -> None:
+        """End this process where the one that started it, another of the run, dies before all is finished.
 
         A launcher of its own, such as torchrun, looks after its processes. Those that process 0 started would
         otherwise wait for it until the time limit of the process group.
         """
         parent = os.getppid()
         if (socket.gethostname(), parent) in self.processes:
-            threading.Thread(target=_end_without, args=(parent, self.rank), daemon=True).start()
+            threading.Thread(target=_end_without, args=(parent, self.rank, finished), daemon=True).start()
 
     def describe_loss(self, error: BaseException) -> str:
         """Which process has died, as far as it can be told from here, and how to go on."""
@@ -89,9 +89,10 @@ def is_lost_connection(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("gloo" in text or "Connection" in text) and "peer" in text
 
 
-def _end_without(parent: int, rank: int) -> None:
+def _end_without(parent: int, rank: int, finished: threading.Event) -> None:
     while os.getppid() == parent:
-        time.sleep(PERIOD_S)
+        if finished.wait(PERIOD_S):
+            return
     print(
         f"cvr: the process that started process {rank} (pid {parent}) has died; this ends too",
         file=sys.stderr,

@@ -121,13 +121,13 @@ class RecognitionModule(LightningModule):
         """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         if not len(clip):
-            self._step_sums = torch.zeros(3, device=self.device)
+            self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)
             return self._zero_loss()
         logits = self.recognizer(clip, self._dropout_keys(clip))
         loss = self.loss(logits, clip)
         right = (logits.argmax(dim=-1) == clip.label).sum()
-        sums = [len(clip) * loss.detach(), right, clip.label.new_tensor(len(clip))]
-        self._step_sums = torch.stack([value.float() for value in sums])
+        mean = loss.detach().float()
+        self._step_sums = torch.stack([len(clip) * mean, right.float(), torch.full_like(mean, len(clip))])
         return loss
 
     def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:

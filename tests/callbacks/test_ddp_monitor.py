@@ -114,7 +114,7 @@ def test_a_lost_connection_is_told_from_other_errors(error: Exception, is_lost: 
 
 
 ORPHAN = """
-import os, socket, subprocess, sys
+import os, socket, subprocess, sys, threading
 from cvr_lightning.callbacks import peers
 
 if len(sys.argv) == 1:
@@ -123,9 +123,8 @@ if len(sys.argv) == 1:
     os.kill(os.getpid(), 9)
 peers.PERIOD_S = 0.05
 here = socket.gethostname()
-peers.Peers(1, [(here, os.getppid()), (here, os.getpid())]).end_with_parent()
+peers.Peers(1, [(here, os.getppid()), (here, os.getpid())]).end_with_parent(threading.Event())
 print("watching", flush=True)
-import threading
 threading.Event().wait(60)
 """
 
