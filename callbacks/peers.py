@@ -93,10 +93,7 @@ def _end_without(parent: int, rank: int, finished: threading.Event) -> None:
     while os.getppid() == parent:
         if finished.wait(PERIOD_S):
             return
-    print(
-        f"cvr: the process that started process {rank} (pid {parent}) has died; this ends too",
-        file=sys.stderr,
-    )
+    print(f"cvr: process {rank} ends: the one that started it (pid {parent}) has died", file=sys.stderr)
     os._exit(1)  # the main thread may be inside a collective, which no exception reaches
 
 

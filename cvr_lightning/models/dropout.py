@@ -41,10 +41,10 @@ def _mix(bits: Tensor) -> Tensor:
     first, second = _FACTORS
     bits = (bits ^ _shift(bits, 30)) * first
     bits = (bits ^ _shift(bits, 27)) * second
-    mixed: Tensor = bits ^ _shift(bits, 31)
-    return mixed
+    return bits ^ _shift(bits, 31)
 
 
 def _shift(bits: Tensor, by: int) -> Tensor:
     """Shift right, filling with zeros."""
-    return (bits >> by) & (2 ** (64 - by) - 1)
+    shifted: Tensor = (bits >> by) & (2 ** (64 - by) - 1)
+    return shifted
