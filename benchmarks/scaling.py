@@ -5,7 +5,7 @@ the processes; one thread each on a CPU, where more processes than cores say not
 out. Efficiency is the rate of N processes over N times that of one.
 
     python benchmarks/scaling.py [--processes 1 2] [--accelerator cpu] [--preset tiny] [--batch-size 8]
-        [--steps 20] [--repeats 3] [--root data/motion_shapes] [--output FILE]
+        [--steps 20] [--repeats 3] [--root FOLDER] [--output FILE]
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.module import RecognitionModule
 
 WARM_UP = 5
+SCENES = {"train_scenes": 20, "val_scenes": 1, "test_scenes": 1}
 
 
 def main() -> None:
@@ -43,13 +44,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="reading processes of each (default: 0)")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--root", default="data/motion_shapes")
+    parser.add_argument("--root", default="data/scaling_shapes", help="where the videos are written")
     parser.add_argument("--output", type=Path, help="also append the report to this file")
     options = parser.parse_args()
     if "LOCAL_RANK" in os.environ:  # one of the processes that the loop below started
         work(options)
         return
-    MotionShapes(options.root).prepare_data()
+    MotionShapes(options.root, **SCENES).prepare_data()
     rates: dict[int, list[float]] = {count: [] for count in options.processes}
     for _ in range(options.repeats):
         for count, found in rates.items():
@@ -73,7 +74,8 @@ def work(options: argparse.Namespace) -> None:
     if options.accelerator == "cpu":
         torch.set_num_threads(1)
     seed_everything(0, verbose=False)
-    data = MotionShapes(options.root, batch_size=options.batch_size, num_workers=options.workers)
+    loading = {"batch_size": options.batch_size, "num_workers": options.workers}
+    data = MotionShapes(options.root, **SCENES, **loading)
     module = RecognitionModule(data.class_names, data.residual_channels, preset=options.preset)
     clock = Clock()
     trainer = Trainer(
