@@ -19,3 +19,7 @@ class PrepareError(UserError):
 
 class ShardError(UserError):
     """Shards cannot be written or read."""
+
+
+class TrainingError(UserError):
+    """A run that has started cannot go on."""

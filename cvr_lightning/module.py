@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,12 +28,12 @@ from cvr_lightning.video_table import Averaging, VideoTable
 class RecognitionModule(LightningModule):
     """Trains and tests a :class:`CompressedVideoRecognizer`.
 
-    Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step; ``val/loss``, ``val/top1`` and
-    ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``. They are over whole videos, each
-    counted once in any number of processes, its views averaged; those that cannot be read are left out, and
-    their number is logged as ``val/unreadable`` or ``test/unreadable`` where it is not zero. Top-5 is logged
-    where there are more than five classes. Where clips are mixed, ``train/top1`` is the share of clips given
-    the class of their larger part.
+    Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step, over the clips of all processes;
+    ``val/loss``, ``val/top1`` and ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``. The
+    latter are over whole videos, each counted once in any number of processes, its views averaged; those that
+    cannot be read are left out, and their number is logged as ``val/unreadable`` or ``test/unreadable`` where
+    it is not zero. Top-5 is logged where there are more than five classes. Where clips are mixed,
+    ``train/top1`` is the share of clips given the class of their larger part.
 
     Args:
         class_names: Name of each class, in the order of their indices; given by the data set.
@@ -138,7 +139,7 @@ class RecognitionModule(LightningModule):
         )
 
     def on_train_epoch_start(self) -> None:
-        """Seed augmentation and dropout by epoch and rank, so that a resumed run repeats them exactly.
+        """Seed the global generator by epoch and rank: a resumed run then draws the same from it.
 
         Another process may meet a damaged video in this epoch: the log has its name already.
         """
@@ -149,16 +150,33 @@ class RecognitionModule(LightningModule):
 
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
         """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
-        if not len(clip):
-            return self._zero_loss()
-        logits = self(clip)
-        target = clip.label if clip.target is None else clip.target
-        loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-        top1 = (logits.argmax(dim=-1) == clip.label).float().mean()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(clip))
-        self.log("train/top1", top1, prog_bar=True, batch_size=len(clip))
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        if not len(clip):
+            self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)
+            return self._zero_loss()
+        logits = self.recognizer(clip, self._dropout_keys(clip))
+        loss = self.loss(logits, clip)
+        right = (logits.argmax(dim=-1) == clip.label).sum()
+        mean = loss.detach().float()
+        self._step_sums = torch.stack([len(clip) * mean, right.float(), torch.full_like(mean, len(clip))])
         return loss
+
+    def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:
+        """Log the step over the clips of all processes; these have just met, so none waits for another."""
+        loss, right, clips = self.trainer.strategy.reduce(self._step_sums, reduce_op="sum")
+        self.log("train/loss", loss / clips, prog_bar=True)
+        self.log("train/top1", right / clips, prog_bar=True)
+
+    def loss(self, logits: Tensor, clip: CompressedClip) -> Tensor:
+        """Mean cross entropy of logits (B, classes), at least in float32."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        target = clip.label if clip.target is None else clip.target.to(logits.dtype)
+        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+
+    def _dropout_keys(self, clip: CompressedClip) -> Tensor:
+        """(B,) int64 by seed, epoch and video: the same in any number of processes and after resuming."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        return clip.video + ((seed * 100_003 + self.current_epoch) % 2**31 << 32)
 
     def _zero_loss(self) -> Tensor:
         """The loss of a batch of which nothing can be read: zero gradients, for every process must step."""

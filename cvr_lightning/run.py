@@ -23,7 +23,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning import datamodules
 from cvr_lightning.atomic import atomic_path
-from cvr_lightning.callbacks import ConfusionMatrix, Predictions, Results
+from cvr_lightning.callbacks import ConfusionMatrix, DDPMonitor, MixedPrecision, Predictions, Results
 from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError, UserError
@@ -52,7 +52,7 @@ def run_trainer(arguments: list[str]) -> None:
     """
     callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
     if arguments[0] == "fit":
-        callbacks += _checkpoints("val/top1", "max")
+        callbacks += [MixedPrecision(), DDPMonitor(), *_checkpoints("val/top1", "max")]
     _run(CompressedVideoCLI, RecognitionModule, with_checkpoint_config(arguments), callbacks)
 
 
@@ -216,8 +216,15 @@ class CompressedVideoCLI(LightningCLI):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory."""
+        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
+
+        A callback that the configuration names takes the place of the default one of its class.
+        """
         config = self.config_init[self.subcommand].trainer
+        named = {type(callback) for callback in config.callbacks or []} - {ModelCheckpoint}
+        self.trainer_defaults["callbacks"] = [
+            callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
+        ]
         if config.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
                 config.default_root_dir, name="", version="", default_hp_metric=False

@@ -62,7 +62,7 @@ class VideoScores(Metric):
         """
         logits = logits.float()
         videos, owner = torch.unique(video, return_inverse=True)
-        sums = torch.zeros(len(videos), self.num_classes, device=logits.device)
+        sums = logits.new_zeros(len(videos), self.num_classes)  # float32 under any precision
         self.video.append(videos)
         self.label.append(torch.zeros_like(videos).scatter(0, owner, label))
         self.views.append(torch.bincount(owner, minlength=len(videos)))

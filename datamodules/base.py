@@ -22,7 +22,13 @@ from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
 from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
 from cvr_lightning.datamodules.protocols import Crops, ProtocolName, choose_protocol
-from cvr_lightning.datamodules.sampling import ClipRepresentation, ClipSampling, VideoSampler, check_choice
+from cvr_lightning.datamodules.sampling import (
+    ClipRepresentation,
+    ClipSampling,
+    VideoSampler,
+    check_choice,
+    clip_generators,
+)
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +268,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         """The test part."""
         return self.test_dataloader()
 
+    def on_before_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
+        """Note the videos, for which the device would have to be waited for afterwards."""
+        self._batch_videos = batch.video.tolist()
+        return batch
+
     def transfer_batch_to_device(
         self, batch: CompressedClip, device: torch.device, dataloader_idx: int
     ) -> CompressedClip:
@@ -275,7 +286,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
                 self._reported.add(error.file)
                 log.warning("left out, as on_error=skip asks: %s", error)
         if self.trainer is not None and self.trainer.training:
-            return self._train_transform(batch)
+            own = clip_generators(self.seed, self.trainer.current_epoch, self._batch_videos)
+            return self._train_transform(batch, own)
         is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 
@@ -313,7 +325,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate_or_carry,
             worker_init_fn=leave_seeds,
-            # Otherwise starting a loader would draw from the global generator that augmentation uses.
+            # Otherwise starting a loader would draw from the global generator.
             generator=torch.Generator().manual_seed(self.seed),
         )
 

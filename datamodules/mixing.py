@@ -52,20 +52,21 @@ def mixup(clip: CompressedClip, share: Tensor, num_classes: int) -> CompressedCl
     return _with_targets(mixed, other.label, weight, num_classes)
 
 
-def cutmix(clip: CompressedClip, share: Tensor, num_classes: int) -> CompressedClip:
+def cutmix(clip: CompressedClip, share: Tensor, centre: Tensor, num_classes: int) -> CompressedClip:
     """Paste a box of the clip before it into each clip, through all of its time (Yun et al., 2019).
 
     The box lies on the 8-pixel grid, so pixels, vectors, coefficients and modes inside and outside are those
-    of either clip, unchanged. It has the frame's aspect and a random place; what leaves the frame is cut off,
-    and the share that counts is the area that was really pasted.
+    of either clip, unchanged. It has the frame's aspect; what leaves the frame is cut off, and the share that
+    counts is the area that was really pasted.
 
     Args:
         clip: The batch; sides are multiples of 8.
         share: (B,) share of its own area that a clip should keep, in [0, 1].
+        centre: (2, B) row and column of the box's middle, in [0, 1) of the frame.
         num_classes: Number of classes.
     """
     own, other = _paired(clip)
-    box = _random_boxes(share, clip.modes.shape[-2:]).to(clip.motion.device)  # (B, H8, W8)
+    box = _boxes(share, centre, clip.modes.shape[-2:]).to(clip.motion.device)  # (B, H8, W8)
     pixels = box.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
 
     def paste(name: str) -> Tensor:
@@ -125,13 +126,12 @@ def _paired(clip: CompressedClip) -> tuple[CompressedClip, CompressedClip]:
     )
 
 
-def _random_boxes(share: Tensor, grid: Sequence[int]) -> Tensor:
-    """(B, H8, W8) bool, true inside a box of (1 - share) of the area around a random point."""
-    inside = []
-    for count in grid:
+def _boxes(share: Tensor, centre: Tensor, grid: Sequence[int]) -> Tensor:
+    """(B, H8, W8) bool, true inside a box of (1 - share) of the area around a point."""
+    inside: list[Tensor] = []
+    for count, middle in zip(grid, centre, strict=True):
         half = count * (1 - share).sqrt()[:, None] / 2
-        centre = count * torch.rand(len(share), 1)
-        inside.append((torch.arange(count) + 0.5 - centre).abs() < half)
+        inside.append((torch.arange(count) + 0.5 - count * middle[:, None]).abs() < half)
     rows, columns = inside
     return rows[:, :, None] & columns[:, None, :]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +47,10 @@ class EvalTransform:
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Random augmentation of whole clips; all numbers come from torch's global generator.
+    """Random augmentation of whole clips, each of which has a generator of its own.
+
+    So what becomes of a clip does not depend on the batch or the process that it is in; only mixup and cutmix
+    look at its neighbour.
 
     In this order: a square of a random scale at a random place of the 8-pixel grid, resized where its scale
     is not 1; mirror; colour jitter; mixup or cutmix; the loss of a modality.
@@ -95,53 +100,67 @@ class TrainTransform:
         """Sides of the squares in pixels, on the 8-pixel grid."""
         return [BLOCK * round(scale * self.sampling.crop / BLOCK) for scale in self.scales]
 
-    def __call__(self, clip: CompressedClip) -> CompressedClip:
-        """Augment the batch; an empty batch passes through."""
-        batch = len(clip)
-        if not batch:
+    def __call__(self, clip: CompressedClip, generators: Sequence[np.random.Generator]) -> CompressedClip:
+        """Augment the batch; an empty batch passes through.
+
+        Args:
+            clip: The batch of B clips.
+            generators: The B generators of their random numbers.
+        """
+        if not len(clip):
             return clip
-        clip = self._random_squares(clip)
+        clip = self._random_squares(clip, generators)
         if self.flip:
-            clip = flip(clip, torch.rand(batch) < 0.5, self.sampling.coefficients)
+            (number,) = _uniform(generators, 1)
+            clip = flip(clip, number < 0.5, self.sampling.coefficients)
         if self.colour:
-            clip = colour(clip, *(1 + self.colour * (2 * torch.rand(3, batch) - 1)))
-        clip = self._mix(clip)
+            clip = colour(clip, *(1 + self.colour * (2 * _uniform(generators, 3) - 1)).float())
+        clip = self._mix(clip, generators)
         if self.modality_drop:
-            lost = torch.randint(len(self.sampling.modalities), (batch,))
-            lost[torch.rand(batch) >= self.modality_drop] = -1
+            which, chance = _uniform(generators, 2)
+            lost = (which * len(self.sampling.modalities)).long()
+            lost[chance >= self.modality_drop] = -1
             clip = drop_modality(clip, lost, self.sampling.modalities)
         return clip
 
-    def _random_squares(self, clip: CompressedClip) -> CompressedClip:
+    def _random_squares(
+        self, clip: CompressedClip, generators: Sequence[np.random.Generator]
+    ) -> CompressedClip:
         """Squares of the crop's size; the clips of one scale are cut and resized together."""
+        scale, top, left = _uniform(generators, 3)
         if len(self.sides) == 1:
-            return self._random_square(clip, self.sides[0])
-        scale = torch.randint(len(self.sides), (len(clip),))
-        rows = [torch.nonzero(scale == index)[:, 0] for index in range(len(self.sides))]
+            return self._square(clip, self.sides[0], top, left)
+        index = (scale * len(self.sides)).long()
+        rows = [torch.nonzero(index == number)[:, 0] for number in range(len(self.sides))]
         parts = [
-            self._random_square(clip.take(own), side)
+            self._square(clip.take(own), side, top[own], left[own])
             for side, own in zip(self.sides, rows, strict=True)
             if len(own)
         ]
         joined = {name: torch.cat([getattr(part, name) for part in parts]) for name, _ in clip.tensors()}
         return clip.with_tensors(**joined).take(torch.cat(rows).argsort())
 
-    def _random_square(self, clip: CompressedClip, side: int) -> CompressedClip:
-        top, left = (
-            BLOCK * torch.randint((length - side) // BLOCK + 1, (len(clip),))
-            for length in frame_size(clip.iframes)
-        )
-        clip, size = crop(clip, top, left, side), self.sampling.crop
+    def _square(self, clip: CompressedClip, side: int, top: Tensor, left: Tensor) -> CompressedClip:
+        """Squares of a side whose places (B,) lie between 0, at one border, and 1, at the other."""
+        rows, columns = ((length - side) // BLOCK + 1 for length in frame_size(clip.iframes))
+        clip = crop(clip, BLOCK * (rows * top).long(), BLOCK * (columns * left).long(), side)
+        size = self.sampling.crop
         return clip if side == size else resize(clip, (size, size))
 
-    def _mix(self, clip: CompressedClip) -> CompressedClip:
-        if self.mixup and (not self.cutmix or torch.rand(()) < 0.5):
-            return mixup(clip, _beta(self.mixup, len(clip)), self.num_classes)
-        if self.cutmix:
-            return cutmix(clip, _beta(self.cutmix, len(clip)), self.num_classes)
-        return clip
+    def _mix(self, clip: CompressedClip, generators: Sequence[np.random.Generator]) -> CompressedClip:
+        if not self.mixup and not self.cutmix:
+            return clip
+        choice, *centre = _uniform(generators, 3)
+        if self.mixup and (not self.cutmix or choice[0] < 0.5):
+            return mixup(clip, _beta(generators, self.mixup), self.num_classes)
+        return cutmix(clip, _beta(generators, self.cutmix), torch.stack(centre), self.num_classes)
 
 
-def _beta(shape: float, count: int) -> Tensor:
-    """(count,) shares from a symmetric Beta distribution."""
-    return torch.distributions.Beta(shape, shape).sample((count,))
+def _uniform(generators: Sequence[np.random.Generator], count: int) -> Tensor:
+    """(count, B) numbers in [0, 1): ``count`` from each clip's generator."""
+    return torch.from_numpy(np.stack([generator.random(count) for generator in generators], axis=1))
+
+
+def _beta(generators: Sequence[np.random.Generator], shape: float) -> Tensor:
+    """(B,) shares from a symmetric Beta distribution."""
+    return torch.tensor([generator.beta(shape, shape) for generator in generators])

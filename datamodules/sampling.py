@@ -1,12 +1,12 @@
 """Which windows of a video and which squares of its frames make a clip, and in which order videos are drawn.
 
-Data is a pure function of (seed, epoch, video, view): neither the number of workers nor a resumed run
-changes it.
+Data is a pure function of (seed, epoch, video, view): neither the number of workers or processes nor a
+resumed run changes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -47,6 +47,11 @@ def training_offsets(seed: int, epoch: int, video: int, segments: int) -> tuple[
         (N,) offsets in [0, 1).
     """
     return tuple(np.random.default_rng((seed, epoch, video)).random(segments).tolist())
+
+
+def clip_generators(seed: int, epoch: int, videos: Iterable[int]) -> list[np.random.Generator]:
+    """Random numbers that augment the clip of each video in an epoch, apart from those of its windows."""
+    return [np.random.default_rng((seed, epoch, video, 1)) for video in videos]
 
 
 def view_offset(view: int, views: int) -> float:
@@ -181,8 +186,9 @@ class VideoSampler(DistributedSampler[Draw]):
     Rank and world size are those of :mod:`torch.distributed` where it is initialised. A DistributedSampler by
     name only: as such the trainer takes it as it is, where it would wrap another one and share its share.
 
-    - Training: every rank draws the same number of videos. The tail of an epoch's order, fewer videos than
-      there are ranks, is left out; it is another tail each epoch.
+    - Training: every rank draws the same number of videos, and the batches of all ranks in a step are that of
+      one process with as many clips. The tail of an epoch's order, fewer videos than there are ranks, is left
+      out; it is another tail each epoch.
     - Evaluation: each (video, view) is drawn exactly once over all ranks, nothing is padded. The views of a
       video stay on one rank, so ranks may differ in length.
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
 from tiny_datasets import Clips, write_hmdb51, write_kinetics, write_ssv2, write_ucf101
 
 from cvr_lightning.cli import main
@@ -106,9 +107,32 @@ CASES = {
 }
 
 
+OVERLAYS = ("ddp.yaml", "slurm.yaml")
+"""Laid over an experiment, and parsed there with its options."""
+
+
 def test_every_configuration_has_a_case() -> None:
     without_labels = {"pretrain.yaml"}  # in test_pretraining.py
-    assert set(CASES) | without_labels == {path.name for path in CONFIGS.glob("*.yaml")}
+    assert {*CASES, *OVERLAYS} | without_labels == {path.name for path in CONFIGS.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("watched", ["precision", "processes"])
+def test_what_is_laid_over_an_experiment_fits_it(
+    overlay: str, watched: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["demo.yaml", overlay, f"callbacks/{watched}.yaml"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *(f"--config={CONFIGS / file}" for file in files), "--print_config"])
+    assert stop.value.code == 0
+    trainer = yaml.safe_load(capsys.readouterr().out)["trainer"]
+    assert trainer["max_epochs"] == 8  # of the experiment
+    options = trainer["strategy"]["init_args"]
+    assert (options["gradient_as_bucket_view"], options["static_graph"]) == (True, False)
+    assert trainer["num_nodes"] == (2 if overlay == "slurm.yaml" else 1)
+    (callback,) = trainer["callbacks"]
+    names = {"precision": "MixedPrecision", "processes": "DDPMonitor"}
+    assert callback["class_path"] == f"cvr_lightning.callbacks.{names[watched]}"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from factories import make_clip
+from lightning import Trainer
 from torch import nn
 
 from cvr_lightning.models.encoders import StandardisedConv2d
@@ -36,12 +37,13 @@ def test_only_kernels_decay() -> None:
 
 @pytest.fixture
 def silent_module(monkeypatch: pytest.MonkeyPatch) -> RecognitionModule:
-    """A module of five classes without a trainer; what it logs is in ``logged``."""
+    """A module of five classes outside of any run; what it logs is in ``logged``."""
     module = RecognitionModule(list("abcde"), residual_channels=6, label_smoothing=0.2, dropout=0.0)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     module.logged = {}  # type: ignore[assignment]
     monkeypatch.setattr(module, "log", lambda name, value, **options: module.logged.update({name: value}))
     monkeypatch.setattr(module, "optimizers", lambda: optimizer)
+    module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
     return module
 
 
@@ -66,8 +68,10 @@ def test_mixed_clips_are_trained_on_their_shares_and_scored_by_the_larger(
     logits = silent_module(clip)
     expected = smoothed_cross_entropy(logits, clip.target, 0.2)
     torch.testing.assert_close(silent_module.training_step(clip, 0), expected)
+    silent_module.on_train_batch_end(None, clip, 0)
     right = (logits.argmax(-1) == clip.label).float().mean()
     assert silent_module.logged["train/top1"] == right
+    torch.testing.assert_close(silent_module.logged["train/loss"], expected.detach())
 
 
 def test_a_batch_that_cannot_be_read_steps_with_zero_gradients(silent_module: RecognitionModule) -> None:
@@ -75,13 +79,15 @@ def test_a_batch_that_cannot_be_read_steps_with_zero_gradients(silent_module: Re
     from cvr_lightning.codec.errors import UnreadableVideoError
 
     error = UnreadableVideoError("x.avi", "it is empty")
-    loss = silent_module.training_step(collate([Sample(0, 0, 0, "x.avi", error)]), 0)
+    clip = collate([Sample(0, 0, 0, "x.avi", error)])
+    loss = silent_module.training_step(clip, 0)
     loss.backward()
     assert loss == 0
     for parameter in silent_module.recognizer.parameters():
         assert parameter.grad is not None  # every one, or another process would wait for it
         assert not parameter.grad.any()
-    assert silent_module.logged == {}
+    silent_module.on_train_batch_end(None, clip, 0)
+    assert math.isnan(silent_module.logged["train/loss"])  # the mean over no clips, in no process
 
 
 def test_some_steps_learn_the_labels_of_a_batch() -> None:

@@ -155,7 +155,7 @@ class PFrameEncoder(nn.Module):
             state: Where the last window ended; at rest where None.
         """
         first, second = (None, None) if state is None else state
-        current = _over_time(self.conv1, blocks_TMCHW)
+        current = _over_time(self.conv1, blocks_TMCHW.to(self.conv1.weight.dtype))
         low = self.modulator1(current, iframe.stride16, mask_TM, first)
         high = self.modulator2(_over_time(self.conv2, low.spikes), iframe.stride32, mask_TM, second)
         readout = torch.cat([F.avg_pool2d(low.readout, kernel_size=2), high.readout], dim=1)

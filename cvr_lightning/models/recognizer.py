@@ -117,11 +117,12 @@ class CompressedVideoRecognizer(nn.Module):
         nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
 
-    def forward(self, clip: CompressedClip) -> Tensor:
+    def forward(self, clip: CompressedClip, key_B: Tensor | None = None) -> Tensor:
         """Class scores (logits) of a batch.
 
         Args:
             clip: Batch in the representation that the recogniser takes; H and W multiples of 32.
+            key_B: int64, what the dropout of each clip is drawn from; the global generator where None.
 
         Returns:
             (B, num_classes) logits.
@@ -135,7 +136,7 @@ class CompressedVideoRecognizer(nn.Module):
                 f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
                 f"that is a multiple of {STRIDE}"
             )
-        return self.decide(*self.encode(clip, *self.blocks(clip)))
+        return self.decide(*self.encode(clip, *self.blocks(clip)), key_B)
 
     def encode(
         self, clip: CompressedClip, blocks_TMCHW: Tensor, mask_TM: Tensor
@@ -165,7 +166,12 @@ class CompressedVideoRecognizer(nn.Module):
         return blocks_MTCHW.to(self.modality.dtype).transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
 
     def decide(
-        self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
+        self,
+        iframe_BKCHW: Tensor,
+        readout_BNCHW: Tensor,
+        iframe_index_BN: Tensor,
+        exists_BN: Tensor,
+        key_B: Tensor | None = None,
     ) -> Tensor:
         """Class scores (B, num_classes) from what the dual encoder gave.
 
@@ -174,18 +180,19 @@ class CompressedVideoRecognizer(nn.Module):
             readout_BNCHW: Read-outs of the segments' P-frames.
             iframe_index_BN: Which of the K I-frames each segment uses.
             exists_BN: bool, false where a segment has no P-frame.
+            key_B: As of :meth:`forward`.
         """
         tokens = self.embed(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
         if self.late_fusion is not None:
             places = tokens.pframe.shape[2]
             slots = [mask.repeat_interleave(places, dim=1) for mask in (tokens.used, exists_BN)]
             both = (tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2))
-            scores: Tensor = self.late_fusion(both, (slots[0], slots[1]))
+            scores: Tensor = self.late_fusion(both, (slots[0], slots[1]), key_B)
             return scores
         cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
         exists_B2N = _joint_exists(exists_BN)
         pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
+        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1), key_B)
         return logits
 
     def embed(
@@ -202,8 +209,8 @@ class CompressedVideoRecognizer(nn.Module):
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
 
         # Where, when and what each token is.
-        place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device)
-        place_LD = place_LD.to(self.modality.dtype)
+        dtype = self.modality.dtype  # of the weights: under autocast the sum of the embeddings stays float32
+        place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device).to(dtype)
         used_BKN = _uses(iframe_index_BN, iframes)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
         time_BKD = _mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))

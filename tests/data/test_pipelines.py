@@ -8,7 +8,7 @@ from factories import COEFFICIENTS, assert_same, random_clip
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
-from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.datamodules.sampling import ClipSampling, clip_generators
 from cvr_lightning.datamodules.transforms import flip
 
 SIDE = 48
@@ -21,6 +21,10 @@ def with_crops(crops: int, size: tuple[int, int] = (64, 88)) -> EvalTransform:
 
 def training(**options: object) -> TrainTransform:
     return TrainTransform(FRAMES, 5, **({"flip": False} | options))
+
+
+def augmented(clip: CompressedClip, transform: TrainTransform, epoch: int = 0) -> CompressedClip:
+    return transform(clip, clip_generators(0, epoch, clip.video.tolist())).validate()
 
 
 def located(height: int = 64, width: int = 88) -> CompressedClip:
@@ -70,12 +74,11 @@ def test_ten_crops_are_five_and_their_mirror_images_all_different():
     assert len({field.numpy().tobytes() for field in out.residual[:10]}) == 10
 
 
-def test_training_takes_native_squares_and_follows_the_global_seed():
+def test_training_takes_native_squares_and_follows_its_generators():
     clip, transform = random_clip(), training(flip=True, colour=0.3, mixup=0.4, cutmix=1.0, modality_drop=0.5)
-    torch.manual_seed(3)
-    first = transform(clip).validate()
-    torch.manual_seed(3)
-    assert_same(transform(clip), first)
+    first = augmented(clip, transform)
+    assert_same(augmented(clip, transform), first)
+    assert not torch.equal(augmented(clip, transform, epoch=1).iframes, first.iframes)
     assert first.iframes.shape[-2:] == (SIDE, SIDE)
     assert first.iframes.min() >= 0
     assert first.iframes.max() <= 255
@@ -83,7 +86,7 @@ def test_training_takes_native_squares_and_follows_the_global_seed():
 
 def test_without_options_a_training_clip_is_an_exact_slice():
     clip = located()
-    out = training()(clip).validate()
+    out = augmented(clip, training())
     assert out.target is None
     assert torch.equal(out.label, clip.label)
     for row, (top, left) in enumerate(corners(out)):
@@ -93,17 +96,16 @@ def test_without_options_a_training_clip_is_an_exact_slice():
 
 def test_random_crops_reach_both_borders_of_frames_that_are_no_multiple_of_8():
     clip = located(64, 84)
-    lefts = {left for _ in range(40) for _, left in corners(training()(clip))}
+    lefts = {left for epoch in range(40) for _, left in corners(augmented(clip, training(), epoch))}
     assert lefts == {0, 8, 16, 24, 32}
 
 
 def test_scales_give_squares_of_several_sizes_resized_to_one():
     clip, transform = located(), training(scales=(4 / 3, 1.0, 2 / 3))
     assert transform.sides == [64, 48, 32]
-    torch.manual_seed(0)
     widths: set[int] = set()
-    for _ in range(10):
-        out = transform(clip).validate()
+    for epoch in range(10):
+        out = augmented(clip, transform, epoch)
         assert out.iframes.shape[-2:] == (SIDE, SIDE)
         assert torch.equal(out.video, clip.video)  # every clip keeps its place in the batch
         for row, (top, left) in enumerate(corners(out)):
@@ -119,10 +121,17 @@ def test_scales_give_squares_of_several_sizes_resized_to_one():
     assert widths == {64, 48, 32}
 
 
+def test_a_clip_is_augmented_alike_in_whatever_batch_it_is():
+    clip, transform = located(), training(flip=True, colour=0.3, scales=(4 / 3, 1.0), modality_drop=0.5)
+    together = augmented(clip, transform)
+    for rows in (torch.tensor([1]), torch.tensor([2, 0])):
+        assert_same(augmented(clip.take(rows), transform), together.take(rows))
+
+
 def test_empty_batches_pass():
     clip = random_clip().map(lambda tensor: tensor[:0])
     assert len(with_crops(10)(clip)) == 0
-    assert len(training(flip=True, colour=0.2, mixup=1.0)(clip)) == 0
+    assert len(training(flip=True, colour=0.2, mixup=1.0)(clip, [])) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""Which modules compute in which numbers, as seen in a step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from cvr_lightning.models.neurons import AdaptiveLIF, LIFState
+
+
+class DtypeRecorder:
+    """Notes the numbers that each kind of module gives, between :meth:`attach` and :meth:`detach`."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, set[str]] = defaultdict(set)
+        self._membranes: set[str] = set()
+        self._handles: list[RemovableHandle] = []
+
+    def attach(self, module: nn.Module) -> None:
+        """Watch the modules that hold weights themselves."""
+        self._handles = [
+            layer.register_forward_hook(self._note)
+            for layer in module.modules()
+            if not any(True for _ in layer.children()) and any(True for _ in layer.parameters())
+        ]
+
+    def detach(self) -> None:
+        """Watch no longer."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _note(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(layer, AdaptiveLIF):
+            spikes, state = output
+            assert isinstance(state, LIFState)
+            self._membranes |= {_name(tensor.dtype) for tensor in state if tensor is not None}
+            output = spikes
+        if isinstance(output, Tensor):
+            self._kinds[_name(output.dtype)].add(type(layer).__name__)
+
+    def lines(self, precision: str, module: nn.Module, loss: Tensor) -> list[str]:
+        """The report: weights, what computes in what, and what stays in float32 and why."""
+        weights = {_name(parameter.dtype) for parameter in module.parameters()}
+        given = [f"{name} from {', '.join(sorted(kinds))}" for name, kinds in sorted(self._kinds.items())]
+        lines = [f"Precision {precision}: weights {_join(weights)}; {'; '.join(given)}"]
+        if self._membranes:
+            lines.append(
+                f"  membranes, traces and thresholds {_join(self._membranes)}: rounding would flip a spike"
+            )
+        if "float64" not in weights:
+            lines.append(
+                "  softmax of the attention float32, inside its kernel: its sums run over all tokens"
+            )
+        return [*lines, f"  loss {_name(loss.dtype)}: it is the logarithm of a share"]
+
+
+def _join(names: set[str]) -> str:
+    return " and ".join(sorted(names))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
