@@ -23,7 +23,16 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning import datamodules
 from cvr_lightning.atomic import atomic_path
-from cvr_lightning.callbacks import ConfusionMatrix, Predictions, Results
+from cvr_lightning.callbacks import (
+    ClipPanels,
+    ConfusionMatrix,
+    EnergyMonitor,
+    HyperParameters,
+    Predictions,
+    Results,
+    SpikeSparsity,
+    Throughput,
+)
 from cvr_lightning.classify import load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError, UserError
@@ -49,8 +58,17 @@ def run_trainer(arguments: list[str]) -> None:
         RunError: Where the run cannot start as asked.
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of this package.
     """
-    callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
+    callbacks: list[Callback] = [
+        EnergyMonitor(),
+        ConfusionMatrix(),
+        Results(),
+        Predictions(),
+        HyperParameters(),
+    ]
+    if arguments[0] in ("fit", "validate"):
+        callbacks += [SpikeSparsity(), ClipPanels()]
     if arguments[0] == "fit":
+        callbacks += [Throughput()]
         callbacks += [
             ModelCheckpoint(monitor="val/top1", mode="max", filename="best", enable_version_counter=False),
             # The end of every epoch: what --ckpt_path last resumes.
@@ -185,8 +203,15 @@ class CompressedVideoCLI(LightningCLI):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory."""
+        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
+
+        A callback that the configuration names takes the place of the default one of its class.
+        """
         config = self.config_init[self.subcommand].trainer
+        named = {type(callback) for callback in config.callbacks or []} - {ModelCheckpoint}
+        self.trainer_defaults["callbacks"] = [
+            callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
+        ]
         if config.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
                 config.default_root_dir, name="", version="", default_hp_metric=False

@@ -3,7 +3,8 @@ import torch
 from factories import make_clip
 from torch import nn
 
-from cvr_lightning.energy import CostTable, OperationCounter
+from cvr_lightning.costs import CostTable
+from cvr_lightning.energy import OperationCounter
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.transformer import SelfAttention
