@@ -52,12 +52,12 @@ def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Fig
     """
     classes = len(class_names)
     is_small = classes <= SMALL
-    side = 2.2 + 0.4 * classes if is_small else 11.0
+    side = 2.9 + 0.4 * classes if is_small else 11.0  # inches
     figure = new_figure(side + (1.2 if is_small else 6.5), side)
-    axes = figure.add_axes(_box(figure, 1.9, 1.7, side - 2.4, side - 2.4))
+    axes = figure.add_axes(_box(figure, 2.1, 2.1, side - 2.7, side - 2.7))
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="nearest")
-    bar = figure.add_axes(_box(figure, side - 0.35, 1.7, 0.2, side - 2.4))
+    bar = figure.add_axes(_box(figure, side - 0.45, 2.1, 0.2, side - 2.7))
     figure.colorbar(image, cax=bar, label="videos of the true class (%)", ticks=[0, 1, 5, 20, 50, 100])
     _label_axes(axes, class_names)
     correct = 100 * np.trace(counts) / max(counts.sum(), 1)
@@ -68,13 +68,13 @@ def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Fig
             text = f"{share[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     else:
-        listed = "\n".join(confusions(counts, class_names))
+        lists = [*confusions(counts, class_names), "", *hardest(counts, class_names)]
         where = (side + 0.9) / figure.get_figwidth()
-        figure.text(where, 0.92, listed, va="top", fontsize=9, linespacing=1.6)
+        figure.text(where, 0.94, "\n".join(lists), va="top", fontsize=9, linespacing=1.5)
     return figure
 
 
-def confusions(counts: np.ndarray, class_names: Sequence[str], most: int = 30) -> list[str]:
+def confusions(counts: np.ndarray, class_names: Sequence[str], most: int = 24) -> list[str]:
     """The pairs of classes confused most often, as lines of text under a heading.
 
     Args:
@@ -85,12 +85,27 @@ def confusions(counts: np.ndarray, class_names: Sequence[str], most: int = 30) -
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     videos = counts.sum(axis=1)
-    lines = ["Most frequent confusions (true class, taken for, videos)", ""]
+    lines = ["Most frequent confusions: true class → taken for"]
     for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True):
         if number := wrong[true, predicted]:
-            names = f"{_short(class_names[true])}, {_short(class_names[predicted])}"
-            lines.append(f"{names}: {number} of {videos[true]}")
-    return lines if len(lines) > 2 else ["No video was given a wrong class"]
+            names = f"{_short(class_names[true])} → {_short(class_names[predicted])}"
+            lines.append(f"  {names}: {number} of {videos[true]}")
+    return lines if len(lines) > 1 else ["No video was given a wrong class"]
+
+
+def hardest(counts: np.ndarray, class_names: Sequence[str], most: int = 12) -> list[str]:
+    """The classes of which the smallest share is right, as lines of text under a heading.
+
+    Args:
+        counts: (classes, classes), rows true and columns predicted.
+        class_names: Name of each class.
+        most: Number of classes at most.
+    """
+    videos = counts.sum(axis=1)
+    share = np.where(videos > 0, np.diag(counts) / np.maximum(videos, 1), np.inf)
+    order = [index for index in np.argsort(share, kind="stable")[:most] if videos[index]]
+    lines = [f"  {_short(class_names[index])}: {counts[index, index]} of {videos[index]}" for index in order]
+    return ["Classes recognised least: videos right", *lines]
 
 
 def _label_axes(axes: Any, class_names: Sequence[str]) -> None:
@@ -101,7 +116,7 @@ def _label_axes(axes: Any, class_names: Sequence[str]) -> None:
     size = 9 if len(class_names) <= SMALL else 7
     axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
     axes.set_yticks(ticks, labels, fontsize=size)
-    named = f", every {every}th is named" if every > 1 else ""
+    named = f", one name in {every}" if every > 1 else ""
     axes.set_xlabel(f"predicted class{named}")
     axes.set_ylabel(f"true class{named}")
 

@@ -262,9 +262,9 @@ class EnergyMonitor(Callback):
 
     def _includes(self) -> str:
         if not self._meter.counters:
-            return f"not measured: {'; '.join(self._missing) or 'no counter was asked for'}"
+            return f"no counter: {'; '.join(self._missing) or 'none was asked for'}"
         if self._is_short:
-            return f"not measured: the loop took less than {self.min_seconds:g} s"
+            return f"nothing: the loop took less than {self.min_seconds:g} s"
         return f"{', '.join(counter.name for counter in self._meter.counters)}: {MEASURED_INCLUDES}"
 
     def state_dict(self) -> dict[str, Any]:

@@ -21,9 +21,9 @@ def experiments(trainer: Trainer, method: Method) -> list[Any]:
 
 
 def warn_without(trainer: Trainer, callback: Callback, method: Method) -> None:
-    """Say once, in setup, that a callback's pictures will go nowhere."""
-    if not experiments(trainer, method):
-        loggers = ", ".join(type(logger).__name__ for logger in trainer.loggers) or "none"
+    """Say once, in setup, that a callback's pictures will go nowhere; a run without loggers knows that."""
+    if trainer.loggers and not experiments(trainer, method):
+        loggers = ", ".join(type(logger).__name__ for logger in trainer.loggers)
         rank_zero_warn(
             f"{type(callback).__name__} needs a logger with {method}, as TensorBoardLogger has; the run's "
             f"loggers: {loggers}. What it would give them is left out"

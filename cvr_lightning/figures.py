@@ -28,8 +28,7 @@ MODE_COLOURS = {
     BlockMode.INTRA: ("intra", "#e0752d"),
     BlockMode.OUTSIDE: ("no P-frame", "#303030"),
 }
-RIGHT, WRONG = "#2e8b57", "#c0392b"
-OTHER = "#b0b7bf"
+RIGHT, WRONG, OTHER = "#8fd3a5", "#f2a59b", "#d5dae0"  # light: the text stands on them
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
     """One row a clip: I-frame, vectors, residual energy, modes and, where there is one, the prediction."""
     has_prediction = any(clip.probabilities is not None for clip in clips)
     columns = 5 if has_prediction else 4
-    figure = new_figure(3.1 * columns, 0.7 + 3.0 * len(clips))
+    figure = new_figure(2.75 * columns, 0.7 + 2.95 * len(clips))
     inch = 1 / figure.get_figheight()
     grid = figure.subplots(
         len(clips),
@@ -74,8 +73,8 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
             "right": 0.99,
             "bottom": 0.15 * inch,
             "top": 1 - 0.95 * inch,
-            "wspace": 0.12,
-            "hspace": 0.3,
+            "wspace": 0.06,
+            "hspace": 0.22,
         },
     )
     figure.suptitle(title, fontsize=13, y=1 - 0.12 * inch, va="top")

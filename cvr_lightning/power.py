@@ -61,12 +61,16 @@ class RaplCounter:
         return self._microjoules * 1e-6
 
 
-def open_rapl(powercap: Path = POWERCAP) -> list[EnergyCounter]:
+def open_rapl(powercap: Path | None = None) -> list[EnergyCounter]:
     """The packages of all processors and their memories; their other domains lie inside these.
+
+    Args:
+        powercap: Where they are listed; :data:`POWERCAP` where None.
 
     Raises:
         CounterMissingError: Where there is none, or it may not be read.
     """
+    powercap = powercap or POWERCAP
     try:
         folders = [
             folder

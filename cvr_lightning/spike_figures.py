@@ -34,9 +34,10 @@ class ClipSpikes:
 def draw_spike_raster(spikes: ClipSpikes, title: str) -> Figure:
     """Time by channel for each layer; lines part the segments, P-frames that do not exist are grey."""
     segments, steps = spikes.exists.shape
-    figure = new_figure(1.6 + 0.22 * segments * steps + 3, 1.0 + 2.6 * len(spikes.raster))
+    figure = new_figure(max(7.0, 3.0 + 0.2 * segments * steps), 1.1 + 2.6 * len(spikes.raster))
     figure.suptitle(f"{title}: spikes over time, share of the positions that fire", fontsize=12)
     grid = figure.subplots(len(spikes.raster), 1, squeeze=False, sharex=True)
+    figure.subplots_adjust(**_margins(figure, left=0.9, right=0.1, bottom=0.6, top=0.5), hspace=0.12)
     for axes, (layer, raster_NTC) in zip(grid[:, 0], spikes.raster.items(), strict=True):
         shown = np.where(spikes.exists[:, :, None], 100 * raster_NTC, np.nan).reshape(segments * steps, -1).T
         axes.set_facecolor("#c8c8c8")
@@ -60,9 +61,10 @@ def draw_spike_maps(spikes: ClipSpikes, title: str, segments: int = 4) -> Figure
         segments: Columns at most; of more segments, so many evenly spread ones.
     """
     chosen = np.unique(np.linspace(0, len(spikes.iframes) - 1, segments).round().astype(int))
-    figure = new_figure(2.6 * len(chosen) + 1.6, 0.9 + 2.6 * len(spikes.maps))
+    figure = new_figure(2.5 * len(chosen) + 1.2, 0.6 + 2.55 * len(spikes.maps))
     figure.suptitle(f"{title}: where spikes fall", fontsize=12)
     grid = figure.subplots(len(spikes.maps), len(chosen), squeeze=False)
+    figure.subplots_adjust(**_margins(figure, left=0.4, right=0.1, bottom=0.1, top=0.75), wspace=0.04)
     for row, (layer, maps_Nhw) in zip(grid, spikes.maps.items(), strict=True):
         shown = maps_Nhw[chosen]
         top = max(float(shown.max()), 1e-6)
@@ -72,6 +74,17 @@ def draw_spike_maps(spikes: ClipSpikes, title: str, segments: int = 4) -> Figure
         row[0].set_ylabel(layer)
         figure.colorbar(image, ax=list(row), pad=0.02, label="spikes per neuron and step")
     return figure
+
+
+def _margins(figure: Figure, left: float, right: float, bottom: float, top: float) -> dict[str, float]:
+    """Margins in inches as what ``subplots_adjust`` takes."""
+    width, height = figure.get_figwidth(), figure.get_figheight()
+    return {
+        "left": left / width,
+        "right": 1 - right / width,
+        "bottom": bottom / height,
+        "top": 1 - top / height,
+    }
 
 
 def _overlay(axes: Any, iframe: npt.NDArray[np.uint8], spikes_hw: Floats, top: float) -> Any:
