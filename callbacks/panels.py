@@ -39,7 +39,7 @@ class ClipPanels(PictureCallback):
         ValueError: Where a number is negative.
     """
 
-    def __init__(self, clips: int = 3, extremes: int = 3) -> None:
+    def __init__(self, clips: int = 2, extremes: int = 2) -> None:
         super().__init__()
         if min(clips, extremes) < 0:
             raise ValueError(f"clips={clips} and extremes={extremes} must not be negative")

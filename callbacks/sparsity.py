@@ -53,7 +53,7 @@ class SpikeSparsity(PictureCallback):
         ValueError: Where an option is out of range.
     """
 
-    def __init__(self, every_n_steps: int = 50, clips: int = 2, saturated: float = 0.95) -> None:
+    def __init__(self, every_n_steps: int = 50, clips: int = 1, saturated: float = 0.95) -> None:
         super().__init__()
         if every_n_steps < 1 or clips < 0 or not 0 < saturated <= 1:
             raise ValueError(

@@ -78,6 +78,7 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
         },
     )
     figure.suptitle(title, fontsize=13, y=1 - 0.12 * inch, va="top")
+    _wheel(grid[0, 1])
     for axes, clip in zip(grid, clips, strict=True):
         height, width = clip.iframe.shape[1:]
         draw_iframe(axes[0], clip)
@@ -91,14 +92,14 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure of this size in inches that no global state of matplotlib knows."""
-    figure = Figure(figsize=(width, height), dpi=90)
+    figure = Figure(figsize=(width, height), dpi=80)
     FigureCanvasAgg(figure)
     return figure
 
 
 def draw_iframe(axes: Any, clip: ClipPicture) -> None:
     """The I-frame, titled with the clip's name, from its end where it is long."""
-    axes.imshow(clip.iframe.transpose(1, 2, 0))
+    axes.imshow(clip.iframe.transpose(1, 2, 0), interpolation="nearest")
     name = clip.title if len(clip.title) <= 34 else f"...{clip.title[-31:]}"
     _frame(axes, f"{name}\nI-frame{', ' if clip.subtitle else ''}{clip.subtitle}")
 
@@ -127,7 +128,6 @@ def draw_motion(axes: Any, motion: Floats, height: int, width: int) -> None:
         scale = longest * motion.shape[2] / (every * width)
         arrows = (x[moving], y[moving], dx[moving], dy[moving])
         axes.quiver(*arrows, angles="xy", scale_units="xy", scale=scale, width=0.006, color="#222222")
-    _wheel(axes)
     _frame(axes, f"motion vectors, to the reference\nlongest {longest:.1f} px")
 
 
@@ -169,7 +169,7 @@ def residual_energy(residual: Floats, samples: int = BLOCK * BLOCK) -> Floats:
 
 
 def draw_residual(axes: Any, residual: Floats, frame: Sequence[int]) -> None:
-    """The energy of a residual, with its scale.
+    """The energy of a residual, titled with its scale.
 
     Args:
         axes: Where to draw.
@@ -180,13 +180,8 @@ def draw_residual(axes: Any, residual: Floats, frame: Sequence[int]) -> None:
     energy = residual_energy(residual, samples=3 if is_pixels else BLOCK * BLOCK)
     top = max(float(energy.max(initial=0.0)), 1.0)
     extent = (0, frame[-1], frame[-2], 0)
-    image = axes.imshow(energy, cmap="magma", vmin=0, vmax=top, extent=extent, interpolation="nearest")
-    bar = axes.inset_axes((0.93, 0.05, 0.035, 0.9))
-    axes.figure.colorbar(image, cax=bar, ticks=[0, top])
-    bar.set_yticks([0, top], ["0", f"{top:.0f}"], color="white", fontsize=9)
-    bar.yaxis.set_ticks_position("left")
-    bar.tick_params(color="white", length=2)
-    _frame(axes, "residual energy\nRMS, grey levels")
+    axes.imshow(energy, cmap="magma", vmin=0, vmax=top, extent=extent, interpolation="nearest")
+    _frame(axes, f"residual energy, RMS\nblack 0, brightest {top:.0f} grey levels")
 
 
 def draw_modes(axes: Any, modes: npt.NDArray[np.uint8], height: int, width: int) -> None:

@@ -58,17 +58,8 @@ def run_trainer(arguments: list[str]) -> None:
         RunError: Where the run cannot start as asked.
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of this package.
     """
-    callbacks: list[Callback] = [
-        EnergyMonitor(),
-        ConfusionMatrix(),
-        Results(),
-        Predictions(),
-        HyperParameters(),
-    ]
-    if arguments[0] in ("fit", "validate"):
-        callbacks += [SpikeSparsity(), ClipPanels()]
+    callbacks = default_callbacks(arguments[0])
     if arguments[0] == "fit":
-        callbacks += [Throughput()]
         callbacks += [
             ModelCheckpoint(monitor="val/top1", mode="max", filename="best", enable_version_counter=False),
             # The end of every epoch: what --ckpt_path last resumes.
@@ -90,6 +81,17 @@ def run_trainer(arguments: list[str]) -> None:
             "callbacks": callbacks,
         },
     )
+
+
+def default_callbacks(command: str) -> list[Callback]:
+    """What watches the run of a command; callbacks that a configuration names take the place of theirs."""
+    callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
+    callbacks += [EnergyMonitor(), HyperParameters()]
+    if command in ("fit", "validate"):
+        callbacks += [SpikeSparsity(), ClipPanels()]
+    if command == "fit":
+        callbacks += [Throughput()]  # last: what the others do in a step is not waiting for data
+    return callbacks
 
 
 def with_checkpoint_config(arguments: list[str]) -> list[str]:

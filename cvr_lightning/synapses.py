@@ -22,31 +22,40 @@ def is_spikes(values: Tensor) -> bool:
 def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]:
     """Dense and effective operations of one forward pass.
 
-    The ones and zeros of the inputs meet, for each input channel and tap, the number of its weights that are
-    not zero: one output channel a group says as much as all of them would.
-
     Args:
         layer: The layer; a subclass may compute its kernel from its weights, so all of those count.
         inputs: What it is given.
     """
-    weight = layer.weight.detach()
-    plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Linear)
-    taps = (weight != 0).float() if plain else torch.ones_like(weight, dtype=torch.float32)
-    present = (inputs.detach() != 0).float()
+    inputs, weight = _batched(layer, inputs.detach()), layer.weight.detach()
+    is_plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Linear)
+    present, taps = inputs != 0, (weight != 0) if is_plain else torch.ones_like(weight, dtype=torch.bool)
     # Half precision would not hold the counts.
     with torch.autocast(inputs.device.type, enabled=False):
-        dense = _met(layer, torch.ones_like(present), torch.ones_like(taps))
+        dense = len(inputs) * _met(layer, torch.ones_like(present[:1]), torch.ones_like(taps))
+        if present.all() and taps.all():
+            return dense, dense
         return dense, _met(layer, present, taps)
 
 
+def _batched(layer: SynapticLayer, inputs: Tensor) -> Tensor:
+    """The inputs with a single batch dimension."""
+    own = {nn.Linear: 1, nn.Conv1d: 2, nn.Conv2d: 3}
+    dims = next(dims for kind, dims in own.items() if isinstance(layer, kind))
+    return inputs.reshape(-1, *inputs.shape[-dims:])
+
+
 def _met(layer: SynapticLayer, present: Tensor, taps: Tensor) -> int:
-    """Pairs of a present input and a tap, both 0 or 1."""
+    """Pairs of a present input and a tap that is not zero.
+
+    An input meets, at each tap, as many weights as there are output channels: one that stands for all of a
+    group says as much as all of them would.
+    """
     if isinstance(layer, nn.Linear):
-        return int((present.double() @ taps.sum(0).double()).sum())
-    kernel = taps.view(layer.groups, -1, *taps.shape[1:]).sum(1)
+        return int((present.sum(0) * taps.sum(0)).sum())
+    kernel = taps.view(layer.groups, -1, *taps.shape[1:]).sum(1, dtype=torch.float32)
     convolve = F.conv2d if isinstance(layer, nn.Conv2d) else F.conv1d
     met: Tensor = convolve(
-        present,
+        present.float(),
         kernel,
         stride=layer.stride,
         padding=layer.padding,

@@ -70,14 +70,13 @@ def test_a_clip_is_labelled_with_units_and_shares() -> None:
     for expected in (
         "videos/jump.avi\nI-frame, segment 1, P-frame 0",
         "longest 5.0 px",
-        "RMS, grey levels",
+        "residual energy, RMS\nblack 0, brightest 21 grey levels",
         "skipped 75 %",
         "intra 25 %",
         "true class: jump\nloss 1.61 nats",
         "run  70 %",
     ):
         assert expected in found
-    assert [t.get_text() for a in figure.axes for c in a.child_axes for t in c.get_yticklabels()][-1] == "21"
 
 
 @pytest.mark.parametrize("label", [-1, 0, 1])

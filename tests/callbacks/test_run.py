@@ -1,4 +1,4 @@
-"""Runs through the command line, and what they leave in TensorBoard's files: the documented tags, no other."""
+"""Runs through the command line, and the tags that they leave in TensorBoard: the documented ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TINY = [
     "--trainer.enable_progress_bar=false",
     "--trainer.num_sanity_val_steps=0",
 ]
-EVERY_STEP = "--trainer.callbacks=[{class_path: SpikeSparsity, init_args: {every_n_steps: 1}}]"
+EVERY_STEP = "--trainer.callbacks=[{class_path: SpikeSparsity, init_args: {every_n_steps: 1, clips: 2}}]"
 PARTS = [
     "iframe_encoder",
     "pframe_encoder",
