@@ -169,7 +169,7 @@ def table(preset: str, step: dict[str, float], validation: dict[str, float], vid
         f"| training step | {1e3 * step['none']:.1f} | |",
         f"| callbacks, each step | {1e3 * watched:.2f} | {watched / step['none']:.2%} |",
         f"| SpikeSparsity's sample | {1e3 * sample:.2f} | {sample / step['none']:.2%} |",
-        f"| the same, spread over {every} | {1e3 * sample / every:.2f} | {sample / every / step['none']:.2%} |",
+        f"| the same, over {every} | {1e3 * sample / every:.2f} | {sample / every / step['none']:.2%} |",
         f"| validation | {1e3 * validation['none']:.0f} | |",
         f"| callbacks, each validation | {1e3 * (validation['all'] - validation['none']):.0f} | |",
         f"| pictures, each time | {1e3 * (validation['drawn'] - validation['all']):.0f} | |",

@@ -28,10 +28,10 @@ class EnergyMonitor(Callback):
 
     Logged after every validation, per view of a video, from its first batch that can be read:
 
-    - ``energy/theoretical_mj_per_view``: compute of the model in millijoules, and
-      ``energy_parts/<part>_mj_per_view`` of each part; they add up to it.
-    - ``energy/dense_gmac_per_view``, ``energy/effective_gmac_per_view``, ``energy/effective_gac_per_view``:
-      1e9 operations, see :mod:`cvr_lightning.energy`.
+    - ``energy/theoretical_uj_per_view``: compute of the model in microjoules, and
+      ``energy_parts/<part>_uj_per_view`` of each part; they add up to it.
+    - ``energy/dense_macs_1e6_per_view``, ``energy/effective_macs_1e6_per_view`` and
+      ``energy/effective_acs_1e6_per_view``: millions of operations, see :mod:`cvr_lightning.energy`.
 
     Logged after every training epoch, where there is a counter; all processes together:
 
@@ -280,11 +280,11 @@ def theoretical_scalars(report: OperationReport) -> dict[str, float]:
     """The scalars of a validation, per view."""
     parts = report.energy_by_part()
     return {
-        "energy/theoretical_mj_per_view": 1e3 * report.energy_j,
-        "energy/dense_gmac_per_view": report.gmac,
-        "energy/effective_gmac_per_view": report.effective_gmac,
-        "energy/effective_gac_per_view": report.effective_gac,
-        **{f"energy_parts/{part}_mj_per_view": 1e3 * joules for part, joules in parts.items()},
+        "energy/theoretical_uj_per_view": 1e6 * report.energy_j,
+        "energy/dense_macs_1e6_per_view": 1e3 * report.gmac,
+        "energy/effective_macs_1e6_per_view": 1e3 * report.effective_gmac,
+        "energy/effective_acs_1e6_per_view": 1e3 * report.effective_gac,
+        **{f"energy_parts/{part}_uj_per_view": 1e6 * joules for part, joules in parts.items()},
     }
 
 

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from cvr_lightning.module import RecognitionModule
 
-METRICS = ("loss", "top1", "top5")
+METRICS = ("top1", "top5", "loss")
 
 
 class HyperParameters(Callback):
@@ -48,7 +48,7 @@ TRAINER_OPTIONS = ("max_epochs", "max_steps", "precision", "gradient_clip_val", 
 
 
 def flat_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells runs apart, by dotted names, lists as text."""
+    """What tells runs apart, by the names that it has on the command line; lists as text."""
     trainer = config.get("trainer") or {}
     chosen = {
         "seed": config.get("seed_everything"),
@@ -64,7 +64,8 @@ def _flatten(value: Any, name: str) -> list[tuple[str, Any]]:
         return [(name, value if isinstance(value, str | int | float | bool | None) else str(value))]
     parts = []
     for key, inner in value.items():
-        # data.init_args.segments is data.segments on the command line too.
-        outer = name if key == "init_args" else f"{name}.{key}".strip(".")
-        parts += _flatten(inner, outer)
+        if key == "class_path":
+            parts.append((name, str(inner).rpartition(".")[2]))
+        else:
+            parts += _flatten(inner, name if key == "init_args" else f"{name}.{key}".strip("."))
     return parts

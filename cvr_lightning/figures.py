@@ -62,7 +62,7 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
     """One row a clip: I-frame, vectors, residual energy, modes and, where there is one, the prediction."""
     has_prediction = any(clip.probabilities is not None for clip in clips)
     columns = 5 if has_prediction else 4
-    figure = new_figure(2.75 * columns, 0.7 + 2.95 * len(clips))
+    figure = new_figure(2.75 * columns, 0.75 + 3.0 * len(clips))
     inch = 1 / figure.get_figheight()
     grid = figure.subplots(
         len(clips),
@@ -72,12 +72,12 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
             "left": 0.01,
             "right": 0.99,
             "bottom": 0.15 * inch,
-            "top": 1 - 0.95 * inch,
+            "top": 1 - 1.0 * inch,
             "wspace": 0.06,
-            "hspace": 0.22,
+            "hspace": 0.24,
         },
     )
-    figure.suptitle(title, fontsize=13, y=1 - 0.12 * inch, va="top")
+    figure.suptitle(title, fontsize=14, y=1 - 0.12 * inch, va="top")
     _wheel(grid[0, 1])
     for axes, clip in zip(grid, clips, strict=True):
         height, width = clip.iframe.shape[1:]
@@ -100,7 +100,7 @@ def new_figure(width: float, height: float) -> Figure:
 def draw_iframe(axes: Any, clip: ClipPicture) -> None:
     """The I-frame, titled with the clip's name, from its end where it is long."""
     axes.imshow(clip.iframe.transpose(1, 2, 0), interpolation="nearest")
-    name = clip.title if len(clip.title) <= 34 else f"...{clip.title[-31:]}"
+    name = clip.title if len(clip.title) <= 28 else f"...{clip.title[-25:]}"
     _frame(axes, f"{name}\nI-frame{', ' if clip.subtitle else ''}{clip.subtitle}")
 
 
@@ -202,7 +202,7 @@ def draw_modes(axes: Any, modes: npt.NDArray[np.uint8], height: int, width: int)
         for mode, (name, colour) in MODE_COLOURS.items()
         if shares[mode]
     ]
-    axes.legend(handles=legend, loc="lower left", fontsize=7, framealpha=0.85, borderpad=0.3)
+    axes.legend(handles=legend, loc="lower left", fontsize=9, framealpha=0.85, borderpad=0.3)
     _frame(axes, "macroblock modes\nshare of the blocks")
 
 
@@ -216,7 +216,7 @@ def draw_prediction(axes: Any, clip: ClipPicture, class_names: Sequence[str], to
     colours = [RIGHT if index == clip.label else colour for index, colour in zip(order, colours, strict=True)]
     axes.barh(range(len(order)), share, color=colours, height=0.75)
     for row, index in enumerate(order):
-        axes.text(2, row, f"{class_names[index]}  {share[row]:.0f} %", va="center", fontsize=9)
+        axes.text(2, row, f"{class_names[index]}  {share[row]:.0f} %", va="center", fontsize=11)
     axes.set_xlim(0, 100)
     axes.set_ylim(top - 0.5, -0.5)
     truth = f"true class: {class_names[clip.label]}" if clip.label >= 0 else "no label"
@@ -225,6 +225,6 @@ def draw_prediction(axes: Any, clip: ClipPicture, class_names: Sequence[str], to
 
 
 def _frame(axes: Any, title: str) -> None:
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=10.5)
     axes.set_xticks([])
     axes.set_yticks([])

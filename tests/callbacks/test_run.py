@@ -116,8 +116,8 @@ def test_logged_figures_agree_with_each_other(events: EventAccumulator) -> None:
     for layer in PLACES["<layer>"]:
         rates, per_neuron = (values(events, f"spikes/{layer}/{name}") for name in ("rate", "per_neuron"))
         assert per_neuron == pytest.approx([2 * rate for rate in rates])
-    parts = [values(events, f"energy_parts/{part}_mj_per_view") for part in PARTS]
-    total = values(events, "energy/theoretical_mj_per_view")
+    parts = [values(events, f"energy_parts/{part}_uj_per_view") for part in PARTS]
+    total = values(events, "energy/theoretical_uj_per_view")
     assert [sum(column) for column in zip(*parts, strict=True)] == pytest.approx(total, rel=1e-5)
     assert values(events, "final/val_top1") == values(events, "val/top1")[-1:]
     assert values(events, "final/test_loss") == values(events, "test/loss")
@@ -183,7 +183,7 @@ def test_a_run_with_a_logger_of_text_warns_once_and_keeps_its_scalars(
         assert len(told) == 1, name
         assert "CSVLogger" in told[0]
     header = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0]
-    for tag in ("spikes/modulator1/rate", "throughput/videos_per_second", "energy/theoretical_mj_per_view"):
+    for tag in ("spikes/modulator1/rate", "throughput/videos_per_second", "energy/theoretical_uj_per_view"):
         assert tag in header
 
 
@@ -200,13 +200,16 @@ def test_options_are_flat_and_plain() -> None:
     config = {
         "seed_everything": 3,
         "model": {"preset": "tiny", "iframe_weights": None},
-        "data": {"class_path": "Folder", "init_args": {"crop": 64, "coefficients": [16, 4]}},
+        "data": {
+            "class_path": "cvr_lightning.datamodules.Folder",
+            "init_args": {"crop": 64, "coefficients": [16, 4]},
+        },
         "trainer": {"max_epochs": 2, "devices": "auto", "callbacks": [{}]},
     }
     assert flat_options(config) == {
         "seed": 3,
         "model.preset": "tiny",
-        "data.class_path": "Folder",
+        "data": "Folder",
         "data.crop": 64,
         "data.coefficients": "[16, 4]",
         "trainer.max_epochs": 2,
