@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -12,16 +12,35 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from cvr_lightning.module import RecognitionModule
 
 METRICS = ("top1", "top5", "loss")
+OPTIONS = (
+    "data",
+    "data.batch_size",
+    "data.crop",
+    "data.pframes",
+    "data.segments",
+    "model.learning_rate",
+    "model.preset",
+    "model.weight_decay",
+    "seed_everything",
+    "trainer.max_epochs",
+    "trainer.precision",
+)
+"""Few, for TensorBoard shows five columns in alphabetical order before any is ticked."""
 
 
 class HyperParameters(Callback):
-    """Logs the configuration of a run and its last metrics at the end of ``fit`` and of ``test``.
+    """Logs chosen options of a run and its last metrics at the end of ``fit`` and of ``test``.
 
-    Logged: ``final/val_loss``, ``final/val_top1``, ``final/val_top5`` after training, ``final/test_loss``,
-    ``final/test_top1``, ``final/test_top5`` after a test, where they exist; and, as the HPARAMS tab of
-    TensorBoard shows them, every option of the sections ``model`` and ``data``, the seed, and of the trainer
-    those in :data:`TRAINER_OPTIONS`. Any logger takes them.
+    Logged: ``final/val_top1``, ``final/val_top5``, ``final/val_loss`` after training, ``final/test_top1``,
+    ``final/test_top5``, ``final/test_loss`` after a test, where they exist; and, for the HPARAMS tab of
+    TensorBoard, the options by the last part of their names. Any logger takes them.
+
+    Args:
+        options: Names of the options, as on the command line; one that a run does not have is left out.
     """
+
+    def __init__(self, options: Sequence[str] = OPTIONS) -> None:
+        self.options = options
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the options and the metrics of the last validation."""
@@ -35,7 +54,7 @@ class HyperParameters(Callback):
         assert isinstance(pl_module, RecognitionModule)
         found = {name: trainer.callback_metrics.get(f"{part}/{name}") for name in METRICS}
         metrics = {f"final/{part}_{name}": float(value) for name, value in found.items() if value is not None}
-        options = flat_options(pl_module.run_config)
+        options = chosen_options(pl_module.run_config, self.options)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(options, metrics, step=trainer.global_step)
@@ -44,28 +63,17 @@ class HyperParameters(Callback):
                 logger.log_metrics(metrics, trainer.global_step)
 
 
-TRAINER_OPTIONS = ("max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches")
-
-
-def flat_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells runs apart, by the names that it has on the command line; lists as text."""
-    trainer = config.get("trainer") or {}
-    chosen = {
-        "seed": config.get("seed_everything"),
-        "model": config.get("model"),
-        "data": config.get("data"),
-        "trainer": {name: trainer[name] for name in TRAINER_OPTIONS if trainer.get(name) is not None},
-    }
-    return {name: value for name, value in _flatten(chosen, "") if value is not None}
-
-
-def _flatten(value: Any, name: str) -> list[tuple[str, Any]]:
-    if not isinstance(value, Mapping):
-        return [(name, value if isinstance(value, str | int | float | bool | None) else str(value))]
-    parts = []
-    for key, inner in value.items():
-        if key == "class_path":
-            parts.append((name, str(inner).rpartition(".")[2]))
-        else:
-            parts += _flatten(inner, name if key == "init_args" else f"{name}.{key}".strip("."))
-    return parts
+def chosen_options(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Options by the last part of their names; a class by its own name, all else that is not plain as text."""
+    chosen = {}
+    for name in names:
+        value: Any = config
+        for part in name.split("."):
+            value = value.get("init_args", value) if isinstance(value, Mapping) else {}
+            value = value.get(part)
+        if isinstance(value, Mapping):
+            value = str(value.get("class_path")).rpartition(".")[2]
+        if value is not None:
+            plain = isinstance(value, str | int | float | bool)
+            chosen[name.rpartition(".")[2]] = value if plain else str(value)
+    return chosen

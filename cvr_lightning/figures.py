@@ -62,7 +62,7 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
     """One row a clip: I-frame, vectors, residual energy, modes and, where there is one, the prediction."""
     has_prediction = any(clip.probabilities is not None for clip in clips)
     columns = 5 if has_prediction else 4
-    figure = new_figure(2.75 * columns, 0.75 + 3.0 * len(clips))
+    figure = new_figure(2.65 * columns, 0.75 + 3.0 * len(clips))
     inch = 1 / figure.get_figheight()
     grid = figure.subplots(
         len(clips),
