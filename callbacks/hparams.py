@@ -64,7 +64,7 @@ class HyperParameters(Callback):
 
 
 def chosen_options(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Options by the last part of their names; a class by its own name, all else that is not plain as text."""
+    """Options by the last part of their names; a class by its own name, what is not plain as text."""
     chosen = {}
     for name in names:
         value: Any = config
