@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 from cvr_lightning.callbacks.loggers import is_log_step, log_scalars
 from cvr_lightning.clip import CompressedClip
@@ -113,7 +114,7 @@ class EnergyMonitor(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the theoretical energy."""
-        if trainer.training:
+        if trainer.state.fn == TrainerFn.FITTING:  # trainer.training is not true again yet
             self._meter.start()
         if trainer.sanity_checking or self.report is None:
             return

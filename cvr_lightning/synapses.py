@@ -16,7 +16,8 @@ SynapticLayer = nn.Conv1d | nn.Conv2d | nn.Linear
 
 def is_spikes(values: Tensor) -> bool:
     """Whether all values are -1, 0 or 1: the input of a layer that accumulates without multiplying."""
-    return bool(((values == 0) | (values.abs() == 1)).all())
+    # The first sample of real values says no already.
+    return all(bool(((part == 0) | (part.abs() == 1)).all()) for part in (values[:1], values))
 
 
 def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]:
@@ -28,13 +29,14 @@ def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]
     """
     inputs, weight = _batched(layer, inputs.detach()), layer.weight.detach()
     is_plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Linear)
-    present, taps = inputs != 0, (weight != 0) if is_plain else torch.ones_like(weight, dtype=torch.bool)
+    taps = (weight != 0) if is_plain else torch.ones_like(weight, dtype=torch.bool)
     # Half precision would not hold the counts.
     with torch.autocast(inputs.device.type, enabled=False):
-        dense = len(inputs) * _met(layer, torch.ones_like(present[:1]), torch.ones_like(taps))
-        if present.all() and taps.all():
+        everywhere = torch.ones_like(inputs[:1], dtype=torch.bool)
+        dense = len(inputs) * _met(layer, everywhere, torch.ones_like(taps))
+        if taps.all() and inputs.count_nonzero() == inputs.numel():
             return dense, dense
-        return dense, _met(layer, present, taps)
+        return dense, _met(layer, inputs != 0, taps)
 
 
 def _batched(layer: SynapticLayer, inputs: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Loop:
             world_size=1,
             local_rank=0,
             loggers=[logger],
-            training=True,
+            state=SimpleNamespace(fn="fit"),
             sanity_checking=False,
             num_test_batches=[3],
             strategy=SimpleNamespace(root_device=torch.device("cpu")),
