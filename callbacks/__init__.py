@@ -2,8 +2,24 @@
 
 from cvr_lightning.callbacks.confusion import ConfusionMatrix
 from cvr_lightning.callbacks.ddp_monitor import DDPMonitor
+from cvr_lightning.callbacks.energy import EnergyMonitor
+from cvr_lightning.callbacks.hparams import HyperParameters
 from cvr_lightning.callbacks.mixed_precision import MixedPrecision
+from cvr_lightning.callbacks.panels import ClipPanels
 from cvr_lightning.callbacks.predictions import Predictions
 from cvr_lightning.callbacks.results import Results
+from cvr_lightning.callbacks.sparsity import SpikeSparsity
+from cvr_lightning.callbacks.throughput import Throughput
 
-__all__ = ["ConfusionMatrix", "DDPMonitor", "MixedPrecision", "Predictions", "Results"]
+__all__ = [
+    "ClipPanels",
+    "ConfusionMatrix",
+    "DDPMonitor",
+    "EnergyMonitor",
+    "HyperParameters",
+    "MixedPrecision",
+    "Predictions",
+    "Results",
+    "SpikeSparsity",
+    "Throughput",
+]

@@ -3,70 +3,131 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from lightning import LightningModule, Trainer
-from lightning.pytorch import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from cvr_lightning.callbacks.loggers import PictureCallback, log_figure
+from cvr_lightning.figures import new_figure
 from cvr_lightning.module import RecognitionModule
 
 
-class ConfusionMatrix(Callback):
+class ConfusionMatrix(PictureCallback):
     """Logs the confusion matrix over whole videos as an image.
 
-    Logged: ``val/confusion_matrix`` after each validation and ``test/confusion_matrix`` after the test, rows
-    the true class, columns the predicted one, each row in percent of its class. TensorBoard only.
+    Logged: ``val/confusion_matrix`` after the 1st, 2nd, 4th, 8th ... validation and the last, and
+    ``test/confusion_matrix`` after the test: rows the true class, columns the predicted one, each row in
+    per cent of the videos of its class; beside it the pairs of classes that are taken for each other most
+    often. Needs a logger with ``add_figure``.
     """
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the picture of the validation."""
-        if not trainer.sanity_checking:
-            self._log(trainer, pl_module, "val/confusion_matrix")
+        self._log(trainer, pl_module, "val/confusion_matrix")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the picture of the test."""
-        self._log(trainer, pl_module, "test/confusion_matrix")
+        if trainer.is_global_zero:
+            self._log(trainer, pl_module, "test/confusion_matrix")
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, tag: str) -> None:
         assert isinstance(pl_module, RecognitionModule)
-        if not trainer.is_global_zero or pl_module.table is None:
-            return
-        counts = pl_module.table.confusion_matrix()
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                figure = draw_confusion_matrix(counts, pl_module.class_names)
-                logger.experiment.add_figure(tag, figure, global_step=trainer.global_step)
+        if pl_module.table is not None:
+            counts = pl_module.table.confusion_matrix()
+            log_figure(trainer, tag, draw_confusion_matrix(counts, pl_module.class_names))
+
+
+SMALL = 25
+"""Classes up to which every cell carries its number."""
 
 
 def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Draw counts (classes, classes), rows true and columns predicted, as shares of each row.
 
-    Cells carry their percentage up to 25 classes; beyond, colour alone stays readable.
+    Cells carry their percentage up to 25 classes. Beyond, colour tells, on a scale that shows small shares
+    too, and the largest confusions are spelt out.
     """
     classes = len(class_names)
-    side = min(2.5 + 0.45 * classes, 24)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    is_small = classes <= SMALL
+    side = 2.9 + 0.4 * classes if is_small else 11.0  # inches
+    figure = new_figure(side + (1.2 if is_small else 6.5), side)
+    axes = figure.add_axes(_box(figure, 2.1, 2.1, side - 2.7, side - 2.7))
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    figure.colorbar(image, ax=axes, label="videos of the true class (%)", fraction=0.046)
-    ticks = np.arange(classes) if classes <= 60 else np.arange(0, classes, classes // 40)
-    labels = [class_names[int(tick)] for tick in ticks]
-    size = 9 if classes <= 25 else 6
-    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
-    axes.set_yticks(ticks, labels, fontsize=size)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="nearest")
+    bar = figure.add_axes(_box(figure, side - 0.45, 2.1, 0.2, side - 2.7))
+    figure.colorbar(image, cax=bar, label="videos of the true class (%)", ticks=[0, 1, 5, 20, 50, 100])
+    _label_axes(axes, class_names)
     correct = 100 * np.trace(counts) / max(counts.sum(), 1)
     axes.set_title(f"{correct:.1f} % of {counts.sum()} videos right")
-    if classes <= 25:
+    if is_small:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if share[row, column] > 55 else "black"
-            axes.text(
-                column, row, f"{share[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8
-            )
+            colour = "white" if share[row, column] > 35 else "black"
+            text = f"{share[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    else:
+        lists = [*confusions(counts, class_names), "", *hardest(counts, class_names)]
+        where = (side + 0.9) / figure.get_figwidth()
+        figure.text(where, 0.94, "\n".join(lists), va="top", fontsize=9, linespacing=1.5)
     return figure
+
+
+def confusions(counts: np.ndarray, class_names: Sequence[str], most: int = 24) -> list[str]:
+    """The pairs of classes confused most often, as lines of text under a heading.
+
+    Args:
+        counts: (classes, classes), rows true and columns predicted.
+        class_names: Name of each class.
+        most: Number of pairs at most.
+    """
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    videos = counts.sum(axis=1)
+    lines = ["Most frequent confusions: true class → taken for"]
+    for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True):
+        if number := wrong[true, predicted]:
+            names = f"{_short(class_names[true])} → {_short(class_names[predicted])}"
+            lines.append(f"  {names}: {number} of {videos[true]}")
+    return lines if len(lines) > 1 else ["No video was given a wrong class"]
+
+
+def hardest(counts: np.ndarray, class_names: Sequence[str], most: int = 12) -> list[str]:
+    """The classes of which the smallest share is right, as lines of text under a heading.
+
+    Args:
+        counts: (classes, classes), rows true and columns predicted.
+        class_names: Name of each class.
+        most: Number of classes at most.
+    """
+    videos = counts.sum(axis=1)
+    share = np.where(videos > 0, np.diag(counts) / np.maximum(videos, 1), np.inf)
+    order = [index for index in np.argsort(share, kind="stable")[:most] if videos[index]]
+    lines = [f"  {_short(class_names[index])}: {counts[index, index]} of {videos[index]}" for index in order]
+    return ["Classes recognised least: videos right", *lines]
+
+
+def _label_axes(axes: Any, class_names: Sequence[str]) -> None:
+    """Name every class, or, of more than 60, as many as can be read."""
+    every = -(-len(class_names) // 60)
+    ticks = np.arange(0, len(class_names), every)
+    labels = [_short(class_names[int(tick)]) for tick in ticks]
+    size = 9 if len(class_names) <= SMALL else 7
+    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
+    axes.set_yticks(ticks, labels, fontsize=size)
+    named = f", one name in {every}" if every > 1 else ""
+    axes.set_xlabel(f"predicted class{named}")
+    axes.set_ylabel(f"true class{named}")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:20]}..."
+
+
+def _box(
+    figure: Figure, left: float, bottom: float, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """A place in inches as shares of the figure."""
+    across, up = figure.get_figwidth(), figure.get_figheight()
+    return left / across, bottom / up, width / across, height / up

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
+from cvr_lightning.callbacks.energy import EnergyMonitor
+from cvr_lightning.callbacks.throughput import synchronised_clock
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.energy import OperationCounter, cost_results
+from cvr_lightning.errors import RunError
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.provenance import versions
 from cvr_lightning.results import FILE_NAME as RESULTS
@@ -34,20 +35,30 @@ class Results(Callback):
     videos are too short for it.
 
     Throughput leaves out the first batch, in which workers start and kernels warm up, unless it is the only
-    one. ``with_reading`` is the wall clock of the test loop, ``model_only`` the time inside the model's step
-    with the device synchronised. Operations and spikes are counted on the first batch that can be read. All
-    are per video, all of its views together. Energy: theoretical is compute alone at 45 nm and 32 bits,
-    decoding not included; measured is null, for no counter is read.
+    one. ``with_reading`` is the wall clock of the test loop, ``model_only`` the time inside the model's
+    step with the device synchronised. Operations, spikes and energies come from :class:`EnergyMonitor`,
+    which must be among the trainer's callbacks; all are per video, all of its views together.
+    ``training_energy`` is what training cost, as the checkpoint tells.
     """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the monitor that counts.
+
+        Raises:
+            RunError: Where there is none.
+        """
+        if stage == "test":
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            monitors = [callback for callback in callbacks if isinstance(callback, EnergyMonitor)]
+            if not monitors:
+                raise RunError("Results needs EnergyMonitor beside it: add it to the trainer's callbacks")
+            self._energy = monitors[0]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the last test."""
-        assert isinstance(pl_module, RecognitionModule)
-        self._counter = OperationCounter(pl_module.recognizer, strict=False)
-        self._counted_clips = 0
         self._clips = 0
         self._model_s = 0.0
-        self._loop_start = time.perf_counter()
+        self._loop_start = synchronised_clock(pl_module.device)
         self._loop_end = self._loop_start
 
     def on_test_batch_start(
@@ -58,10 +69,8 @@ class Results(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count the operations of one batch; start the clock of the model."""
-        if not self._counted_clips and len(batch):
-            self._counter.__enter__()
-        self._batch_start = _synchronised_clock(pl_module)
+        """Start the clock of the model."""
+        self._batch_start = synchronised_clock(pl_module.device)
 
     def on_test_batch_end(
         self,
@@ -73,13 +82,10 @@ class Results(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Stop the clock."""
-        now = _synchronised_clock(pl_module)
+        now = synchronised_clock(pl_module.device)
         self._clips += len(batch)
         self._model_s += now - self._batch_start
         self._loop_end = now
-        if not self._counted_clips and len(batch):
-            self._counter.__exit__(None, None, None)
-            self._counted_clips = len(batch)
         if batch_idx == 0 and trainer.num_test_batches[0] > 1:
             self._clips, self._model_s, self._loop_start = 0, 0.0, now
 
@@ -111,7 +117,8 @@ class Results(Callback):
                 "with_reading": float(rates[0]) / views,
                 "model_only": float(rates[1]) / views,
             },
-            **cost_results(self._counter.report(max(self._counted_clips, 1)), views),
+            **self._energy.cost_results(views),
+            "training_energy": self._energy.training_results(),
             "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
             "config": pl_module.run_config,
             "versions": versions(),
@@ -143,9 +150,3 @@ def _accuracy(table: VideoTable) -> dict[str, Any]:
         "top5_all": table.top(5, of_all=True),
         "videos": len(table),
     }
-
-
-def _synchronised_clock(module: LightningModule) -> float:
-    if module.device.type == "cuda":
-        torch.cuda.synchronize(module.device)
-    return time.perf_counter()

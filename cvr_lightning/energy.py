@@ -1,10 +1,12 @@
 """Counting operations, spikes and joules.
 
-Theoretical energy is compute only: no memory traffic, no decoding. Names are NeuroBench's (2.3): *Dense* is
-every multiply-accumulate of a layer, *Effective_MACs* those with a non-zero real-valued input,
-*Effective_ACs* those with a non-zero spike as input, where the multiplication falls away. Attention products
-count, which NeuroBench leaves out; normalisation, softmax, activation functions and the pooling of tokens do
-not.
+Theoretical energy is compute only: no memory traffic, no decoding. Names are NeuroBench's (2.3):
+*Effective_MACs* are the operations of a non-zero weight and a non-zero real-valued input, *Effective_ACs*
+those of a non-zero weight and a spike, where the multiplication falls away. GMAC counts every operation as
+the field does, with the zeros that pad a convolution; NeuroBench's *Dense* leaves those out and stands
+beside it. Attention products and the neurons' own updates count, which NeuroBench leaves out: see
+:meth:`OperationReport.synaptic_operations`. Normalisation, softmax, activation functions and the pooling of
+tokens do not count.
 """
 
 from __future__ import annotations
@@ -14,26 +16,17 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from cvr_lightning.costs import CostTable, CostTableName, cost_table
 from cvr_lightning.models.modulator import TemporalReadout
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.stem import BlockStem
 from cvr_lightning.models.transformer import SelfAttention
-
-CostTableName = Literal["45nm-fp32", "45nm-fp16", "45nm-int8"]
-
-
-@dataclass(frozen=True)
-class CostTable:
-    """Energy of one operation in picojoules, and where the figures come from."""
-
-    mac_pj: float
-    ac_pj: float
-    source: str
+from cvr_lightning.synapses import is_spikes, synaptic_operations
 
 
 def spikes_text(spikes: float, pay_below: float) -> str:
@@ -44,22 +37,17 @@ def spikes_text(spikes: float, pay_below: float) -> str:
     return f"{spikes:.2f} {'pays' if spikes < pay_below else f'LOSES: not below {pay_below:.1f}'}"
 
 
-_HOROWITZ = "M. Horowitz, Computing's energy problem, ISSCC 2014, 45 nm"
-COST_TABLES: dict[CostTableName, CostTable] = {
-    "45nm-fp32": CostTable(mac_pj=4.6, ac_pj=0.9, source=f"{_HOROWITZ}, 32-bit floating point"),
-    "45nm-fp16": CostTable(mac_pj=1.5, ac_pj=0.4, source=f"{_HOROWITZ}, 16-bit floating point"),
-    "45nm-int8": CostTable(mac_pj=0.23, ac_pj=0.03, source=f"{_HOROWITZ}, 8-bit integers"),
-}
-
-
 @dataclass
 class LayerCount:
     """Operations of one layer, summed over all forward passes that were counted."""
 
     name: str
     dense: int = 0
-    effective_macs: float = 0.0
-    effective_acs: float = 0.0
+    """Every multiply-accumulate, those with the zeros of a padding included, as the field counts GMAC."""
+    synapses: int = 0
+    """NeuroBench's Dense: those of weights with inputs alone; 0 for attention and neurons."""
+    effective_macs: int = 0
+    effective_acs: int = 0
     outputs: int = 0
     """Neuron outputs over time; 0 for a layer that does not spike."""
     spikes: float = 0.0
@@ -120,21 +108,42 @@ class OperationReport:
         """Spikes per neuron and window (rate times T) of each spiking layer, see :func:`spikes_text`."""
         return {layer.name: layer.rate * layer.steps for layer in self.layers if layer.outputs}
 
+    def synaptic_operations(self) -> dict[str, float]:
+        """NeuroBench's counts per video: convolutions and linear layers alone, no padding, no attention."""
+        layers = [layer for layer in self.layers if layer.synapses]
+        return {
+            "Dense": sum(layer.synapses for layer in layers) / self.videos,
+            "Effective_MACs": sum(layer.effective_macs for layer in layers) / self.videos,
+            "Effective_ACs": sum(layer.effective_acs for layer in layers) / self.videos,
+        }
+
     def gmac_by_part(self) -> dict[str, float]:
         """Dense GMAC per video of each direct child of the model."""
+        return self._by_part(lambda layer: layer.dense * 1e-9)
+
+    def energy_by_part(self) -> dict[str, float]:
+        """Theoretical energy per video, in joules, of each direct child of the model; it adds up to all."""
+        mac, ac = self.costs.mac_pj * 1e-12, self.costs.ac_pj * 1e-12
+        return self._by_part(lambda layer: layer.effective_macs * mac + layer.effective_acs * ac)
+
+    def _by_part(self, cost: Callable[[LayerCount], float]) -> dict[str, float]:
         parts: dict[str, float] = {}
         for layer in self.layers:
             part = layer.name.split(".")[0]
-            parts[part] = parts.get(part, 0.0) + layer.dense / self.videos / 1e9
+            parts[part] = parts.get(part, 0.0) + cost(layer) / self.videos
         return parts
 
 
-def cost_results(report: OperationReport, views: float) -> dict[str, Any]:
+def cost_results(
+    report: OperationReport, views: float, measured: float | None = None, measured_includes: str | None = None
+) -> dict[str, Any]:
     """The costs per video as results.json holds them.
 
     Args:
         report: Operations of one view of a video.
         views: Views of a video.
+        measured: Joules per video from a counter; None where there is none.
+        measured_includes: What the counter counts, or why nothing was measured.
     """
     return {
         "gmac_per_video": report.gmac * views,
@@ -142,8 +151,14 @@ def cost_results(report: OperationReport, views: float) -> dict[str, Any]:
         "effective_gac_per_video": report.effective_gac * views,
         "energy_j_per_video": {
             "theoretical": report.energy_j * views,
-            "measured": None,
+            "theoretical_per_view": report.energy_j,
+            "by_part": {part: joules * views for part, joules in report.energy_by_part().items()},
+            "measured": measured,
             "includes": f"compute of the model; {report.costs.source}",
+            "measured_includes": measured_includes,
+        },
+        "synaptic_operations_per_video": {
+            name: operations * views for name, operations in report.synaptic_operations().items()
         },
         "activation_sparsity": report.activation_sparsity,
         "spikes_per_neuron": report.spiking_layers(),
@@ -184,11 +199,6 @@ FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
 }
 FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, BlockStem)
 """Layers that the convention of the field leaves out."""
-
-
-def is_spikes(values: Tensor) -> bool:
-    """Whether all values are 0 or 1: the input of a layer that accumulates without multiplying."""
-    return bool(((values == 0) | (values == 1)).all())
 
 
 @dataclass
@@ -253,10 +263,11 @@ class OperationCounter:
                 count.outputs += spikes.numel()
                 count.spikes += float(spikes.sum())
                 count.effective_macs += dense
-            elif isinstance(layer, SelfAttention):
+            elif isinstance(layer, SelfAttention | TemporalReadout):
                 count.effective_macs += dense
             else:
-                effective = dense * float((inputs[0] != 0).float().mean())
+                synapses, effective = synaptic_operations(layer, inputs[0])  # type: ignore[arg-type]
+                count.synapses += synapses
                 if is_spikes(inputs[0]):
                     count.effective_acs += effective
                 else:
@@ -274,10 +285,7 @@ class OperationCounter:
         Raises:
             ValueError: For an unknown table, or where no video was counted.
         """
-        if isinstance(costs, str):
-            if costs not in COST_TABLES:
-                raise ValueError(f"unknown cost table {costs!r}; choose one of {get_args(CostTableName)}")
-            costs = COST_TABLES[costs]
+        costs = cost_table(costs)
         if videos < 1:
             raise ValueError("no video was counted")
         return OperationReport(tuple(self._layers.values()), videos, costs)

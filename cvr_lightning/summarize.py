@@ -15,18 +15,13 @@ import torch
 
 from cvr_lightning.classify import Classifier
 from cvr_lightning.clip import CompressedClip, Sample, collate
+from cvr_lightning.costs import CostTableName
 from cvr_lightning.datamodules.dataset import read_clip
 from cvr_lightning.datamodules.motion_scenes import draw_shot
 from cvr_lightning.datamodules.motion_video import write_video
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.energy import (
-    CostTableName,
-    OperationCounter,
-    OperationReport,
-    cost_results,
-    spikes_text,
-)
+from cvr_lightning.energy import OperationCounter, OperationReport, cost_results, spikes_text
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
 _MOTIONS = ("left", "rotate_clockwise", "zoom_in")

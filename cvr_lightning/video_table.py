@@ -58,11 +58,7 @@ class VideoTable:
     def loss(self) -> float | None:
         """Mean cross entropy of the mean logits; None where there is no labelled video."""
         labelled = self.label >= 0
-        if not labelled.any():
-            return None
-        logits = self.logits[labelled] - self.logits[labelled].max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(logits).sum(axis=1))
-        return float((log_sum - logits[np.arange(len(logits)), self.label[labelled]]).mean())
+        return float(losses(self.logits, self.label)[labelled].mean()) if labelled.any() else None
 
     def confusion_matrix(self) -> Integers:
         """(classes, classes): videos of a class (row) that were given a class (column)."""
@@ -77,6 +73,14 @@ def softmax(logits: Floats) -> Floats:
     exponentials: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def losses(logits: Floats, label: Integers) -> Floats:
+    """Cross entropy (V,) of each row of logits in nats; nan where the label is -1."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(label)), label]
+    known: Floats = np.where(label >= 0, loss, np.float32(np.nan))
+    return known
 
 
 def top_k(scores: Floats, label: Integers, k: int, missing: int = 0) -> float | None:

@@ -3,8 +3,10 @@ import torch
 from factories import make_clip
 from torch import nn
 
-from cvr_lightning.energy import CostTable, OperationCounter, cost_results, spikes_text
+from cvr_lightning.costs import CostTable
+from cvr_lightning.energy import OperationCounter, cost_results, spikes_text
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
+from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.transformer import SelfAttention
 
@@ -23,6 +25,50 @@ def test_layers_by_hand() -> None:
     dense = [layer.dense for layer in report.layers]
     assert dense == [2 * 8 * 64 * 27, 2 * 8 * 36 * 9, 2 * 8 * 6 * 4 * 6]
     assert report.gmac == pytest.approx(sum(dense) / 2 / 1e9)
+
+
+def test_a_small_network_by_neurobench_definitions() -> None:
+    """Counts by hand: Dense without padding, effective ones of non-zero weights and inputs alone."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(18, 2))
+    nn.init.ones_(net[0].weight)
+    nn.init.ones_(net[3].weight)
+    net[0].weight.data[1, 0, 0, 0] = 0  # the tap up and left of the second channel
+    image = torch.zeros(1, 1, 3, 3)
+    image[0, 0, 0, 0] = 1  # a spike in the corner
+    with (
+        torch.no_grad(),
+        pytest.warns(UserWarning, match="ReLU"),
+        OperationCounter(net, strict=False) as counter,
+    ):
+        net(image)
+    conv, linear = counter.report(videos=1).layers
+    # A corner is within the kernel of 4 places, an edge of 6, the middle of 9; the field counts 9 everywhere.
+    assert (conv.synapses, conv.dense) == (2 * (4 * 4 + 4 * 6 + 9), 2 * 9 * 9)
+    # Four places of either channel meet the corner; in the second the middle one does so by the missing tap.
+    assert (conv.effective_macs, conv.effective_acs) == (0, 4 + 3)
+    # These 7 places are 1: spikes again. The other 11 inputs of the linear layer are zero.
+    assert (linear.synapses, linear.effective_macs, linear.effective_acs) == (36, 0, 2 * 7)
+    assert counter.report(videos=1).synaptic_operations() == {
+        "Dense": 98 + 36,
+        "Effective_MACs": 0,
+        "Effective_ACs": 7 + 14,
+    }
+    with (
+        torch.no_grad(),
+        pytest.warns(UserWarning, match="ReLU"),
+        OperationCounter(net, strict=False) as counter,
+    ):
+        net(image / 2)  # the same places, no longer spikes
+    assert counter.report(videos=1).synaptic_operations()["Effective_MACs"] == 21
+
+
+def test_kernels_computed_from_weights_count_whole() -> None:
+    """A zero in a weight that is standardised is no zero in the kernel."""
+    layer = StandardisedConv2d(1, 1, stride=1, gain=1.0)
+    layer.weight.data[0, 0, 0, 0] = 0
+    assert count(layer, torch.full((1, 1, 5, 5), 2.0)).effective_gmac == pytest.approx(
+        169e-9
+    )  # (5 * 3 - 2) ** 2
 
 
 def test_attention_products_are_counted() -> None:
@@ -73,6 +119,8 @@ def test_the_parts_of_the_model_add_up() -> None:
     model = CompressedVideoRecognizer(5, residual_channels=6).eval()
     report = count(model, make_clip(), videos=2)
     assert sum(report.gmac_by_part().values()) == pytest.approx(report.gmac)
+    assert sum(report.energy_by_part().values()) == pytest.approx(report.energy_j)
+    assert report.synaptic_operations()["Dense"] < 1e9 * report.gmac  # no padding, attention or neurons
     assert report.effective_gmac + report.effective_gac <= report.gmac
     own = CostTable(mac_pj=2.0, ac_pj=1.0, source="test")
     with OperationCounter(model) as counter, torch.no_grad():
@@ -102,3 +150,5 @@ def test_an_unsupported_layer_is_an_error_or_named_once() -> None:
 def test_an_unknown_cost_table_lists_those_there_are() -> None:
     with pytest.raises(ValueError, match="45nm-fp32"):
         OperationCounter(nn.Linear(1, 1)).report(1, "7nm")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give energy back"):
+        OperationCounter(nn.Linear(1, 1)).report(1, CostTable(mac_pj=-1, ac_pj=1, source="test"))

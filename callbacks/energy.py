@@ -1,0 +1,309 @@
+"""Energy of a run: theoretical from counted operations, measured from the machine's counters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+
+from cvr_lightning.callbacks.loggers import is_log_step, log_scalars
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.costs import CostTable, CostTableName, cost_table
+from cvr_lightning.energy import OperationCounter, OperationReport, cost_results
+from cvr_lightning.energy_table import energy_table
+from cvr_lightning.module import RecognitionModule
+from cvr_lightning.power import CounterName, EnergyMeter, open_counters
+
+MEASURED_INCLUDES = (
+    "all that these devices spent in the loop's time: reading and decoding, idle power, and whatever else "
+    "ran on them"
+)
+
+
+class EnergyMonitor(Callback):
+    """Counts the operations of the model with the rates at which its neurons fire, and reads energy counters.
+
+    Logged after every validation, per view of a video, from its first batch that can be read:
+
+    - ``energy/theoretical_uj_per_view``: compute of the model in microjoules, and
+      ``energy_parts/<part>_uj_per_view`` of each part; they add up to it.
+    - ``energy/dense_macs_1e6_per_view``, ``energy/effective_macs_1e6_per_view`` and
+      ``energy/effective_acs_1e6_per_view``: millions of operations, see :mod:`cvr_lightning.energy`.
+
+    Logged after every training epoch, where there is a counter; all processes together:
+
+    - ``energy/measured_train_j_per_epoch`` and ``energy/measured_train_j_per_video``: joules, validation left
+      out; a video counts each time that it is trained on.
+
+    At the end of ``fit`` and ``test`` a table is printed; ``results.json`` takes the test's figures from
+    here, and those of the training that the checkpoint tells of. Where there is no counter the answer is
+    "not measured" and null, never 0; so it is where the test lasted less than ``min_seconds``. Measured
+    energy is that of whole devices: it includes reading, decoding, idle power and whatever else runs on
+    them. Scalars go to any logger.
+
+    Args:
+        costs: Energy of an operation: the name of a table, or ``{mac_pj, ac_pj, source}`` of one's own.
+        counters: Which of ``nvml``, ``rapl`` and ``zeus`` to read; it is an error where one is not to be had.
+            null takes NVML and RAPL where they are there.
+        min_seconds: Time below which a counter's resolution makes a measurement meaningless.
+
+    Raises:
+        ValueError: For an unknown cost table.
+    """
+
+    def __init__(
+        self,
+        costs: CostTableName | CostTable = "45nm-fp32",
+        counters: Sequence[CounterName] | None = None,
+        min_seconds: float = 2.0,
+    ) -> None:
+        self.costs = cost_table(costs)
+        self.counter_names = counters
+        self.min_seconds = min_seconds
+        self.training = {"joules": 0.0, "seconds": 0.0, "videos": 0, "epochs": 0}
+        self.report: OperationReport | None = None
+        self._counter: OperationCounter | None = None
+        self._clips = 0
+        self._measured: float | None = None  # joules per view
+        self._is_short = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Open the counters.
+
+        Raises:
+            RunError: Where a counter was asked for that is not there.
+        """
+        counters, self._missing = open_counters(
+            self.counter_names, _gpu_uuid(trainer.strategy.root_device), trainer.local_rank == 0
+        )
+        self._meter = EnergyMeter(counters)
+
+    # Theoretical: one batch of each validation or test.
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count anew; what validation spends is not training's."""
+        self._pause_training(trainer)
+        self.report = None
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: CompressedClip,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the operations of one batch."""
+        self._begin_count(pl_module, batch)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: CompressedClip,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """The batch is counted."""
+        self._end_count(batch)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the theoretical energy."""
+        if trainer.state.fn == TrainerFn.FITTING:  # trainer.training is not true again yet
+            self._meter.start()
+        if trainer.sanity_checking or self.report is None:
+            return
+        log_scalars(trainer, theoretical_scalars(self.report), trainer.global_step)
+
+    def _begin_count(self, pl_module: LightningModule, batch: CompressedClip) -> None:
+        if self.report is None and len(batch):
+            assert isinstance(pl_module, RecognitionModule)
+            self._counter = OperationCounter(pl_module.recognizer, strict=False)
+            self._counter.__enter__()
+
+    def _end_count(self, batch: CompressedClip) -> None:
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self.report = self._counter.report(len(batch), self.costs)
+            self._counter = None
+
+    # Measured: training, epoch by epoch.
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the meter."""
+        self._clips = 0
+        self._meter = EnergyMeter(self._meter.counters)
+        self._meter.start()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: CompressedClip,
+        batch_idx: int,
+    ) -> None:
+        """Count the videos."""
+        self._clips += len(batch)
+        if is_log_step(trainer, batch_idx):
+            self._meter.poll()
+
+    def _pause_training(self, trainer: Trainer) -> None:
+        if not trainer.sanity_checking:
+            self._meter.stop()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what the epoch cost."""
+        self._meter.stop()
+        joules, videos = _over_processes(trainer, self._meter.total, self._clips)
+        self.training["epochs"] += 1
+        self.training["videos"] += videos
+        if joules is None:
+            return
+        self.training["joules"] += joules
+        self.training["seconds"] += self._meter.seconds
+        scalars = {
+            "measured_train_j_per_epoch": joules,
+            "measured_train_j_per_video": joules / max(videos, 1),
+        }
+        log_scalars(
+            trainer, {f"energy/{name}": value for name, value in scalars.items()}, trainer.global_step
+        )
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the table."""
+        if trainer.is_global_zero and self.report is not None:
+            print(f"\n{energy_table(self.cost_results(views=1), self.training_results(), tested=False)}")
+
+    # Measured: a test.
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the last test."""
+        self.report = None
+        self._measured = None
+        self._start_test()
+
+    def _start_test(self) -> None:
+        self._clips = 0
+        self._meter = EnergyMeter(self._meter.counters)
+        self._meter.start()
+
+    def on_test_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: CompressedClip,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the operations of one batch."""
+        self._begin_count(pl_module, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: CompressedClip,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """The batch is counted; like throughput, measured energy leaves out the first of several."""
+        self._end_count(batch)
+        self._clips += len(batch)
+        if batch_idx == 0 and trainer.num_test_batches[0] > 1:
+            _synchronise(pl_module.device)
+            self._start_test()
+        elif is_log_step(trainer, batch_idx):
+            self._meter.poll()
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the meter; every process takes part in the sum."""
+        _synchronise(pl_module.device)
+        self._meter.stop()
+        self._is_short = self._meter.seconds < self.min_seconds
+        own = None if self._is_short else self._meter.total
+        joules, clips = _over_processes(trainer, own, self._clips)
+        self._measured = None if joules is None else joules / max(clips, 1)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the table."""
+        assert isinstance(pl_module, RecognitionModule)
+        if trainer.is_global_zero and self.report is not None and pl_module.table is not None:
+            results = self.cost_results(float(pl_module.table.views.mean()))
+            print(f"\n{energy_table(results, self.training_results(), tested=True)}")
+
+    # For results.json.
+
+    def cost_results(self, views: float) -> dict[str, Any]:
+        """Operations and energies per video, for results.json.
+
+        Args:
+            views: Views of a video.
+        """
+        report = OperationReport((), 1, self.costs) if self.report is None else self.report
+        measured = None if self._measured is None else self._measured * views
+        return cost_results(report, views, measured, self._includes())
+
+    def training_results(self) -> dict[str, Any]:
+        """What training cost, by the counters of the machine that it ran on; null where there was none."""
+        joules, videos = self.training["joules"], self.training["videos"]
+        measured = self.training["seconds"] > 0
+        return {
+            "measured_j": joules if measured else None,
+            "measured_j_per_video": joules / videos if measured and videos else None,
+            "videos": videos,
+            "epochs": self.training["epochs"],
+        }
+
+    def _includes(self) -> str:
+        if not self._meter.counters:
+            return f"no counter: {'; '.join(self._missing) or 'none was asked for'}"
+        if self._is_short:
+            return f"nothing: the loop took less than {self.min_seconds:g} s"
+        return f"{', '.join(counter.name for counter in self._meter.counters)}: {MEASURED_INCLUDES}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """What training has cost so far."""
+        return dict(self.training)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on adding."""
+        self.training = dict(state_dict)
+
+
+def theoretical_scalars(report: OperationReport) -> dict[str, float]:
+    """The scalars of a validation, per view."""
+    parts = report.energy_by_part()
+    return {
+        "energy/theoretical_uj_per_view": 1e6 * report.energy_j,
+        "energy/dense_macs_1e6_per_view": 1e3 * report.gmac,
+        "energy/effective_macs_1e6_per_view": 1e3 * report.effective_gmac,
+        "energy/effective_acs_1e6_per_view": 1e3 * report.effective_gac,
+        **{f"energy_parts/{part}_uj_per_view": 1e6 * joules for part, joules in parts.items()},
+    }
+
+
+def _over_processes(trainer: Trainer, joules: float | None, clips: int) -> tuple[float | None, int]:
+    """Joules and clips of all processes; None where none of them has a counter."""
+    own = torch.tensor([joules or 0.0, float(joules is not None), clips], dtype=torch.float64)
+    if trainer.world_size > 1:
+        own = own.float() if trainer.strategy.root_device.type == "mps" else own
+        own = trainer.strategy.reduce(own.to(trainer.strategy.root_device), reduce_op="sum").cpu()
+    return (float(own[0]) if own[1] else None), int(own[2])
+
+
+def _gpu_uuid(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,113 @@
+"""What the callbacks share in logging: to whom, when, and how pictures are spread over a run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch import Callback
+from lightning_utilities.core.rank_zero import rank_zero_warn
+
+from cvr_lightning.clip import CompressedClip
+
+Method = Literal["add_figure", "add_histogram"]
+
+
+def experiments(trainer: Trainer, method: Method) -> list[Any]:
+    """The loggers' own objects that have this method, as TensorBoard's writer has."""
+    found = [getattr(logger, "experiment", None) for logger in trainer.loggers]
+    return [experiment for experiment in found if hasattr(experiment, method)]
+
+
+def warn_without(trainer: Trainer, callback: Callback, method: Method) -> None:
+    """Say once, in setup, that a callback's pictures will go nowhere; a run without loggers knows that."""
+    if trainer.loggers and not experiments(trainer, method):
+        loggers = ", ".join(type(logger).__name__ for logger in trainer.loggers)
+        rank_zero_warn(
+            f"{type(callback).__name__} needs a logger with {method}, as TensorBoardLogger has; the run's "
+            f"loggers: {loggers}. What it would give them is left out"
+        )
+
+
+def log_scalars(trainer: Trainer, scalars: dict[str, float], step: int) -> None:
+    """Hand scalars to every logger; loggers write in the first process alone."""
+    for logger in trainer.loggers:
+        logger.log_metrics(scalars, step)
+
+
+def is_log_step(trainer: Trainer, step: int) -> bool:
+    """Whether the trainer logs at this step, counted from 0."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and (step + 1) % every == 0
+
+
+class PictureCallback(Callback, ABC):
+    """Draws after the 1st, 2nd, 4th, 8th ... validation and after the last.
+
+    Most changes early, so little is missed, and the time that drawing takes is lost in a long run's. The
+    number of validations is part of the checkpoint: a resumed run draws when the undisturbed one would
+    have.
+    """
+
+    def __init__(self) -> None:
+        self.validations = 0
+        self._is_drawn = True
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Warn where no logger takes pictures."""
+        if stage == "fit":
+            warn_without(trainer, self, "add_figure")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, if it is time."""
+        if trainer.sanity_checking:
+            return
+        self.validations += 1
+        self._is_drawn = self.validations & (self.validations - 1) == 0
+        if self._is_drawn:
+            self._draw_once(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the last validation, unless that was done."""
+        if not self._is_drawn:
+            self._is_drawn = True
+            self._draw_once(trainer, pl_module)
+
+    def _draw_once(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and experiments(trainer, "add_figure"):
+            self.draw(trainer, pl_module)
+
+    @abstractmethod
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the pictures of the last validation; called in the first process."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of validations so far."""
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.validations = state_dict["validations"]
+
+
+def log_figure(trainer: Trainer, tag: str, figure: Any) -> None:
+    """Hand a matplotlib figure to every logger that takes one."""
+    for experiment in experiments(trainer, "add_figure"):
+        experiment.add_figure(tag, figure, global_step=trainer.global_step)
+
+
+def fixed_rows(trainer: Trainer, batch: CompressedClip, batch_idx: int, clips: int) -> list[tuple[int, int]]:
+    """Which of the fixed validation clips are in this batch: (number of the clip, its row).
+
+    They are spread evenly over the batches of the process, which come in the same order every time.
+
+    Args:
+        trainer: The trainer, in validation.
+        batch: The batch.
+        batch_idx: Its number.
+        clips: How many clips are to be watched.
+    """
+    batches = int(trainer.num_val_batches[0])
+    here = [clip for clip in range(clips) if clip * batches // clips == batch_idx]
+    return [(clip, row) for row, clip in enumerate(here) if row < len(batch)]

@@ -1,0 +1,213 @@
+"""How much the spiking layers fire: rates, sparsity, dead and saturated neurons; rasters and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from cvr_lightning.callbacks.loggers import (
+    PictureCallback,
+    experiments,
+    fixed_rows,
+    log_figure,
+    log_scalars,
+)
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.models.neurons import AdaptiveLIF
+from cvr_lightning.spike_figures import ClipSpikes, draw_spike_maps, draw_spike_raster
+
+
+class SpikeSparsity(PictureCallback):
+    """Watches the spikes of every spiking layer, on every n-th step and on fixed validation clips.
+
+    Logged every ``every_n_steps`` training steps, of the first process's batch:
+
+    - ``spikes/activation_sparsity``: NeuroBench's definition, zeros over all neuron outputs, over layers,
+      steps and samples (P-frames that do not exist count as the zeros that they are).
+    - ``spikes/<layer>/rate``: spikes per neuron and step, and its complement
+      ``spikes/<layer>/activation_sparsity``.
+    - ``spikes/<layer>/per_neuron``: rate times T, the spikes of a neuron in a window.
+    - ``spikes/<layer>/dead`` and ``spikes/<layer>/saturated``: share of the channels that never fire in the
+      batch, and of those whose rate is at least ``saturated``.
+    - ``spikes/<layer>/rate_by_channel``: histogram over the channels of the rate.
+
+    Logged after the 1st, 2nd, 4th, 8th ... validation and the last, for each fixed clip:
+
+    - ``spikes/raster_<clip>``: share of the positions that spike, time by channel, every layer.
+    - ``spikes/map_<clip>``: spikes per neuron and step over the I-frames, every layer and segment.
+
+    A layer is called by what tells its name from the others': ``modulator1``. Scalars go to any logger;
+    histograms and pictures to those with ``add_histogram`` and ``add_figure``.
+
+    Args:
+        every_n_steps: Training steps from one sample to the next.
+        clips: Number of fixed validation clips.
+        saturated: Rate from which on a channel counts as saturated.
+
+    Raises:
+        ValueError: Where an option is out of range.
+    """
+
+    def __init__(self, every_n_steps: int = 50, clips: int = 1, saturated: float = 0.95) -> None:
+        super().__init__()
+        if every_n_steps < 1 or clips < 0 or not 0 < saturated <= 1:
+            raise ValueError(
+                f"every_n_steps={every_n_steps} must be at least 1, clips={clips} not negative, "
+                f"saturated={saturated} a rate above 0 and at most 1"
+            )
+        self.every_n_steps = every_n_steps
+        self.clips = clips
+        self.saturated = saturated
+        self._step = -1
+        self._spikes: dict[str, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+        self._fixed: dict[int, ClipSpikes] = {}
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: CompressedClip, batch_idx: int
+    ) -> None:
+        """Watch the layers, if this step is sampled."""
+        is_new, self._step = trainer.global_step != self._step, trainer.global_step
+        is_sampled = is_new and (self._step + 1) % self.every_n_steps == 0
+        if trainer.is_global_zero and is_sampled and len(batch):
+            self._watch(pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: CompressedClip,
+        batch_idx: int,
+    ) -> None:
+        """Log what was seen."""
+        if not self._handles:
+            return
+        layers = self._seen()
+        scalars = spike_scalars(layers, self.saturated)
+        log_scalars(trainer, {f"spikes/{name}": value for name, value in scalars.items()}, self._step)
+        for experiment in experiments(trainer, "add_histogram"):
+            for name, spikes in layers.items():
+                rates = rate_by_channel(spikes).cpu()
+                experiment.add_histogram(f"spikes/{name}/rate_by_channel", rates, global_step=self._step)
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: CompressedClip,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Watch the layers, if a fixed clip is in the batch."""
+        if trainer.is_global_zero and fixed_rows(trainer, batch, batch_idx, self.clips):
+            self._watch(pl_module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: CompressedClip,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the spikes of the fixed clips."""
+        if not self._handles:
+            return
+        layers = self._seen()
+        for number, row in fixed_rows(trainer, batch, batch_idx, self.clips):
+            self._fixed[number] = _clip_spikes(layers, batch, row)
+
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the rasters and maps of the fixed clips."""
+        names: Sequence[str] = trainer.datamodule.names["val"]  # type: ignore[attr-defined]
+        for number, spikes in sorted(self._fixed.items()):
+            title = names[spikes.video]
+            log_figure(trainer, f"spikes/raster_{number}", draw_spike_raster(spikes, title))
+            log_figure(trainer, f"spikes/map_{number}", draw_spike_maps(spikes, title))
+
+    def _watch(self, pl_module: LightningModule) -> None:
+        layers = {name: layer for name, layer in pl_module.named_modules() if isinstance(layer, AdaptiveLIF)}
+        for name, layer in zip(distinct_names(list(layers)), layers.values(), strict=True):
+            self._handles.append(layer.register_forward_hook(self._hook(name)))
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+            self._spikes[name] = output[0].detach()
+
+        return hook
+
+    def _seen(self) -> dict[str, Tensor]:
+        """The spikes (T, M, C, H, W) of each layer; the watch is over."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        seen, self._spikes = self._spikes, {}
+        return seen
+
+
+def rate_by_channel(spikes_TMCHW: Tensor) -> Tensor:
+    """Spikes per neuron and step of each channel (C,), float32."""
+    return spikes_TMCHW.mean(dim=(0, 1, 3, 4), dtype=torch.float32)
+
+
+def spike_scalars(layers: dict[str, Tensor], saturated: float) -> dict[str, float]:
+    """The scalars of :class:`SpikeSparsity`, without their prefix.
+
+    Args:
+        layers: Spikes (T, M, C, H, W) of each layer.
+        saturated: Rate from which on a channel counts as saturated.
+    """
+    scalars = {}
+    outputs, fired = 0, 0.0
+    for name, spikes_TMCHW in layers.items():
+        rates_C = rate_by_channel(spikes_TMCHW).cpu()
+        rate = float(rates_C.mean())
+        outputs += spikes_TMCHW.numel()
+        fired += rate * spikes_TMCHW.numel()
+        scalars[f"{name}/rate"] = rate
+        scalars[f"{name}/activation_sparsity"] = 1 - rate
+        scalars[f"{name}/per_neuron"] = rate * spikes_TMCHW.shape[0]
+        scalars[f"{name}/dead"] = float((rates_C == 0).float().mean())
+        scalars[f"{name}/saturated"] = float((rates_C >= saturated).float().mean())
+    return {"activation_sparsity": 1 - fired / outputs, **scalars} if outputs else scalars
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Dotted names without the parts that all of them share at their beginning and end.
+
+    Example:
+        >>> distinct_names(["encoder.modulator1.neurons", "encoder.modulator2.neurons"])
+        ['modulator1', 'modulator2']
+    """
+    parts = [name.split(".") for name in names]
+    if len(parts) < 2:
+        return list(names)
+    while all(len(part) > 1 and part[0] == parts[0][0] for part in parts):
+        parts = [part[1:] for part in parts]
+    while all(len(part) > 1 and part[-1] == parts[0][-1] for part in parts):
+        parts = [part[:-1] for part in parts]
+    return [".".join(part) for part in parts]
+
+
+def _clip_spikes(layers: dict[str, Tensor], batch: CompressedClip, row: int) -> ClipSpikes:
+    """What the pictures need of one clip: means over positions and over channels, as NumPy arrays."""
+    segments = batch.mask.shape[1]
+    own = {
+        name: spikes_TMCHW[:, row * segments : (row + 1) * segments].float()
+        for name, spikes_TMCHW in layers.items()
+    }
+    frames = batch.iframes[row][batch.iframe_index[row]]
+    return ClipSpikes(
+        video=int(batch.video[row]),
+        iframes=frames.clamp(0, 255).to(torch.uint8).cpu().numpy(),
+        exists=batch.mask[row].cpu().numpy(),
+        raster={name: s.mean(dim=(3, 4)).transpose(0, 1).cpu().numpy() for name, s in own.items()},
+        maps={name: s.mean(dim=(0, 2)).cpu().numpy() for name, s in own.items()},
+    )

@@ -1,0 +1,67 @@
+"""Synaptic operations of one layer, as NeuroBench (2.3) defines them.
+
+A synaptic operation is one weight meeting one input. *Dense* counts all of them, *effective* those of a
+non-zero weight and a non-zero input. The zeros that pad a convolution are no input: neither count has them.
+Biases are no synapses.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SynapticLayer = nn.Conv1d | nn.Conv2d | nn.Linear
+
+
+def is_spikes(values: Tensor) -> bool:
+    """Whether all values are -1, 0 or 1: the input of a layer that accumulates without multiplying."""
+    # The first sample of real values says no already.
+    return all(bool(((part == 0) | (part.abs() == 1)).all()) for part in (values[:1], values))
+
+
+def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]:
+    """Dense and effective operations of one forward pass.
+
+    Args:
+        layer: The layer; a subclass may compute its kernel from its weights, so all of those count.
+        inputs: What it is given.
+    """
+    inputs, weight = _batched(layer, inputs.detach()), layer.weight.detach()
+    is_plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Linear)
+    taps = (weight != 0) if is_plain else torch.ones_like(weight, dtype=torch.bool)
+    # Half precision would not hold the counts.
+    with torch.autocast(inputs.device.type, enabled=False):
+        everywhere = torch.ones_like(inputs[:1], dtype=torch.bool)
+        dense = len(inputs) * _met(layer, everywhere, torch.ones_like(taps))
+        if taps.all() and inputs.count_nonzero() == inputs.numel():
+            return dense, dense
+        return dense, _met(layer, inputs != 0, taps)
+
+
+def _batched(layer: SynapticLayer, inputs: Tensor) -> Tensor:
+    """The inputs with a single batch dimension."""
+    own = {nn.Linear: 1, nn.Conv1d: 2, nn.Conv2d: 3}
+    dims = next(dims for kind, dims in own.items() if isinstance(layer, kind))
+    return inputs.reshape(-1, *inputs.shape[-dims:])
+
+
+def _met(layer: SynapticLayer, present: Tensor, taps: Tensor) -> int:
+    """Pairs of a present input and a tap that is not zero.
+
+    An input meets, at each tap, as many weights as there are output channels: one that stands for all of a
+    group says as much as all of them would.
+    """
+    if isinstance(layer, nn.Linear):
+        return int((present.sum(0) * taps.sum(0)).sum())
+    kernel = taps.view(layer.groups, -1, *taps.shape[1:]).sum(1, dtype=torch.float32)
+    convolve = F.conv2d if isinstance(layer, nn.Conv2d) else F.conv1d
+    met: Tensor = convolve(
+        present.float(),
+        kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+    )
+    return int(met.sum(dtype=torch.float64))

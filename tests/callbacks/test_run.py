@@ -1,0 +1,227 @@
+"""Runs through the command line, and the tags that they leave in TensorBoard: the documented ones."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cvr_lightning import callbacks, power
+from cvr_lightning.callbacks.hparams import chosen_options
+from cvr_lightning.cli import main
+from cvr_lightning.module import RecognitionModule
+from cvr_lightning.run import CompressedVideoCLI
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "callbacks"
+TINY = [
+    "--data.segments=2",
+    "--data.pframes=2",
+    "--data.height=64",
+    "--data.width=88",
+    "--data.crop=64",
+    "--data.num_workers=0",
+    "--data.batch_size=5",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.num_sanity_val_steps=0",
+]
+EVERY_STEP = "--trainer.callbacks=[{class_path: SpikeSparsity, init_args: {every_n_steps: 1, clips: 2}}]"
+PARTS = [
+    "iframe_encoder",
+    "pframe_encoder",
+    "modulation",
+    "iframe_tokens",
+    "pframe_tokens",
+    "time",
+    "transformer",
+    "mixers",
+    "head",
+]
+PLACES = {"<layer>": ["modulator1", "modulator2"], "<part>": PARTS, "<clip>": ["0", "1"]}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten videos each for training, validation and test."""
+    from cvr_lightning.datamodules import MotionShapes
+
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    MotionShapes(root=root, train_scenes=1, val_scenes=1, test_scenes=1).prepare_data()
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs on a machine with an energy counter, trained and tested."""
+    powercap = tmp_path_factory.mktemp("powercap")
+    domain = powercap / "intel-rapl:0"
+    domain.mkdir()
+    for name, text in {"name": "package-0", "max_energy_range_uj": "1000", "energy_uj": "7"}.items():
+        (domain / name).write_text(text)
+    runs = tmp_path_factory.mktemp("runs")
+    arguments = ["--data=Folder", f"--data.root={shapes}", f"--trainer.default_root_dir={runs}", "--run=tiny"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(power, "POWERCAP", powercap)
+        main(["fit", *arguments, *TINY, EVERY_STEP, "--trainer.max_epochs=3"])
+        main(["test", f"--ckpt_path={runs / 'tiny' / 'checkpoints' / 'last.ckpt'}"])
+    return runs / "tiny"
+
+
+@pytest.fixture(scope="module")
+def events(run: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run), size_guidance={"images": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def documented() -> set[str]:
+    """The tags that the docstrings list, each <place> filled in."""
+    tags: set[str] = set()
+    for kind in [RecognitionModule, *(getattr(callbacks, name) for name in callbacks.__all__)]:
+        for tag in re.findall(r"``(\w+/[\w<>/]+)``", inspect.getdoc(kind) or ""):
+            place = next((place for place in PLACES if place in tag), None)
+            tags |= {tag.replace(place, name) for name in PLACES[place]} if place else {tag}
+    return tags
+
+
+def test_tensorboard_holds_every_documented_tag_and_no_other(events: EventAccumulator) -> None:
+    tags = events.Tags()
+    found = {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
+    unreadable = {"val/unreadable", "test/unreadable"}  # only where there are such videos
+    assert len(documented()) > 50
+    assert found == documented() - unreadable | {"epoch"}  # the trainer's own
+
+
+def test_pictures_are_drawn_at_the_first_second_and_last_validation(events: EventAccumulator) -> None:
+    for tag in ("clips/fixed", "clips/worst", "clips/best", "spikes/raster_0", "spikes/map_1"):
+        assert [image.step for image in events.Images(tag)] == [2, 4, 6], tag
+    assert len(events.Images("test/confusion_matrix")) == 1
+
+
+def values(events: EventAccumulator, tag: str) -> list[float]:
+    return [scalar.value for scalar in events.Scalars(tag)]
+
+
+def test_logged_figures_agree_with_each_other(events: EventAccumulator) -> None:
+    assert [scalar.step for scalar in events.Scalars("spikes/activation_sparsity")] == list(range(6))
+    assert len(values(events, "throughput/videos_per_second")) == 5  # all steps but the first
+    for layer in PLACES["<layer>"]:
+        rates, per_neuron = (values(events, f"spikes/{layer}/{name}") for name in ("rate", "per_neuron"))
+        assert per_neuron == pytest.approx([2 * rate for rate in rates])
+    parts = [values(events, f"energy_parts/{part}_uj_per_view") for part in PARTS]
+    total = values(events, "energy/theoretical_uj_per_view")
+    assert [sum(column) for column in zip(*parts, strict=True)] == pytest.approx(total, rel=1e-5)
+    assert values(events, "final/val_top1") == values(events, "val/top1")[-1:]
+    assert values(events, "final/test_loss") == values(events, "test/loss")
+
+
+def test_the_hparams_tab_is_fed(events: EventAccumulator) -> None:
+    summaries = events.summary_metadata
+    assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= set(summaries)
+    start = summaries["_hparams_/session_start_info"].plugin_data.content.decode("utf-8", "ignore")
+    for option in ("segments", "preset", "learning_rate", "max_epochs"):
+        assert option in start
+
+
+def test_results_hold_energies_with_what_they_include(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    energy = results["energy_j_per_video"]
+    assert sum(energy["by_part"].values()) == pytest.approx(energy["theoretical"])
+    assert energy["theoretical_per_view"] == pytest.approx(energy["theoretical"])  # one view
+    assert "ISSCC 2014" in energy["includes"]
+    assert energy["measured"] is None  # the test takes less than two seconds
+    assert "less than 2 s" in energy["measured_includes"]
+    assert set(results["synaptic_operations_per_video"]) == {"Dense", "Effective_MACs", "Effective_ACs"}
+    training = results["training_energy"]
+    assert (training["epochs"], training["videos"]) == (3, 30)
+    assert training["measured_j"] == 0  # the counter stands still; that is a measurement
+
+
+def test_a_resumed_run_counts_its_validations_and_joules_on(run: Path) -> None:
+    states = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    assert states["ClipPanels"] == {"validations": 3}
+    assert states["EnergyMonitor"]["epochs"] == 3
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_callback_configuration_is_taken(
+    path: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(CompressedVideoCLI, "fit", lambda cli, **_: made.append(cli.trainer), raising=False)
+    arguments = ["--data=Folder", f"--data.root={shapes}", f"--trainer.default_root_dir={tmp_path}"]
+    other = "--trainer.callbacks=[{class_path: cvr_lightning.callbacks.Throughput}]"
+    main(["fit", *arguments, *TINY, other, f"--config={path}"])
+    (given,) = yaml.safe_load(path.read_text())["trainer"]["callbacks+"]
+    kinds = [type(callback).__name__ for callback in made[0].callbacks]
+    name = given["class_path"].rpartition(".")[2]
+    assert kinds.count(name) == 1  # in the place of the default
+    assert kinds.count("Throughput") == 1  # and beside what was given before
+    assert kinds.count("ModelCheckpoint") == 2
+    callback = next(callback for callback in made[0].callbacks if type(callback).__name__ == name)
+    for option, value in given["init_args"].items():
+        found = getattr(callback, "counter_names" if option == "counters" else option)
+        assert (vars(found) if isinstance(value, dict) else found) == value
+
+
+def test_a_run_with_a_logger_of_text_warns_once_and_keeps_its_scalars(
+    shapes: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    logger = f"--trainer.logger={{class_path: CSVLogger, init_args: {{save_dir: {tmp_path}}}}}"
+    arguments = ["--data=Folder", f"--data.root={shapes}", f"--trainer.default_root_dir={tmp_path}"]
+    main(["fit", *arguments, *TINY, EVERY_STEP, logger, "--trainer.max_epochs=1", "--run=text"])
+    for name in ("SpikeSparsity", "ClipPanels", "ConfusionMatrix"):
+        told = [str(w.message) for w in recwarn if str(w.message).startswith(f"{name} needs a logger with")]
+        assert len(told) == 1, name
+        assert "CSVLogger" in told[0]
+    header = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0]
+    for tag in ("spikes/modulator1/rate", "throughput/videos_per_second", "energy/theoretical_uj_per_view"):
+        assert tag in header
+
+
+def test_a_run_without_a_logger_ends_like_any_other(
+    shapes: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    arguments = ["--data=Folder", f"--data.root={shapes}", f"--trainer.default_root_dir={tmp_path}"]
+    main(["fit", *arguments, *TINY, "--trainer.logger=false", "--trainer.max_epochs=1", "--run=silent"])
+    assert (tmp_path / "silent" / "checkpoints" / "last.ckpt").is_file()
+    assert not [w for w in recwarn if "needs a logger" in str(w.message)]
+
+
+def test_options_go_by_their_last_names_and_are_plain() -> None:
+    config = {
+        "seed_everything": 3,
+        "model": {"preset": "tiny", "iframe_weights": None},
+        "data": {
+            "class_path": "cvr_lightning.datamodules.Folder",
+            "init_args": {"crop": 64, "coefficients": [16, 4]},
+        },
+    }
+    names = [
+        "data",
+        "data.crop",
+        "data.coefficients",
+        "model.preset",
+        "model.iframe_weights",
+        "trainer.precision",
+    ]
+    assert chosen_options(config, names) == {
+        "data": "Folder",
+        "crop": 64,
+        "coefficients": "[16, 4]",
+        "preset": "tiny",
+    }
+
+
+def test_results_without_the_monitor_say_what_is_missing() -> None:
+    trainer: Any = type("Trainer", (), {"callbacks": [ModelCheckpoint()]})()
+    with pytest.raises(Exception, match="Results needs EnergyMonitor"):
+        callbacks.Results().setup(trainer, None, "test")  # type: ignore[arg-type]
