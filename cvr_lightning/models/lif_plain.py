@@ -16,7 +16,7 @@ from cvr_lightning.models.surrogates import Surrogate, SurrogateSpike
 
 
 class Start(NamedTuple):
-    """The state to start from, float32 (M, C, H, W) each; zero where None."""
+    """The state to start from (M, C, H, W) each; zero where None."""
 
     membrane: Tensor | None = None
     trace: Tensor | None = None
@@ -24,7 +24,7 @@ class Start(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Spikes (T, M, C, H, W) and the final state (M, C, H, W), float32."""
+    """Spikes (T, M, C, H, W) and the final state (M, C, H, W)."""
 
     spikes: Tensor
     membrane: Tensor
@@ -44,7 +44,7 @@ def integrate(
     """Run the neurons over T steps.
 
     Args:
-        current_TMCHW: Input current, float32.
+        current_TMCHW: Input current, float32 or float64, as is all that is given and returned.
         mask_TM: bool; where false there is no spike and the state is held.
         baseline_MCHW: Threshold without adaptation; M may be 1.
         constants_4C: The constants of each channel.
@@ -82,6 +82,11 @@ def _steps(
         readout = leaky_mean(spike, alive, readout_decay, readout)
         spikes.append(spike)
     return Outcome(torch.stack(spikes), membrane, trace, readout)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision would round membranes so that spikes flip; double stays double."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def leaky_mean(values: Tensor, alive: Tensor, decay: Tensor, mean: Tensor) -> Tensor:

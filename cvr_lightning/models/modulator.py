@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvr_lightning.models.lif_plain import at_least_float32
 from cvr_lightning.models.neurons import AdaptiveLIF, LIFState
 from cvr_lightning.models.surrogates import Surrogate
 
@@ -44,7 +45,7 @@ class ModulatorOptions:
 
 
 class ModulatorState(NamedTuple):
-    """State of the neurons, None where they have none, and of the read-outs (M, C, H, W), float32.
+    """State of the neurons, None where they have none, and of the read-outs (M, C, H, W); float32 or float64.
 
     Attributes:
         neurons: State of the neurons.
@@ -104,10 +105,10 @@ class TemporalReadout(nn.Module):
         return torch.cat([mean_MCHW, potential_MCHW], dim=1).to(current_TMCHW.dtype), potential_MCHW
 
     def mean(self, values_TMCHW: Tensor, mask_TM: Tensor, start: Tensor | None) -> Tensor:
-        """The leaky mean (M, C, H, W) float32 after T steps; steps that do not exist leave it as it is."""
-        values_TMCHW = values_TMCHW.float()
+        """The leaky mean (M, C, H, W) after T steps, at least float32; missing steps leave it as it is."""
+        values_TMCHW = at_least_float32(values_TMCHW)
         mean = torch.zeros_like(values_TMCHW[0]) if start is None else start
-        share = (1 - torch.sigmoid(self.decay.float())) * mask_TM[:, :, None, None, None]
+        share = (1 - torch.sigmoid(at_least_float32(self.decay))) * mask_TM[:, :, None, None, None]
         for values_MCHW, share_MC11 in zip(values_TMCHW, share, strict=True):
             mean = torch.lerp(mean, values_MCHW, share_MC11)
         return mean
@@ -157,7 +158,7 @@ class SpikingTemporalModulator(nn.Module):
         offset_MCHW = None if self.iframe_term is None else self.iframe_term(iframe_MDHW)
         start = None if state is None else state.neurons
         spikes_TMCHW, end = self.neurons(
-            current_TMCHW, mask_TM, offset_MCHW, start, torch.sigmoid(self.readout.decay.float())
+            current_TMCHW, mask_TM, offset_MCHW, start, torch.sigmoid(at_least_float32(self.readout.decay))
         )
         assert end.readout is not None  # a decay was given
         readout_MCHW, potential_MCHW = self.readout(current_TMCHW, end.readout, mask_TM, state)

@@ -29,13 +29,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.models import lif_cpu, lif_plain
-from cvr_lightning.models.lif_plain import Outcome, Start
+from cvr_lightning.models.lif_plain import Outcome, Start, at_least_float32
 from cvr_lightning.models.surrogates import Surrogate
 from cvr_lightning.models.surrogates import SurrogateSpike as SurrogateSpike
 
 
 class LIFState(NamedTuple):
-    """What a neuron carries from one P-frame to the next; float32, (M, C, H, W) each.
+    """What a neuron carries from one P-frame to the next, (M, C, H, W) each, float32 or float64.
 
     Attributes:
         membrane: Membrane.
@@ -51,8 +51,8 @@ class LIFState(NamedTuple):
 class AdaptiveLIF(nn.Module):
     """A layer of leaky integrate-and-fire neurons with a dynamic threshold.
 
-    Membranes, traces and thresholds are float32 under any precision. The state is explicit: none is kept
-    inside the module, so there is nothing to reset between videos and a stream can carry on.
+    Membranes, traces and thresholds are float32 under any precision but double. The state is explicit: none
+    is kept inside the module, so there is nothing to reset between videos and a stream can carry on.
 
     Args:
         channels: Number of channels C; each has its own constants.
@@ -113,11 +113,11 @@ class AdaptiveLIF(nn.Module):
         Returns:
             Spikes (T, M, C, H, W), 0 or 1 in the dtype of the current, and the final state.
         """
-        raw = self.threshold.float()[None]
+        raw = at_least_float32(self.threshold)[None]
         if offset_MCHW is not None:
-            raw = raw + offset_MCHW.float()
+            raw = raw + at_least_float32(offset_MCHW)
         outcome = self._integrate(
-            current_TMCHW.float(),
+            at_least_float32(current_TMCHW),
             mask_TM,
             F.softplus(raw),
             self._constants(readout_decay),
@@ -129,20 +129,21 @@ class AdaptiveLIF(nn.Module):
 
     def _constants(self, readout_decay: Tensor | None) -> Tensor:
         """Leak, adaptation strength, trace decay and read-out decay of each channel, (4, C)."""
-        leak = torch.sigmoid(self.leak.float())
+        leak = torch.sigmoid(at_least_float32(self.leak))
         strength, decay = torch.zeros_like(leak), torch.ones_like(leak)  # the trace then stays as it is
         if self.adaptation is not None and self.trace_decay is not None:
-            strength = F.softplus(self.adaptation.float())
-            decay = torch.sigmoid(self.trace_decay.float())
-        readout_decay = torch.zeros_like(leak) if readout_decay is None else readout_decay.float()
+            strength = F.softplus(at_least_float32(self.adaptation))
+            decay = torch.sigmoid(at_least_float32(self.trace_decay))
+        readout_decay = torch.zeros_like(leak) if readout_decay is None else at_least_float32(readout_decay)
         return torch.stack([leak, strength, decay, readout_decay]).flatten(1)
 
     def _integrate(
         self, current: Tensor, mask: Tensor, baseline: Tensor, constants: Tensor, start: Start
     ) -> Outcome:
-        """By the fastest pass there is for the device; a compiler gets the equations to make its own."""
+        """By the fastest pass for device and dtype; a compiler gets the equations to make its own."""
         inputs = (current, mask, baseline, constants, start, self.surrogate)
-        device = "none" if torch.compiler.is_compiling() else current.device.type
+        is_plain = torch.compiler.is_compiling() or current.dtype != torch.float32
+        device = "none" if is_plain else current.device.type
         if device == "cpu":
             return lif_cpu.integrate(*inputs)
         if device == "cuda" and _has_triton():
