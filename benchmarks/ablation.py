@@ -27,14 +27,14 @@ from tqdm import tqdm
 PACKAGES = ("torch", "lightning", "numpy")
 RECIPES: dict[str, dict[str, Any]] = {
     "hard": {
-        "epochs": 12,
+        "epochs": 16,
         "model": {"learning_rate": 3e-3},
-        "data": {"segments": 3, "pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 16},
+        "data": {"segments": 3, "pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8},
     },
     "folder": {
-        "epochs": 30,
+        "epochs": 20,
         "model": {"learning_rate": 2e-3},
-        "data": {"segments": 4, "pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 16},
+        "data": {"segments": 4, "pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8},
     },
 }
 """How each data set is trained: HardMotionShapes, and a folder of one's own (``--root``)."""
