@@ -1,13 +1,13 @@
 """Print the lower bounds of pyproject.toml as constraints for pip: ``python .ci/lowest.py > lowest.txt``.
 
-torch is the exception: it keeps its pin of constraints.txt, since the older builds for the CPU are not on PyPI, from
-which pip would take one with the CUDA libraries.
+torch is the exception and keeps its pin of constraints.txt: of an older one pip would take the build with the
+CUDA libraries.
 """
 
 import sys
-import tomllib
 from pathlib import Path
 
+import tomllib
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,11 +17,9 @@ EXTRAS = ("test", "weights")  # what `make test-lowest` installs besides the pac
 def lowest() -> dict[str, str]:
     """Each declared requirement's lower bound by the distribution's name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = project["dependencies"] + [
-        line for name in EXTRAS for line in project["optional-dependencies"][name]
-    ]
+    extras = [line for name in EXTRAS for line in project["optional-dependencies"][name]]
     bounds = {}
-    for requirement in map(Requirement, lines):
+    for requirement in map(Requirement, project["dependencies"] + extras):
         (bound,) = (part.version for part in requirement.specifier if part.operator == ">=")
         bounds[requirement.name] = bound
     bounds["torch"] = pinned("torch")

@@ -25,12 +25,15 @@ def module_name(path: Path) -> str:
     return name if name.startswith("cvr_lightning") else f"cvr_lightning.{name}"
 
 
+def runs_here(line: str) -> bool:
+    """Whether a line is an example that doctest runs."""
+    return ">>> " in line and "+SKIP" not in line
+
+
 def with_doctests() -> list[str]:
     """Modules whose docstrings hold an example that runs."""
     lines = {path: path.read_text().splitlines() for path in SOURCES}
-    runs = [
-        path for path, text in lines.items() if any(">>> " in line and "+SKIP" not in line for line in text)
-    ]
+    runs = [path for path, text in lines.items() if any(map(runs_here, text))]
     return sorted({module_name(path) for path in runs})
 
 
@@ -53,7 +56,7 @@ def example(page: str, file: str) -> dict[str, object]:
 def test_example_of_a_data_set_lists_its_videos(tmp_path: Path) -> None:
     gestures = example("docs/extending.md", "gestures.py")["Gestures"]
     data = gestures(tmp_path, index_dir=None)  # type: ignore[operator]
-    with pytest.raises(DatasetNotFoundError, match="no train.csv"):
+    with pytest.raises(DatasetNotFoundError, match=r"no train\.csv"):
         data.setup()
     for part in ("train", "val", "test"):
         (tmp_path / f"{part}.csv").write_text(f"{part}/a.mp4,wave\n{part}/b.mp4,swipe\n")
