@@ -1,4 +1,4 @@
-"""Docstrings name things as ``:class:`~package.Name``` does; the site makes links of those that it knows."""
+"""Docstrings name things as ``:class:`~package.Name``` does; the site shows the name as code."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`(~?)([\w.]+)`")
 
 
 class DocstringRoles(griffe.Extension):
-    """Turns roles into code, and into a link where the full name is given."""
+    """Turns the roles of docstrings into code."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of whatever was collected."""
