@@ -14,6 +14,7 @@ import json
 import logging
 import multiprocessing
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -105,9 +106,14 @@ def key(run: dict[str, Any]) -> tuple[str, int, str, int]:
 
 
 def run_all(jobs: list[tuple[str, str, int, str, int]], processes: int) -> Iterator[dict[str, Any]]:
+    """The runs as they finish; one that fails is named and leaves the others alone."""
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(train, *job) for job in jobs]):
-            yield future.result()
+        futures = {pool.submit(train, *job): job for job in jobs}
+        for future in as_completed(futures):
+            if (error := future.exception()) is not None:
+                print(f"failed: {futures[future]}: {error}", file=sys.stderr)
+            else:
+                yield future.result()
 
 
 def datamodule(recipe: str, root: str | Path, changes: dict[str, Any], seed: int = 0) -> Any:
