@@ -21,6 +21,7 @@ train and evaluate
 
 tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST
+  inspect     what a video holds, on a sheet   cvr inspect FILE [--checkpoint CKPT]
   pack        write a data set into tar files  cvr pack DST --data Folder --data.root VIDEOS
   classify    label video files                cvr classify FILE... --checkpoint CKPT
   watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
@@ -84,6 +85,12 @@ def _prepare(arguments: list[str]) -> None:
     prepare(arguments[1:])
 
 
+def _inspect(arguments: list[str]) -> None:
+    from cvr_lightning.inspection.command import main as inspect
+
+    inspect(arguments[1:])
+
+
 def _pack(arguments: list[str]) -> None:
     from cvr_lightning.shards.command import main as pack
 
@@ -139,6 +146,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "test": _run_trainer,
     "predict": _run_trainer,
     "prepare": _prepare,
+    "inspect": _inspect,
     "pack": _pack,
     "classify": _classify,
     "watch": _watch,
