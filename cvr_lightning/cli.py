@@ -27,6 +27,7 @@ tools
   watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
   export      write a model for other runtimes cvr export CKPT OUTPUT.onnx
   results     print results side by side       cvr results RUN...
+  report      runs as one HTML page            cvr report RUN... --output report.html
   average     mean over the splits             cvr average RUN...
   fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
   summarize   parameters, operations, joules   cvr summarize --preset small
@@ -121,6 +122,12 @@ def _results(arguments: list[str]) -> None:
     results(arguments[1:])
 
 
+def _report(arguments: list[str]) -> None:
+    from cvr_lightning.report.command import main as report
+
+    report(arguments[1:])
+
+
 def _average(arguments: list[str]) -> None:
     from cvr_lightning.average import main as average
 
@@ -152,6 +159,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "watch": _watch,
     "export": _export,
     "results": _results,
+    "report": _report,
     "average": _average,
     "fuse": _fuse,
     "summarize": _summarize,

@@ -51,7 +51,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         metavar="PNG",
-        help="the sheet (default: the file's name with .sheet.png in the current directory; none with --json)",
+        help="the sheet (default: FILE's name with .sheet.png in the current directory; none with --json)",
     )
     parser.add_argument(
         "--checkpoint",
