@@ -29,8 +29,9 @@ def main(arguments: Sequence[str]) -> None:
     following = None
     if options.checkpoint:
         from cvr_lightning.inspection.following import follow
+        from cvr_lightning.streaming import StreamingRecognizer
 
-        following = follow(options.file, options.checkpoint)
+        following = follow(options.file, StreamingRecognizer.from_checkpoint(options.checkpoint))
     figure = draw_sheet(found, following)
     try:
         with atomic_path(output) as unfinished:

@@ -34,14 +34,12 @@ class Following:
     spikes: dict[str, npt.NDArray[np.float32]]
 
 
-def follow(path: str | os.PathLike[str], checkpoint: str | os.PathLike[str]) -> Following:
-    """Let the model of a checkpoint follow a video, as ``cvr watch`` does.
+def follow(path: str | os.PathLike[str], recognizer: StreamingRecognizer) -> Following:
+    """Let a model follow a video, as ``cvr watch`` does.
 
     Raises:
-        CheckpointError: The checkpoint cannot be used, or its model cannot follow a stream.
         VideoError: The video is damaged, or is not MPEG-4 Part 2.
     """
-    recognizer = StreamingRecognizer.from_checkpoint(checkpoint)
     rows: list[npt.NDArray[np.float32]] = []
     fired: dict[str, list[Tensor | None]] = {}
     seen: dict[str, Tensor] = {}
