@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, hsv_to_rgb
+from matplotlib.colors import ListedColormap, PowerNorm, hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -169,7 +169,9 @@ def residual_energy(residual: Floats, samples: int = BLOCK * BLOCK) -> Floats:
     return energy
 
 
-def draw_residual(axes: Any, residual: Floats, frame: Sequence[int], top: float | None = None) -> Any:
+def draw_residual(
+    axes: Any, residual: Floats, frame: Sequence[int], top: float | None = None, gamma: float = 1.0
+) -> Any:
     """The energy of a residual, titled with its scale.
 
     Args:
@@ -177,6 +179,7 @@ def draw_residual(axes: Any, residual: Floats, frame: Sequence[int], top: float 
         residual: (C, H8, W8) or (3, H, W), in grey levels.
         frame: Shape of the frame, which ends in height and width in pixels.
         top: Energy that is brightest; that of the brightest place where None.
+        gamma: Exponent of the scale; below 1 shows small energies beside large ones.
 
     Returns:
         The image, for a colour bar.
@@ -185,7 +188,8 @@ def draw_residual(axes: Any, residual: Floats, frame: Sequence[int], top: float 
     energy = residual_energy(residual, samples=3 if is_pixels else BLOCK * BLOCK)
     top = max(float(energy.max(initial=0.0)), 1.0) if top is None else top
     extent = (0, frame[-1], frame[-2], 0)
-    image = axes.imshow(energy, cmap="magma", vmin=0, vmax=top, extent=extent, interpolation="nearest")
+    norm = PowerNorm(gamma, vmin=0, vmax=top)
+    image = axes.imshow(energy, cmap="magma", norm=norm, extent=extent, interpolation="nearest")
     _frame(axes, f"residual energy, RMS\nblack 0, brightest {top:.0f} grey levels")
     return image
 

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     if output is None:
         return
 
-    from cvr_lightning.inspection.sheet import draw_sheet
+    from cvr_lightning.inspection.sheet import draw_sheet, sheet_png
 
     following = None
     if options.checkpoint:
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> None:
         from cvr_lightning.streaming import StreamingRecognizer
 
         following = follow(options.file, StreamingRecognizer.from_checkpoint(options.checkpoint))
-    figure = draw_sheet(found, following)
+    png = sheet_png(draw_sheet(found, following))
     try:
         with atomic_path(output) as unfinished:
-            figure.savefig(unfinished, format="png")
+            unfinished.write_bytes(png)
     except OSError as error:
         raise RunError(f"{output}: cannot be written ({error.strerror}); give another --output") from error
     if not options.json:

@@ -105,7 +105,7 @@ def frames_text(survey: Survey) -> str:
     counts = [f"{types.pop(kind, 0)} {kind}" for kind in "IPB"]
     counts += [f"{types.pop('?')} of unread type"] if "?" in types else []
     counts += [f"{count} {kind}" for kind, count in sorted(types.items())]
-    return f"{info.num_frames}: {', '.join(counts)}; {rate}, {duration}"
+    return f"{info.num_frames} ({', '.join(counts)}), {rate}, {duration}"
 
 
 def gops_text(lengths: tuple[int, ...]) -> str:

@@ -30,14 +30,18 @@ def draw_bits(axes: Any, side: Any, survey: Survey) -> None:
     colours = [FRAME_COLOURS.get(kind, _OTHER) for kind in types]
     axes.bar(range(len(types)), kbit, width=1.0 if len(types) > 200 else 0.85, color=colours)
     axes.set_yscale("function", functions=(_root, np.square))
-    axes.set_ylim(0, 1.05 * max(float(kbit.max(initial=0)), 1e-3))
+    top = max(float(kbit.max(initial=0)), 1e-3)
+    shown = [column.iframe if column.pframe is None else column.pframe for column in survey.columns]
+    axes.plot(shown, [1.1 * top] * len(shown), "v", color="black", markersize=5)
+    axes.set_ylim(0, 1.25 * top)
     axes.set_ylabel("kbit a frame\n(root scale)", fontsize=10)
     axes.grid(axis="y", alpha=0.3)
     names = [kind for kind in FRAME_COLOURS if kind in types]
     patches = [Patch(fc=FRAME_COLOURS[kind], label=f"{kind}-frame ({types.count(kind)})") for kind in names]
     others = sum(types.count(kind) for kind in set(types) - set(FRAME_COLOURS))
     patches += [Patch(fc=_OTHER, label=f"type not read ({others})")] if others else []
-    _legend(side, patches)
+    marker = Line2D([], [], color="black", marker="v", markersize=5, linestyle="", label="shown above")
+    _legend(side, [*patches, *([marker] if shown else [])])
 
 
 def _root(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

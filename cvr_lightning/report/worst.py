@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.inspection.sheet import draw_sheet
+from cvr_lightning.inspection.sheet import draw_sheet, sheet_png
 from cvr_lightning.inspection.survey import survey
 from cvr_lightning.report.run import Run
 from cvr_lightning.video_table import losses, softmax
@@ -77,9 +76,6 @@ def _sheet(run: Run, name: str) -> tuple[bytes | None, str]:
         )
         return None, f"no sheet: {path} is not there{hint}"
     try:
-        figure = draw_sheet(survey(path))
+        return sheet_png(draw_sheet(survey(path))), ""
     except VideoError as error:
         return None, f"no sheet: {error}"
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue(), ""

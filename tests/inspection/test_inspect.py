@@ -128,7 +128,7 @@ def test_the_text_rounds_the_same_figures(tmp_path: Path, capsys: pytest.Capture
     text = as_text(survey(path))
     assert f"inter {100 * found['blocks']['inter']:.1f} %" in text
     assert f"{found['bitrate_bit_per_s'] / 1000:.1f} kbit/s" in text
-    assert "30: 3 I, 27 P, 0 B; 25.00 frames/s, 1.20 s" in text
+    assert "30 (3 I, 27 P, 0 B), 25.00 frames/s, 1.20 s" in text
     assert "of 27 of 27 P-frames" in text
     assert "176x144 instead of 340x256" in text
 
