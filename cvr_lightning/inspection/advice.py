@@ -57,9 +57,7 @@ def advise(video: CompressedVideoReader, refusal: str, damage: Sequence[str]) ->
 def _commands(path: str) -> tuple[str, ...]:
     stem = os.path.splitext(path)[0]
     folder = os.path.dirname(path) or "."
-    prepared = (
-        os.path.join(os.path.dirname(os.path.abspath(folder)), "prepared") if folder != "." else "../prepared"
-    )
+    prepared = os.path.normpath(os.path.join(folder, os.pardir, "prepared"))
     single = (
         f"ffmpeg -i {_quoted(path)} -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 "
         f"{_quoted(f'{stem}_prepared{SUFFIX}')}"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from cvr_lightning.callbacks.sparsity import distinct_names
+from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.packets import open_packets
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.streaming import StreamingRecognizer
@@ -38,7 +39,7 @@ def follow(path: str | os.PathLike[str], recognizer: StreamingRecognizer) -> Fol
     """Let a model follow a video, as ``cvr watch`` does.
 
     Raises:
-        VideoError: The video is damaged, or is not MPEG-4 Part 2.
+        VideoError: The video is damaged, is not MPEG-4 Part 2, or has no P-frame behind an I-frame.
     """
     rows: list[npt.NDArray[np.float32]] = []
     fired: dict[str, list[Tensor | None]] = {}
@@ -52,6 +53,8 @@ def follow(path: str | os.PathLike[str], recognizer: StreamingRecognizer) -> Fol
             rows.append(prediction.probabilities.numpy())
             for name in fired:
                 fired[name].append(seen.pop(name, None))
+    if not rows:
+        raise UnsupportedStreamError(os.fspath(path), "it has no P-frame to follow", PREPARE)
     spikes = {name: _stacked(steps) for name, steps in fired.items()}
     return Following(recognizer.class_names, np.array(rows), spikes)
 

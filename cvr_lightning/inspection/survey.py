@@ -226,15 +226,14 @@ def _iframes(video: CompressedVideoReader) -> list[int]:
 def _column(
     video: CompressedVideoReader, segment: Segment, readable: Sequence[Modality], errors: list[VideoError]
 ) -> Column:
-    rgb = motion = residual = modes = None
+    rgb: npt.NDArray[np.uint8] | None = None
     try:
         rgb = video.read([segment], modalities=("iframes",)).iframes[0]
     except VideoError as error:
         errors.append(error)
+    if not segment.pframes:
+        return Column(segment.iframe, rgb)
     fields = tuple(modality for modality in readable if modality != "iframes")
-    if segment.pframes:
-        arrays = video.read([segment], t=1, modalities=fields, coefficients=(64, 64))
-        motion, modes = arrays.motion[0, 0], arrays.modes[0, 0]
-        residual = arrays.residual[0, 0] if "residual" in readable else None
-    pframe = segment.pframes[0] if segment.pframes else None
-    return Column(segment.iframe, rgb, pframe, motion, residual, modes)
+    arrays = video.read([segment], t=1, modalities=fields, coefficients=(64, 64))
+    residual = arrays.residual[0, 0] if "residual" in readable else None
+    return Column(segment.iframe, rgb, segment.pframes[0], arrays.motion[0, 0], residual, arrays.modes[0, 0])

@@ -72,8 +72,8 @@ def draw_labels(axes: Any, side: Any, frame_types: str, following: Following) ->
     """The probability of the classes that come out highest, over a band in the colour of the likeliest."""
     frames = followed_frames(frame_types)[: len(following.probabilities)]
     percent = 100 * following.probabilities
-    order = np.argsort(-percent.max(axis=0, initial=0), kind="stable")[:_LABELS]
-    best = percent.argmax(axis=1) if len(percent) else []
+    order = np.argsort(-percent.max(axis=0), kind="stable")[:_LABELS]
+    best = percent.argmax(axis=1)
     for index, colour in zip(order, _LINES, strict=False):
         axes.plot(frames, percent[:, index], color=colour, linewidth=1.5)
         axes.bar(frames, np.where(best == index, 8.0, 0.0), bottom=102, width=1.0, color=colour)

@@ -16,6 +16,7 @@ from encoders import COARSE, encode
 from tiny_datasets import Clips
 
 from cvr_lightning.cli import main
+from cvr_lightning.codec.errors import UnsupportedStreamError
 from cvr_lightning.codec.packets import open_packets
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.inspection.following import Following, follow
@@ -298,3 +299,9 @@ def test_frames_of_unread_type_are_counted_so(followed: tuple[Path, Following]) 
     found = survey(followed[0])
     unread = replace(found, info=replace(found.info, frame_types="I" + "?" * 29))
     assert "1 I, 0 P, 0 B, 29 of unread type" in as_text(unread)
+
+
+def test_a_video_without_p_frames_is_not_followed(recognizer: StreamingRecognizer, tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", frames=3, gop=1)
+    with pytest.raises(UnsupportedStreamError, match=r"clip\.mp4: it has no P-frame to follow; prepare it"):
+        follow(path, recognizer)
