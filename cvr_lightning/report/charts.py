@@ -48,8 +48,8 @@ def line_chart(curves: Sequence[Curve], x_label: str, y_label: str) -> Markup:
     thinned = [thin(curve.points[np.isfinite(curve.points).all(axis=1)]) for curve in curves]
     every = np.concatenate(thinned)
     x_ticks, y_ticks = ticks(*_span(every[:, 0])), ticks(*_span(every[:, 1]))
-    x_low, x_high = min(every[:, 0].min(), x_ticks[0]), max(every[:, 0].max(), x_ticks[-1])
-    y_low, y_high = min(every[:, 1].min(), y_ticks[0]), max(every[:, 1].max(), y_ticks[-1])
+    x_low, x_high = x_ticks[0], x_ticks[-1]
+    y_low, y_high = y_ticks[0], y_ticks[-1]
 
     def x(value: float) -> float:
         return _LEFT + (value - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT)
