@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cvr_lightning.report.markup import Markup, element, joined
 
 COLOURS = ("#3478c6", "#d9662a", "#2f9461", "#9b59b6", "#c0392b", "#8a7a1f")
-_WIDTH, _HEIGHT = 460, 250
+_WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 40
 _POINTS = 300  # of a curve; more of them are averaged
 _CELL, _SMALLEST_CELL, _SIDE = 30, 3, 640  # of the confusion matrix

@@ -72,8 +72,11 @@ class Run:
     @property
     def data_root(self) -> Path | None:
         """Folder of the data set, None where the configuration does not say."""
-        data = self.config.get("data") or (self.results or {}).get("config", {}).get("data") or {}
-        root = data.get("init_args", data).get("root")
+        stored = (self.results or {}).get("config", {})
+        data = self.config.get("data") or stored.get("data")
+        if not isinstance(data, Mapping):
+            return None
+        root = (data.get("init_args") or data).get("root")
         return None if root is None else Path(root)
 
     @property
