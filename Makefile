@@ -8,6 +8,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 CVR := $(BIN)/cvr
 DEMO := runs/demo
+LOWEST := build/lowest
 # Touched last, so it exists only after a whole installation.
 STAMP := $(VENV)/.installed
 # Exists while an installation runs; one that was killed may have left half a package, so the next starts clean.
@@ -15,21 +16,33 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test check format demo clean
+.PHONY: help install test test-lowest check docs format demo clean
 
 help: ## list these targets
 	@echo "make TARGET [PYTHON=python3.11] [ARGS=...]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## build .venv, or do nothing where it is up to date
 
 test: $(STAMP) ## run the tests; ARGS="-k reader" is passed on to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(STAMP) ## lint, formatting and types, changing nothing
+# torch stays at its pin: pip finds older builds for the CPU nowhere.
+test-lowest: $(STAMP) ## run the tests with the lowest dependencies of pyproject.toml (Python 3.11 or 3.12)
+	@mkdir -p $(LOWEST)
+	$(BIN)/python .ci/lowest.py > $(LOWEST)/constraints.txt
+	"$(PYTHON)" -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check -c $(LOWEST)/constraints.txt \
+	  torch -e ".[test,weights]"
+	$(LOWEST)/bin/python -m pytest $(ARGS)
+
+check: $(STAMP) docs ## lint, formatting, types and documentation, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP) ## write the documentation to build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 format: $(STAMP) ## format the code and apply the linter's safe fixes
 	$(BIN)/ruff check --fix-only .

@@ -41,8 +41,11 @@ RUNS = {
     "configs/demo.yaml": (8, 37, 100),
     "UCF-101, split 1": (30, 596, 3783),
 }  # epochs, steps, videos of val
+STARTING = ("on_fit_start", "on_train_start", "on_train_epoch_start")
 HOOKS = [
-    *("on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_train_batch_end"),
+    *STARTING,
+    *("on_train_batch_start", "on_before_backward", "on_after_backward", "on_before_optimizer_step"),
+    *("on_before_zero_grad", "on_train_batch_end"),
     *("on_validation_start", "on_validation_batch_start", "on_validation_batch_end", "on_validation_end"),
 ]
 
@@ -65,8 +68,7 @@ class Switch(Callback):
             self.active = list(self.groups)[arguments[-1] % len(self.groups)]
             self._start = time.process_time()
         everyone = [callback for callbacks in self.groups.values() for callback in callbacks]
-        starting = hook in ("on_train_start", "on_train_epoch_start")
-        for callback in everyone if starting else self.groups[self.active]:
+        for callback in everyone if hook in STARTING else self.groups[self.active]:
             getattr(callback, hook)(*arguments)
         if hook == "on_train_batch_end":
             self.seconds[self.active].append(time.process_time() - self._start)

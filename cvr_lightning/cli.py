@@ -64,7 +64,8 @@ def _command(name: str) -> Callable[[list[str]], None]:
         return COMMANDS[name]
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    print(f"cvr: unknown command {name!r}{hint}\n\n{USAGE}", file=sys.stderr, end="")
+    # Last, where it is read: below the list, not above it.
+    print(f"{USAGE}\ncvr: unknown command {name!r}{hint}", file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -5,14 +5,12 @@ window. Segments that share an I-frame point to one copy of it.
 
 Shape suffixes used in the whole project:
 
-====== ==========================================================================================
-B      clips in the batch (one view of one video each)
-K      distinct I-frames of a clip (padded to the largest of the batch)
-N      segments of a clip
-T      P-frames of a segment
-C      residual coefficients of a block: luma in zigzag order, then Cb, then Cr
-H, W   pixels of the frame; H8 = ceil(H / 8), W8 = ceil(W / 8) blocks
-====== ==========================================================================================
+    B      clips in the batch (one view of one video each)
+    K      distinct I-frames of a clip (padded to the largest of the batch)
+    N      segments of a clip
+    T      P-frames of a segment
+    C      residual coefficients of a block: luma in zigzag order, then Cb, then Cr
+    H, W   pixels of the frame; H8 = ceil(H / 8), W8 = ceil(W / 8) blocks
 """
 
 from __future__ import annotations

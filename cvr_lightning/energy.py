@@ -197,8 +197,8 @@ FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     AdaptiveLIF: _neurons,
     TemporalReadout: _readout,
 }
-FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, BlockStem)
-"""Layers that the convention of the field leaves out."""
+FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, nn.ModuleList, BlockStem)
+"""Layers that the convention of the field leaves out, and lists, which may be empty."""
 
 
 @dataclass

@@ -40,6 +40,7 @@ from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError, UserError
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.pretraining import PretrainingModule
+from cvr_lightning.shipped import with_shipped_configs
 
 # torch 2.13 says it of lightning 2.6's own code.
 warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
@@ -61,6 +62,7 @@ def run_trainer(arguments: list[str]) -> None:
         RunError: Where the run cannot start as asked.
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of this package.
     """
+    arguments = with_shipped_configs(arguments)
     callbacks = default_callbacks(arguments[0])
     if arguments[0] == "fit":
         callbacks += _checkpoints("val/top1", "max")
@@ -73,7 +75,8 @@ def run_pretraining(options: list[str]) -> None:
     Raises:
         RunError: Where the run cannot start as asked.
     """
-    _run(PretrainingCLI, PretrainingModule, ["fit", *options], _checkpoints("val/loss", "min"))
+    arguments = with_shipped_configs(["fit", *options])
+    _run(PretrainingCLI, PretrainingModule, arguments, _checkpoints("val/loss", "min"))
 
 
 def _checkpoints(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:

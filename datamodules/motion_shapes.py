@@ -34,7 +34,7 @@ RECIPE = "dataset.json"
 """The file at the root that says what its videos were made from."""
 VERSION = 1
 """Grows whenever the same recipe would give other pictures."""
-TYPICAL = 0.8
+TYPICAL = 0.5
 """Share of the training videos of :class:`HardMotionShapes` that wear the colour of their class."""
 
 
@@ -178,7 +178,7 @@ class HardMotionShapes(MotionShapes):
 
     - The camera pans by up to 1.5 pixels a frame, and two smaller shapes perform motions of their own. The
       class is the motion of the largest shape.
-    - In training, 80 % of the videos show that shape in the colour of their class, the others in another
+    - In training, half of the videos show that shape in the colour of their class, the others in another
       class's; in validation and test it always wears another class's colour. A model that trusts I-frames
       scores less than chance.
 

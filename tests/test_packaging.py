@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import cvr_lightning
+
 tomllib = pytest.importorskip("tomllib", reason="tomllib is in the standard library from Python 3.11 on")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,9 +165,8 @@ def test_linter_bans_the_bare_import(code: str, banned: bool) -> None:
 def test_constraints_satisfy_every_declared_range() -> None:
     pinned = pins()
     build = PYPROJECT["build-system"]["requires"]
-    declared = requirements(
-        PYPROJECT["project"]["dependencies"], EXTRAS["test"], EXTRAS["dev"], EXTRAS["export"], build
-    )
+    extras = [EXTRAS[name] for name in ("test", "docs", "dev", "export")]
+    declared = requirements(PYPROJECT["project"]["dependencies"], *extras, build)
     assert {r.name for r in declared if canonicalize_name(r.name) not in pinned} == set()
     assert {str(r) for r in declared if not r.specifier.contains(pinned[canonicalize_name(r.name)])} == set()
 
@@ -177,6 +178,24 @@ def test_constraints_name_no_local_build() -> None:
 def test_every_declared_requirement_has_a_lower_bound() -> None:
     declared = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
     assert [r.name for r in declared if not any(s.operator == ">=" for s in r.specifier)] == []
+
+
+def test_version_stands_in_one_place() -> None:
+    assert PYPROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "cvr_lightning.__version__"}
+    citation = (ROOT / "CITATION.cff").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {cvr_lightning.__version__}\n" in citation
+    assert f"\n## [{cvr_lightning.__version__}]" in changes
+
+
+def test_lowest_constraints_are_the_bounds_of_pyproject() -> None:
+    script = [sys.executable, str(ROOT / ".ci" / "lowest.py")]
+    done = subprocess.run(script, check=True, capture_output=True, text=True)
+    lowest = dict(line.split("==") for line in done.stdout.splitlines())
+    assert lowest.pop("torch") == str(pins()["torch"])
+    for requirement in requirements(PYPROJECT["project"]["dependencies"]):
+        if requirement.name != "torch":
+            assert f">={lowest[requirement.name]}" in str(requirement.specifier)
 
 
 def test_every_imported_distribution_is_declared(tree_files: list[Path]) -> None:
@@ -191,7 +210,7 @@ def test_every_imported_distribution_is_declared(tree_files: list[Path]) -> None
             imported.update({module.partition(".")[0]: str(name) for module in modules})
     for_users = [EXTRAS[name] for name in EXTRAS.keys() - {"test", "dev"}]
     declared = requirements(PYPROJECT["project"]["dependencies"], *for_users)
-    allowed = {canonicalize_name(r.name) for r in declared}
+    allowed = {canonicalize_name(r.name) for r in declared} | {"triton"}  # comes with torch's CUDA builds
     providers = importlib.metadata.packages_distributions()
     undeclared = {
         module: where

@@ -95,9 +95,8 @@ def test_pretrain_leaves_configuration_events_and_checkpoints_in_one_directory(r
         events.Tags()["scalars"]
     )
     assert len(events.Scalars("train/loss")) == 6  # one of seven videos is held out, batches of 2, two epochs
-    (first, second), (motion, _), (residual, _) = (events.Scalars(f"val/{part}") for part in parts[:3])
-    assert first.value == pytest.approx(motion.value + residual.value)
-    assert second.value < first.value
+    for loss, motion, residual in zip(*(events.Scalars(f"val/{part}") for part in parts[:3]), strict=True):
+        assert loss.value == pytest.approx(motion.value + residual.value)
 
 
 def test_a_checkpoint_holds_plain_values_and_no_head(run: Path) -> None:

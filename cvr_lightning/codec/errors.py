@@ -12,7 +12,7 @@ PREPARE = (
     "(a folder: cvr prepare SRC DST)"
 )
 """Remedy for a stream that holds no readable motion or residuals."""
-IFRAMES_ONLY = "or ask for modalities=('iframes',)"
+IFRAMES_ONLY = "or ask for modalities=('iframes',), in cvr --data.modalities '[iframes]'"
 """Remedy for a stream whose I-frames alone can be read."""
 FETCH_AGAIN = "fetch or encode the file again, or leave it out"
 """Remedy for a damaged file."""

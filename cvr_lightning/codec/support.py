@@ -15,7 +15,7 @@ from cvr_lightning.codec.scan import UNREAD_WITH_VECTORS
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 """4:2:0 of 8 bits: what prediction is repeated for."""
-_MOTION_ONLY = "or ask for modalities=('iframes', 'motion')"
+_MOTION_ONLY = "or ask for modalities=('iframes', 'motion'), in cvr --data.modalities '[iframes, motion]'"
 _WITH_VECTORS = frozenset({"mpeg4", "h264", "mpeg1video", "mpeg2video"}) | UNREAD_WITH_VECTORS
 
 

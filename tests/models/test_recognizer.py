@@ -6,6 +6,7 @@ from factories import make_clip, random_clip, select
 from torch import nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.energy import OperationCounter
 from cvr_lightning.models import CompressedVideoRecognizer, Part
 from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
@@ -134,6 +135,9 @@ def test_a_model_without_a_part_uses_all_that_is_left(part: Part, clip: Compress
     assert [name for name, p in without.named_parameters() if p.grad is None] == []
     shapes = [{name: p.shape for name, p in model.named_parameters()} for model in (whole, without)]
     assert shapes[0] != shapes[1]
+    with torch.no_grad(), OperationCounter(without) as counter:
+        without(clip)
+    assert counter.report(len(clip)).gmac > 0
 
 
 def test_late_fusion_averages_what_the_modalities_say_alone() -> None:

@@ -18,7 +18,6 @@ _HEADER_BYTES = 512  # a VOL with both quantiser matrices and VBV parameters is 
 _MOST_BYTES = 4096  # of a VOL and the marks behind it: a camera may write the time into every frame
 _EXTENDED_PAR = 15
 _RECTANGULAR = 0
-_BINARY = 2
 _STUDIO_TYPES = (14, 15)
 _DIVX_WITHOUT_STUFFING = re.compile(rb"\x00\x00\x01\xb2DivX501(?:Build|b)20020416", re.DOTALL)
 _XVID_STUFFS = 4  # the first build that ends every VOP with stuffing
