@@ -144,7 +144,7 @@ def _draw_row(figure: Figure, place: Any, survey: Survey, row: str) -> None:
         axes.set_yticks([])
         if number == 0:
             axes.set_ylabel(row.replace(" ", "\n"), fontsize=10)
-    _draw_legend(legend, row, full, image)
+    _draw_legend(legend, row, survey, full, image)
 
 
 def _draw_cell(axes: Any, column: Column, row: str, survey: Survey, full: float, brightest: float) -> Any:
@@ -189,7 +189,7 @@ def _brightest(survey: Survey) -> float:
     return max(1.0, float(np.percentile(predicted, 99.5)))
 
 
-def _draw_legend(axes: Any, row: str, full: float, image: Any) -> None:
+def _draw_legend(axes: Any, row: str, survey: Survey, full: float, image: Any) -> None:
     """What the colours of a row mean."""
     if row == "motion vectors":
         draw_wheel(axes.inset_axes((0.0, 0.38, 0.75, 0.6)))
@@ -203,7 +203,9 @@ def _draw_legend(axes: Any, row: str, full: float, image: Any) -> None:
         bar.tick_params(labelsize=8)
     elif row == "block modes":
         patches = [
-            Patch(fc=colour, ec="#666666", label=name) for name, colour in list(MODE_COLOURS.values())[:4]
+            Patch(fc=colour, ec="#666666", label=name)
+            for mode, (name, colour) in MODE_COLOURS.items()
+            if survey.share(mode) is not None and mode != BlockMode.OUTSIDE
         ]
         axes.legend(
             handles=patches, loc="center left", fontsize=9, frameon=False, borderpad=0, handlelength=1.2

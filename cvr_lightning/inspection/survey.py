@@ -99,6 +99,17 @@ class Survey:
     damage: tuple[str, ...]
     advice: Advice
 
+    def share(self, mode: BlockMode) -> float | None:
+        """Share of the P-frames' blocks that is coded so, None where that is not known.
+
+        Without the decoded reference FFmpeg's vectors do not tell skipped blocks from inter ones, and a
+        partition of H.264 is plain inter whatever its size.
+        """
+        unknown = (mode == BlockMode.SKIPPED and "residual" not in self.readable) or (
+            mode == BlockMode.INTER4V and self.info.codec == "h264"
+        )
+        return None if self.pframes is None or unknown else self.pframes.share(mode)
+
 
 def survey(path: str | os.PathLike[str]) -> Survey:
     """Look at a video: all its packets, its P-frames, and some pictures.

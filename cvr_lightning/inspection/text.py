@@ -59,9 +59,7 @@ def as_dict(survey: Survey) -> dict[str, Any]:
         "bitrate_bit_per_s": info.bit_rate or None,
         "bits_of_frames": survey.bits.tolist(),
         "pframes_read": 0 if statistics_ is None else len(statistics_.frames),
-        "blocks": None
-        if statistics_ is None
-        else {name: statistics_.share(mode) for mode, name in MODE_NAMES.items()},
+        "blocks": {name: survey.share(mode) for mode, name in MODE_NAMES.items()},
         "vector_mean_px": None if statistics_ is None else float(statistics_.mean_px.mean()),
         "vector_longest_px": None if statistics_ is None else float(statistics_.longest_px.max()),
         "parser": survey.parser,
@@ -136,9 +134,11 @@ def blocks_text(survey: Survey) -> str:
     """How the blocks of the P-frames are coded."""
     if survey.pframes is None:
         return "unknown: no P-frame can be read"
-    shares = (f"{name} {100 * survey.pframes.share(mode):.1f} %" for mode, name in MODE_NAMES.items())
+    shares = ((name, survey.share(mode)) for mode, name in MODE_NAMES.items())
+    told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares if share is not None)
+    merged = ", skipped ones among inter" if survey.share(BlockMode.SKIPPED) is None else ""
     total = survey.info.frame_types.count("P")
-    return f"{', '.join(shares)} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames)"
+    return f"{told} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames{merged})"
 
 
 def vectors_text(survey: Survey) -> str:

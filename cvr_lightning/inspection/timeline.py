@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.figures import MODE_COLOURS
 from cvr_lightning.inspection.survey import Survey
 from cvr_lightning.inspection.text import printable
@@ -61,10 +62,13 @@ def draw_shares(axes: Any, side: Any, survey: Survey) -> None:
         base += height
     axes.set_ylim(0, 100)
     axes.set_ylabel("blocks of\nP-frames (%)", fontsize=10)
-    patches = [
-        Patch(fc=colour, ec="#666666", label=f"{name} {100 * statistics.share(mode):.1f} %")
-        for mode, (name, colour) in modes
-    ]
+    patches = []
+    for mode, (name, colour) in modes:
+        share = survey.share(mode)
+        if share is not None:
+            patches.append(Patch(fc=colour, ec="#666666", label=f"{name} {100 * share:.1f} %"))
+    if survey.share(BlockMode.SKIPPED) is None:
+        patches.append(Patch(fc="none", label="(skipped ones among inter)"))
     _legend(side, patches)
 
 

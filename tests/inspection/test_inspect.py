@@ -159,6 +159,18 @@ def test_a_codec_without_vectors_shows_iframes_and_says_prepare(
     assert matplotlib.image.imread(tmp_path / "sheet.png").std() > 0
 
 
+def test_skipped_blocks_are_not_counted_where_ffmpeg_does_not_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = encode(tmp_path / "clip.mpg", codec="mpeg1video", frames=14)
+    found = inspect(capsys, str(path))
+    assert found["blocks"]["skipped"] is None
+    assert found["blocks"]["inter"] > 0
+    text = as_text(survey(path))
+    assert "P-frames, skipped ones among inter)" in text
+    assert " skipped 0.0 %" not in text
+
+
 def test_a_prepared_file_needs_no_preparation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = encode(tmp_path / "clip.mp4", size=(340, 256), frames=4)
     assert inspect(capsys, str(path))["prepare"] == {
