@@ -172,7 +172,7 @@ def _cost(runs: Sequence[Run]) -> Markup:
             if by_part
             else missing("the results do not tell parts apart"),
             element("p", f"Theoretical energy includes: {about}.", class_="note"),
-            element("p", f"Measured energy includes: {'; '.join(measured)}.", class_="note"),
+            element("p", f"Measured energy: {'; '.join(measured)}.", class_="note"),
         ]
     )
 

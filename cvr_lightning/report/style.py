@@ -34,7 +34,7 @@ figure { margin: 0 0 1rem; break-inside: avoid; }
 figcaption { font-size: .9rem; overflow-wrap: anywhere; }
 svg { max-width: 100%; height: auto; }
 svg text { font-size: 11px; fill: currentColor; }
-.key { margin-right: 1rem; }
+.key { display: inline-block; margin-right: 1rem; }
 .key svg { margin-right: .35rem; }
 .bar {
   display: inline-block; min-width: 14rem; padding-left: .3rem;
