@@ -203,7 +203,7 @@ def _draw_legend(axes: Any, row: str, survey: Survey, full: float, image: Any) -
         bar.tick_params(labelsize=8)
     elif row == "block modes":
         patches = [
-            Patch(fc=colour, ec="#666666", label=name)
+            Patch(fc=colour, ec="#666666", label=survey.mode_name(mode, name))
             for mode, (name, colour) in MODE_COLOURS.items()
             if mode != BlockMode.OUTSIDE and survey.share(mode) is not None
         ]

@@ -110,6 +110,11 @@ class Survey:
         )
         return None if self.pframes is None or unknown else self.pframes.share(mode)
 
+    def mode_name(self, mode: BlockMode, name: str) -> str:
+        """The name of a mode, which says so where it takes in skipped blocks."""
+        takes_in = mode == BlockMode.INTER and self.share(BlockMode.SKIPPED) is None
+        return f"{name} or skipped" if takes_in else name
+
 
 def survey(path: str | os.PathLike[str]) -> Survey:
     """Look at a video: all its packets, its P-frames, and some pictures.

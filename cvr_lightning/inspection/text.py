@@ -134,11 +134,10 @@ def blocks_text(survey: Survey) -> str:
     """How the blocks of the P-frames are coded."""
     if survey.pframes is None:
         return "unknown: no P-frame can be read"
-    shares = ((name, survey.share(mode)) for mode, name in MODE_NAMES.items())
+    shares = ((survey.mode_name(mode, name), survey.share(mode)) for mode, name in MODE_NAMES.items())
     told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares if share is not None)
-    merged = ", skipped ones among inter" if survey.share(BlockMode.SKIPPED) is None else ""
     total = survey.info.frame_types.count("P")
-    return f"{told} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames{merged})"
+    return f"{told} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames)"
 
 
 def vectors_text(survey: Survey) -> str:

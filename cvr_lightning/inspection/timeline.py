@@ -10,7 +10,6 @@ import numpy.typing as npt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.figures import MODE_COLOURS
 from cvr_lightning.inspection.survey import Survey
 from cvr_lightning.inspection.text import printable
@@ -66,9 +65,8 @@ def draw_shares(axes: Any, side: Any, survey: Survey) -> None:
     for mode, (name, colour) in modes:
         share = survey.share(mode)
         if share is not None:
-            patches.append(Patch(fc=colour, ec="#666666", label=f"{name} {100 * share:.1f} %"))
-    if survey.share(BlockMode.SKIPPED) is None:
-        patches.append(Patch(fc="none", label="(skipped ones among inter)"))
+            label = f"{survey.mode_name(mode, name)} {100 * share:.1f} %"
+            patches.append(Patch(fc=colour, ec="#666666", label=label))
     _legend(side, patches)
 
 
