@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec, GridSpecFromSubplotSpec
 from matplotlib.image import imsave
@@ -79,7 +78,7 @@ def draw_sheet(survey: Survey, following: Following | None = None) -> Figure:
 
 def sheet_png(figure: Figure) -> bytes:
     """The sheet as a PNG of 16 levels a colour channel, less than half of the size of one of 256."""
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = figure.canvas  # of new_figure: that of Agg
     canvas.draw()
     levels = np.asarray(canvas.buffer_rgba())[:, :, :3].astype(np.uint16)
     coarse = (levels * 15 + 127) // 255 * 17
