@@ -21,11 +21,13 @@ train and evaluate
 
 tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST
+  inspect     what a video holds, on a sheet   cvr inspect FILE [--checkpoint CKPT]
   pack        write a data set into tar files  cvr pack DST --data Folder --data.root VIDEOS
   classify    label video files                cvr classify FILE... --checkpoint CKPT
   watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
   export      write a model for other runtimes cvr export CKPT OUTPUT.onnx
   results     print results side by side       cvr results RUN...
+  report      runs as one HTML page            cvr report RUN... --output report.html
   average     mean over the splits             cvr average RUN...
   fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
   summarize   parameters, operations, joules   cvr summarize --preset small
@@ -85,6 +87,12 @@ def _prepare(arguments: list[str]) -> None:
     prepare(arguments[1:])
 
 
+def _inspect(arguments: list[str]) -> None:
+    from cvr_lightning.inspection.command import main as inspect
+
+    inspect(arguments[1:])
+
+
 def _pack(arguments: list[str]) -> None:
     from cvr_lightning.shards.command import main as pack
 
@@ -115,6 +123,12 @@ def _results(arguments: list[str]) -> None:
     results(arguments[1:])
 
 
+def _report(arguments: list[str]) -> None:
+    from cvr_lightning.report.command import main as report
+
+    report(arguments[1:])
+
+
 def _average(arguments: list[str]) -> None:
     from cvr_lightning.average import main as average
 
@@ -140,11 +154,13 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "test": _run_trainer,
     "predict": _run_trainer,
     "prepare": _prepare,
+    "inspect": _inspect,
     "pack": _pack,
     "classify": _classify,
     "watch": _watch,
     "export": _export,
     "results": _results,
+    "report": _report,
     "average": _average,
     "fuse": _fuse,
     "summarize": _summarize,

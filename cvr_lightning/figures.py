@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, hsv_to_rgb
+from matplotlib.colors import ListedColormap, PowerNorm, hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -78,7 +78,7 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
         },
     )
     figure.suptitle(title, fontsize=14, y=1 - 0.12 * inch, va="top")
-    _wheel(grid[0, 1])
+    draw_wheel(grid[0, 1].inset_axes((0.83, 0.83, 0.16, 0.16)))
     for axes, clip in zip(grid, clips, strict=True):
         height, width = clip.iframe.shape[1:]
         draw_iframe(axes[0], clip)
@@ -104,7 +104,7 @@ def draw_iframe(axes: Any, clip: ClipPicture) -> None:
     _frame(axes, f"{name}\nI-frame{', ' if clip.subtitle else ''}{clip.subtitle}")
 
 
-def draw_motion(axes: Any, motion: Floats, height: int, width: int) -> None:
+def draw_motion(axes: Any, motion: Floats, height: int, width: int, longest: float | None = None) -> None:
     """A vector field as colours (direction by hue, length by saturation) and arrows.
 
     Args:
@@ -112,8 +112,10 @@ def draw_motion(axes: Any, motion: Floats, height: int, width: int) -> None:
         motion: (2, h, w) displacement in pixels of the frame, from the current block to its reference.
         height: Of the frame in pixels.
         width: Of the frame in pixels.
+        longest: Length in pixels that gets the full colour; that of the field's longest vector where None.
     """
-    longest = float(np.hypot(*motion).max(initial=0.0))
+    own = float(np.hypot(*motion).max(initial=0.0))
+    longest = own if longest is None else longest
     axes.imshow(flow_colours(motion, longest), extent=(0, width, height, 0), interpolation="nearest")
     every = max(1, -(-max(motion.shape[1:]) // 16))
     rows = np.arange(every // 2, motion.shape[1], every)
@@ -128,7 +130,7 @@ def draw_motion(axes: Any, motion: Floats, height: int, width: int) -> None:
         scale = longest * motion.shape[2] / (every * width)
         arrows = (x[moving], y[moving], dx[moving], dy[moving])
         axes.quiver(*arrows, angles="xy", scale_units="xy", scale=scale, width=0.006, color="#222222")
-    _frame(axes, f"motion vectors, to the reference\nlongest {longest:.1f} px")
+    _frame(axes, f"motion vectors, to the reference\nlongest {own:.1f} px")
 
 
 def flow_colours(motion: Floats, longest: float) -> npt.NDArray[np.float64]:
@@ -142,15 +144,14 @@ def flow_colours(motion: Floats, longest: float) -> npt.NDArray[np.float64]:
     return colours
 
 
-def _wheel(axes: Any) -> None:
-    """The legend of :func:`flow_colours`: a disc of all directions in a corner."""
+def draw_wheel(axes: Any) -> None:
+    """The legend of :func:`flow_colours`: a disc of all directions, without a frame."""
     places = np.linspace(-1, 1, 41)
     disc = np.stack(np.meshgrid(places, places)).astype(np.float32)
     colours = flow_colours(disc, 1.0)
     inside = np.hypot(*disc) <= 1
-    inset = axes.inset_axes((0.83, 0.83, 0.16, 0.16))
-    inset.imshow(np.dstack([colours, inside]))
-    inset.axis("off")
+    axes.imshow(np.dstack([colours, inside]))
+    axes.axis("off")
 
 
 def residual_energy(residual: Floats, samples: int = BLOCK * BLOCK) -> Floats:
@@ -168,23 +169,32 @@ def residual_energy(residual: Floats, samples: int = BLOCK * BLOCK) -> Floats:
     return energy
 
 
-def draw_residual(axes: Any, residual: Floats, frame: Sequence[int]) -> None:
+def draw_residual(
+    axes: Any, residual: Floats, frame: Sequence[int], top: float | None = None, gamma: float = 1.0
+) -> Any:
     """The energy of a residual, titled with its scale.
 
     Args:
         axes: Where to draw.
         residual: (C, H8, W8) or (3, H, W), in grey levels.
         frame: Shape of the frame, which ends in height and width in pixels.
+        top: Energy that is brightest; that of the brightest place where None.
+        gamma: Exponent of the scale; below 1 shows small energies beside large ones.
+
+    Returns:
+        The image, for a colour bar.
     """
     is_pixels = tuple(residual.shape[1:]) == tuple(frame[-2:])
     energy = residual_energy(residual, samples=3 if is_pixels else BLOCK * BLOCK)
-    top = max(float(energy.max(initial=0.0)), 1.0)
+    top = max(float(energy.max(initial=0.0)), 1.0) if top is None else top
     extent = (0, frame[-1], frame[-2], 0)
-    axes.imshow(energy, cmap="magma", vmin=0, vmax=top, extent=extent, interpolation="nearest")
+    norm = PowerNorm(gamma, vmin=0, vmax=top)
+    image = axes.imshow(energy, cmap="magma", norm=norm, extent=extent, interpolation="nearest")
     _frame(axes, f"residual energy, RMS\nblack 0, brightest {top:.0f} grey levels")
+    return image
 
 
-def draw_modes(axes: Any, modes: npt.NDArray[np.uint8], height: int, width: int) -> None:
+def draw_modes(axes: Any, modes: npt.NDArray[np.uint8], height: int, width: int, legend: bool = True) -> None:
     """How each block was coded, with the share of each mode.
 
     Args:
@@ -192,17 +202,19 @@ def draw_modes(axes: Any, modes: npt.NDArray[np.uint8], height: int, width: int)
         modes: (H8, W8), a :class:`BlockMode` each.
         height: Of the frame in pixels.
         width: Of the frame in pixels.
+        legend: Name the colours and give the shares.
     """
     colours = ListedColormap([colour for _, colour in MODE_COLOURS.values()])
     top = len(MODE_COLOURS) - 0.5
     axes.imshow(modes, cmap=colours, vmin=-0.5, vmax=top, extent=(0, width, height, 0))
     shares = np.bincount(modes.ravel(), minlength=len(BlockMode)) / max(modes.size, 1)
-    legend = [
+    patches = [
         Patch(facecolor=colour, edgecolor="#666666", label=f"{name} {100 * shares[mode]:.0f} %")
         for mode, (name, colour) in MODE_COLOURS.items()
         if shares[mode]
     ]
-    axes.legend(handles=legend, loc="lower left", fontsize=9, framealpha=0.85, borderpad=0.3)
+    if legend:
+        axes.legend(handles=patches, loc="lower left", fontsize=9, framealpha=0.85, borderpad=0.3)
     _frame(axes, "macroblock modes\nshare of the blocks")
 
 

@@ -32,7 +32,7 @@ def read_results(run: str | Path) -> dict[str, Any]:
     path = Path(run) / FILE_NAME
     try:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _column(results)
+        results_column(results)
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; cvr test writes it") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -42,7 +42,7 @@ def read_results(run: str | Path) -> dict[str, Any]:
 
 def results_table(runs: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> str:
     """The results of one or more runs as aligned text, a column each, headed by their names if given."""
-    columns = [_column(results) for results in runs]
+    columns = [results_column(results) for results in runs]
     rows = [["", *names]] if names else []
     return align(rows + [[label, *(column[label] for column in columns)] for label in columns[0]])
 
@@ -54,7 +54,8 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"  {line.rstrip()}" for line in lines)
 
 
-def _column(results: dict[str, Any]) -> dict[str, str]:
+def results_column(results: dict[str, Any]) -> dict[str, str]:
+    """The results of a run as text, each under its label and with its unit."""
     speed, energy, protocol = (
         results[key] for key in ("videos_per_second", "energy_j_per_video", "protocol")
     )

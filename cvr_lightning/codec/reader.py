@@ -98,6 +98,19 @@ class CompressedVideoReader:
         """What this parser gives of the stream, and why."""
         return self._parser.reason
 
+    @property
+    def container(self) -> str:
+        """FFmpeg's name of the container, such as ``"avi"``."""
+        return self._demuxer.container.format.name
+
+    def require(self, modalities: Sequence[Modality]) -> None:
+        """Check that the stream gives the modalities.
+
+        Raises:
+            UnsupportedStreamError: It does not; the text names the file, the cause and the remedy.
+        """
+        self._parser.require(modalities)
+
     def __enter__(self) -> CompressedVideoReader:
         return self
 

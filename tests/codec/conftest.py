@@ -1,22 +1,5 @@
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from encoders import COARSE, encode
-
-CLIPS = Path(__file__).parents[2].parent / "shared" / "clips"
-
-
-@pytest.fixture(scope="session")
-def clip() -> Callable[[str], str]:
-    """Path of a real clip by name; the test is skipped where the clips are absent."""
-
-    def find(name: str) -> str:
-        if not (CLIPS / name).is_file():
-            pytest.skip(f"no real clip {name} in {CLIPS}")
-        return str(CLIPS / name)
-
-    return find
 
 
 @pytest.fixture(scope="session")

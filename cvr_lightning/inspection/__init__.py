@@ -1,0 +1,1 @@
+"""What one video file holds: ``cvr inspect``."""

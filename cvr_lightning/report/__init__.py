@@ -1,0 +1,1 @@
+"""Run directories as one self-contained HTML page: ``cvr report``."""
