@@ -200,7 +200,7 @@ def uniform(frames: int) -> list[int]:
 
 
 def interleave(
-    rows: dict[str, Callable[[], object]], repetitions: int, clock: Clock
+    rows: dict[str, Callable[[], object]], repetitions: int, clock: Clock = time.perf_counter
 ) -> dict[str, list[float]]:
     """Seconds of each repetition of each row, after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in rows}
