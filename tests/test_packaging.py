@@ -222,7 +222,7 @@ def test_every_imported_distribution_is_declared(tree_files: list[Path]) -> None
         module: where
         for module, where in imported.items()
         if module not in sys.stdlib_module_names
-        and module not in ("cvr_lightning", "triton")  # torch's builds for GPUs bring triton
+        and module != "cvr_lightning"
         and not {canonicalize_name(d) for d in providers.get(module, [module])} & allowed
     }
     assert undeclared == {}
