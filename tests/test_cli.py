@@ -395,7 +395,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.
     (tmp_path / "x.ckpt").write_bytes(b"garbage")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     for name, message in [
-        ("x.ckpt", "not a readable checkpoint"),
+        ("x.ckpt", "not a readable checkpoint (it was not written by torch, or"),
         ("other.ckpt", "not one that `cvr fit` wrote"),
     ]:
         with pytest.raises(SystemExit):
