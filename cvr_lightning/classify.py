@@ -73,7 +73,14 @@ class Classifier:
         checkpoint = load_checkpoint(path)
         about = checkpoint[CHECKPOINT_KEY]
         recognizer = CompressedVideoRecognizer(**about["architecture"])
-        recognizer.load_state_dict(recognizer_weights(checkpoint))
+        try:
+            recognizer.load_state_dict(recognizer_weights(checkpoint))
+        except RuntimeError as error:
+            made_by = about["versions"]["cvr_lightning"]
+            raise CheckpointError(
+                f"{path}: these weights are of another architecture than this version builds (they were made by "
+                f"cvr_lightning {made_by}); install that version, or train again"
+            ) from error
         sampling = ClipSampling.from_dict(about["sampling"])
         return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
 

@@ -403,6 +403,19 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.
         assert message in capsys.readouterr().err
 
 
+def test_weights_of_another_version_are_refused_with_the_remedy(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["state_dict"].pop("recognizer.modality")
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    with pytest.raises(SystemExit):
+        main(["classify", "video.avi", "--checkpoint", str(tmp_path / "old.ckpt")])
+    error = capsys.readouterr().err
+    assert "old.ckpt: these weights are of another architecture" in error
+    assert f"cvr_lightning {checkpoint['cvr_lightning']['versions']['cvr_lightning']})" in error
+
+
 def test_help_needs_no_torch() -> None:
     program = (
         "import sys; from cvr_lightning.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
