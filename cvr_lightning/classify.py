@@ -21,6 +21,7 @@ from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.errors import CheckpointError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.video_table import Averaging
 
@@ -78,8 +79,8 @@ class Classifier:
         except RuntimeError as error:
             made_by = about["versions"]["cvr_lightning"]
             raise CheckpointError(
-                f"{path}: these weights are of another architecture than this version builds (they were made by "
-                f"cvr_lightning {made_by}); install that version, or train again"
+                f"{path}: these weights are of another architecture than this version builds (they were made "
+                f"by cvr_lightning {made_by}); install that version, or train again"
             ) from error
         sampling = ClipSampling.from_dict(about["sampling"])
         return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
