@@ -403,6 +403,19 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.
         assert message in capsys.readouterr().err
 
 
+def test_a_video_is_labelled_alike_in_bfloat16(
+    run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, checkpoint = str(next(shapes.rglob("*.mp4"))), str(run / "checkpoints" / "last.ckpt")
+    shares = []
+    for precision in ("32", "bf16"):
+        main(["classify", file, "--checkpoint", checkpoint, "--json", "--precision", precision])
+        predictions = json.loads(capsys.readouterr().out)["predictions"]
+        shares.append({item["label"]: item["probability"] for item in predictions})
+    assert shares[0] != shares[1]
+    assert shares[1] == pytest.approx(shares[0], abs=0.03)
+
+
 def test_weights_of_another_version_are_refused_with_the_remedy(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
