@@ -29,11 +29,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from machine import heading
 
 from cvr_lightning.callbacks import SpikeSparsity
+from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.callbacks.loggers import PictureCallback
 from cvr_lightning.datamodules import Folder
 from cvr_lightning.models import PRESETS
 from cvr_lightning.module import RecognitionModule
-from cvr_lightning.run import default_callbacks
 
 BATCH, SEGMENTS, PFRAMES = 16, 4, 4
 VALIDATIONS = 3  # of each kind

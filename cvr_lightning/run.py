@@ -23,18 +23,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning import datamodules
 from cvr_lightning.atomic import atomic_path
-from cvr_lightning.callbacks import (
-    ClipPanels,
-    ConfusionMatrix,
-    DDPMonitor,
-    EnergyMonitor,
-    HyperParameters,
-    MixedPrecision,
-    Predictions,
-    Results,
-    SpikeSparsity,
-    Throughput,
-)
+from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError, UserError
@@ -109,18 +98,6 @@ def _run(
             "callbacks": callbacks,
         },
     )
-
-
-def default_callbacks(command: str) -> list[Callback]:
-    """What watches the run of a command; callbacks that a configuration names take the place of theirs."""
-    callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
-    callbacks += [EnergyMonitor(), HyperParameters()]
-    if command in ("fit", "validate"):
-        callbacks += [SpikeSparsity(), ClipPanels()]
-    if command == "fit":
-        callbacks += [MixedPrecision(), DDPMonitor()]
-        callbacks += [Throughput()]  # last: what the others do in a step is not waiting for data
-    return callbacks
 
 
 def with_checkpoint_config(arguments: list[str]) -> list[str]:

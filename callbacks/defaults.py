@@ -1,0 +1,28 @@
+"""The callbacks that watch a run of the command line unless a configuration says otherwise."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback
+
+from cvr_lightning.callbacks.confusion import ConfusionMatrix
+from cvr_lightning.callbacks.ddp_monitor import DDPMonitor
+from cvr_lightning.callbacks.energy import EnergyMonitor
+from cvr_lightning.callbacks.hparams import HyperParameters
+from cvr_lightning.callbacks.mixed_precision import MixedPrecision
+from cvr_lightning.callbacks.panels import ClipPanels
+from cvr_lightning.callbacks.predictions import Predictions
+from cvr_lightning.callbacks.results import Results
+from cvr_lightning.callbacks.sparsity import SpikeSparsity
+from cvr_lightning.callbacks.throughput import Throughput
+
+
+def default_callbacks(command: str) -> list[Callback]:
+    """What watches the run of a command; callbacks that a configuration names take the place of theirs."""
+    callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
+    callbacks += [EnergyMonitor(), HyperParameters()]
+    if command in ("fit", "validate"):
+        callbacks += [SpikeSparsity(), ClipPanels()]
+    if command == "fit":
+        callbacks += [MixedPrecision(), DDPMonitor()]
+        callbacks += [Throughput()]  # last: what the others do in a step is not waiting for data
+    return callbacks
