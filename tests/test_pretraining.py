@@ -99,6 +99,16 @@ def test_pretrain_leaves_configuration_events_and_checkpoints_in_one_directory(r
         assert loss.value == pytest.approx(motion.value + residual.value)
 
 
+def test_the_validation_loss_falls(videos: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    main(pretrain_arguments(videos, tmp_path, "--trainer.max_epochs=12"))
+    events = EventAccumulator(str(tmp_path / "pre"))
+    events.Reload()
+    first, *_, last = events.Scalars("val/loss")
+    assert last.value < first.value
+
+
 def test_a_checkpoint_holds_plain_values_and_no_head(run: Path) -> None:
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     about = checkpoint["cvr_lightning"]
