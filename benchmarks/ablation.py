@@ -26,19 +26,24 @@ from machine import heading
 from tqdm import tqdm
 
 PACKAGES = ("torch", "lightning", "numpy")
+SIZES = {"pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8}
 RECIPES: dict[str, dict[str, Any]] = {
     "hard": {
         "epochs": 16,
         "model": {"learning_rate": 3e-3},
-        "data": {"segments": 3, "pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8},
+        "data": SIZES | {"segments": 3, "scene_seed": 1},
     },
     "folder": {
-        "epochs": 20,
+        "epochs": 30,
         "model": {"learning_rate": 2e-3},
-        "data": {"segments": 4, "pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8},
+        "data": SIZES
+        | {"segments": 4, "protocol": "coviar", "mixup": 0.3, "colour": 0.4, "scales": (1.0, 1.125, 1.25)},
     },
 }
-"""How each data set is trained: HardMotionShapes, and a folder of one's own (``--root``)."""
+"""How each data set is trained: HardMotionShapes, and a folder of one's own (``--root``).
+
+The scenes of seed 1 were looked at by no one while the model and its recipe were chosen.
+"""
 ROWS: dict[str, dict[str, Any]] = {
     "whole": {},
     "I-frames only": {"data": {"modalities": ("iframes",)}},
@@ -66,9 +71,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", choices=RECIPES)
-    parser.add_argument("--root", type=Path, default=Path("data/hard_motion_shapes"))
+    parser.add_argument("--root", type=Path, default=Path("data/hard_motion_shapes_1"))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, help="of each training (default: the recipe's)")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, on one thread each")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation.jsonl"), help="what is done so far")
@@ -168,11 +173,12 @@ def train(recipe: str, root: str, epochs: int, row: str, seed: int) -> dict[str,
 
 
 def cost(module: Any, data: Any) -> dict[str, Any]:
-    """Operations of the trained model per video, spikes as they fall on the test part."""
+    """Operations of the trained model per video, one view, spikes as they fall on the validation part."""
     from cvr_lightning.datamodules.pipelines import EvalTransform
     from cvr_lightning.summarize import count_operations
 
-    clip = EvalTransform(data.test_sampling)(next(iter(data.test_dataloader())))
+    data.setup("validate")
+    clip = EvalTransform(data.sampling)(next(iter(data.val_dataloader())))
     report = count_operations(module.recognizer, [clip])
     return {
         "gmac": report.gmac,

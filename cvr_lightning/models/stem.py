@@ -13,6 +13,8 @@ from cvr_lightning.codec.arrays import BLOCK
 
 MOTION_SCALE = 2.0
 """Pixels of displacement at which the input's compression turns from linear to logarithmic."""
+MOTION_GAIN = 6.0
+"""What compressed vectors are multiplied by: two channels that else drown in the currents of 24 coefficients."""
 RESIDUAL_SCALE = 16.0
 """The same for a DCT coefficient, in grey levels of the orthonormal transform."""
 PIXEL_SCALE = RESIDUAL_SCALE / BLOCK
@@ -45,7 +47,7 @@ class BlockStem(nn.Module):
                 "representation='pixel'"
             )
         residual = compress(clip.residual, RESIDUAL_SCALE)
-        fields = [compress(clip.motion, MOTION_SCALE), residual, _is_intra(clip)]
+        fields = [scaled_motion(clip.motion), residual, _is_intra(clip)]
         return torch.cat(fields, dim=3).flatten(0, 1)
 
 
@@ -78,9 +80,14 @@ class PixelStem(nn.Module):
                 "this model takes the pixel representation: set data.representation=pixel, or build it with "
                 "representation='block'"
             )
-        images = torch.cat([compress(clip.motion, MOTION_SCALE), compress(clip.residual, PIXEL_SCALE)], dim=3)
+        images = torch.cat([scaled_motion(clip.motion), compress(clip.residual, PIXEL_SCALE)], dim=3)
         patches: Tensor = self.patches(images.flatten(0, 2)).unflatten(0, clip.motion.shape[:3])
         return torch.cat([patches, _is_intra(clip).to(patches.dtype)], dim=3).flatten(0, 1)
+
+
+def scaled_motion(motion: Tensor) -> Tensor:
+    """Vectors in pixels as the P-path takes them, compressed and amplified."""
+    return MOTION_GAIN * compress(motion, MOTION_SCALE)
 
 
 def compress(values: Tensor, scale: float) -> Tensor:

@@ -11,7 +11,7 @@ from cvr_lightning.models import CompressedVideoRecognizer, Part
 from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
 from cvr_lightning.models.mixer import MultiModalMixer
-from cvr_lightning.models.stem import MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
+from cvr_lightning.models.stem import PIXEL_SCALE, PixelStem, compress, scaled_motion
 from cvr_lightning.models.transformer import SelfAttention
 
 
@@ -111,7 +111,7 @@ def test_the_pixel_stem_is_a_linear_map_of_each_patch() -> None:
     assert fields.shape == (9, 2, 8, 8, 8)
     patch = torch.cat(
         [
-            compress(clip.motion[1, 2, 1, :, 16:24, 40:48], MOTION_SCALE),
+            scaled_motion(clip.motion[1, 2, 1, :, 16:24, 40:48]),
             compress(clip.residual[1, 2, 1, :, 16:24, 40:48], PIXEL_SCALE),
         ]
     )
