@@ -10,7 +10,7 @@ from cvr_lightning.energy import OperationCounter
 from cvr_lightning.models import CompressedVideoRecognizer, Part
 from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
-from cvr_lightning.models.mixer import MultiModalMixer
+from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
 from cvr_lightning.models.stem import MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
 from cvr_lightning.models.transformer import SelfAttention
 
@@ -190,3 +190,13 @@ def test_the_mixer_mixes_modalities_and_neighbouring_segments_only() -> None:
     expected = torch.zeros(2, 6, 4, dtype=torch.bool)
     expected[:, 1:4, 1] = True
     assert torch.equal(reached, expected)
+
+
+def test_the_mixers_convolution_is_that_of_torch_with_a_group_for_each_channel() -> None:
+    width, kernel, segments = 8, 3, 5
+    layer = ModalityConv(width, kernel)
+    plain = nn.Conv1d(2 * width, 2 * width, kernel, padding=1, groups=width)
+    plain.load_state_dict(layer.state_dict())
+    series = torch.randn(2, 4, 2, width, segments)  # torch has the modalities of a channel side by side
+    expected = plain(series.transpose(2, 3).flatten(2, 3).flatten(0, 1)).view(2, 4, width, 2, segments)
+    torch.testing.assert_close(layer(series.flatten(2, 3)), expected.transpose(2, 3).flatten(2, 3))
