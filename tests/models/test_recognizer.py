@@ -7,10 +7,10 @@ from torch import nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.energy import OperationCounter
-from cvr_lightning.models import CompressedVideoRecognizer, Part
-from cvr_lightning.models.encoders import StandardisedConv2d
+from cvr_lightning.models import CompressedVideoRecognizer, Part, encoders
+from cvr_lightning.models.encoders import IFrameEncoder, StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
-from cvr_lightning.models.mixer import MultiModalMixer
+from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
 from cvr_lightning.models.stem import PIXEL_SCALE, PixelStem, compress, scaled_motion
 from cvr_lightning.models.transformer import SelfAttention
 
@@ -159,6 +159,17 @@ def test_an_unknown_part_lists_those_there_are() -> None:
         CompressedVideoRecognizer(5, without=["mixing"])  # type: ignore[list-item]
 
 
+def test_images_encoded_in_parts_give_what_they_give_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "CACHED", 2 * 3 * 64 * 64 // torch.get_num_threads())
+    encoder, images = IFrameEncoder((8, 8, 16, 16), (1, 1, 1, 1)), torch.randn(5, 3, 64, 64)
+    together = encoder(images)
+    sizes = []
+    encoder.stages[0].register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images), together)
+    assert sizes == [2, 2, 1]
+
+
 def test_a_standardised_convolution_has_unit_gain_and_no_bias() -> None:
     layer = StandardisedConv2d(16, 32, stride=1, gain=1.0)
     noise = torch.randn(4, 16, 40, 40)
@@ -190,3 +201,13 @@ def test_the_mixer_mixes_modalities_and_neighbouring_segments_only() -> None:
     expected = torch.zeros(2, 6, 4, dtype=torch.bool)
     expected[:, 1:4, 1] = True
     assert torch.equal(reached, expected)
+
+
+def test_the_mixers_convolution_is_that_of_torch_with_a_group_for_each_channel() -> None:
+    width, kernel, segments = 8, 3, 5
+    layer = ModalityConv(width, kernel)
+    plain = nn.Conv1d(2 * width, 2 * width, kernel, padding=1, groups=width)
+    plain.load_state_dict(layer.state_dict())
+    series = torch.randn(2, 4, 2, width, segments)  # torch has the modalities of a channel side by side
+    expected = plain(series.transpose(2, 3).flatten(2, 3).flatten(0, 1)).view(2, 4, width, 2, segments)
+    torch.testing.assert_close(layer(series.flatten(2, 3)), expected.transpose(2, 3).flatten(2, 3))
