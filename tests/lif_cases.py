@@ -10,7 +10,7 @@ from cvr_lightning.models.lif_plain import Outcome, Start
 from cvr_lightning.models.surrogates import Surrogate
 
 SURROGATES = get_args(Surrogate)
-STEPS, SEQUENCES, CHANNELS, SIDE = 7, 3, 5, 11  # 605 elements: more than a block of the kernels, and odd
+STEPS, SEQUENCES, CHANNELS, SIDE = 7, 3, 5, 11  # 605 elements: the last vector of the kernels is not full
 
 
 class Case:
@@ -27,22 +27,22 @@ class Case:
 
         self.current = leaf(1.3 * torch.randn(steps, *state, generator=draw))
         self.mask = (torch.rand(steps, SEQUENCES, generator=draw) > 0.25).to(device)
-        self.baseline = leaf(0.5 + torch.rand(1 if static else SEQUENCES, *state[1:], generator=draw))
-        self.constants = leaf(0.1 + 0.8 * torch.rand(4, CHANNELS, generator=draw))
+        self.offset = None if static else leaf(torch.rand(state, generator=draw) - 0.5)
+        self.constants = leaf(0.1 + 0.8 * torch.rand(5, CHANNELS, generator=draw))
         self.start = Start() if rest else Start(*(leaf(torch.rand(state, generator=draw)) for _ in range(3)))
         outputs = [(steps, *state), state, state, state]
         self.weights = [torch.randn(shape, generator=draw).to(device) for shape in outputs]
 
     @property
     def inputs(self) -> list[Tensor]:
-        states = [state for state in self.start if state is not None]
-        return [self.current, self.baseline, self.constants, *states]
+        inputs = (self.current, self.offset, self.constants, *self.start)
+        return [tensor for tensor in inputs if tensor is not None]
 
     def run(
         self, integrate: Callable[..., Outcome], surrogate: str = "arctangent", **options: Any
     ) -> Outcome:
         return integrate(
-            self.current, self.mask, self.baseline, self.constants, self.start, surrogate, **options
+            self.current, self.mask, self.offset, self.constants, self.start, surrogate, **options
         )
 
     def gradients(self, outcome: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -55,8 +55,9 @@ class Case:
         other.mask = self.mask
         other.weights = [weight.double() for weight in self.weights]
         zero = torch.zeros_like(self.current[0])
-        for name in ("current", "baseline", "constants"):
-            setattr(other, name, getattr(self, name).detach().double().requires_grad_())
+        for name in ("current", "offset", "constants"):
+            tensor = getattr(self, name)
+            setattr(other, name, None if tensor is None else tensor.detach().double().requires_grad_())
         start = (zero if state is None else state for state in self.start)
         other.start = Start(*(state.detach().double().requires_grad_() for state in start))
         return other

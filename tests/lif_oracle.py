@@ -23,13 +23,14 @@ SMOOTH = {
 def reference(
     current: Tensor,
     mask: Tensor,
-    baseline: Tensor,
+    offset: Tensor | None,
     constants: Tensor,
     start: tuple[Tensor, Tensor, Tensor],
     surrogate: str,
 ) -> tuple[Tensor, ...]:
     """Spikes, final membrane, trace and read-out."""
-    a, b, r, k = constants[..., None, None]
+    a, b, r, k, _ = constants[..., None, None]
+    baseline = _baseline(offset, constants)
     v, z, q = start
     spikes = []
     for t in range(len(current)):
@@ -46,10 +47,11 @@ def reference(
 
 
 def distances(
-    current: Tensor, mask: Tensor, baseline: Tensor, constants: Tensor, start: tuple[Tensor, ...]
+    current: Tensor, mask: Tensor, offset: Tensor | None, constants: Tensor, start: tuple[Tensor, ...]
 ) -> Tensor:
     """Membrane minus threshold before each spike."""
-    a, b, r, _ = constants[..., None, None]
+    a, b, r, _, _ = constants[..., None, None]
+    baseline = _baseline(offset, constants)
     v, z, _ = start
     found = []
     for x, alive in zip(current, mask[..., None, None, None], strict=True):
@@ -59,3 +61,8 @@ def distances(
         v = torch.where(alive, u - s * theta, v)
         z = torch.where(alive, r * z + (1 - r) * s, z)
     return torch.stack(found)
+
+
+def _baseline(offset: Tensor | None, constants: Tensor) -> Tensor:
+    raw = constants[4, :, None, None] if offset is None else constants[4, :, None, None] + offset
+    return torch.log(1 + torch.exp(raw))

@@ -41,6 +41,11 @@ def _load(pointer, places, inside, given: tl.constexpr):  # type: ignore[no-unty
 
 
 @triton.jit
+def _softplus(x):  # type: ignore[no-untyped-def]
+    return tl.maximum(x, 0.0) + tl.log(1 + tl.exp(-tl.abs(x)))
+
+
+@triton.jit
 def _slope(distance, surrogate: tl.constexpr):  # type: ignore[no-untyped-def]
     """The derivative of a surrogate, by its place among the names; see surrogates.py."""
     if surrogate == 0:
@@ -58,8 +63,8 @@ def _slope(distance, surrogate: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _forward_kernel(  # type: ignore[no-untyped-def]
-    current, mask, baseline, constants, membrane, trace, readout, spikes, end, steps, width, one_baseline,
-    carried: tl.constexpr, block: tl.constexpr,
+    current, mask, offset, constants, membrane, trace, readout, spikes, end, steps, width,
+    shifted: tl.constexpr, carried: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     c, m = tl.program_id(0), tl.program_id(1)
     channels, sequences = tl.num_programs(0), tl.num_programs(1)
@@ -69,7 +74,7 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     size = sequences * channels * width
     a, b = tl.load(constants + c), tl.load(constants + channels + c)
     r, k = tl.load(constants + 2 * channels + c), tl.load(constants + 3 * channels + c)
-    base = tl.load(baseline + tl.where(one_baseline, c * width + place, state), mask=inside, other=0.0)
+    base = _softplus(tl.load(constants + 4 * channels + c) + _load(offset, state, inside, shifted))
     v = _load(membrane, state, inside, carried)
     z = _load(trace, state, inside, carried)
     q = _load(readout, state, inside, carried)
@@ -86,9 +91,9 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
-    current, mask, baseline, constants, membrane, trace, readout,
-    d_spikes, d_membrane, d_trace, d_readout, d_current, d_baseline, d_constants, d_start, past,
-    steps, width, one_baseline, surrogate: tl.constexpr, carried: tl.constexpr,
+    current, mask, offset, constants, membrane, trace, readout,
+    d_spikes, d_membrane, d_trace, d_readout, d_current, d_offset, d_constants, d_start, past,
+    steps, width, surrogate: tl.constexpr, shifted: tl.constexpr, carried: tl.constexpr,
     with_spikes: tl.constexpr, with_membrane: tl.constexpr, with_trace: tl.constexpr,
     with_readout: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -100,7 +105,8 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     size = sequences * channels * width
     a, b = tl.load(constants + c), tl.load(constants + channels + c)
     r, k = tl.load(constants + 2 * channels + c), tl.load(constants + 3 * channels + c)
-    base = tl.load(baseline + tl.where(one_baseline, c * width + place, state), mask=inside, other=0.0)
+    raw = tl.load(constants + 4 * channels + c) + _load(offset, state, inside, shifted)
+    base = _softplus(raw)
     v = _load(membrane, state, inside, carried)
     z = _load(trace, state, inside, carried)
     q = _load(readout, state, inside, carried)
@@ -142,17 +148,20 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
         dv = tl.where(alive, a * du, dv)
         dz = tl.where(alive, r * dz + b * d_threshold, dz)
         dq = tl.where(alive, k * dq, dq)
-    tl.store(d_baseline + state, d_base, mask=inside)
+    d_raw = d_base / (1 + tl.exp(-raw))
+    if shifted:
+        tl.store(d_offset + state, d_raw, mask=inside)
     if carried:
         tl.store(d_start + state, dv, mask=inside)
         tl.store(d_start + size + state, dz, mask=inside)
         tl.store(d_start + 2 * size + state, dq, mask=inside)
-    sums = d_constants + m * channels + c  # (4, M, C); places outside the width have added nothing
+    sums = d_constants + m * channels + c  # (5, M, C); places outside the width have added nothing
     rows = sequences * channels
     tl.store(sums, tl.sum(tl.where(inside, da, 0.0)))
     tl.store(sums + rows, tl.sum(tl.where(inside, db, 0.0)))
     tl.store(sums + 2 * rows, tl.sum(tl.where(inside, dr, 0.0)))
     tl.store(sums + 3 * rows, tl.sum(tl.where(inside, dk, 0.0)))
+    tl.store(sums + 4 * rows, tl.sum(tl.where(inside, d_raw, 0.0)))
 
 
 def _forward(inputs: Inputs, spikes: Tensor, end: Tensor) -> None:
@@ -164,14 +173,13 @@ def _backward(
 ) -> Tensor:
     current = inputs.current
     steps, sequences, channels = current.shape[:3]
-    d_constants = current.new_empty((4, sequences, channels))
-    d_baseline = torch.empty_like(current[0])
+    d_constants = current.new_empty((5, sequences, channels))
     _launch(
         _backward_kernel,
         inputs,
         *(current if gradient is None else gradient for gradient in given),  # not read where None
         gradients.current,
-        d_baseline,
+        current if gradients.offset is None else gradients.offset,
         d_constants,
         current if gradients.start is None else gradients.start,
         current.new_empty((steps, 3, *current.shape[1:])),
@@ -182,8 +190,6 @@ def _backward(
         with_trace=given[2] is not None,
         with_readout=given[3] is not None,
     )
-    one = len(inputs.baseline) == 1
-    gradients.baseline.copy_(d_baseline.sum(dim=0, keepdim=True) if one else d_baseline)
     return d_constants.sum(dim=1)
 
 
@@ -200,11 +206,11 @@ def _start(inputs: Inputs) -> tuple[list[Tensor], bool]:
 
 
 def _launch(kernel: Any, inputs: Inputs, *outputs: Tensor, **options: Any) -> None:
-    current, mask, baseline, constants = inputs[:4]
+    current, mask, offset, constants = inputs[:4]
     steps, sequences, channels = current.shape[:3]
     width = current[0, 0, 0].numel()
     start, _ = _start(inputs)
     kernel[(channels, sequences)](
-        current, mask.to(torch.uint8), baseline, constants, *start, *outputs, steps, width,
-        len(baseline) == 1, block=triton.next_power_of_2(width), **options,
+        current, mask.to(torch.uint8), current if offset is None else offset, constants, *start, *outputs,
+        steps, width, shifted=offset is not None, block=triton.next_power_of_2(width), **options,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """What the fused passes of the neurons share: their place in autograd.
 
 For the backward pass the inputs alone are kept: 4 bytes for each neuron and step (the current), 4 for each
-neuron (its baseline) and 12 more where a state was passed in.
+neuron (the offset of its threshold, where there is one) and 12 more where a state was passed in.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
 
     current: Tensor
     mask: Tensor
-    baseline: Tensor
+    offset: Tensor | None
     constants: Tensor
     membrane: Tensor | None
     trace: Tensor | None
@@ -33,7 +33,7 @@ class Gradients(NamedTuple):
     """Where the backward pass writes; ``start`` (3, M, C, H, W) is None where no state was passed in."""
 
     current: Tensor
-    baseline: Tensor
+    offset: Tensor | None
     start: Tensor | None
 
 
@@ -43,7 +43,7 @@ class Passes(NamedTuple):
     Attributes:
         forward: Fills the spikes and the final state (3, M, C, H, W).
         backward: From the gradients of spikes, membrane, trace and read-out, None where there are none, fills
-            those of the inputs and returns that of the constants (4, C).
+            those of the inputs and returns that of the constants (5, C).
     """
 
     forward: Callable[[Inputs, Tensor, Tensor], None]
@@ -54,14 +54,13 @@ def integrate(
     passes: Passes,
     current_TMCHW: Tensor,
     mask_TM: Tensor,
-    baseline_MCHW: Tensor,
-    constants_4C: Tensor,
+    offset_MCHW: Tensor | None,
+    constants_5C: Tensor,
     start: Start,
     surrogate: Surrogate,
 ) -> Outcome:
     """Run the neurons over T steps; see :func:`cvr_lightning.models.lif_plain.integrate`."""
-    baseline_MCHW = baseline_MCHW.expand(-1, *current_TMCHW.shape[2:])
-    inputs = [current_TMCHW, mask_TM, baseline_MCHW, constants_4C, *start]
+    inputs = [current_TMCHW, mask_TM, offset_MCHW, constants_5C, *start]
     inputs = [None if tensor is None else tensor.contiguous() for tensor in inputs]
     return Outcome(*_FusedLIF.apply(passes, surrogate, *inputs))  # type: ignore[no-untyped-call]
 
@@ -86,11 +85,11 @@ class _FusedLIF(torch.autograd.Function):
         carried = any(state is not None for state in start)
         gradients = Gradients(
             torch.empty_like(inputs.current),
-            torch.empty_like(inputs.baseline),
+            None if inputs.offset is None else torch.empty_like(inputs.offset),
             inputs.current.new_empty((3, *inputs.current.shape[1:])) if carried else None,
         )
         contiguous = [None if gradient is None else gradient.contiguous() for gradient in given]
         d_constants = ctx.passes.backward(ctx.surrogate, inputs, contiguous, gradients)
         d_start = [None] * 3 if gradients.start is None else [*gradients.start]
         d_states = [d if state is not None else None for d, state in zip(d_start, start, strict=True)]
-        return None, None, gradients.current, None, gradients.baseline, d_constants, *d_states
+        return None, None, gradients.current, None, gradients.offset, d_constants, *d_states

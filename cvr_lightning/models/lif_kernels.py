@@ -1,12 +1,12 @@
 """Compiled loops of the neurons on the CPU: forward, and backward through time derived by hand.
 
-The arrays are (T, M, P) with P = C H W elements of a segment, float32, contiguous. A kernel takes the
-elements from ``first`` to ``last`` of P, so threads can share the work: what an element gives does not depend
-on how it is shared. It goes in blocks of elements whose state stays in the nearest cache while time passes.
+The arrays are flat, float32, of (T, M, P) or (M, P) numbers with P = C H W elements of a segment; they are
+empty where there is none. A kernel takes the elements from ``first`` to ``last`` of P, so threads can share
+the work: what an element gives does not depend on how it is shared.
 
-LLVM finds vector instructions for these loops on three conditions, each tried: the rows belong to one scratch
-array, whose distances it knows (a call would hide them, so the kernels are long); loops run upwards over
-``range(len(row))``, in time too; and divisions do not check for zero, hence numpy's error model.
+It takes as many elements at a time as a vector has lanes and runs them through time, state and gradients in
+registers (see lanes.py). Only the constants of their channels, which lanes do not share, lie spread in memory
+for a block of elements.
 """
 
 from __future__ import annotations
@@ -17,43 +17,65 @@ from typing import Any
 import numba
 import numpy as np
 
-_BLOCK = 496
-"""Elements of a block. Rows of scratch must not lie a multiple of 4096 bytes apart: they would look alike."""
+from cvr_lightning.models.lanes import (
+    LANES,
+    exponential,
+    inlined,
+    larger,
+    load,
+    logarithm_of_one_plus,
+    splat,
+    step,
+    store,
+)
+
+_BLOCK = 4096
+"""Elements of a block: their constants fit the second cache, and pages are read to their end."""
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 _TWO = np.float32(2)
 _FOUR = np.float32(4)
 _PI = np.float32(math.pi)
 
-_inlined = numba.njit(nogil=True, error_model="numpy", inline="always")
+
+@inlined
+def _scratch(size: Any) -> Any:
+    """Numbers that begin with a line of the cache, so that no vector lies across two."""
+    numbers = np.empty(size + LANES, np.float32)
+    first = -(numbers.ctypes.data // 4) % LANES
+    return numbers[first : first + size]
 
 
-@_inlined
-def _fill(target: Any, value: Any) -> None:
-    for j in range(len(target)):
-        target[j] = value
+@inlined
+def _spread(target: Any, constants: Any, begin: Any, count: Any, width: Any) -> None:
+    """Fill ``target`` (5, _BLOCK), flat, with the constants (5, C) of ``count`` elements from ``begin``."""
+    for i in range(len(constants)):
+        channel, j = begin // width, 0
+        while j < count:
+            end = min((channel + 1) * width - begin, count)
+            target[i * _BLOCK + j : i * _BLOCK + end] = constants[i, channel]
+            channel, j = channel + 1, end
 
 
-@_inlined
-def _copy(target: Any, source: Any) -> None:
-    for j in range(len(target)):
-        target[j] = source[j]
+@inlined
+def _load_if_any(array: Any, at: Any, n: Any) -> Any:
+    return load(array, at, n) if array.size else splat(_ZERO)
 
 
-@_inlined
-def _load(target: Any, source: Any, row: Any, first: Any) -> None:
-    """Elements of a row of ``source``, zeros where it is empty."""
-    if source.size:
-        _copy(target, source[row, first : first + len(target)])
-    else:
-        _fill(target, _ZERO)
+@inlined
+def _magnitude(x: Any) -> Any:
+    return larger(x, splat(_ZERO) - x)
 
 
-@_inlined
-def _spread(target: Any, per_channel: Any, first: Any, width: Any) -> None:
-    """The constant of each element's channel."""
-    for j in range(len(target)):
-        target[j] = per_channel[(first + j) // width]
+@inlined
+def _softplus(x: Any) -> Any:
+    return larger(x, splat(_ZERO)) + logarithm_of_one_plus(exponential(splat(_ZERO) - _magnitude(x)))
+
+
+@inlined
+def _slope_of_softplus(x: Any) -> Any:
+    decay = exponential(splat(_ZERO) - _magnitude(x))
+    return larger(step(x, splat(_ZERO)), decay) / (splat(_ONE) + decay)
 
 
 @numba.njit(nogil=True, error_model="numpy", cache=True)
@@ -62,7 +84,7 @@ def forward(
     last: Any,
     current: Any,
     alive: Any,
-    baseline: Any,
+    offset: Any,
     constants: Any,
     membrane: Any,
     trace: Any,
@@ -72,37 +94,41 @@ def forward(
 ) -> None:
     """Fill ``spikes`` (T, M, P) and ``end`` (3, M, P): final membrane, trace and read-out.
 
-    ``alive`` is (T, M) bool, ``baseline`` (M or 1, P), ``constants`` (4, C): leak a, strength b, decay r of
-    the trace, decay k of the read-out. The state to start from is (M, P) each, or empty for rest.
+    ``alive`` is (T, M) bool, ``offset`` (M, P) or empty, ``constants`` (5, C): leak a, strength b, decay r of
+    the trace, decay k of the read-out, threshold before its softplus. The state to start from is (M, P) each.
     """
-    steps, sequences, elements = current.shape
-    width = elements // constants.shape[1]
-    w = np.empty((7, _BLOCK), np.float32)  # a, b, r, k, membrane, trace, read-out
+    steps, sequences = alive.shape
+    size = end.size // 3
+    elements = size // sequences
+    one = splat(_ONE)
+    spread = _scratch(5 * _BLOCK)
     for begin in range(first, last, _BLOCK):
-        n = min(_BLOCK, last - begin)
-        for i in range(4):
-            _spread(w[i, :n], constants[i], begin, width)
+        count = min(_BLOCK, last - begin)
+        _spread(spread, constants, begin, count, elements // constants.shape[1])
         for m in range(sequences):
-            _load(w[4, :n], membrane, m, begin)
-            _load(w[5, :n], trace, m, begin)
-            _load(w[6, :n], readout, m, begin)
-            base = baseline[m if len(baseline) > 1 else 0, begin : begin + n]
-            for t in range(steps):
-                x = current[t, m, begin : begin + n]
-                s = spikes[t, m, begin : begin + n]
-                if not alive[t, m]:
-                    _fill(s, _ZERO)
-                    continue
-                for j in range(len(x)):
-                    u = w[0, j] * w[4, j] + x[j]
-                    threshold = base[j] + w[1, j] * w[5, j]
-                    spike = _ONE if u >= threshold else _ZERO
-                    s[j] = spike
-                    w[4, j] = u - spike * threshold
-                    w[5, j] = w[2, j] * w[5, j] + (_ONE - w[2, j]) * spike
-                    w[6, j] = w[3, j] * w[6, j] + (_ONE - w[3, j]) * spike
-            for i in range(3):
-                _copy(end[i, m, begin : begin + n], w[4 + i])
+            for j in range(0, count, LANES):
+                n = count - j
+                place = m * elements + begin + j
+                a, b = load(spread, j, n), load(spread, _BLOCK + j, n)
+                r, k = load(spread, 2 * _BLOCK + j, n), load(spread, 3 * _BLOCK + j, n)
+                base = _softplus(load(spread, 4 * _BLOCK + j, n) + _load_if_any(offset, place, n))
+                v = _load_if_any(membrane, place, n)
+                z = _load_if_any(trace, place, n)
+                q = _load_if_any(readout, place, n)
+                for t in range(steps):
+                    if not alive[t, m]:
+                        store(spikes, t * size + place, n, splat(_ZERO))
+                        continue
+                    u = a * v + load(current, t * size + place, n)
+                    threshold = base + b * z
+                    spike = step(u, threshold)
+                    store(spikes, t * size + place, n, spike)
+                    v = u - spike * threshold
+                    z = r * z + (one - r) * spike
+                    q = k * q + (one - k) * spike
+                store(end, place, n, v)
+                store(end, size + place, n, z)
+                store(end, 2 * size + place, n, q)
 
 
 @numba.njit(nogil=True, error_model="numpy", cache=True)
@@ -112,7 +138,7 @@ def backward(
     surrogate: Any,
     current: Any,
     alive: Any,
-    baseline: Any,
+    offset: Any,
     constants: Any,
     membrane: Any,
     trace: Any,
@@ -122,110 +148,107 @@ def backward(
     d_trace: Any,
     d_readout: Any,
     d_current: Any,
-    d_baseline: Any,
+    d_offset: Any,
     d_constants: Any,
     d_start: Any,
 ) -> None:
-    """Fill the gradients ``d_current``, ``d_baseline``, ``d_constants`` (4, P) and ``d_start`` (3, M, P).
+    """Fill the gradients ``d_current``, ``d_offset``, ``d_constants`` (5, P) and ``d_start`` (3, M, P).
 
-    The inputs are those of the forward pass and the gradients of its outputs, empty where there are none.
-    The states of the window are computed once more rather than kept. ``d_start`` may be empty.
+    The inputs are those of the forward pass and the gradients of its outputs. The states of the window are
+    computed once more rather than kept. ``d_offset`` and ``d_start`` may be empty.
     """
-    steps, sequences, elements = current.shape
-    width = elements // constants.shape[1]
-    # a, b, r, k; gradients of a, b, r, k; of membrane, trace, read-out; of the baseline
-    # and the spikes; distance to the threshold, slope there
-    w = np.empty((14, _BLOCK), np.float32)
-    past = np.empty((steps + 1, 4, _BLOCK), np.float32)  # before each step, and its distance
+    steps, sequences = alive.shape
+    size = current.size // steps
+    elements = size // sequences
+    zero, one = splat(_ZERO), splat(_ONE)
+    spread = _scratch(5 * _BLOCK)
+    past = _scratch(steps * 4 * LANES)  # membrane, trace, read-out before each step, then distance
     for begin in range(first, last, _BLOCK):
-        n = min(_BLOCK, last - begin)
-        for i in range(4):
-            _spread(w[i, :n], constants[i], begin, width)
-        for i in range(4, 8):
-            _fill(w[i], _ZERO)
-        _fill(w[11], _ZERO)
+        count = min(_BLOCK, last - begin)
+        _spread(spread, constants, begin, count, elements // constants.shape[1])
         for m in range(sequences):
-            base = baseline[m if len(baseline) > 1 else 0, begin : begin + n]
-            _load(past[0, 0, :n], membrane, m, begin)
-            _load(past[0, 1, :n], trace, m, begin)
-            _load(past[0, 2, :n], readout, m, begin)
-            for t in range(steps):
-                x = current[t, m, begin : begin + n]
-                h = past[t : t + 2]
-                if alive[t, m]:
-                    for j in range(len(x)):
-                        u = w[0, j] * h[0, 0, j] + x[j]
-                        threshold = base[j] + w[1, j] * h[0, 1, j]
-                        spike = _ONE if u >= threshold else _ZERO
-                        h[0, 3, j] = u - threshold
-                        h[1, 0, j] = u - spike * threshold
-                        h[1, 1, j] = w[2, j] * h[0, 1, j] + (_ONE - w[2, j]) * spike
-                        h[1, 2, j] = w[3, j] * h[0, 2, j] + (_ONE - w[3, j]) * spike
-                else:
-                    for i in range(3):
-                        _copy(h[1, i], h[0, i])
-            _load(w[8, :n], d_membrane, m, begin)
-            _load(w[9, :n], d_trace, m, begin)
-            _load(w[10, :n], d_readout, m, begin)
-            if len(baseline) > 1:
-                _fill(w[11], _ZERO)
-            for reverse in range(steps):
-                t = steps - 1 - reverse
-                x = current[t, m, begin : begin + n]
-                dx = d_current[t, m, begin : begin + n]
-                if not alive[t, m]:
-                    _fill(dx, _ZERO)
-                    continue
-                if d_spikes.size:
-                    _copy(w[12, :n], d_spikes[t, m, begin : begin + n])
-                else:
-                    _fill(w[12], _ZERO)
-                h = past[t]
-                _slope(surrogate, h[3, :n], w[13, :n])
-                for j in range(len(x)):
-                    v, z = h[0, j], h[1, j]
-                    dv, dz, dq = w[8, j], w[9, j], w[10, j]
-                    threshold = base[j] + w[1, j] * z
-                    spike = _ONE if h[3, j] >= _ZERO else _ZERO
-                    d_spike = w[12, j] - dv * threshold + dz * (_ONE - w[2, j]) + dq * (_ONE - w[3, j])
-                    d_distance = d_spike * w[13, j]
+            for j in range(0, count, LANES):
+                n = count - j
+                place = m * elements + begin + j
+                a, b = load(spread, j, n), load(spread, _BLOCK + j, n)
+                r, k = load(spread, 2 * _BLOCK + j, n), load(spread, 3 * _BLOCK + j, n)
+                raw = load(spread, 4 * _BLOCK + j, n) + _load_if_any(offset, place, n)
+                base = _softplus(raw)
+                v = _load_if_any(membrane, place, n)
+                z = _load_if_any(trace, place, n)
+                q = _load_if_any(readout, place, n)
+                for t in range(steps):
+                    h = 4 * t * LANES
+                    store(past, h, LANES, v)
+                    store(past, h + LANES, LANES, z)
+                    store(past, h + 2 * LANES, LANES, q)
+                    if alive[t, m]:
+                        u = a * v + load(current, t * size + place, n)
+                        threshold = base + b * z
+                        spike = step(u, threshold)
+                        store(past, h + 3 * LANES, LANES, u - threshold)
+                        v = u - spike * threshold
+                        z = r * z + (one - r) * spike
+                        q = k * q + (one - k) * spike
+                dv = _load_if_any(d_membrane, place, n)
+                dz = _load_if_any(d_trace, place, n)
+                dq = _load_if_any(d_readout, place, n)
+                da, db, dr, dk, d_base = zero, zero, zero, zero, zero
+                for reverse in range(steps):
+                    t = steps - 1 - reverse
+                    if not alive[t, m]:
+                        store(d_current, t * size + place, n, zero)
+                        continue
+                    h = 4 * t * LANES
+                    v, z = load(past, h, LANES), load(past, h + LANES, LANES)
+                    q, distance = load(past, h + 2 * LANES, LANES), load(past, h + 3 * LANES, LANES)
+                    threshold = base + b * z
+                    spike = step(distance, zero)
+                    d_spike = _load_if_any(d_spikes, t * size + place, n)
+                    d_spike = d_spike - dv * threshold + dz * (one - r) + dq * (one - k)
+                    d_distance = d_spike * _slope(surrogate, distance)
                     du = dv + d_distance
-                    d_threshold = -dv * spike - d_distance
-                    dx[j] = du
-                    w[4, j] += du * v
-                    w[5, j] += d_threshold * z
-                    w[6, j] += dz * (z - spike)
-                    w[7, j] += dq * (h[2, j] - spike)
-                    w[8, j] = w[0, j] * du
-                    w[9, j] = w[2, j] * dz + w[1, j] * d_threshold
-                    w[10, j] = w[3, j] * dq
-                    w[11, j] += d_threshold
-            if d_start.size:
-                for i in range(3):
-                    _copy(d_start[i, m, begin : begin + n], w[8 + i])
-            if len(baseline) > 1:
-                _copy(d_baseline[m, begin : begin + n], w[11])
-        if len(baseline) == 1:
-            _copy(d_baseline[0, begin : begin + n], w[11])
-        for i in range(4):
-            _copy(d_constants[i, begin : begin + n], w[4 + i])
+                    d_threshold = zero - dv * spike - d_distance
+                    store(d_current, t * size + place, n, du)
+                    da = da + du * v
+                    db = db + d_threshold * z
+                    dr = dr + dz * (z - spike)
+                    dk = dk + dq * (q - spike)
+                    d_base = d_base + d_threshold
+                    dv = a * du
+                    dz = r * dz + b * d_threshold
+                    dq = k * dq
+                d_raw = d_base * _slope_of_softplus(raw)
+                if d_offset.size:
+                    store(d_offset, place, n, d_raw)
+                if d_start.size:
+                    store(d_start, place, n, dv)
+                    store(d_start, size + place, n, dz)
+                    store(d_start, 2 * size + place, n, dq)
+                _add(d_constants, begin + j, n, da, m)
+                _add(d_constants, elements + begin + j, n, db, m)
+                _add(d_constants, 2 * elements + begin + j, n, dr, m)
+                _add(d_constants, 3 * elements + begin + j, n, dk, m)
+                _add(d_constants, 4 * elements + begin + j, n, d_raw, m)
 
 
-@_inlined
-def _slope(surrogate: Any, distance: Any, slope: Any) -> None:
+@inlined
+def _add(sums: Any, at: Any, n: Any, x: Any, m: Any) -> None:
+    """The first sequence begins the sums."""
+    store(sums, at, n, load(sums, at, n) + x if m else x)
+
+
+@inlined
+def _slope(surrogate: Any, distance: Any) -> Any:
     """The derivative of a surrogate, by its place among the names; see surrogates.py."""
+    one = splat(_ONE)
     if surrogate == 0:
-        for j in range(len(distance)):
-            x = _PI * distance[j]
-            slope[j] = _ONE / (_ONE + x * x)
-    elif surrogate == 1:
-        for j in range(len(distance)):
-            decay = np.float32(math.exp(-_FOUR * abs(distance[j])))
-            slope[j] = _FOUR * decay / ((_ONE + decay) * (_ONE + decay))
-    elif surrogate == 2:
-        for j in range(len(distance)):
-            slope[j] = max(_ZERO, _ONE - abs(distance[j]))
-    else:
-        for j in range(len(distance)):
-            x = _ONE + _TWO * abs(distance[j])
-            slope[j] = _ONE / (x * x)
+        x = splat(_PI) * distance
+        return one / (one + x * x)
+    if surrogate == 1:
+        decay = exponential(splat(-_FOUR) * _magnitude(distance))
+        return splat(_FOUR) * decay / ((one + decay) * (one + decay))
+    if surrogate == 2:
+        return larger(one - _magnitude(distance), splat(_ZERO))
+    x = one + splat(_TWO) * _magnitude(distance)
+    return one / (x * x)

@@ -1,7 +1,7 @@
 """The equations of neurons.py in plain torch: for any device, for compilers, export and comparison.
 
-Shape suffixes: T time steps, M sequences, C channels, H, W positions; a 4C tensor holds the leak a,
-adaptation strength b, trace decay r and read-out decay k of each channel.
+Shape suffixes: T time steps, M sequences, C channels, H, W positions; a 5C tensor holds the leak a,
+adaptation strength b, trace decay r, read-out decay k and threshold before its softplus o of each channel.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from cvr_lightning.models.surrogates import Surrogate, SurrogateSpike
@@ -35,8 +36,8 @@ class Outcome(NamedTuple):
 def integrate(
     current_TMCHW: Tensor,
     mask_TM: Tensor,
-    baseline_MCHW: Tensor,
-    constants_4C: Tensor,
+    offset_MCHW: Tensor | None,
+    constants_5C: Tensor,
     start: Start,
     surrogate: Surrogate,
     recompute: bool = False,
@@ -46,14 +47,14 @@ def integrate(
     Args:
         current_TMCHW: Input current, float32 or float64, as is all that is given and returned.
         mask_TM: bool; where false there is no spike and the state is held.
-        baseline_MCHW: Threshold without adaptation; M may be 1.
-        constants_4C: The constants of each channel.
+        offset_MCHW: What is added to the threshold of the channel before its softplus.
+        constants_5C: The constants of each channel.
         start: The state to start from.
         surrogate: What stands in for the derivative of a spike.
         recompute: Keep the inputs alone for the backward pass, which runs the steps once more, rather than
             six numbers for each neuron and step.
     """
-    inputs = (current_TMCHW, mask_TM, baseline_MCHW, constants_4C, surrogate, *start)
+    inputs = (current_TMCHW, mask_TM, offset_MCHW, constants_5C, surrogate, *start)
     if recompute and torch.is_grad_enabled():
         outcome: Outcome = checkpoint(_steps, *inputs, use_reentrant=False, preserve_rng_state=False)
         return outcome
@@ -63,19 +64,20 @@ def integrate(
 def _steps(
     current_TMCHW: Tensor,
     mask_TM: Tensor,
-    baseline_MCHW: Tensor,
-    constants_4C: Tensor,
+    offset_MCHW: Tensor | None,
+    constants_5C: Tensor,
     surrogate: Surrogate,
     *start: Tensor | None,
 ) -> Outcome:
-    leak, strength, decay, readout_decay = constants_4C[:, :, None, None].unbind()
+    leak, strength, decay, readout_decay, raw = constants_5C[:, :, None, None].unbind()
+    baseline = F.softplus(raw if offset_MCHW is None else raw + offset_MCHW)
     membrane, trace, readout = (
         torch.zeros_like(current_TMCHW[0]) if state is None else state for state in start
     )
     spikes = []
     for current_MCHW, alive in zip(current_TMCHW, mask_TM[:, :, None, None, None], strict=True):
         integrated = leak * membrane + current_MCHW
-        threshold = baseline_MCHW + strength * trace
+        threshold = baseline + strength * trace
         spike: Tensor = SurrogateSpike.apply(integrated - threshold, surrogate) * alive  # type: ignore[no-untyped-call]
         membrane = torch.where(alive, integrated - spike * threshold, membrane)
         trace = torch.where(alive, decay * trace + (1 - decay) * spike, trace)

@@ -113,13 +113,10 @@ class AdaptiveLIF(nn.Module):
         Returns:
             Spikes (T, M, C, H, W), 0 or 1 in the dtype of the current, and the final state.
         """
-        raw = at_least_float32(self.threshold)[None]
-        if offset_MCHW is not None:
-            raw = raw + at_least_float32(offset_MCHW)
         outcome = self._integrate(
             at_least_float32(current_TMCHW),
             mask_TM,
-            F.softplus(raw),
+            None if offset_MCHW is None else at_least_float32(offset_MCHW),
             self._constants(readout_decay),
             Start() if state is None else Start(*state),
         )
@@ -128,20 +125,21 @@ class AdaptiveLIF(nn.Module):
         return outcome.spikes.to(current_TMCHW.dtype), end
 
     def _constants(self, readout_decay: Tensor | None) -> Tensor:
-        """Leak, adaptation strength, trace decay and read-out decay of each channel, (4, C)."""
+        """Leak, adaptation strength, decays of trace and read-out, raw threshold of each channel, (5, C)."""
         leak = torch.sigmoid(at_least_float32(self.leak))
         strength, decay = torch.zeros_like(leak), torch.ones_like(leak)  # the trace then stays as it is
         if self.adaptation is not None and self.trace_decay is not None:
             strength = F.softplus(at_least_float32(self.adaptation))
             decay = torch.sigmoid(at_least_float32(self.trace_decay))
         readout_decay = torch.zeros_like(leak) if readout_decay is None else at_least_float32(readout_decay)
-        return torch.stack([leak, strength, decay, readout_decay]).flatten(1)
+        threshold = at_least_float32(self.threshold)
+        return torch.stack([leak, strength, decay, readout_decay, threshold]).flatten(1)
 
     def _integrate(
-        self, current: Tensor, mask: Tensor, baseline: Tensor, constants: Tensor, start: Start
+        self, current: Tensor, mask: Tensor, offset: Tensor | None, constants: Tensor, start: Start
     ) -> Outcome:
         """By the fastest pass for device and dtype; a compiler gets the equations to make its own."""
-        inputs = (current, mask, baseline, constants, start, self.surrogate)
+        inputs = (current, mask, offset, constants, start, self.surrogate)
         is_plain = torch.compiler.is_compiling() or current.dtype != torch.float32
         device = "none" if is_plain else current.device.type
         if device == "cpu":

@@ -26,7 +26,7 @@ def test_results_and_gradients_are_those_of_the_equations(
 ) -> None:
     case = Case(static, rest)
     exact = case.double()
-    margin = distances(exact.current, case.mask, exact.baseline, exact.constants, exact.start).abs().min()
+    margin = distances(exact.current, case.mask, exact.offset, exact.constants, exact.start).abs().min()
     assert margin > 1e-6  # no neuron stands so near its threshold that rounding decides
     outcome, expected = case.run(WAYS[way], surrogate), exact.run(reference, surrogate)
     assert torch.equal(outcome.spikes, expected[0].float())
@@ -56,10 +56,12 @@ def test_an_unknown_surrogate_lists_those_there_are() -> None:
         AdaptiveLIF(1, surrogate="tent")  # type: ignore[arg-type]
 
 
-def test_forward_the_fused_pass_is_the_plain_one_bit_by_bit() -> None:
-    case = Case()
-    for fused, plain in zip(case.run(lif_cpu.integrate), case.run(lif_plain.integrate), strict=True):
-        assert torch.equal(fused, plain)
+def test_forward_the_fused_pass_differs_from_the_plain_one_by_the_rounding_of_a_threshold() -> None:
+    fused, plain = (Case().run(way) for way in WAYS.values())
+    assert torch.equal(fused.spikes, plain.spikes)
+    assert torch.equal(fused.trace, plain.trace)
+    assert torch.equal(fused.readout, plain.readout)
+    torch.testing.assert_close(fused.membrane, plain.membrane, rtol=0, atol=1e-6)
 
 
 def test_a_window_cut_into_single_steps_gives_the_same_bits_and_gradients() -> None:
@@ -69,7 +71,7 @@ def test_a_window_cut_into_single_steps_gives_the_same_bits_and_gradients() -> N
     for step in range(STEPS):
         one = slice(step, step + 1)
         end = lif_cpu.integrate(
-            case.current[one], case.mask[one], case.baseline, case.constants, state, "arctangent"
+            case.current[one], case.mask[one], case.offset, case.constants, state, "arctangent"
         )
         spikes.append(end.spikes)
         state = Start(*end[1:])
@@ -163,7 +165,7 @@ def test_for_the_backward_pass_the_inputs_alone_are_kept(rest: bool) -> None:
     neurons = SEQUENCES * CHANNELS * SIDE * SIDE
     for steps in (2, 7, 16):
         case = Case(rest=rest, steps=steps)
-        expected = 4 * neurons * (steps + (1 if rest else 4)) + case.mask.numel() + 4 * 4 * CHANNELS
+        expected = 4 * neurons * (steps + (1 if rest else 4)) + case.mask.numel() + 5 * 4 * CHANNELS
         assert saved_bytes(lambda case=case: case.run(lif_cpu.integrate)) == expected
         assert saved_bytes(lambda case=case: case.run(lif_plain.integrate, recompute=True)) == expected
         assert saved_bytes(lambda case=case: case.run(lif_plain.integrate)) > 6 * 4 * neurons * steps
