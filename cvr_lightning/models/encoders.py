@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
+CACHED = 2**18
+"""Size of a stage's input, in numbers a thread, whose activations stay in the cache of a CPU's core."""
+
 
 class LayerNorm2d(nn.LayerNorm):
     """Layer normalisation over the channels of (M, C, H, W)."""
@@ -78,9 +81,25 @@ class IFrameEncoder(nn.Module):
             memory_format=torch.channels_last
         )  # the faster layout on every device
         for stage in self.stages:
-            hidden = stage(hidden)
+            hidden = _in_parts(stage, hidden)
             features.append(hidden)
         return IFrameFeatures(features[-2], features[-1])
+
+
+def _in_parts(stage: nn.Module, images_KCHW: Tensor) -> Tensor:
+    """Run a stage; on the CPU, where nothing is kept for a backward pass, on a few images at a time.
+
+    Not only do their activations stay in the cache: the memory for those of a whole batch would be fetched
+    from the system, and cleared by it, for every layer anew.
+    """
+    at_once = len(images_KCHW)
+    is_plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+    if is_plain and images_KCHW.device.type == "cpu":
+        at_once = max(1, torch.get_num_threads() * CACHED // images_KCHW.shape[1:].numel())
+    if len(images_KCHW) <= at_once:
+        whole: Tensor = stage(images_KCHW)
+        return whole
+    return torch.cat([stage(part) for part in torch.split(images_KCHW, at_once)])
 
 
 class StandardisedConv2d(nn.Conv2d):

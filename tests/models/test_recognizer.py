@@ -7,8 +7,8 @@ from torch import nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.energy import OperationCounter
-from cvr_lightning.models import CompressedVideoRecognizer, Part
-from cvr_lightning.models.encoders import StandardisedConv2d
+from cvr_lightning.models import CompressedVideoRecognizer, Part, encoders
+from cvr_lightning.models.encoders import IFrameEncoder, StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
 from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
 from cvr_lightning.models.stem import MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
@@ -157,6 +157,17 @@ def test_a_crop_off_the_token_grid_is_refused_with_the_remedy() -> None:
 def test_an_unknown_part_lists_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*mixer"):
         CompressedVideoRecognizer(5, without=["mixing"])  # type: ignore[list-item]
+
+
+def test_images_encoded_in_parts_give_what_they_give_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "CACHED", 2 * 3 * 64 * 64 // torch.get_num_threads())
+    encoder, images = IFrameEncoder((8, 8, 16, 16), (1, 1, 1, 1)), torch.randn(5, 3, 64, 64)
+    together = encoder(images)
+    sizes = []
+    encoder.stages[0].register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images), together)
+    assert sizes == [2, 2, 1]
 
 
 def test_a_standardised_convolution_has_unit_gain_and_no_bias() -> None:
