@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
@@ -24,7 +25,11 @@ def adamw(
         warmup: Share of the steps over which the learning rate rises.
         final_lr: Share of the peak learning rate at which the cosine ends.
     """
-    optimizer = torch.optim.AdamW(parameter_groups(module, weight_decay), lr=learning_rate)
+    # The many small tensors are fastest updated in one call. Elsewhere torch's own choice is as fast, and
+    # Lightning's mixed precision does not clip gradients for a fused optimizer.
+    is_mixed = isinstance(module.trainer.precision_plugin, MixedPrecision)
+    fused = True if module.device.type == "cpu" and not is_mixed else None
+    optimizer = torch.optim.AdamW(parameter_groups(module, weight_decay), lr=learning_rate, fused=fused)
     steps = int(module.trainer.estimated_stepping_batches)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, warmup, final_lr)

@@ -99,7 +99,7 @@ def _in_parts(stage: nn.Module, images_KCHW: Tensor) -> Tensor:
     if len(images_KCHW) <= at_once:
         whole: Tensor = stage(images_KCHW)
         return whole
-    return torch.cat([stage(part) for part in images_KCHW.split(at_once)])
+    return torch.cat([stage(part) for part in torch.split(images_KCHW, at_once)])
 
 
 class StandardisedConv2d(nn.Conv2d):
