@@ -4,8 +4,8 @@ A loop that LLVM vectorises by itself is the innermost one, so a state that is c
 memory. Where lanes are values the innermost loop may run over time, and the state stays in registers. LLVM
 makes of them what a machine has: one AVX-512 register, two of AVX, four of NEON.
 
-Lanes are added, subtracted, multiplied and divided each by itself and rounded as single numbers are: nothing is
-contracted.
+Lanes are added, subtracted, multiplied and divided each by itself and rounded as single numbers are: nothing
+is contracted.
 """
 
 from __future__ import annotations
@@ -174,6 +174,7 @@ _SMALLEST = np.float32(-87)
 _ONE = np.float32(1)
 
 # Of (exp(x) - 1 - x) / x ** 2 within half of ln 2, of log(1 + x) / x from 0 to 1; by Chebyshev interpolation.
+# Summed in pairs: one after the other they would wait for each other.
 _E0, _E1, _E2, _E3, _E4, _E5 = map(
     np.float32, (0.5, 0.16666667, 0.041666467, 0.0083333105, 0.0013933647, 0.0001989099)
 )
@@ -188,14 +189,17 @@ def exponential(x: Any) -> Any:
     shifted = x * splat(_BITS_OF_E) + splat(_SHIFT)
     whole = shifted - splat(_SHIFT)
     x = x - whole * splat(_LN_2_HEAD) - whole * splat(_LN_2_TAIL)
-    y = (splat(_E5) * x + splat(_E4)) * x + splat(_E3)
-    y = ((y * x + splat(_E2)) * x + splat(_E1)) * x + splat(_E0)
-    return (y * x * x + x + splat(_ONE)) * power_of_two(shifted)
+    square = x * x
+    y = (splat(_E1) * x + splat(_E0)) + square * (splat(_E3) * x + splat(_E2))
+    y = y + square * square * (splat(_E5) * x + splat(_E4))
+    return (y * square + (x + splat(_ONE))) * power_of_two(shifted)
 
 
 @inlined
 def logarithm_of_one_plus(x: Any) -> Any:
     """To 2e-7 of itself, for x from 0 to 1."""
-    y = ((splat(_L9) * x + splat(_L8)) * x + splat(_L7)) * x + splat(_L6)
-    y = ((y * x + splat(_L5)) * x + splat(_L4)) * x + splat(_L3)
-    return (((y * x + splat(_L2)) * x + splat(_L1)) * x + splat(_L0)) * x
+    square = x * x
+    fourth = square * square
+    y = (splat(_L1) * x + splat(_L0)) + square * (splat(_L3) * x + splat(_L2))
+    y = y + fourth * ((splat(_L5) * x + splat(_L4)) + square * (splat(_L7) * x + splat(_L6)))
+    return (y + fourth * fourth * (splat(_L9) * x + splat(_L8))) * x

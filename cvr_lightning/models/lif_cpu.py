@@ -1,7 +1,7 @@
 """The neurons on the CPU as one compiled pass forward and one backward, with the results of lif_plain.py.
 
-The softplus of the thresholds alone is rounded in another way. Results and gradients are the same to the last bit
-whatever the number of threads.
+The softplus of the thresholds alone is rounded in another way. Results and gradients are the same to the last
+bit whatever the number of threads.
 """
 
 from __future__ import annotations
