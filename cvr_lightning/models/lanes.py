@@ -8,6 +8,7 @@ Lanes are added, subtracted, multiplied and divided each by itself and rounded a
 is contracted.
 """
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 import operator
@@ -18,10 +19,11 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.datamodel import models, register_default
-from numba.core.typing import signature
-from numba.core.typing.templates import ConcreteTemplate, infer_global
-from numba.extending import intrinsic, lower_builtin
+from numba.core.datamodel import models
+from numba.core.datamodel.registry import register_default
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import lower_builtin
 
 LANES = 16
 """Numbers in a vector: as many as the widest registers there are hold."""
@@ -34,9 +36,10 @@ _ZEROS = ir.Constant(_VECTOR, [0.0] * LANES)
 _ALIGN = ir.Constant(_INT, 4)  # bytes
 
 Build = Callable[..., Any]
+intrinsic: Any = _intrinsic  # its stub takes the function for the one that kernels call
 
 
-class _Lanes(types.Type):  # type: ignore[misc]
+class _Lanes(types.Type):
     def __init__(self) -> None:
         super().__init__("Lanes")
 
@@ -45,14 +48,14 @@ _lanes = _Lanes()
 
 
 @register_default(_Lanes)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
+class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _VECTOR)
 
 
 def _operator(function: Any, instruction: str) -> None:
     @infer_global(function)
-    class _Signature(ConcreteTemplate):  # type: ignore[misc]
+    class _Signature(ConcreteTemplate):
         cases = (signature(_lanes, _lanes, _lanes),)
 
     @lower_builtin(function, _lanes, _lanes)
