@@ -339,6 +339,11 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--data", "Folder"], "root"),
         (["fit", "--model.preset", "huge"], "tiny"),
         (["fit", "--model.num_classes=7"], "unrecognized arguments"),
+        (["fit", "--learning_rate=1"], "Did you mean --model.learning_rate?"),
+        (["fit", "--model.lerning_rate=1"], "Did you mean --model.learning_rate?"),
+        (["fit", "--data=Folder", "--data.root=x", "--data.batchsize=1"], "Did you mean --data.batch_size?"),
+        (["fit", "--trainer.max_epochs=two"], "- Expected a <class 'int'>\n"),
+        (["fit", "--trainer.accelerator=tpu"], "--trainer.accelerator auto takes what this machine has"),
         (["fit", "--model.class_names=[a]"], "must be given via"),
         (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
         (["fit", "--data.protocol=5x3", "--data.crops=1"], "means crops=3, which crops=1 contradicts"),
@@ -363,6 +368,16 @@ def test_mistakes_are_answered_with_the_remedy(
         main(arguments)
     assert stop.value.code in (1, 2)
     assert message in capsys.readouterr().err
+
+
+def test_a_mistake_is_answered_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--data=Folder", "--data.root=x", "--data.batchsize=1"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("usage: ")
+    assert lines[0].endswith(" fit [options]")
+    assert len(lines) <= 8
+    assert not any(noise in line for line in lines for noise in ("NestedArg", "NoneType", "Subtypes"))
 
 
 @pytest.mark.parametrize(
