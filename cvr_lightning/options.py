@@ -22,7 +22,7 @@ _NOISE = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 """Lines of jsonargparse about its own search among the types of an option."""
-_UNKNOWN = re.compile(r"unrecognized arguments: --([\w.]+)|Key '([\w.]+)' is not expected")
+_UNKNOWN = re.compile(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'")
 _NOT_ACCEPTED = re.compile(r"class_path '[\w.]*\.(\w+)':\s+Option '(\w+)' is not accepted")
 
 

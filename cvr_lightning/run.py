@@ -259,7 +259,8 @@ def _protect(directory: Path, ckpt_path: str | None) -> None:
 def _require_weights(command: str, ckpt_path: str | None) -> None:
     """Refuse to score a model that was never trained, which the trainer would do in silence."""
     if not ckpt_path or not ckpt_path.endswith(".ckpt"):
-        raise RunError(f"cvr {command} needs trained weights: --ckpt_path RUN/checkpoints/last.ckpt")
+        given = f", and {ckpt_path} is no .ckpt file" if ckpt_path else ""
+        raise RunError(f"cvr {command} needs trained weights{given}: --ckpt_path RUN/checkpoints/last.ckpt")
 
 
 def _default_run_name(command: str) -> str:

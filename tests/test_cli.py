@@ -351,7 +351,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--data=Folder", "--data.root=x", "--data.segmentz=3"], "Option 'segmentz' is not accepted"),
         (["fit", "--data=Folder", "--data.root=x", "--data.segments=two"], "<class 'int'>. Got value: two"),
         (["fit", "--data=MotionShapes", "--data.flip=true"], "Option 'flip' is not accepted"),
-        (["test"], "needs trained weights"),
+        (["test"], "needs trained weights: "),
+        (["test", "--ckpt_path", "runs"], "needs trained weights, and runs is no .ckpt file: "),
         (["test", "--ckpt_path", "nowhere.ckpt"], "no such checkpoint"),
         (["classify", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
         (["watch", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
@@ -408,8 +409,13 @@ def test_help_of_a_data_set_lists_the_options_of_all(
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"garbage")
+    (tmp_path / "notes.ckpt").write_text("hello\n")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    whole = (tmp_path / "other.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
     for name, message in [
+        ("notes.ckpt", "not a readable checkpoint (it was not written by torch, or"),
+        ("cut.ckpt", "failed finding central directory); train again"),
         ("x.ckpt", "not a readable checkpoint (it was not written by torch, or"),
         ("other.ckpt", "not one that `cvr fit` wrote"),
     ]:
