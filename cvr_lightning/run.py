@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import yaml
@@ -232,9 +233,28 @@ class CompressedVideoCLI(LightningCLI):
     @rank_zero_only
     def before_fit(self) -> None:
         """Write the configuration beside the checkpoints."""
+        self._make_directory()
         path = Path(self.trainer.default_root_dir) / "config.yaml"
         with atomic_path(path) as unfinished:
             unfinished.write_text(yaml.safe_dump(self.run_config, sort_keys=False), encoding="utf-8")
+
+    @rank_zero_only
+    def _make_directory(self) -> None:
+        """Make the run directory before the work is done that it is to keep.
+
+        Raises:
+            RunError: Where nothing can be written to it.
+        """
+        directory = Path(self.trainer.default_root_dir)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=directory).close()
+        except OSError as error:
+            raise RunError(
+                f"{directory}: cannot be written ({error.strerror}); give another --trainer.default_root_dir"
+            ) from error
+
+    before_validate = before_test = before_predict = _make_directory
 
 
 class PretrainingCLI(CompressedVideoCLI):

@@ -103,8 +103,6 @@ class Folder(CompressedVideoDataModule):
         names = _folders(root)
         if not names:
             raise self._missing(root, "there are no class folders")
-        if len(names) == 1:
-            raise self._missing(root, f"there is one class folder, {names[0]!r}, and nothing to tell it from")
         return names
 
     def _list_part(self, part: str) -> Labelled:

@@ -343,7 +343,10 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--model.lerning_rate=1"], "Did you mean --model.learning_rate?"),
         (["fit", "--data=Folder", "--data.root=x", "--data.batchsize=1"], "Did you mean --data.batch_size?"),
         (["fit", "--trainer.max_epochs=two"], "- Expected a <class 'int'>\n"),
-        (["fit", "--trainer.accelerator=tpu"], "--trainer.accelerator auto takes what this machine has"),
+        (
+            ["fit", "--trainer.accelerator=gpu", "--trainer.devices=99"],
+            "--trainer.accelerator auto takes what this machine has",
+        ),
         (["fit", "--model.class_names=[a]"], "must be given via"),
         (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
         (["fit", "--data.protocol=5x3", "--data.crops=1"], "means crops=3, which crops=1 contradicts"),
@@ -369,6 +372,18 @@ def test_mistakes_are_answered_with_the_remedy(
         main(arguments)
     assert stop.value.code in (1, 2)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "predict", "validate"])
+def test_a_run_directory_that_cannot_be_written_is_named(
+    command: str, run: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    weights = [] if command == "fit" else ["--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
+    data = ["--data=Folder", f"--data.root={shapes}"]
+    with pytest.raises(SystemExit):
+        main([command, *data, *weights, "--run=x", f"--trainer.default_root_dir={tmp_path / 'file'}"])
+    assert f"{tmp_path / 'file' / 'x'}: cannot be written (Not a directory)" in capsys.readouterr().err
 
 
 def test_a_mistake_is_answered_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
