@@ -90,8 +90,8 @@ class RecognitionModule(LightningModule):
             )
         if len(class_names) == 1:
             raise ValueError(
-                f"the data set has one class, {class_names[0]!r}, and nothing to tell it from: point --data.root "
-                "at the folder of all class folders"
+                f"the data set has one class, {class_names[0]!r}, and nothing to tell it from: "
+                "point --data.root at the folder of all class folders"
             )
         if iframe_weights is not None and pretrained is not None:
             raise ValueError("pretrained holds the I-frame encoder as well: leave iframe_weights out")

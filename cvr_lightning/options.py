@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Collection
-from typing import IO, NoReturn
+from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -33,11 +33,11 @@ class HelpfulParser(LightningArgumentParser):
         """Exit with 2 after a message without noise, and with a hint where a name is misspelt."""
         parser = getattr(ex, "subcommand_parser", None) or self
         hint = _data_set_hint(message) or _option_hint(
-            message, parser.get_defaults(skip_validation=True).keys()
+            message, list(parser.get_defaults(skip_validation=True).keys())
         )
         super().error(_NOISE.sub("", message).rstrip() + hint, ex)
 
-    def print_usage(self, file: IO[str] | None = None) -> None:
+    def print_usage(self, file: Any = None) -> None:
         """Print one line: the list of all options, in ``--help``, would push an error off the screen."""
         print(f"usage: {self.prog.replace(' [options]', '')} [options]", file=file or sys.stdout)
 
@@ -76,7 +76,6 @@ def _close_option(name: str, options: Collection[str]) -> str | None:
 def _data_options(data_set: str) -> list[str]:
     """Options of a data set with those that it hands on to its bases."""
     bases = inspect.getmro(getattr(datamodules, data_set, object))
-    signatures = (
-        inspect.signature(base.__init__) for base in bases if "__init__" in vars(base) and base is not object
-    )
-    return [f"data.{name}" for signature in signatures for name in signature.parameters if name != "self"]
+    builders = [vars(base)["__init__"] for base in bases if base is not object and "__init__" in vars(base)]
+    names = {name for builder in builders for name in inspect.signature(builder).parameters}
+    return sorted(f"data.{name}" for name in names - {"self"})
