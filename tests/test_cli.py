@@ -264,6 +264,19 @@ def test_results_are_printed_side_by_side(run: Path, capsys: pytest.CaptureFixtu
     assert len(top1.split()) == 5
 
 
+def test_results_say_how_the_tested_videos_were_held_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *TINY_TRAINER])
+    results = json.loads((run / "results.json").read_text())
+    assert "data                   Folder, test part" in capsys.readouterr().out
+    results["protocol"] |= {"part": "10% of the videos of each class, held out by split_seed", "split": 3}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    main(["results", str(tmp_path)])
+    found = capsys.readouterr().out
+    assert "Folder, 10% of the videos of each class, held out by split_seed 3\n" in found
+
+
 def test_a_second_run_never_overwrites_the_first(
     run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
