@@ -115,7 +115,7 @@ def heading() -> str:
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
     machine = f"{cpu or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     versions = f"av {version('av')}, {' '.join(ffmpeg.split()[:3])}"
-    return f"## Preparing a folder\n\n{date.today()}, {machine}, {versions}. 340x256, GOP 12, quantiser 2."
+    return f"\n## Preparing a folder\n\n{date.today()}, {machine}, {versions}. 340x256, GOP 12, quantiser 2."
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def heading(videos: int, workers: int) -> str:
     machine = f"{cpu or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "fsspec", "webdataset"))
     size = f"{videos} videos, {workers} workers"
-    return f"## Reading from shards\n\n{date.today()}, {machine}, {versions}. {size}."
+    return f"\n## Reading from shards\n\n{date.today()}, {machine}, {versions}. {size}."
 
 
 if __name__ == "__main__":

@@ -33,4 +33,5 @@ class Predictions(Callback):
             rows = zip(table.video.tolist(), label.tolist(), probability.tolist(), strict=True)
             for video, index, share in rows:
                 writer.writerow([names[video], pl_module.class_names[index], f"{share:.4f}"])
-        print(f"{len(table)} videos labelled in {path}, {len(table.unreadable)} unreadable")
+        # The line of the progress bar is not ended yet.
+        print(f"\n{len(table)} videos labelled in {path}, {len(table.unreadable)} unreadable")

@@ -182,7 +182,7 @@ def spike_scalars(layers: dict[str, Tensor], saturated: float) -> dict[str, floa
 def distinct_names(names: Sequence[str]) -> list[str]:
     """Dotted names without the parts that all of them share at their beginning and end.
 
-    Example:
+    Examples:
         >>> distinct_names(["encoder.modulator1.neurons", "encoder.modulator2.neurons"])
         ['modulator1', 'modulator2']
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,9 +55,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
-        reason = str(error).strip().splitlines()[0]
-        if isinstance(error, pickle.UnpicklingError):  # torch's own text proposes to execute the file
-            reason = "it was not written by torch, or holds more than weights and plain values"
+        # Of other errors the text is a number, or proposes to execute the file.
+        reason = "it was not written by torch, or holds more than weights and plain values"
+        if isinstance(error, (RuntimeError, OSError)):
+            reason = str(error).strip().splitlines()[0].partition(". ")[0]
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({reason}); train again or copy it anew"
         ) from error

@@ -39,7 +39,7 @@ class Prediction(NamedTuple):
 class Classifier:
     """Labels videos as the checkpoint's training run read them.
 
-    Example:
+    Examples:
         >>> classifier = Classifier.from_checkpoint("runs/demo/checkpoints/best.ckpt")  # doctest: +SKIP
         >>> classifier("video.mp4")[0]  # doctest: +SKIP
         Prediction(label='rotate_left', probability=0.97)

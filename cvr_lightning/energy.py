@@ -205,7 +205,7 @@ FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, nn.M
 class OperationCounter:
     """Counts the operations of a model's forward passes while it is entered.
 
-    Example:
+    Examples:
         >>> with OperationCounter(model) as counter:  # doctest: +SKIP
         ...     model(clip)
         >>> counter.report(videos=len(clip)).gmac  # doctest: +SKIP

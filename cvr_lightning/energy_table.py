@@ -33,7 +33,11 @@ def energy_table(costs: dict[str, Any], training: dict[str, Any], tested: bool) 
         ["energy, measured", "J", ""],
         *([["  per video, test", _joules(energy["measured"]), ""]] if tested else []),
         ["  per video, training", _joules(training["measured_j_per_video"]), ""],
-        [f"  training, {training['epochs']} epochs", _joules(training["measured_j"]), ""],
+        [
+            f"  training, {training['epochs']} {'epoch' if training['epochs'] == 1 else 'epochs'}",
+            _joules(training["measured_j"]),
+            "",
+        ],
     ]
     notes = f"  theoretical: {energy['includes']}\n  measured: {energy['measured_includes']}"
     return f"{align(rows)}\n{notes}"

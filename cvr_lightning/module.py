@@ -88,6 +88,11 @@ class RecognitionModule(LightningModule):
                 "the data set has no classes: give videos in one folder per class (--data Folder), or train "
                 "without labels (cvr pretrain)"
             )
+        if len(class_names) == 1:
+            raise ValueError(
+                f"the data set has one class, {class_names[0]!r}, and nothing to tell it from: "
+                "point --data.root at the folder of all class folders"
+            )
         if iframe_weights is not None and pretrained is not None:
             raise ValueError("pretrained holds the I-frame encoder as well: leave iframe_weights out")
         self.class_names = list(class_names)

@@ -64,7 +64,7 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
         "top-1": accuracy_text(results, 1),
         "top-5": accuracy_text(results, 5),
         "videos": videos_text(results),
-        "data": f"{protocol['dataset']}{_split(protocol)}, {protocol['part']} part",
+        "data": _data(protocol),
         "fields": _fields(protocol),
         "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
         "views": _views(protocol),
@@ -86,8 +86,12 @@ def _spikes(results: dict[str, Any]) -> str:
     return ", ".join(spikes_text(spikes, below) for spikes in layers.values())
 
 
-def _split(protocol: dict[str, Any]) -> str:
-    return f" split {protocol['split']}" if "split" in protocol else ""
+def _data(protocol: dict[str, Any]) -> str:
+    """The data set and which of its videos were tested."""
+    dataset, part, split = protocol["dataset"], protocol["part"], protocol.get("split")
+    if " " in part:  # no name of a part: Folder says what it held out, and its split is the seed
+        return f"{dataset}, {part} {split}"
+    return f"{dataset}, {part} part" if split is None else f"{dataset} split {split}, {part} part"
 
 
 def _fields(protocol: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
@@ -11,23 +10,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from tempfile import TemporaryFile
+from typing import Any, Literal
 
 import yaml
 from lightning import LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from cvr_lightning import datamodules
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError, UserError
 from cvr_lightning.module import RecognitionModule
+from cvr_lightning.options import HelpfulParser
 from cvr_lightning.pretraining import PretrainingModule
 from cvr_lightning.shipped import with_shipped_configs
 
@@ -130,20 +131,6 @@ def with_default_data(arguments: list[str]) -> list[str]:
     return arguments
 
 
-class HelpfulParser(LightningArgumentParser):
-    """The parser with a hint where a class name is misspelt."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Add the close match among the data sets before exiting with 2."""
-        data_sets = [name for name in datamodules.__all__ if name != CompressedVideoDataModule.__name__]
-        for word in (part.strip("'\",.:=") for part in message.split()):
-            close = difflib.get_close_matches(word, data_sets, n=1, cutoff=0.7)
-            if close and word not in data_sets:
-                message += f"\n\nDid you mean {close[0]!r}? The data sets are {', '.join(data_sets)}."
-                break
-        super().error(message, ex)
-
-
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Take the parser's frame off the errors of the classes that it builds.
@@ -154,6 +141,10 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
+    except MisconfigurationException as error:
+        raise RunError(
+            f"{error} Check the --trainer options; --trainer.accelerator auto takes what this machine has"
+        ) from error
     except ValueError as error:
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, UserError):
@@ -242,9 +233,28 @@ class CompressedVideoCLI(LightningCLI):
     @rank_zero_only
     def before_fit(self) -> None:
         """Write the configuration beside the checkpoints."""
+        self._make_directory()
         path = Path(self.trainer.default_root_dir) / "config.yaml"
         with atomic_path(path) as unfinished:
             unfinished.write_text(yaml.safe_dump(self.run_config, sort_keys=False), encoding="utf-8")
+
+    @rank_zero_only
+    def _make_directory(self) -> None:
+        """Make the run directory before the work is done that it is to keep.
+
+        Raises:
+            RunError: Where nothing can be written to it.
+        """
+        directory = Path(self.trainer.default_root_dir)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=directory).close()
+        except OSError as error:
+            raise RunError(
+                f"{directory}: cannot be written ({error.strerror}); give another --trainer.default_root_dir"
+            ) from error
+
+    before_validate = before_test = before_predict = _make_directory
 
 
 class PretrainingCLI(CompressedVideoCLI):
@@ -269,7 +279,8 @@ def _protect(directory: Path, ckpt_path: str | None) -> None:
 def _require_weights(command: str, ckpt_path: str | None) -> None:
     """Refuse to score a model that was never trained, which the trainer would do in silence."""
     if not ckpt_path or not ckpt_path.endswith(".ckpt"):
-        raise RunError(f"cvr {command} needs trained weights: --ckpt_path RUN/checkpoints/last.ckpt")
+        given = f", and {ckpt_path} is no .ckpt file" if ckpt_path else ""
+        raise RunError(f"cvr {command} needs trained weights{given}: --ckpt_path RUN/checkpoints/last.ckpt")
 
 
 def _default_run_name(command: str) -> str:

@@ -139,7 +139,7 @@ class StreamingRecognizer:
 
     One recogniser serves any number of streams, also in turns: each call has a window of its own.
 
-    Example:
+    Examples:
         >>> recognizer = StreamingRecognizer.from_checkpoint("last.ckpt")  # doctest: +SKIP
         >>> with open_packets("video.mp4") as packets:  # doctest: +SKIP
         ...     for prediction in recognizer(packets):

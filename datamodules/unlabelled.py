@@ -49,12 +49,14 @@ class Unlabelled(CompressedVideoDataModule):
         Raises:
             DatasetNotFoundError: Where there are fewer than two.
         """
-        names = sorted(video_names(self.root, "", DEPTH)) if self.root.is_dir() else []
+        is_there = self.root.is_dir()
+        names = sorted(video_names(self.root, "", DEPTH)) if is_there else []
         if len(names) < 2:
+            too_few = f"{len(names)} videos ({', '.join(EXTENSIONS)}), of which one must be held out"
             raise DatasetNotFoundError.describe(
                 type(self).__name__,
                 self.root,
-                f"{len(names)} videos ({', '.join(EXTENSIONS)}), of which one must be held out",
+                too_few if is_there else "there is no such folder",
                 "<root>/**/<video>, at least two",
             )
         order = np.random.default_rng(self.split_seed).permutation(len(names))

@@ -264,6 +264,19 @@ def test_results_are_printed_side_by_side(run: Path, capsys: pytest.CaptureFixtu
     assert len(top1.split()) == 5
 
 
+def test_results_say_how_the_tested_videos_were_held_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *TINY_TRAINER])
+    results = json.loads((run / "results.json").read_text())
+    assert "data                   Folder, test part" in capsys.readouterr().out
+    results["protocol"] |= {"part": "10% of the videos of each class, held out by split_seed", "split": 3}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    main(["results", str(tmp_path)])
+    found = capsys.readouterr().out
+    assert "Folder, 10% of the videos of each class, held out by split_seed 3\n" in found
+
+
 def test_a_second_run_never_overwrites_the_first(
     run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -339,6 +352,14 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--data", "Folder"], "root"),
         (["fit", "--model.preset", "huge"], "tiny"),
         (["fit", "--model.num_classes=7"], "unrecognized arguments"),
+        (["fit", "--learning_rate=1"], "Did you mean --model.learning_rate?"),
+        (["fit", "--model.lerning_rate=1"], "Did you mean --model.learning_rate?"),
+        (["fit", "--data=Folder", "--data.root=x", "--data.batchsize=1"], "Did you mean --data.batch_size?"),
+        (["fit", "--trainer.max_epochs=two"], "- Expected a <class 'int'>\n"),
+        (
+            ["fit", "--trainer.accelerator=gpu", "--trainer.devices=99"],
+            "--trainer.accelerator auto takes what this machine has",
+        ),
         (["fit", "--model.class_names=[a]"], "must be given via"),
         (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
         (["fit", "--data.protocol=5x3", "--data.crops=1"], "means crops=3, which crops=1 contradicts"),
@@ -346,7 +367,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--data=Folder", "--data.root=x", "--data.segmentz=3"], "Option 'segmentz' is not accepted"),
         (["fit", "--data=Folder", "--data.root=x", "--data.segments=two"], "<class 'int'>. Got value: two"),
         (["fit", "--data=MotionShapes", "--data.flip=true"], "Option 'flip' is not accepted"),
-        (["test"], "needs trained weights"),
+        (["test"], "needs trained weights: "),
+        (["test", "--ckpt_path", "runs"], "needs trained weights, and runs is no .ckpt file: "),
         (["test", "--ckpt_path", "nowhere.ckpt"], "no such checkpoint"),
         (["classify", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
         (["watch", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
@@ -363,6 +385,28 @@ def test_mistakes_are_answered_with_the_remedy(
         main(arguments)
     assert stop.value.code in (1, 2)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "predict", "validate"])
+def test_a_run_directory_that_cannot_be_written_is_named(
+    command: str, run: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    weights = [] if command == "fit" else ["--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
+    data = ["--data=Folder", f"--data.root={shapes}"]
+    with pytest.raises(SystemExit):
+        main([command, *data, *weights, "--run=x", f"--trainer.default_root_dir={tmp_path / 'file'}"])
+    assert f"{tmp_path / 'file' / 'x'}: cannot be written (Not a directory)" in capsys.readouterr().err
+
+
+def test_a_mistake_is_answered_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--data=Folder", "--data.root=x", "--data.batchsize=1"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("usage: ")
+    assert lines[0].endswith(" fit [options]")
+    assert len(lines) <= 8
+    assert not any(noise in line for line in lines for noise in ("NestedArg", "NoneType", "Subtypes"))
 
 
 @pytest.mark.parametrize(
@@ -393,8 +437,13 @@ def test_help_of_a_data_set_lists_the_options_of_all(
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"garbage")
+    (tmp_path / "notes.ckpt").write_text("hello\n")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    whole = (tmp_path / "other.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
     for name, message in [
+        ("notes.ckpt", "not a readable checkpoint (it was not written by torch, or"),
+        ("cut.ckpt", "failed finding central directory); train again"),
         ("x.ckpt", "not a readable checkpoint (it was not written by torch, or"),
         ("other.ckpt", "not one that `cvr fit` wrote"),
     ]:

@@ -12,6 +12,11 @@ from cvr_lightning.module import RecognitionModule
 from cvr_lightning.optimizer import parameter_groups, warmup_cosine
 
 
+def test_one_class_has_nothing_to_be_told_from() -> None:
+    with pytest.raises(ValueError, match="has one class, 'a', and nothing to tell it from"):
+        RecognitionModule(["a"])
+
+
 def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     rate = [warmup_cosine(step, steps=100, warmup=0.1, final=0.01) for step in range(101)]
     assert rate[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])

@@ -247,6 +247,7 @@ def test_mistakes_are_answered_with_the_remedy(
         ),
         (["fit", "--data=Unlabelled", f"--data.root={videos}"], "the data set has no classes"),
         (pretrain_arguments(videos, run.parent), "Resume it with --ckpt_path last"),
+        (pretrain_arguments(tmp_path / "nowhere", tmp_path), "Unlabelled: there is no such folder"),
         (pretrain_arguments(tmp_path / "empty", tmp_path), "0 videos (.mp4"),
         (
             pretrain_arguments(videos, tmp_path, "--model.mask_ratio=1"),
@@ -255,6 +256,7 @@ def test_mistakes_are_answered_with_the_remedy(
         (pretrain_arguments(videos, tmp_path, "--data.val_fraction=0"), "val_fraction=0.0 must lie between"),
         (pretrain_arguments(videos, tmp_path, "--data.mixup=1"), "Option 'mixup' is not accepted"),
     ]
+    (tmp_path / "empty").mkdir()
     for arguments, message in mistakes:
         with pytest.raises(SystemExit) as stop:
             main(arguments)

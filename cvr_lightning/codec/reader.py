@@ -50,7 +50,7 @@ class CompressedVideoReader:
         UnreadableVideoError: The file is missing, empty, damaged, not a video, or not the one of the index.
         UnsupportedStreamError: The parser that was asked for cannot read the stream.
 
-    Example:
+    Examples:
         >>> with CompressedVideoReader("clip.mp4") as video:  # doctest: +SKIP
         ...     clip = video.read(video.segments(n=8, t=3), t=3, size=(256, 340))
     """

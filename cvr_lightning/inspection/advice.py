@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from cvr_lightning.codec import CompressedVideoReader
@@ -57,12 +58,22 @@ def advise(video: CompressedVideoReader, refusal: str, damage: Sequence[str]) ->
 def _commands(path: str) -> tuple[str, ...]:
     stem = os.path.splitext(path)[0]
     folder = os.path.dirname(path) or "."
-    prepared = os.path.normpath(os.path.join(folder, os.pardir, "prepared"))
+    prepared = _destination(folder)
     single = (
         f"ffmpeg -i {_quoted(path)} -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 "
         f"{_quoted(f'{stem}_prepared{SUFFIX}')}"
     )
     return (single, f"cvr prepare {_quoted(folder)} {_quoted(prepared)}")
+
+
+def _destination(folder: str) -> str:
+    """Where to prepare a folder: in the current directory, or beside the folder that this lies in.
+
+    Not beside the folder otherwise: that of a class would get a neighbour that looks like another class.
+    """
+    if Path.cwd().is_relative_to(Path(folder).resolve()):
+        return os.path.normpath(os.path.join(folder, os.pardir, "prepared"))
+    return "prepared"
 
 
 def _quoted(path: str) -> str:

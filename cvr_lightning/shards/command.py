@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import ShardError
-from cvr_lightning.run import HelpfulParser, plain_errors
+from cvr_lightning.options import HelpfulParser
+from cvr_lightning.run import plain_errors
 from cvr_lightning.shards.pack import pack
 
 UNITS = {"MB": 10**6, "GB": 10**9}

@@ -159,6 +159,29 @@ def test_a_codec_without_vectors_shows_iframes_and_says_prepare(
     assert matplotlib.image.imread(tmp_path / "sheet.png").std() > 0
 
 
+@pytest.mark.parametrize(
+    ("here", "file", "command"),
+    [
+        (".", "videos/wave/a.mp4", "cvr prepare videos/wave prepared"),
+        ("videos/wave", "a.mp4", "cvr prepare . ../prepared"),
+        ("videos/wave", "../a.mp4", "cvr prepare .. ../../prepared"),
+        ("videos", "wave/a.mp4", "cvr prepare wave prepared"),
+    ],
+)
+def test_the_proposed_folder_is_inside_neither_the_videos_nor_their_classes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    here: str,
+    file: str,
+    command: str,
+) -> None:
+    (tmp_path / "videos/wave").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / here)
+    encode(Path(file), frames=4)
+    assert inspect(capsys, file)["prepare"]["commands"][1] == command
+
+
 def test_skipped_blocks_are_not_counted_where_ffmpeg_does_not_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,81 @@
+"""The parser of the commands that build a data set: errors of a few lines, and hints at misspellings."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from cvr_lightning import datamodules
+from cvr_lightning.datamodules import CompressedVideoDataModule
+
+_NOISE = re.compile(
+    r"""^[ ]*(-[ ])?(
+        Does[ ]not[ ]validate[ ]against[ ]any[ ]of[ ]the[ ]Union[ ]subtypes | Subtypes:.* | Errors:
+        | Expected[ ]a[ ]<class[ ]'NoneType'> | Given[ ]value[ ]type:.* | Given[ ]value:[ ]NestedArg.*
+    )$\n?""",
+    re.MULTILINE | re.VERBOSE,
+)
+"""Lines of jsonargparse about its own search among the types of an option."""
+_UNKNOWN = re.compile(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'")
+_NOT_ACCEPTED = re.compile(r"class_path '[\w.]*\.(\w+)':\s+Option '(\w+)' is not accepted")
+
+
+class HelpfulParser(LightningArgumentParser):
+    """The parser that leaves of its errors what a user can act on."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Exit with 2 after a message without noise, and with a hint where a name is misspelt."""
+        parser = getattr(ex, "subcommand_parser", None) or self
+        hint = _data_set_hint(message) or _option_hint(
+            message, list(parser.get_defaults(skip_validation=True).keys())
+        )
+        super().error(_NOISE.sub("", message).rstrip() + hint, ex)
+
+    def print_usage(self, file: Any = None) -> None:
+        """Print one line: the list of all options, in ``--help``, would push an error off the screen."""
+        print(f"usage: {self.prog.replace(' [options]', '')} [options]", file=file or sys.stdout)
+
+
+def _data_set_hint(message: str) -> str:
+    names = [name for name in datamodules.__all__ if name != CompressedVideoDataModule.__name__]
+    for word in (part.strip("'\",.:=") for part in message.split()):
+        close = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
+        if close and word not in names:
+            return f"\n\nDid you mean {close[0]!r}? The data sets are {', '.join(names)}."
+    return ""
+
+
+def _option_hint(message: str, options: Collection[str]) -> str:
+    unknown, not_accepted = _UNKNOWN.search(message), _NOT_ACCEPTED.search(message)
+    if not_accepted:
+        close = _close_option(f"data.{not_accepted[2]}", _data_options(not_accepted[1]))
+    elif unknown:
+        close = _close_option(unknown[1] or unknown[2], options)
+    else:
+        close = None
+    return f"\n\nDid you mean --{close}?" if close else ""
+
+
+def _close_option(name: str, options: Collection[str]) -> str | None:
+    """The option that is written alike, with its section or, where that was left out, without."""
+    full = {option: option for option in options}
+    ends = {option.rpartition(".")[2]: option for option in options}
+    for spellings in (full, ends):
+        close = difflib.get_close_matches(name, spellings, n=1, cutoff=0.8)
+        if close:
+            return spellings[close[0]]
+    return None
+
+
+def _data_options(data_set: str) -> list[str]:
+    """Options of a data set with those that it hands on to its bases."""
+    bases = inspect.getmro(getattr(datamodules, data_set, object))
+    builders = [vars(base)["__init__"] for base in bases if base is not object and "__init__" in vars(base)]
+    names = {name for builder in builders for name in inspect.signature(builder).parameters}
+    return sorted(f"data.{name}" for name in names - {"self"})
