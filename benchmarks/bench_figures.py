@@ -1,18 +1,20 @@
 """The figures of the report of `make bench`: each takes sections, by name, and gives one picture.
 
-Ours are blue, peers orange; bars and points are medians, whiskers quartiles.
+Ours are blue, peers are not; bars and points are medians, whiskers quartiles.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from measured import (
     ALONE,
     AS_MADE,
@@ -33,8 +35,15 @@ Sections = Mapping[str, Section]
 
 OURS = ("#0b3c78", "#2f73c0", "#7fb0e6", "#b9d5f2")
 PEERS = ("#8a3d00", "#d9711c", "#f0ac6c", "#f7d3b0")
+LINES = {
+    True: ("#0b3c78", "#2f73c0", "#3fa7d6"),
+    False: ("#8a3d00", "#d9711c", "#b58900", "#c2185b", "#6a3d9a"),
+}
+"""Colours of lines, of ours and of peers."""
 MARKERS = "os^Dvp"
 CHANCE = 10.0
+HEIGHTS = (0.75, 0.5, 0.25)
+"""Where the names of neighbouring lines stand, as shares of the height: they must not meet."""
 WIDTH = 9.0  # inches
 BAR = 0.8  # of the distance of two rows
 
@@ -58,9 +67,8 @@ def lengths(sections: Sections) -> Figure:
     rows = [row for row in sections["lengths"].measured if row.unit == "ms"]
     figure, (axes,) = _canvas(4.8)
     _lines(axes, rows)
-    axes.set_yscale("log")
     axes.set_xscale("log")
-    _plain(axes.yaxis)
+    _log_scale(axes, "y")
     _places(axes, rows)
     axes.set_xlabel("length of the video, seconds (log scale)")
     axes.set_ylabel("milliseconds for one video (log scale)")
@@ -72,10 +80,10 @@ def memory(sections: Sections) -> Figure:
     """Memory that a reader and that a model adds to its process."""
     readers = [row for row in sections["lengths"].measured if row.unit.startswith("MiB")]
     models = list(sections["memory"].measured)
-    figure, (left, right) = _canvas(3.6, 2)
-    _bars(left, readers, lambda row: f"{row.at:g} s of video")
-    _bars(right, models, lambda row: "one video")
-    for axes, title in ((left, "Reading one video"), (right, "Model and one forward pass")):
+    figure, (upper, lower) = _canvas(5.6, rows=2)
+    _bars(upper, readers, lambda row: f"{row.at:g} s of video")
+    _bars(lower, models, lambda row: "one video")
+    for axes, title in ((upper, "Reading one video"), (lower, "Model and one forward pass")):
         _log_axis(axes, "MiB added at the peak (log scale)")
         axes.set_title(title)
     return figure
@@ -113,19 +121,19 @@ def batch(sections: Sections) -> Figure:
     for axes, what in zip(panels, (FILE, ALONE), strict=True):
         rows = [row for row in sections["inference"].measured if row.what in PRESETS]
         named = [
-            Measured(f"{row.what}{row.group.removeprefix(what)}", row.unit, row.values, at=row.at)
+            replace(row, what=f"{row.what}{row.group.removeprefix(what)}")
             for row in rows
             if row.group in (what, f"{what}, bf16")
         ]
         _lines(axes, named)
-        axes.set_yscale("log")
         axes.set_xscale("log", base=2)
-        _plain(axes.yaxis)
         _places(axes, named)
         axes.set_xlabel("videos in a batch (log scale)")
         axes.set_ylabel("videos per second (log scale)")
         axes.set_title(what.capitalize())
     panels[0].get_legend().remove()
+    for axes in panels:
+        _log_scale(axes, "y")
     _same_limits(panels)
     return figure
 
@@ -133,13 +141,12 @@ def batch(sections: Sections) -> Figure:
 def workers(sections: Sections) -> Figure:
     """Clips per second by the number of reading processes."""
     rows = [
-        Measured(f"{row.what}, {row.group}", row.unit, row.values, at=row.at)
+        replace(row, what=row.what if row.group == "processes" else f"{row.what}, {row.group}")
         for row in sections["workers"].measured
     ]
     figure, (axes,) = _canvas(4.8)
     _lines(axes, rows)
-    axes.set_yscale("log")
-    _plain(axes.yaxis)
+    _log_scale(axes, "y")
     _places(axes, rows)
     axes.set_xlabel("reading processes or threads")
     axes.set_ylabel("clips per second (log scale)")
@@ -158,10 +165,10 @@ def accuracy(sections: Sections) -> Figure:
         (panels[0], JOULES, "theoretical mJ per video, 45 nm (log scale)"),
         (panels[1], SECONDS, "ms per video, model alone (log scale)"),
     ):
-        for index, (group, what) in enumerate(lines):
-            colour = (OURS if is_ours(what) else PEERS)[index % 3]
+        for index, (group, what) in enumerate(sorted(lines, key=lambda line: values[(*line, unit)])):
+            colour = OURS[1] if is_ours(what) else PEERS[1]
             axes.axvline(values[group, what, unit], color=colour, linestyle="--", linewidth=1.2)
-            _beside_line(axes, values[group, what, unit], what, colour)
+            _beside_line(axes, values[group, what, unit], what.split(",")[0], colour, HEIGHTS[index % 3])
         for index, (group, what) in enumerate(points):
             at = (values[group, what, unit], values[group, what, TOP1])
             ours = group in (AS_TRAINED, RUNS) and "RGB" not in what
@@ -171,15 +178,15 @@ def accuracy(sections: Sections) -> Figure:
             )
         axes.axhline(CHANCE, color="0.6", linewidth=1, linestyle=":")
         axes.set_ylim(0, 104)
-        axes.set_ylabel("top-1 on MotionShapes, %")
+        axes.set_ylabel("top-1, % (MotionShapes, unless named)")
         _log_axis(axes, label)
         axes.margins(x=0.12)
-        axes.text(0.99, CHANCE + 1, "chance", transform=axes.get_yaxis_transform(), ha="right", color="0.4")
+        axes.text(0.01, CHANCE - 4, "chance", transform=axes.get_yaxis_transform(), color="0.4", fontsize=8)
     panels[1].set_ylabel("")
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(
-        "Accuracy against cost. Points: trained here; dashed: cost of published shapes, accuracy not measured"
+        "Accuracy against cost. Points: trained; dashed: cost alone, accuracy not measured here", fontsize=11
     )
     return figure
 
@@ -197,10 +204,10 @@ FIGURES: dict[str, tuple[str, Callable[[Sections], Figure]]] = {
 """Each figure, and the section that it stands in."""
 
 
-def _canvas(height: float, panels: int = 1) -> tuple[Figure, Sequence[Axes]]:
+def _canvas(height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Sequence[Axes]]:
     figure = Figure(figsize=(WIDTH, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def _bars(axes: Axes, rows: Sequence[Measured], series_of: Callable[[Measured], str]) -> None:
@@ -208,15 +215,17 @@ def _bars(axes: Axes, rows: Sequence[Measured], series_of: Callable[[Measured], 
     names = list(dict.fromkeys(row.what for row in rows))
     series = list(dict.fromkeys(series_of(row) for row in rows))
     height = BAR / len(series)
-    for number_of, name in enumerate(series):
-        for row in (row for row in rows if series_of(row) == name):
-            shades = OURS if is_ours(row.what) else PEERS
-            y = names.index(row.what) + (number_of - (len(series) - 1) / 2) * height
-            axes.barh(y, row.median, height * 0.92, color=shades[number_of % len(shades)])
+    for y, name in enumerate(names):
+        own = [row for row in rows if row.what == name]
+        shades = OURS if is_ours(name) else PEERS
+        for place, row in enumerate(own):
+            middle = y + (place - (len(own) - 1) / 2) * height
+            axes.barh(middle, row.median, height * 0.92, color=shades[series.index(series_of(row)) % 4])
             low, high = row.quartiles
-            axes.plot((low, high), (y, y), color="black", linewidth=1)
+            axes.plot((low, high), (middle, middle), color="black", linewidth=1)
+            end = (max(high, row.median), middle)
             axes.annotate(
-                number(row.median), (high, y), (4, 0), textcoords="offset points", va="center", fontsize=8
+                number(row.median), end, (4, 0), textcoords="offset points", va="center", fontsize=8
             )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -240,12 +249,13 @@ def _bars(axes: Axes, rows: Sequence[Measured], series_of: Callable[[Measured], 
 def _lines(axes: Axes, rows: Sequence[Measured]) -> None:
     """A line for each name along its places; dashed where it is not the plain way."""
     names = list(dict.fromkeys(row.what for row in rows))
-    counts = {True: 0, False: 0}
+    families: dict[bool, list[str]] = {True: [], False: []}
     for index, name in enumerate(names):
         own = sorted((row for row in rows if row.what == name), key=lambda row: row.at or 0)
-        ours = is_ours(name)
-        colour = (OURS if ours else PEERS)[counts[ours] % 3]
-        counts[ours] += 1
+        family, ours = name.removesuffix(", bf16").removesuffix(", threads"), is_ours(name)
+        if family not in families[ours]:
+            families[ours].append(family)
+        colour = LINES[ours][families[ours].index(family) % len(LINES[ours])]
         medians = [row.median for row in own]
         lows = [row.median - row.quartiles[0] for row in own]
         highs = [row.quartiles[1] - row.median for row in own]
@@ -255,7 +265,7 @@ def _lines(axes: Axes, rows: Sequence[Measured]) -> None:
             (lows, highs),
             color=colour,
             marker=MARKERS[index % len(MARKERS)],
-            linestyle="--" if "bf16" in name or "threads" in name else "-",
+            linestyle="-" if name == family else "--",
             capsize=3,
             label=name,
         )
@@ -271,30 +281,36 @@ def _places(axes: Axes, rows: Iterable[Measured]) -> None:
 
 
 def _log_axis(axes: Axes, label: str) -> None:
+    """A logarithmic axis of values, with room for the figures at the ends of the bars."""
     axes.set_xscale("log")
-    _plain(axes.xaxis)
     low, high = axes.get_xlim()
-    axes.set_xlim(low, high * (high / low) ** 0.1)  # room for the figures at the ends of the bars
+    axes.set_xlim(low, high * (high / low) ** 0.1)
+    _log_scale(axes, "x")
     axes.set_xlabel(label)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
 
 
-def _plain(axis: object) -> None:
-    """Numbers as people write them, not as powers."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # type: ignore[attr-defined]
+def _log_scale(axes: Axes, name: str) -> None:
+    """Ticks at 1, 2, 5, 10 or, where there are many, at powers of ten; written as people write numbers."""
+    (axes.set_yscale if name == "y" else axes.set_xscale)("log")
+    low, high = axes.get_ylim() if name == "y" else axes.get_xlim()
+    axis = axes.yaxis if name == "y" else axes.xaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if math.log10(high / low) < 2.5 else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
-def _beside_line(axes: Axes, x: float, text: str, colour: str) -> None:
+def _beside_line(axes: Axes, x: float, text: str, colour: str, height: float) -> None:
     axes.annotate(
         text,
-        (x, 0.5),
-        (3, 0),
+        (x, height),
+        (2, 0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         rotation=90,
         va="center",
-        fontsize=8,
+        fontsize=9,
         color=colour,
     )
 
