@@ -106,6 +106,7 @@ def train(name: str, root: Path, epochs: int) -> list[Measured]:
     warnings.filterwarnings("ignore", module="lightning")
     seed_everything(0, verbose=False)
     data = datamodule(name, root)
+    data.prepare_data()  # its videos are written once, which is no part of the training
     module = module_of(name, data)
     trainer = Trainer(
         accelerator="cpu",

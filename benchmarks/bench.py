@@ -4,7 +4,7 @@ Each section runs in a process of its own and is kept under build/bench/sections
 so a run that was stopped goes on with what is missing. Sections of other clips, options, versions or sources
 are not taken for those asked for. Without clips, it writes two of its own.
 
-    python benchmarks/bench.py [CLIP...] [--runs RUN...] [--repetitions 7] [--epochs 8] [--clock cpu]
+    python benchmarks/bench.py [CLIP...] [--runs RUN...] [--repetitions 5] [--epochs 8] [--clock cpu]
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16])
     parser.add_argument("--lengths", nargs="+", type=int, default=list(reading.LENGTHS_S), help="seconds")
-    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=8, help="of each training")
     parser.add_argument(
         "--clock", choices=reading.CLOCKS, default="wall", help="of readers: cpu on a machine that is busy"

@@ -18,10 +18,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from measured import (
     ALONE,
     AS_MADE,
-    AS_TRAINED,
     FILE,
     JOULES,
-    RUNS,
     SECONDS,
     TOP1,
     Measured,
@@ -171,8 +169,7 @@ def accuracy(sections: Sections) -> Figure:
             _beside_line(axes, values[group, what, unit], what.split(",")[0], colour, HEIGHTS[index % 3])
         for index, (group, what) in enumerate(points):
             at = (values[group, what, unit], values[group, what, TOP1])
-            ours = group in (AS_TRAINED, RUNS) and "RGB" not in what
-            colour = (OURS if ours else PEERS)[index % 3]
+            colour = PEERS[0] if "RGB" in what else OURS[0]
             axes.plot(
                 *at, MARKERS[index % len(MARKERS)], markersize=9, color=colour, label=what, linestyle=""
             )
@@ -312,6 +309,7 @@ def _beside_line(axes: Axes, x: float, text: str, colour: str, height: float) ->
         va="center",
         fontsize=9,
         color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
 
 
