@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def slug() -> str:
     return "-".join([*re.findall(r"[a-z0-9]+", words.lower()), str(os.cpu_count()), "cores"])
 
 
+@cache
 def why_absent(package: str) -> str | None:
     """The reason why a package cannot be used here; None where it can."""
     try:

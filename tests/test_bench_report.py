@@ -110,3 +110,8 @@ def test_the_name_of_the_report_tells_the_processor_alone(
     monkeypatch.setattr(machine, "cpu", lambda: "Intel(R) Xeon(R) Gold 6148 CPU @ 2.40GHz")
     monkeypatch.setattr(machine.os, "cpu_count", lambda: 2)
     assert machine.slug() == "intel-xeon-gold-6148-2-cores"
+
+
+def test_a_missing_peer_is_said_to_be_missing(bench: ModuleType) -> None:
+    assert sys.modules["machine"].why_absent("no-such-peer") == "not installed"
+    assert sys.modules["machine"].why_absent("numpy") is None

@@ -25,7 +25,6 @@ LAYERS = {
     "convolution": (nn.Conv2d(2, 4, 3, bias=False), (2, 2, 6, 7)),
     "padded": (nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), (2, 4, 7, 6)),
     "dilated": (nn.Conv2d(2, 2, (3, 1), padding=(2, 0), dilation=(2, 1)), (1, 2, 5, 5)),
-    "in space and time": (nn.Conv3d(2, 4, (1, 3, 3), (1, 2, 2), padding=(0, 1, 1)), (1, 2, 3, 6, 7)),
     "in time": (nn.Conv1d(4, 4, 3, padding=1, groups=4), (2, 4, 9)),
 }
 
