@@ -61,7 +61,7 @@ def lines(sections: Sections, configuration: Mapping[str, str], figures: str) ->
     yield from absent(sections)
     for name, section in sections.items():
         yield f"\n## {section.title}\n"
-        yield f"{section.protocol} ({section.date}; took {section.wall_s:.0f} s, {section.cpu_s:.0f} s of "
+        yield f"{section.protocol} ({section.date}; took {section.wall_s:.0f} s, {section.cpu_s:.0f} s of"
         yield "processor time.)\n"
         for figure in (figure for figure, (place, _) in FIGURES.items() if place == name):
             yield f"![{ALT[figure]}]({figures}/{figure}.png)\n"
