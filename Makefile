@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 CVR := $(BIN)/cvr
 DEMO := runs/demo
 LOWEST := build/lowest
+BENCH := build/bench
 # Touched last, so it exists only after a whole installation.
 STAMP := $(VENV)/.installed
 # Exists while an installation runs; one that was killed may have left half a package, so the next starts clean.
@@ -16,7 +17,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-lowest check docs format demo clean
+.PHONY: help install test test-lowest bench check docs format demo clean
 
 help: ## list these targets
 	@echo "make TARGET [PYTHON=python3.11] [ARGS=...]"
@@ -35,6 +36,15 @@ test-lowest: $(STAMP) ## run the tests with the lowest dependencies of pyproject
 	$(LOWEST)/bin/python -m pip install --disable-pip-version-check -c $(LOWEST)/constraints.txt \
 	  torch -e ".[test,weights]"
 	$(LOWEST)/bin/python -m pytest $(ARGS)
+
+bench: $(BENCH)/venv/.installed ## measure speed beside the peers, a report with figures; CLIPS="a.avi b.mp4"
+	$(BENCH)/venv/bin/python benchmarks/bench.py $(CLIPS) $(if $(RUNS),--runs $(RUNS)) $(ARGS)
+
+# The peers stand beside the package in an environment of their own; constraints.txt pins them.
+$(BENCH)/venv/.installed: pyproject.toml $(CONSTRAINTS)
+	"$(PYTHON)" -m venv --clear $(BENCH)/venv
+	$(BENCH)/venv/bin/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %) torch -e ".[bench]"
+	@touch $@
 
 check: $(STAMP) docs ## lint, formatting, types and documentation, changing nothing
 	$(BIN)/ruff check .

@@ -43,8 +43,9 @@ def main() -> None:
 
 def table(clips: list[Path], draws: int) -> Iterator[str]:
     """A row for each clip: wrong frames of each reader."""
-    readers: dict[str, Reader] = {"ours": read_ours, "decord": read_decord, "torchcodec": read_torchcodec}
-    readers = {name: reader for name, reader in readers.items() if name == "ours" or installed(name)}
+    readers: dict[str, Reader] = {"ours": read_ours}
+    readers |= {"decord": read_decord} if installed("decord2") else {}
+    readers |= {"torchcodec": read_torchcodec} if installed("torchcodec") else {}
     packages = ("av", "numpy", "decord2", "torchcodec")
     yield heading("Decoded frames by number", packages, f"{draws} frames of each clip.")
     yield f"\n| clip | codec | frames | wrong: {' | '.join(readers)} |"

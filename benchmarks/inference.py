@@ -1,29 +1,37 @@
-"""Videos labelled per second, file to label, beside two peers in the same process.
+"""Videos labelled per second, file to label and model alone, beside two peers in the same process.
 
 Sources are first re-encoded as the field prepares its data (340x256, MPEG-4 Part 2, GOP 12). Ours: 8 segments
-x 3 P-frames, one view at the preset's crop, 101 classes, random weights. With reading means from the file's
-name to its label, no index at hand, on so many reading threads beside the model; without, the batch lies in
-memory. The peers get their input for nothing, so reading is on our side of the scales alone. Repetitions of
-all rows are interleaved in changing order; medians and quartiles.
+x 3 P-frames, one view at the preset's crop, 101 classes, random weights. File to label begins at the file's
+name, no index at hand, on so many reading threads beside the model; for the model alone, the batch lies in
+memory. X3D-S reads its frames through each reader that is installed, on as many threads; CoViAR's own loader
+needs an FFmpeg of its own, so that peer gets its input for nothing. Repetitions of all rows are interleaved
+in changing order; medians and quartiles.
 
-    python benchmarks/inference.py CLIP... [--presets tiny small base] [--repetitions 5] [--output report.md]
+    python benchmarks/inference.py CLIP... [--presets tiny small base] [--batches 1 16] [--repetitions 5]
+        [--output report.md]
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import statistics
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from machine import heading
-from peers import X3D, CoViAR
-from reading import interleave, prepare
-from torch import nn
+from machine import heading, installed, why_absent
+from measured import ALONE, FILE, Measured, tables
+from peers import X3D, X3D_INPUT, CoViAR
+from reading import in_fresh_process, interleave, memory_added, prepare
+from rgb_frames import FRAME_READERS
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cvr_lightning.classify import Classifier
 from cvr_lightning.clip import CompressedClip, Sample, collate
@@ -31,17 +39,39 @@ from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.export import INPUTS, OUTPUT, WindowModel, random_inputs
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
-PACKAGES = ("torch", "av", "numpy", "numba")
+PACKAGES = ("torch", "av", "numpy", "numba", "decord2", "torchcodec", "onnxruntime")
 BATCHES = {"cpu": (1, 16), "cuda": (1, 16, 64)}
 CLASSES = 101
-PEERS: dict[str, type[CoViAR] | type[X3D]] = {"CoViAR-shaped, 25 images each": CoViAR, "X3D-S, one view": X3D}
-REFERENCE = ("small", "cpu", 16)
-"""The row that the peers are compared with."""
+COVIAR, X3D_S = "CoViAR-shaped, 25 images each", "X3D-S, one view"
+PEERS: dict[str, type[CoViAR] | type[X3D]] = {COVIAR: CoViAR, X3D_S: X3D}
+PROTOCOL = f"{{threads}} threads, {{repetitions}} repetitions; {CLASSES} classes, random weights."
+REFERENCE = "small"
+"""The row that the others are compared with."""
+COVIAR_ABSENT = (
+    "its loader needs an FFmpeg of its own, built from source: the network gets its input for nothing"
+)
 
-Row = tuple[int, Callable[[], object]]
-"""Videos, and what labels them."""
+
+@dataclass(frozen=True)
+class Row:
+    """What is timed.
+
+    Attributes:
+        what: Model and device.
+        group: What of it.
+        batch: Videos that the model sees at once.
+        videos: Videos that one call labels.
+        label: The call.
+    """
+
+    what: str
+    group: str
+    batch: int
+    videos: int
+    label: Callable[[], object]
 
 
 def main() -> None:
@@ -53,6 +83,7 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=2, help="of the model, and as many that read (default: 2)"
     )
+    parser.add_argument("--batches", nargs="+", type=int, help="videos at once (default: 1 16, on a GPU 64)")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--output", type=Path, help="also append the report to this file")
     options = parser.parse_args()
@@ -60,57 +91,117 @@ def main() -> None:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         clips = [prepare(clip, Path(folder) / f"{clip.stem}.mp4") for clip in options.clips]
-        report = measure(clips, options.presets, options.threads, options.repetitions)
+        rows = measure(clips, options.presets, options.threads, options.repetitions, options.batches)
+        rows += measure_parts(clips, options.presets, options.repetitions)
+    protocol = PROTOCOL.format(threads=options.threads, repetitions=options.repetitions)
+    absent = [f"{name}: {reason}" for name, reason in absences().items()]
+    report = "\n\n".join(
+        [heading("Inference, file to label", PACKAGES, protocol), tables(rows, "batch", REFERENCE), *absent]
+    )
     print(report)
     if options.output:
         with options.output.open("a", encoding="utf-8") as file:
             file.write(report + "\n")
 
 
-def measure(clips: Sequence[Path], presets: Sequence[Preset], threads: int, repetitions: int) -> str:
+def measure(
+    clips: Sequence[Path],
+    presets: Sequence[Preset],
+    threads: int,
+    repetitions: int,
+    batches: Sequence[int] | None = None,
+) -> list[Measured]:
+    """Videos per second of the presets and the peers."""
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    rows: dict[str, Row] = {}
+    rows: list[Row] = []
     for preset, device in itertools.product(presets, devices):
-        for batch in BATCHES[device]:
-            rows |= our_rows(clips, preset, device, batch, threads)
-    for name, peer in PEERS.items():
-        model = peer().eval()
-        rows[name] = (1, partial(run_peer, model, model.inputs()))
-    times = interleave({name: label for name, (_, label) in rows.items()}, repetitions)
-    rates = {name: [videos / seconds for seconds in times[name]] for name, (videos, _) in rows.items()}
-    protocol = f"{threads} threads, {repetitions} repetitions; {CLASSES} classes, random weights."
-    lines = [heading("Inference, file to label", PACKAGES, protocol), ""]
-    lines += [*rate_table(rates), "", *split_table(clips, presets, repetitions)]
-    return "\n".join(lines)
+        for batch in batches or BATCHES[device]:
+            rows += our_rows(clips, preset, device, batch, threads)
+    rows += exported_rows(clips, presets, threads) if installed("onnxruntime") else []
+    rows += peer_rows(clips, threads)
+    times = interleave({number: row.label for number, row in enumerate(rows)}, repetitions)
+    found = [
+        Measured(row.what, "videos/s", tuple(row.videos / s for s in times[number]), row.group, row.batch)
+        for number, row in enumerate(rows)
+    ]
+    for_nothing = [
+        replace(row, group=FILE, what=f"{COVIAR}, input for nothing") for row in found if row.what == COVIAR
+    ]
+    return sorted(found + for_nothing, key=lambda row: row.group)
 
 
-def our_rows(clips: Sequence[Path], preset: Preset, device: str, batch: int, threads: int) -> dict[str, Row]:
-    """A preset with reading and without, and without under bfloat16 autocast."""
-    classifier, in_bf16 = build(preset, device), build(preset, device)
-    in_bf16.dtype = torch.bfloat16
-    paths = list(itertools.islice(itertools.cycle(clips), 3 * max(batch, 8)))
-    held = cut(classifier, read_all(paths[:batch], classifier.sampling))
-    model = classifier.recognizer
-    rows: dict[str, Row] = {
-        row_name(preset, device, batch, "with reading"): (
-            len(paths),
-            lambda: list(classifier.stream(paths, batch_size=batch, threads=threads)),
-        ),
-        row_name(preset, device, batch, "with reading, bf16"): (
-            len(paths),
-            lambda: list(in_bf16.stream(paths, batch_size=batch, threads=threads)),
-        ),
-        row_name(preset, device, batch, "model"): (batch, partial(run_model, model, held)),
-        row_name(preset, device, batch, "model, bf16"): (
-            batch,
-            partial(run_model, model, held, torch.bfloat16),
-        ),
-    }
+def absences() -> dict[str, str]:
+    """Peers that take no part or only half, and why."""
+    packages = (*FRAME_READERS, "onnxruntime")
+    reasons = {name: reason for name in packages if (reason := why_absent(name)) is not None}
+    return {"CoViAR, file to label": COVIAR_ABSENT, **reasons}
+
+
+def our_rows(clips: Sequence[Path], preset: Preset, device: str, batch: int, threads: int) -> list[Row]:
+    """A preset from file to label and alone, both also under bfloat16 autocast."""
+    what = preset if device == "cpu" else f"{preset}, {device}"
+    paths = list(itertools.islice(itertools.cycle(clips), max(2 * batch, 8)))
+    held = cut(build(preset, device), read_all(paths[:batch], build(preset).sampling))
+    rows = []
+    for suffix, dtype in (("", torch.float32), (", bf16", torch.bfloat16)):
+        classifier = build(preset, device)
+        classifier.dtype = dtype
+        stream = partial(label_all, classifier, paths, batch, threads)
+        alone = partial(run_model, classifier.recognizer, held, dtype)
+        rows.append(Row(what, FILE + suffix, batch, len(paths), stream))
+        rows.append(Row(what, ALONE + suffix, batch, batch, alone))
     return rows
 
 
-def row_name(preset: str, device: str, batch: int, what: str) -> str:
-    return f"{preset}, {device}, batch {batch}, {what}"
+def label_all(classifier: Classifier, paths: Sequence[Path], batch: int, threads: int) -> None:
+    for _ in classifier.stream(paths, batch_size=batch, threads=threads):
+        pass
+
+
+def exported_rows(clips: Sequence[Path], presets: Sequence[Preset], threads: int) -> Iterator[Row]:
+    """The presets in ONNX Runtime, one clip at a time."""
+    import onnxruntime
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # what torch tells its own developers
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    for preset in presets:
+        classifier = build(preset)
+        held = cut(classifier, read_all(clips[:1], classifier.sampling))
+        tensors = tuple(getattr(held, name) for name in INPUTS)
+        model = WindowModel(classifier.recognizer).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            names = {"input_names": INPUTS, "output_names": [OUTPUT]}
+            program = torch.onnx.export(model, tensors, dynamo=True, verbose=False, **names)
+        graph = program.model_proto.SerializeToString()
+        session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+        feeds = {name: tensor.numpy() for name, tensor in zip(INPUTS, tensors, strict=True)}
+        yield Row(f"{preset}, ONNX Runtime", ALONE, 1, 1, partial(session.run, [OUTPUT], feeds))
+
+
+def peer_rows(clips: Sequence[Path], threads: int) -> Iterator[Row]:
+    """The peers alone, and X3D-S behind each reader of frames."""
+    for name, peer in PEERS.items():
+        model = peer().eval()
+        yield Row(name, ALONE, 1, 1, partial(run_peer, model, model.inputs()))
+    x3d, paths = X3D().eval(), list(itertools.islice(itertools.cycle(clips), 8))
+    for package, read in FRAME_READERS.items():
+        if installed(package):
+            label = partial(label_frames, x3d, paths, read, threads)
+            yield Row(f"X3D-S, {package}", FILE, 1, len(paths), label)
+
+
+@torch.inference_mode()
+def label_frames(
+    model: nn.Module, paths: Sequence[Path], read: Callable[[Path, int], Tensor], threads: int
+) -> None:
+    """Label videos one at a time while threads read ahead, as ours does."""
+    _, frames, side, _ = X3D_INPUT
+    with ThreadPoolExecutor(threads) as pool:
+        for pictures in pool.map(lambda path: read(path, frames), paths):
+            scaled = F.interpolate(pictures.float() / 255, size=(side, side), mode="bilinear")
+            model(scaled.transpose(0, 1)[None]).softmax(dim=-1).topk(5)
 
 
 def build(preset: Preset, device: str = "cpu") -> Classifier:
@@ -136,9 +227,9 @@ def cut(classifier: Classifier, samples: Sequence[Sample]) -> CompressedClip:
 
 
 @torch.inference_mode()
-def run_model(model: nn.Module, clip: CompressedClip, dtype: torch.dtype | None = None) -> None:
+def run_model(model: nn.Module, clip: CompressedClip, dtype: torch.dtype = torch.float32) -> None:
     device = clip.mask.device.type
-    with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+    with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
         model(clip)
     synchronise(device)
 
@@ -153,44 +244,46 @@ def synchronise(device: torch.device | str) -> None:
         torch.cuda.synchronize()
 
 
-def rate_table(rates: dict[str, list[float]]) -> list[str]:
-    """Videos per second of each row; ours with reading over each peer without."""
-    lines = ["| | videos/s | quartiles |", "|---|---|---|"]
-    for name, values in rates.items():
-        low, middle, high = statistics.quantiles(values, n=4)
-        lines.append(f"| {name} | {middle:.3g} | {low:.3g} - {high:.3g} |")
-    for what in ("with reading", "with reading, bf16"):
-        ours = rates.get(row_name(*REFERENCE, what))
-        if ours is None:
-            continue
-        lines += ["", f"| {row_name(*REFERENCE, what)} over | times |", "|---|---|"]
-        for name in PEERS:
-            # Repetition by repetition: a slow moment of the machine slows both.
-            ratios = [our / its for our, its in zip(ours, rates[name], strict=True)]
-            lines.append(f"| {name} | {statistics.median(ratios):.3g} |")
-    return lines
-
-
-def split_table(clips: Sequence[Path], presets: Sequence[Preset], repetitions: int) -> list[str]:
+def measure_parts(clips: Sequence[Path], presets: Sequence[Preset], repetitions: int) -> list[Measured]:
     """Milliseconds of one video in a batch of 16 on the CPU, one part after the other."""
-    lines = [
-        "| ms a video, batch 16, CPU | reading, 1 thread | collate and crop | model |",
-        "|---|---|---|---|",
-    ]
     paths = list(itertools.islice(itertools.cycle(clips), 16))
+    rows = []
     for preset in presets:
         classifier = build(preset)
         samples = read_all(paths, classifier.sampling)
         clip = cut(classifier, samples)
         parts: dict[str, Callable[[], object]] = {
-            "reading": partial(read_all, paths, classifier.sampling),
-            "collate": partial(cut, classifier, samples),
+            "reading, 1 thread": partial(read_all, paths, classifier.sampling),
+            "collate and crop": partial(cut, classifier, samples),
             "model": partial(run_model, classifier.recognizer, clip),
         }
-        seconds = interleave(parts, repetitions)
-        cells = [f"{1e3 * statistics.median(times) / len(paths):.1f}" for times in seconds.values()]
-        lines.append(f"| {preset} | {' | '.join(cells)} |")
-    return lines
+        for name, seconds in interleave(parts, repetitions).items():
+            each = tuple(1e3 * s / len(paths) for s in seconds)
+            rows.append(Measured(name, "ms", each, f"{preset}, one video of 16"))
+    return rows
+
+
+def measure_memory(presets: Sequence[Preset]) -> list[Measured]:
+    """MiB that each model and its first forward pass add to a fresh process, one video at a time."""
+    return [
+        Measured(name, "MiB added", (in_fresh_process("inference", "report_memory", name),), ALONE)
+        for name in (*presets, *PEERS)
+    ]
+
+
+def report_memory(name: str) -> None:
+    torch.set_num_threads(1)
+    print(memory_added(partial(run_once, name)))
+
+
+def run_once(name: str) -> None:
+    if name in PEERS:
+        peer = PEERS[name]().eval()
+        run_peer(peer, peer.inputs())
+    else:
+        classifier = build(name)  # type: ignore[arg-type]
+        with torch.inference_mode():
+            WindowModel(classifier.recognizer)(*random_inputs(classifier.sampling, clips=1))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,70 @@
-"""The line under each report's title: when, where and with which versions it was measured."""
+"""When, where and with which versions was measured, and who cannot take part."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import platform
+import re
 from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+MODULES = {"decord2": "decord", "torchcodec": "torchcodec.decoders"}
+"""What to import of a distribution to know that it works, where it is not of the same name."""
 
 
 def heading(title: str, packages: Sequence[str], protocol: str) -> str:
+<<<<<<< HEAD
     found = [f"{name} {version(name)}" for name in packages if installed(name.removesuffix("2"))]
     cpu = next((line.split(":")[1].strip() for line in cpu_info() if line.startswith("model name")), "")
     machine = f"{cpu or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     # A report is appended to others: without the empty line, its heading would be a row of the table before.
     return f"\n## {title}\n\n{date.today()}, {machine}, {', '.join(found)}. {protocol}"
+=======
+    where = f"{cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"## {title}\n\n{date.today()}, {where}, {versions(packages)}. {protocol}"
+>>>>>>> bench
 
 
-def cpu_info() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+def versions(packages: Sequence[str]) -> str:
+    return ", ".join(f"{name} {version(name)}" for name in packages if why_absent(name) is None)
+
+
+def cpu() -> str:
+    lines = (line for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    return next((line.split(":")[1].strip() for line in lines), platform.processor())
+
+
+def memory_gib() -> float:
+    (kib,) = (line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
+    return int(kib) / 2**20
+
+
+def slug() -> str:
+    """A name for the machine that tells its processor alone."""
+    words = re.sub(r"\(\w+\)|CPU|Processor|@.*", " ", cpu()) or platform.machine()
+    return "-".join([*re.findall(r"[a-z0-9]+", words.lower()), str(os.cpu_count()), "cores"])
+
+
+@cache
+def why_absent(package: str) -> str | None:
+    """The reason why a package cannot be used here; None where it can."""
+    try:
+        version(package)
+        importlib.import_module(MODULES.get(package, package))
+    except PackageNotFoundError:
+        return "not installed"
+    except Exception as error:  # whatever a broken installation raises
+        return f"does not load: {type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+    return None
 
 
 def installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    return why_absent(package) is None
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []

@@ -8,7 +8,7 @@ repetition. A second table gives the time of one P-frame: ours with residual, FF
 On a machine that is busy with other work, ``--clock cpu`` takes the processor time of all threads instead.
 
     python benchmarks/reading.py CLIP... [--repetitions 15] [--clock cpu] [--output report.md]
-    python benchmarks/reading.py CLIP --lengths     # does the cost grow with the length of the video?
+    python benchmarks/reading.py CLIP --lengths     # do time and memory grow with the length of the video?
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import argparse
 import itertools
 import random
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import av
-import numpy as np
-from machine import heading, installed
+from machine import heading, installed, why_absent
+from measured import Measured, tables
+from rgb_frames import FRAME_READERS, with_decord, with_torchcodec
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex, Segment
 
@@ -36,12 +38,17 @@ SEGMENTS, PFRAMES, SIZE, FRAMES = 8, 3, (224, 224), 16
 LENGTHS_S = (10, 60, 600)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 PACKAGES = ("av", "numpy", "numba", "torchcodec", "decord2")
+OURS = "ours, indexed"
+"""The row that the others are compared with."""
+GIVE_CLIPS = (OURS, "PyAV, every", "torchcodec", "decord")
+"""Beginnings of the rows that give what a model takes; the others are parts of that."""
 PROTOCOL = (
     f"Ours: {SEGMENTS} segments x {PFRAMES} P-frames, I-frames {SIZE[0]}x{SIZE[1]} RGB. "
     "Medians of {repetitions}, {clock} time."
 )
 
 Clock = Callable[[], float]
+Key = TypeVar("Key", bound=Hashable)
 
 
 def main() -> None:
@@ -54,46 +61,50 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time that passes, or processor time")
     parser.add_argument("--output", type=Path, help="also append the report to this file")
     options = parser.parse_args()
-    if installed("torchcodec"):
-        import torch
-
-        torch.set_num_threads(1)  # its idle threads would go on spinning into the next reader's time
+    use_one_thread()
     with tempfile.TemporaryDirectory() as folder:
         if options.lengths:
-            report = lengths_report(options.clips[0], Path(folder), options.repetitions, options.clock)
+            rows = measure_lengths(options.clips[0], Path(folder), options.repetitions, options.clock)
+            title = "Cost and length"
         else:
-            report = readers_report(options.clips, Path(folder), options.repetitions, options.clock)
+            rows = measure(options.clips, Path(folder), options.repetitions, options.clock)
+            title = "Reading one video"
+    protocol = PROTOCOL.format(repetitions=options.repetitions, clock=options.clock)
+    absent = [f"{name}: {reason}" for name in FRAME_READERS if (reason := why_absent(name)) is not None]
+    report = "\n\n".join(
+        [heading(title, PACKAGES, protocol), tables(rows, "seconds of video", OURS), *absent]
+    )
     print(report)
     if options.output:
         with options.output.open("a", encoding="utf-8") as file:
             file.write(report + "\n")
 
 
-def readers_report(clips: list[Path], folder: Path, repetitions: int, clock: str) -> str:
-    """A table of all readers for each clip."""
-    protocol = PROTOCOL.format(repetitions=repetitions, clock=clock)
-    lines = [heading("Reading one video", PACKAGES, protocol)]
+def use_one_thread() -> None:
+    if installed("torchcodec"):
+        import torch
+
+        torch.set_num_threads(1)  # its idle threads would go on spinning into the next reader's time
+
+
+def measure(clips: Sequence[Path], folder: Path, repetitions: int, clock: str) -> list[Measured]:
+    """Milliseconds of all readers for each clip, and microseconds of one P-frame."""
+    rows = []
     for clip in clips:
         prepared = prepare(clip, folder / f"{clip.stem}.mp4")
         with CompressedVideoReader(prepared) as reader:
             index, frames, parser = reader.index, reader.info.num_frames, reader.parser
+        group = f"{clip.name}: {frames} frames, parser {parser}"
         times = interleave(readers(prepared, index), repetitions, CLOCKS[clock])
-        ours = statistics.median(times["ours, indexed"])
-        lines += [
-            f"\n{clip.name}: {frames} frames, parser {parser}\n",
-            "| reader | ms | quartiles | x ours |",
-        ]
-        lines.append("|---|---|---|---|")
-        for name, seconds in times.items():
-            low, middle, high = (1e3 * value for value in statistics.quantiles(seconds, n=4))
-            lines.append(f"| {name} | {middle:.2f} | {low:.2f} - {high:.2f} | {middle / ours / 1e3:.1f} |")
-        lines += [f"| {name} | absent | | |" for name in ("torchcodec", "decord") if not installed(name)]
-        lines += pframe_rows(prepared, index, repetitions, CLOCKS[clock])
-    return "\n".join(lines)
+        rows += [Measured(name, "ms", tuple(1e3 * s for s in times[name]), group) for name in times]
+        rows += measure_pframes(prepared, index, repetitions, CLOCKS[clock], f"one P-frame of {clip.name}")
+    return rows
 
 
-def pframe_rows(path: Path, index: PacketIndex, repetitions: int, clock: Clock) -> list[str]:
-    """A table of the time that one P-frame takes, as the mean over all of the video."""
+def measure_pframes(
+    path: Path, index: PacketIndex, repetitions: int, clock: Clock, group: str
+) -> list[Measured]:
+    """The time that one P-frame takes, as the mean over all of the video."""
     count = index.frame_types.count("P")
     rows = {
         "ours: vectors, modes, 16 + 2 x 4 coefficients": lambda: read_all_pframes(path, index, clock),
@@ -103,10 +114,8 @@ def pframe_rows(path: Path, index: PacketIndex, repetitions: int, clock: Clock) 
     for _ in range(repetitions):
         for name, read in rows.items():
             seconds[name].append(read())
-    lines = ["", f"| one P-frame of {count} | microseconds |", "|---|---|"]
     return [
-        *lines,
-        *(f"| {name} | {1e6 * statistics.median(s) / count:.0f} |" for name, s in seconds.items()),
+        Measured(name, "microseconds", tuple(1e6 * s / count for s in seconds[name]), group) for name in rows
     ]
 
 
@@ -142,21 +151,17 @@ def decode_all_pframes(path: Path, clock: Clock) -> float:
 def readers(path: Path, index: PacketIndex) -> dict[str, Callable[[], object]]:
     """What is timed, by the name of its row."""
     rows: dict[str, Callable[[], object]] = {
-        "ours, indexed": lambda: read_ours(path, index),
+        OURS: lambda: read_ours(path, index),
         "ours, first open": lambda: read_ours(path, None),
         "ours, P-frames only, indexed": lambda: read_ours(path, index, ("motion", "residual")),
-        "PyAV, every frame to RGB": lambda: [f.to_ndarray(format="rgb24") for f in decode(path)],
-        "PyAV, export_mvs, no RGB": lambda: [
-            f.side_data["MOTION_VECTORS"].to_ndarray()
-            for f in decode(path, {"flags2": "+export_mvs"})
-            if "MOTION_VECTORS" in f.side_data
-        ],
+        "PyAV, every frame to RGB": lambda: read_pyav(path),
+        "PyAV, export_mvs, no RGB": lambda: export_vectors(path),
         "PyAV, demux only": lambda: demux(path),
     }
     if installed("torchcodec"):
-        rows[f"torchcodec, {FRAMES} frames, exact"] = lambda: read_torchcodec(path)
-    if installed("decord"):
-        rows[f"decord, {FRAMES} frames"] = lambda: read_decord(path)
+        rows[f"torchcodec, {FRAMES} frames, exact"] = lambda: with_torchcodec(path, FRAMES)
+    if installed("decord2"):
+        rows[f"decord, {FRAMES} frames"] = lambda: with_decord(path, FRAMES)
     return rows
 
 
@@ -181,29 +186,22 @@ def demux(path: Path) -> int:
         return sum(packet.size for packet in container.demux(video=0))
 
 
-def read_torchcodec(path: Path) -> object:
-    from torchcodec.decoders import VideoDecoder
-
-    decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="exact")
-    return decoder.get_frames_at(uniform(decoder.metadata.num_frames)).data
+def read_pyav(path: Path) -> object:
+    """Every frame in RGB, of which as many are kept as other readers give."""
+    return deque((frame.to_ndarray(format="rgb24") for frame in decode(path)), maxlen=FRAMES)
 
 
-def read_decord(path: Path) -> object:
-    from decord import VideoReader, cpu
-
-    reader = VideoReader(str(path), ctx=cpu(0), num_threads=1)
-    return reader.get_batch(uniform(len(reader))).asnumpy()
-
-
-def uniform(frames: int) -> list[int]:
-    return [int(frame) for frame in np.linspace(0, frames - 1, FRAMES)]
+def export_vectors(path: Path) -> object:
+    frames = decode(path, {"flags2": "+export_mvs"})
+    fields = (f.side_data["MOTION_VECTORS"].to_ndarray() for f in frames if "MOTION_VECTORS" in f.side_data)
+    return deque(fields, maxlen=FRAMES)
 
 
 def interleave(
-    rows: dict[str, Callable[[], object]], repetitions: int, clock: Clock = time.perf_counter
-) -> dict[str, list[float]]:
+    rows: Mapping[Key, Callable[[], object]], repetitions: int, clock: Clock = time.perf_counter
+) -> dict[Key, list[float]]:
     """Seconds of each repetition of each row, after one that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    seconds: dict[Key, list[float]] = {name: [] for name in rows}
     order = list(rows)
     shuffle = random.Random(0).shuffle
     for repetition in range(repetitions + 1):
@@ -216,42 +214,63 @@ def interleave(
     return seconds
 
 
-def lengths_report(clip: Path, folder: Path, repetitions: int, clock: str) -> str:
-    """Time and memory of an indexed read for videos of different length."""
-    lines = [
-        heading("Cost and length", PACKAGES, PROTOCOL.format(repetitions=repetitions, clock=clock)),
-        "",
-        "| seconds | frames | ms | peak memory of a fresh process (MiB) |",
-    ]
-    lines.append("|---|---|---|---|")
-    for seconds in LENGTHS_S:
-        path, cached = folder / f"{seconds}.mp4", folder / f"{seconds}.index"
-        prepare(clip, path, seconds)
+def measure_lengths(
+    clip: Path, folder: Path, repetitions: int, clock: str, lengths: Sequence[int] = LENGTHS_S
+) -> list[Measured]:
+    """Time and memory of all readers for videos of different length."""
+    timed: dict[tuple[str, int], Callable[[], object]] = {}
+    memory = []
+    for seconds in lengths:
+        path = prepare(clip, folder / f"{seconds}.mp4", seconds)
         with CompressedVideoReader(path) as reader:
-            cached.write_bytes(reader.index.to_bytes())
-            frames = reader.info.num_frames
-        index = PacketIndex.from_bytes(cached.read_bytes())
-        rows = {"ours": lambda path=path, index=index: read_ours(path, index)}
-        times = interleave(rows, repetitions, CLOCKS[clock])["ours"]
-        memory = peak_memory(path, cached)
-        lines.append(f"| {seconds} | {frames} | {1e3 * statistics.median(times):.2f} | {memory:.0f} |")
-    return "\n".join(lines)
+            index = reader.index
+        cached = folder / f"{seconds}.index"
+        cached.write_bytes(index.to_bytes())
+        for name, read in readers(path, index).items():
+            timed[name, seconds] = read
+            if name.startswith(GIVE_CLIPS) and seconds in (lengths[0], lengths[-1]):
+                added = peak_memory(name, path, cached)
+                memory.append(Measured(name, "MiB added", (added,), "a fresh process", seconds))
+    times = interleave(timed, repetitions, CLOCKS[clock])
+    return [
+        *(Measured(name, "ms", tuple(1e3 * s for s in times[name, at]), at=at) for name, at in times),
+        *memory,
+    ]
 
 
-def peak_memory(path: Path, cached: Path) -> float:
-    """Peak resident memory in MiB of a process that reads once by the cached index."""
+def peak_memory(name: str, path: Path, cached: Path) -> float:
+    """MiB that the first read of a fresh process adds to it at most; ours reads by the cached index."""
+    return in_fresh_process("reading", "report_memory", name, str(path), str(cached))
+
+
+def in_fresh_process(module: str, function: str, *arguments: str) -> float:
+    """The number that a function of a benchmark prints in a process of its own."""
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import reading; reading.report_memory(*sys.argv[2:])"
+        f"import sys; sys.path.insert(0, sys.argv[1]); import {module}; {module}.{function}(*sys.argv[2:])"
     )
-    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(path), str(cached)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), *arguments]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def report_memory(path: str, cached: str) -> None:
-    read_ours(Path(path), PacketIndex.from_bytes(Path(cached).read_bytes()))
-    # Not ru_maxrss, in which Linux counts the parent's memory at the moment of the fork.
+def report_memory(name: str, path: str, cached: str) -> None:
+    index = PacketIndex.from_bytes(Path(cached).read_bytes())
+    print(memory_added(readers(Path(path), index)[name]))
+
+
+def memory_added(run: Callable[[], object]) -> float:
+    """MiB of resident memory at its peak beyond what it is before; what is imported is there by then.
+
+    Not ru_maxrss, in which Linux counts the parent's memory at the moment of the fork.
+    """
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = resident_mib("VmRSS")
+    run()
+    return resident_mib("VmHWM") - before
+
+
+def resident_mib(field: str) -> float:
     status = Path("/proc/self/status").read_text()
-    print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
+    return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
 def prepare(source: Path, target: Path, seconds: int | None = None) -> Path:

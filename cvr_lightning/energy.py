@@ -166,7 +166,7 @@ def cost_results(
     }
 
 
-def _convolution(layer: nn.Conv1d | nn.Conv2d, _: Tensor, output: Tensor) -> int:
+def _convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, _: Tensor, output: Tensor) -> int:
     return output.numel() * (layer.in_channels // layer.groups) * math.prod(layer.kernel_size)
 
 
@@ -192,6 +192,7 @@ def _readout(layer: TemporalReadout, current_TMCHW: Tensor, _: Any) -> int:
 FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
+    nn.Conv3d: _convolution,
     nn.Linear: _linear,
     SelfAttention: _attention,
     AdaptiveLIF: _neurons,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SynapticLayer = nn.Conv1d | nn.Conv2d | nn.Linear
+SynapticLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
 
 def is_spikes(values: Tensor) -> bool:
@@ -28,7 +28,7 @@ def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]
         inputs: What it is given.
     """
     inputs, weight = _batched(layer, inputs.detach()), layer.weight.detach()
-    is_plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Linear)
+    is_plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     taps = (weight != 0) if is_plain else torch.ones_like(weight, dtype=torch.bool)
     # Half precision would not hold the counts.
     with torch.autocast(inputs.device.type, enabled=False):
@@ -41,7 +41,7 @@ def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]
 
 def _batched(layer: SynapticLayer, inputs: Tensor) -> Tensor:
     """The inputs with a single batch dimension."""
-    own = {nn.Linear: 1, nn.Conv1d: 2, nn.Conv2d: 3}
+    own = {nn.Linear: 1, nn.Conv1d: 2, nn.Conv2d: 3, nn.Conv3d: 4}
     dims = next(dims for kind, dims in own.items() if isinstance(layer, kind))
     return inputs.reshape(-1, *inputs.shape[-dims:])
 
@@ -55,7 +55,7 @@ def _met(layer: SynapticLayer, present: Tensor, taps: Tensor) -> int:
     if isinstance(layer, nn.Linear):
         return int((present.sum(0) * taps.sum(0)).sum())
     kernel = taps.view(layer.groups, -1, *taps.shape[1:]).sum(1, dtype=torch.float32)
-    convolve = F.conv2d if isinstance(layer, nn.Conv2d) else F.conv1d
+    convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(layer.kernel_size)]
     met: Tensor = convolve(
         present.float(),
         kernel,

@@ -27,6 +27,15 @@ def test_layers_by_hand() -> None:
     assert report.gmac == pytest.approx(sum(dense) / 2 / 1e9)
 
 
+def test_a_convolution_in_space_alone_counts_as_on_each_frame() -> None:
+    frames = torch.relu(torch.randn(2, 4, 5, 9, 8))  # (B, C, T, H, W), half of it zero
+    volume = count(nn.Conv3d(4, 6, (1, 3, 3), (1, 2, 2), (0, 1, 1), groups=2, bias=False), frames)
+    plane = nn.Conv2d(4, 6, 3, 2, 1, groups=2, bias=False)
+    by_frame = count(plane, frames.transpose(1, 2).flatten(0, 1))
+    assert (volume.gmac, volume.energy_j) == (by_frame.gmac, by_frame.energy_j)
+    assert volume.synaptic_operations() == by_frame.synaptic_operations()
+
+
 def test_a_small_network_by_neurobench_definitions() -> None:
     """Counts by hand: Dense without padding, effective ones of non-zero weights and inputs alone."""
     net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(18, 2))

@@ -1,0 +1,198 @@
+"""Accuracy beside cost: joules and seconds of a video for presets and peers, and what short trainings reach.
+
+- Cost: operations by the package's counter at 45 nm (compute alone, decoding excluded), and seconds of the
+  model alone, one video at a time, in interleaved repetitions. Peers in their published shapes.
+- Accuracy: each learner is trained from scratch on MotionShapes for the same epochs, and tested once with
+  its last weights. It says nothing of other data. Peers that are too slow to train here have none.
+
+    python benchmarks/accuracy.py CLIP [--epochs 8] [--repetitions 5] [--root FOLDER] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ablation import cost
+from inference import PEERS, build, cut, read_all, run_model, run_peer
+from lightning import Trainer, seed_everything
+from machine import heading
+from measured import AS_MADE, AS_TRAINED, JOULES, RUNS, SECONDS, TOP1, Measured, tables
+from reading import interleave
+from torch import nn
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.datamodules import MotionShapes
+from cvr_lightning.datamodules.pipelines import EvalTransform
+from cvr_lightning.energy import OperationCounter, OperationReport
+from cvr_lightning.models import PRESETS, Preset
+from cvr_lightning.module import RecognitionModule
+from cvr_lightning.results import read_results
+from cvr_lightning.summarize import count_operations
+
+PACKAGES = ("torch", "lightning", "av", "numpy", "numba")
+SCENES = {"train_scenes": 30, "val_scenes": 1, "test_scenes": 10}
+DATA: dict[str, Any] = {"height": 160, "width": 216, "crop": 128, "batch_size": 8, "num_workers": 1}
+LEARNING_RATE = 3e-3
+COST_PROTOCOL = (
+    "Joules: operations of the model alone at 45 nm (Horowitz, ISSCC 2014), zeros of inputs and activations "
+    "left out for all alike, decoding and memory traffic excluded. Milliseconds: the model alone, one video "
+    "at a time. Accuracies are those of the short trainings above, on the embedded data set, and their cost "
+    "is that of the clips they were trained on: they compare these learners with each other and with nothing "
+    "published. Accuracies that peers have published are of other data and are not drawn: of a peer or "
+    "preset that was not trained here, the figure shows the cost alone."
+)
+NOT_TRAINED = "cost alone: too slow to train within this command, and published accuracies are of other data"
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained: a preset, and how its clips are read."""
+
+    preset: Preset
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+WINDOWS = {"segments": 3, "pframes": 6}
+LEARNERS = {
+    "tiny, 3 x 6 at 128 px": Learner("tiny", WINDOWS),
+    "small, 3 x 6 at 128 px": Learner("small", WINDOWS),
+    "tiny on 8 RGB frames, 128 px": Learner("tiny", {"segments": 8, "representation": "rgb"}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clip", type=Path, help="prepared as the field does")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--root", type=Path, default=Path("data/bench_shapes"), help="of MotionShapes")
+    parser.add_argument("--output", type=Path, help="also append the report to this file")
+    options = parser.parse_args()
+    rows = [row for name in LEARNERS for row in train(name, options.root, options.epochs)]
+    rows += measure_cost(options.clip, options.root, options.repetitions)
+    report = f"{heading('Accuracy and cost', PACKAGES, protocol(options.epochs))}\n\n{tables(rows)}"
+    print(report)
+    if options.output:
+        with options.output.open("a", encoding="utf-8") as file:
+            file.write(report + "\n")
+
+
+def protocol(epochs: int) -> str:
+    videos = {part: 10 * scenes for part, scenes in SCENES.items()}
+    return (
+        f"MotionShapes, {videos['train_scenes']} training and {videos['test_scenes']} test videos, chance "
+        f"10 %; {epochs} epochs from scratch, seed 0, last weights."
+    )
+
+
+def datamodule(name: str, root: Path, **options: Any) -> MotionShapes:
+    return MotionShapes(root, **SCENES, **(DATA | LEARNERS[name].data | options))
+
+
+def train(name: str, root: Path, epochs: int) -> list[Measured]:
+    """Train and test one learner: accuracy, energy with the spikes as they fall, and how long it took."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    seed_everything(0, verbose=False)
+    data = datamodule(name, root)
+    data.prepare_data()  # its videos are written once, which is no part of the training
+    module = module_of(name, data)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    start = time.perf_counter()
+    trainer.fit(module, data)
+    seconds = time.perf_counter() - start
+    trainer.test(module, data, verbose=False)
+    assert module.table is not None
+    found = {TOP1: 100 * module.table.top(1), "s of training": seconds}
+    counted = cost(module, data)
+    found |= {JOULES: 1e3 * counted["energy_j"], "GMAC/video": counted["gmac"]}
+    return [Measured(name, unit, (value,), AS_TRAINED) for unit, value in found.items()]
+
+
+def module_of(name: str, data: MotionShapes) -> RecognitionModule:
+    return RecognitionModule(
+        data.class_names,
+        data.residual_channels,
+        data.representation,
+        preset=LEARNERS[name].preset,
+        learning_rate=LEARNING_RATE,
+    )
+
+
+def measure_cost(clip: Path, root: Path, repetitions: int) -> list[Measured]:
+    """Operations and joules of presets and peers, seconds of these and of the learners."""
+    torch.manual_seed(0)
+    calls: dict[tuple[str, str], Callable[[], object]] = {}
+    rows = []
+    for preset in PRESETS:
+        classifier = build(preset)
+        held = cut(classifier, read_all([clip], classifier.sampling))
+        calls[preset, AS_MADE] = partial(run_model, classifier.recognizer, held)
+        rows += _operations(preset, count_operations(classifier.recognizer, [held]))
+    for name, peer in PEERS.items():
+        model = peer().eval()
+        inputs = model.inputs()
+        calls[name, AS_MADE] = partial(run_peer, model, inputs)
+        rows += _operations(name, count_peer(model, inputs))
+    for name in LEARNERS:
+        data = datamodule(name, root, batch_size=1, num_workers=0)
+        data.prepare_data()
+        one: CompressedClip = EvalTransform(data.test_sampling)(next(iter(data.test_dataloader())))
+        calls[name, AS_TRAINED] = partial(run_model, module_of(name, data).recognizer.eval(), one)
+    for (name, group), seconds in interleave(calls, repetitions).items():
+        rows.append(Measured(name, SECONDS, tuple(1e3 * s for s in seconds), group))
+    return rows
+
+
+@torch.inference_mode()
+def count_peer(model: nn.Module, inputs: Sequence[torch.Tensor]) -> OperationReport:
+    """Its convolutions and linear layers, zeros of its inputs and activations left out as of ours."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no operation count")  # norms, activations, pooling: free for all
+        counter = OperationCounter(model, strict=False)
+        with counter:
+            run_peer(model, inputs)
+    return counter.report(videos=1)
+
+
+def _operations(name: str, report: OperationReport) -> list[Measured]:
+    values = {JOULES: 1e3 * report.energy_j, "GMAC/video": report.gmac}
+    return [Measured(name, unit, (value,), AS_MADE) for unit, value in values.items()]
+
+
+def read_runs(runs: Sequence[Path]) -> list[Measured]:
+    """What the results.json of trained runs say: accuracy, joules, seconds of the model alone."""
+    rows = []
+    for run in runs:
+        results = read_results(run)
+        name = f"{run.name} ({results['protocol']['dataset']})"
+        values = {
+            TOP1: 100 * results["top1"],
+            JOULES: 1e3 * results["energy_j_per_video"]["theoretical"],
+            SECONDS: 1e3 / results["videos_per_second"]["model_only"],
+        }
+        rows += [Measured(name, unit, (value,), RUNS) for unit, value in values.items()]
+    return rows
+
+
+if __name__ == "__main__":
+    main()
