@@ -29,7 +29,7 @@ PACKAGES = ("torch", "lightning", "numpy")
 SIZES = {"pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8}
 RECIPES: dict[str, dict[str, Any]] = {
     "hard": {
-        "epochs": 16,
+        "epochs": 24,
         "model": {"learning_rate": 3e-3},
         "data": SIZES | {"segments": 3, "scene_seed": 1},
     },

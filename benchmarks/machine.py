@@ -17,16 +17,9 @@ MODULES = {"decord2": "decord", "torchcodec": "torchcodec.decoders"}
 
 
 def heading(title: str, packages: Sequence[str], protocol: str) -> str:
-<<<<<<< HEAD
-    found = [f"{name} {version(name)}" for name in packages if installed(name.removesuffix("2"))]
-    cpu = next((line.split(":")[1].strip() for line in cpu_info() if line.startswith("model name")), "")
-    machine = f"{cpu or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    # A report is appended to others: without the empty line, its heading would be a row of the table before.
-    return f"\n## {title}\n\n{date.today()}, {machine}, {', '.join(found)}. {protocol}"
-=======
     where = f"{cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return f"## {title}\n\n{date.today()}, {where}, {versions(packages)}. {protocol}"
->>>>>>> bench
+    # A report is appended to others: without the empty line, its heading would be a row of the table before.
+    return f"\n## {title}\n\n{date.today()}, {where}, {versions(packages)}. {protocol}"
 
 
 def versions(packages: Sequence[str]) -> str:

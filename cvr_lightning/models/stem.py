@@ -14,7 +14,7 @@ from cvr_lightning.codec.arrays import BLOCK
 MOTION_SCALE = 2.0
 """Pixels of displacement at which the input's compression turns from linear to logarithmic."""
 MOTION_GAIN = 6.0
-"""What compressed vectors are multiplied by: two channels that else drown in the currents of 24 coefficients."""
+"""What compressed vectors are multiplied by: their two channels would drown in those of 24 coefficients."""
 RESIDUAL_SCALE = 16.0
 """The same for a DCT coefficient, in grey levels of the orthonormal transform."""
 PIXEL_SCALE = RESIDUAL_SCALE / BLOCK
