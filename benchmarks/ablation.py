@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 30,
         "model": {"learning_rate": 2e-3},
         "data": SIZES
-        | {"segments": 4, "protocol": "coviar", "mixup": 0.3, "colour": 0.4, "scales": (1.0, 1.125, 1.25)},
+        | {"segments": 4, "views": 2, "crops": 10, "mixup": 0.3, "colour": 0.4, "scales": (1.0, 1.125, 1.25)},
     },
 }
 """How each data set is trained: HardMotionShapes, and a folder of one's own (``--root``).

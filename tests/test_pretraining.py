@@ -256,7 +256,6 @@ def test_mistakes_are_answered_with_the_remedy(
         (pretrain_arguments(videos, tmp_path, "--data.val_fraction=0"), "val_fraction=0.0 must lie between"),
         (pretrain_arguments(videos, tmp_path, "--data.mixup=1"), "Option 'mixup' is not accepted"),
     ]
-    (tmp_path / "empty").mkdir()
     for arguments, message in mistakes:
         with pytest.raises(SystemExit) as stop:
             main(arguments)

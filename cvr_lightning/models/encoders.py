@@ -92,14 +92,13 @@ def _in_parts(stage: nn.Module, images_KCHW: Tensor) -> Tensor:
     Not only do their activations stay in the cache: the memory for those of a whole batch would be fetched
     from the system, and cleared by it, for every layer anew.
     """
-    at_once = len(images_KCHW)
+    # Export would take the number of images for a constant, were it asked for.
     is_plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
     if is_plain and images_KCHW.device.type == "cpu":
         at_once = max(1, torch.get_num_threads() * CACHED // images_KCHW.shape[1:].numel())
-    if len(images_KCHW) <= at_once:
-        whole: Tensor = stage(images_KCHW)
-        return whole
-    return torch.cat([stage(part) for part in torch.split(images_KCHW, at_once)])
+        return torch.cat([stage(part) for part in torch.split(images_KCHW, at_once)])
+    whole: Tensor = stage(images_KCHW)
+    return whole
 
 
 class StandardisedConv2d(nn.Conv2d):

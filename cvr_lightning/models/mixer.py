@@ -65,7 +65,7 @@ class MultiModalMixer(nn.Module):
         """Mix tokens (B, 2, N, L, D); those that do not exist give nothing to the others."""
         normed = self.norm1(tokens_B2NLD)
         kept = normed * exists_B2N[..., None, None]
-        series_BLEN = kept.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 2, 3, 1)
+        series_BLEN = torch.cat(kept.unbind(1), dim=-1).permute(0, 2, 3, 1)
         mixed_B2NLD = torch.stack(self.mix(series_BLEN).permute(0, 3, 1, 2).chunk(2, dim=-1), dim=1)
         tokens_B2NLD = tokens_B2NLD + F.sigmoid(self.gate(normed)) * mixed_B2NLD
         channels: Tensor = self.fc2(F.gelu(self.fc1(self.norm2(tokens_B2NLD))))
