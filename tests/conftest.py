@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,13 @@ import pytest
 from tiny_datasets import Clips, encode_clips
 
 CLIPS = Path(__file__).parents[1].parent / "shared" / "clips"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lightning_logs_are_captured() -> None:
+    """Lightning cuts its loggers off where it is imported before a handler is there; pytest's releases differ."""
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).propagate = True
 
 
 @pytest.fixture(scope="session")
