@@ -14,7 +14,7 @@ CLIPS = Path(__file__).parents[1].parent / "shared" / "clips"
 
 @pytest.fixture(scope="session", autouse=True)
 def lightning_logs_are_captured() -> None:
-    """Lightning cuts its loggers off where it is imported before a handler is there; pytest's releases differ."""
+    """Lightning cuts its loggers off where no handler is there before it; releases of pytest differ."""
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).propagate = True
 
