@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.models.presets import Preset
 from cvr_lightning.models.recognizer import CompressedVideoRecognizer
-from cvr_lightning.models.stem import MOTION_GAIN
 
 PLACE = 4
 """Blocks along a side of a place: the token grid has stride 32, the block grid 8."""
@@ -98,7 +97,7 @@ class MaskedPretraining(nn.Module):
         """How far the prediction of the hidden places is from what they hold, in float32."""
         blocks_TMCHW, mask_TM = self.recognizer.blocks(clip)
         target = _of_places(blocks_TMCHW[:, :, : self.fields], hidden_ML).float()
-        target[:, :, :2] /= MOTION_GAIN  # a vector weighs as much as a coefficient
+        target[:, :, :2] /= self.recognizer.stem.motion_gain  # a vector weighs as much as a coefficient
         modes_TMHW = clip.modes.flatten(0, 1).transpose(0, 1)
         counts = (modes_TMHW < BlockMode.INTRA) & mask_TM[:, :, None, None]
         weight = _of_places(counts[:, :, None], hidden_ML).float()

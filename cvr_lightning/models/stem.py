@@ -13,15 +13,30 @@ from cvr_lightning.codec.arrays import BLOCK
 
 MOTION_SCALE = 2.0
 """Pixels of displacement at which the input's compression turns from linear to logarithmic."""
-MOTION_GAIN = 6.0
-"""What compressed vectors are multiplied by: their two channels would drown in those of 24 coefficients."""
 RESIDUAL_SCALE = 16.0
 """The same for a DCT coefficient, in grey levels of the orthonormal transform."""
 PIXEL_SCALE = RESIDUAL_SCALE / BLOCK
 """The same for a pixel's residual: a block's DC coefficient is 8 times its mean."""
+MOTION_GAIN = 6.0
+"""What compressed vectors are multiplied by: their two channels would drown in those of 24 coefficients.
+
+Checkpoints carry it, so that weights are never run with another.
+"""
 
 
-class BlockStem(nn.Module):
+class _Stem(nn.Module):
+    motion_gain: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("motion_gain", torch.tensor(MOTION_GAIN))
+
+    def scaled_motion(self, motion: Tensor) -> Tensor:
+        """Vectors in pixels as the P-path takes them, compressed and amplified."""
+        return self.motion_gain * compress(motion, MOTION_SCALE)
+
+
+class BlockStem(_Stem):
     """The block representation as it is, without a parameter: nothing is lost, and skipped blocks stay zero.
 
     Args:
@@ -47,11 +62,11 @@ class BlockStem(nn.Module):
                 "representation='pixel'"
             )
         residual = compress(clip.residual, RESIDUAL_SCALE)
-        fields = [scaled_motion(clip.motion), residual, _is_intra(clip)]
+        fields = [self.scaled_motion(clip.motion), residual, _is_intra(clip)]
         return torch.cat(fields, dim=3).flatten(0, 1)
 
 
-class PixelStem(nn.Module):
+class PixelStem(_Stem):
     """A patch embedding of full-size motion and residual images, the representation of the literature.
 
     Each 8x8 patch of vectors (2) and RGB differences (3) is mapped to C channels by one matrix.
@@ -80,14 +95,9 @@ class PixelStem(nn.Module):
                 "this model takes the pixel representation: set data.representation=pixel, or build it with "
                 "representation='block'"
             )
-        images = torch.cat([scaled_motion(clip.motion), compress(clip.residual, PIXEL_SCALE)], dim=3)
+        images = torch.cat([self.scaled_motion(clip.motion), compress(clip.residual, PIXEL_SCALE)], dim=3)
         patches: Tensor = self.patches(images.flatten(0, 2)).unflatten(0, clip.motion.shape[:3])
         return torch.cat([patches, _is_intra(clip).to(patches.dtype)], dim=3).flatten(0, 1)
-
-
-def scaled_motion(motion: Tensor) -> Tensor:
-    """Vectors in pixels as the P-path takes them, compressed and amplified."""
-    return MOTION_GAIN * compress(motion, MOTION_SCALE)
 
 
 def compress(values: Tensor, scale: float) -> Tensor:

@@ -11,7 +11,7 @@ from cvr_lightning.models import CompressedVideoRecognizer, Part, encoders
 from cvr_lightning.models.encoders import IFrameEncoder, StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
 from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
-from cvr_lightning.models.stem import PIXEL_SCALE, PixelStem, compress, scaled_motion
+from cvr_lightning.models.stem import MOTION_GAIN, MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
 from cvr_lightning.models.transformer import SelfAttention
 
 
@@ -103,6 +103,17 @@ def test_another_representation_is_refused_with_the_remedy(clip: CompressedClip)
         CompressedVideoRecognizer(5, representation="pixel")(clip)
 
 
+def test_weights_bring_the_scale_of_their_input(clip: CompressedClip) -> None:
+    trained, other = (CompressedVideoRecognizer(5, residual_channels=6).eval() for _ in range(2))
+    trained.stem.motion_gain.fill_(3.0)
+    weights = trained.state_dict()
+    other.load_state_dict(weights)
+    assert torch.equal(other(clip), trained(clip))
+    del weights["stem.motion_gain"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*stem\.motion_gain"):
+        other.load_state_dict(weights)
+
+
 def test_the_pixel_stem_is_a_linear_map_of_each_patch() -> None:
     clip = random_clip(height=64, width=64, pixel=True)
     clip.modes[:] = BlockMode.INTER
@@ -111,7 +122,7 @@ def test_the_pixel_stem_is_a_linear_map_of_each_patch() -> None:
     assert fields.shape == (9, 2, 8, 8, 8)
     patch = torch.cat(
         [
-            scaled_motion(clip.motion[1, 2, 1, :, 16:24, 40:48]),
+            MOTION_GAIN * compress(clip.motion[1, 2, 1, :, 16:24, 40:48], MOTION_SCALE),
             compress(clip.residual[1, 2, 1, :, 16:24, 40:48], PIXEL_SCALE),
         ]
     )
