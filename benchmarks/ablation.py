@@ -131,7 +131,7 @@ def datamodule(recipe: str, root: str | Path, changes: dict[str, Any], seed: int
 def train(recipe: str, root: str, epochs: int, row: str, seed: int) -> dict[str, Any]:
     """Train and test one row from one seed."""
     import torch
-    from lightning import Trainer, seed_everything
+    from lightning import seed_everything
 
     from cvr_lightning.module import RecognitionModule
 
@@ -147,16 +147,7 @@ def train(recipe: str, root: str, epochs: int, row: str, seed: int) -> dict[str,
         data.representation,
         **(RECIPES[recipe]["model"] | ROWS[row].get("model", {})),
     )
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
+    trainer = plain_trainer(epochs, progress=False)
     trainer.fit(module, data)
     trainer.test(module, data, verbose=False)
     assert module.table is not None
@@ -170,6 +161,22 @@ def train(recipe: str, root: str, epochs: int, row: str, seed: int) -> dict[str,
         "seconds": time.perf_counter() - start,
         **cost(module, data),
     }
+
+
+def plain_trainer(epochs: int, progress: bool = True) -> Any:
+    """A trainer that keeps nothing: the last weights are tested, no epoch is chosen."""
+    from lightning import Trainer
+
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
 
 
 def cost(module: Any, data: Any) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablation import cost
+from ablation import cost, plain_trainer
 from inference import PEERS, build, cut, read_all, run_model, run_peer
-from lightning import Trainer, seed_everything
+from lightning import seed_everything
 from machine import heading
 from measured import AS_MADE, AS_TRAINED, JOULES, RUNS, SECONDS, TOP1, Measured, tables
 from reading import interleave
@@ -108,15 +108,7 @@ def train(name: str, root: Path, epochs: int) -> list[Measured]:
     data = datamodule(name, root)
     data.prepare_data()  # its videos are written once, which is no part of the training
     module = module_of(name, data)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
+    trainer = plain_trainer(epochs)
     start = time.perf_counter()
     trainer.fit(module, data)
     seconds = time.perf_counter() - start

@@ -64,13 +64,11 @@ def lengths(sections: Sections) -> Figure:
     """Milliseconds of each reader by the length of the video."""
     rows = [row for row in sections["lengths"].measured if row.unit == "ms"]
     figure, (axes,) = _canvas(4.8)
-    _lines(axes, rows)
     axes.set_xscale("log")
-    _log_scale(axes, "y")
-    _places(axes, rows)
     axes.set_xlabel("length of the video, seconds (log scale)")
     axes.set_ylabel("milliseconds for one video (log scale)")
     axes.set_title("Reading videos of different length, one thread")
+    _placed_lines(axes, rows)
     return figure
 
 
@@ -143,9 +141,7 @@ def workers(sections: Sections) -> Figure:
         for row in sections["workers"].measured
     ]
     figure, (axes,) = _canvas(4.8)
-    _lines(axes, rows)
-    _log_scale(axes, "y")
-    _places(axes, rows)
+    _placed_lines(axes, rows)
     axes.set_xlabel("reading processes or threads")
     axes.set_ylabel("clips per second (log scale)")
     axes.set_title("Reading by many workers")
@@ -268,6 +264,13 @@ def _lines(axes: Axes, rows: Sequence[Measured]) -> None:
         )
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def _placed_lines(axes: Axes, rows: Sequence[Measured]) -> None:
+    """Lines on a logarithmic axis of values, ticks where something was measured."""
+    _lines(axes, rows)
+    _log_scale(axes, "y")
+    _places(axes, rows)
 
 
 def _places(axes: Axes, rows: Iterable[Measured]) -> None:

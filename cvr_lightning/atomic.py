@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cvr_lightning.errors import RunError
+
 _UNFINISHED = re.compile(r"\.(?P<name>.+)\.\d+\.part")
 
 
@@ -24,6 +26,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write what a command's ``--output`` names.
+
+    Raises:
+        RunError: Where it cannot be written.
+    """
+    try:
+        with atomic_path(path) as unfinished:
+            unfinished.write_bytes(content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}); give another --output") from error
 
 
 def unfinished_files(folder: Path) -> Iterator[tuple[Path, Path]]:

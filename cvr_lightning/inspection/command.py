@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from cvr_lightning.atomic import atomic_path
+from cvr_lightning.atomic import write_output
 from cvr_lightning.errors import RunError
 
 
@@ -33,11 +33,7 @@ def main(arguments: Sequence[str]) -> None:
 
         following = follow(options.file, StreamingRecognizer.from_checkpoint(options.checkpoint))
     png = sheet_png(draw_sheet(found, following))
-    try:
-        with atomic_path(output) as unfinished:
-            unfinished.write_bytes(png)
-    except OSError as error:
-        raise RunError(f"{output}: cannot be written ({error.strerror}); give another --output") from error
+    write_output(output, png)
     if not options.json:
         print(f"  sheet     {output}")
 

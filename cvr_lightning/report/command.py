@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cvr_lightning.atomic import atomic_path
+from cvr_lightning.atomic import write_output
 from cvr_lightning.errors import RunError
 
 
@@ -22,11 +22,7 @@ def main(arguments: Sequence[str]) -> None:
 
     runs = [Run.read(run) for run in options.runs]
     content = page(runs, options.worst)
-    try:
-        with atomic_path(output) as unfinished:
-            unfinished.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{output}: cannot be written ({error.strerror}); give another --output") from error
+    write_output(output, content.encode())
     for what in (what for run in runs for what in run.missing):
         print(f"missing: {what}")
     print(f"Written to {output}")
