@@ -25,7 +25,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint
-from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
 from cvr_lightning.errors import RunError, UserError
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.options import HelpfulParser
@@ -141,7 +141,7 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ImportError) as error:
         raise RunError(
             f"{error} Check the --trainer options; --trainer.accelerator auto takes what this machine has"
         ) from error
@@ -205,9 +205,13 @@ class CompressedVideoCLI(LightningCLI):
 
         Raises:
             UserError: Where the data is not there, or an option is out of range.
+            RunError: Where the run would be taken for a class by the next one.
         """
         with plain_errors():
             super().instantiate_classes()
+        directory = Path(self.trainer.default_root_dir)
+        if isinstance(self.datamodule, Folder) and self.datamodule.flat:
+            _keep_apart(directory, self.datamodule.root)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
@@ -268,11 +272,26 @@ class PretrainingCLI(CompressedVideoCLI):
 
 
 def _protect(directory: Path, ckpt_path: str | None) -> None:
-    """Refuse to train from scratch where another run's checkpoints would be overwritten."""
-    if not ckpt_path and any(directory.glob("checkpoints/*.ckpt")):
+    """Refuse to train from scratch over another run's checkpoints, or where a run was to go on."""
+    found = any(directory.glob("checkpoints/*.ckpt"))
+    if ckpt_path == "last" and not found:
+        raise RunError(
+            f"{directory} holds no checkpoint to go on from: name the run with --run, or leave out "
+            "--ckpt_path last to begin one"
+        )
+    if not ckpt_path and found:
         raise RunError(
             f"{directory} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
             "choose another --run, or remove the directory"
+        )
+
+
+def _keep_apart(directory: Path, root: Path) -> None:
+    """Refuse a run among the class folders of a data set: every folder there is a class."""
+    if directory.resolve().is_relative_to(root.resolve()):
+        raise RunError(
+            f"{directory}: the run would lie among the class folders of {root} and be taken for one; "
+            "give a --trainer.default_root_dir outside of it"
         )
 
 

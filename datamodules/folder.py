@@ -79,11 +79,16 @@ class Folder(CompressedVideoDataModule):
         protocol = super().protocol | {"part": self._origin["test"]}
         return protocol | {"split": self.split_seed} if self._origin["test"] not in PARTS else protocol
 
+    @property
+    def flat(self) -> bool:
+        """Whether the class folders lie in the root itself."""
+        return not (self.root / "train").is_dir()
+
     def scan(self) -> Mapping[str, VideoList]:
         """List the videos of each part; see :class:`Folder`."""
-        parts = {"train": self._list_part("train" if (self.root / "train").is_dir() else "")}
+        parts = {"train": self._list_part("" if self.flat else "train")}
         for part in ("val", "test"):
-            if (self.root / "train").is_dir() and (self.root / part).is_dir():
+            if not self.flat and (self.root / part).is_dir():
                 parts[part] = self._list_part(part)
         self._hold_out(parts)
         return {
@@ -128,12 +133,11 @@ class Folder(CompressedVideoDataModule):
 
     def _hold_out(self, parts: dict[str, Labelled]) -> None:
         """Fill the parts that have no folder, and say from what."""
-        flat = not (self.root / "train").is_dir()
-        if flat and self.test_fraction:
+        if self.flat and self.test_fraction:
             parts["train"], parts["test"] = self._split(parts["train"], self.test_fraction, "test")
         if "val" not in parts:
             # A share of what the test part left.
-            share = self.val_fraction / (1 - self.test_fraction) if flat else self.val_fraction
+            share = self.val_fraction / (1 - self.test_fraction) if self.flat else self.val_fraction
             parts["train"], parts["val"] = self._split(parts["train"], share, "val")
         if "test" not in parts:
             parts["test"] = parts["val"]

@@ -376,6 +376,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["export", "nowhere.ckpt", "x.pt2"], "no such checkpoint"),
         (["export", "x.ckpt", "x.pt"], "name it .onnx or .pt2"),
         (["results", "nowhere"], "no such file; cvr test writes it"),
+        (["fit", "--run=new", "--ckpt_path=last"], "runs/new holds no checkpoint to go on from"),
+        (["fit", "--trainer.accelerator=tpu"], "Requirement 'torch_xla"),
     ],
 )
 def test_mistakes_are_answered_with_the_remedy(
@@ -397,6 +399,17 @@ def test_a_run_directory_that_cannot_be_written_is_named(
     with pytest.raises(SystemExit):
         main([command, *data, *weights, "--run=x", f"--trainer.default_root_dir={tmp_path / 'file'}"])
     assert f"{tmp_path / 'file' / 'x'}: cannot be written (Not a directory)" in capsys.readouterr().err
+
+
+def test_a_run_is_not_put_among_the_classes(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "videos").symlink_to(shapes / "train")
+    monkeypatch.chdir(tmp_path / "videos")
+    with pytest.raises(SystemExit):
+        main(["fit", "--data=Folder", "--data.root=.", "--run=x"])
+    assert "runs/x: the run would lie among the class folders of ." in capsys.readouterr().err
+    assert not Path("runs").exists()
 
 
 def test_a_mistake_is_answered_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
