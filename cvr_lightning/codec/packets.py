@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from cvr_lightning.codec.demux import Demuxer, best_video, display_rotation
+from cvr_lightning.codec.demux import Demuxer, best_video
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
     PREPARE,
@@ -25,6 +25,7 @@ from cvr_lightning.codec.errors import (
     UnsupportedStreamError,
     reason,
 )
+from cvr_lightning.codec.rotation import display_rotation
 
 STDIN = "-"
 """The name of standard input."""
