@@ -34,10 +34,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "data": SIZES | {"segments": 3, "scene_seed": 1},
     },
     "folder": {
-        "epochs": 30,
-        "model": {"learning_rate": 2e-3},
+        "epochs": 60,
+        "model": {"learning_rate": 1e-3},
         "data": SIZES
-        | {"segments": 4, "views": 2, "crops": 10, "mixup": 0.3, "colour": 0.4, "scales": (1.0, 1.125, 1.25)},
+        | {"batch_size": 4, "segments": 4, "views": 2, "crops": 10}
+        | {"mixup": 0.3, "colour": 0.4, "scales": (1.0, 1.125, 1.25)},
     },
 }
 """How each data set is trained: HardMotionShapes, and a folder of one's own (``--root``).
