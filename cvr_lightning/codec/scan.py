@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -77,10 +78,10 @@ class _Mpeg4Scanner:
         vol = self._in_force.vol
         if vol is None:
             return _Packet("?", "?", keyframe)
-        found = list(vops(data, vol))
+        found = list(vops(data, vol) if self._in_force.packed else islice(vops(data, vol), 1))
         first = found[0][2].kind if found else "N"
         clean = not self._waiting
-        for start, size, vop in found if self._in_force.packed else found[:1]:
+        for start, size, vop in found:
             if vop.kind == "N" and self._waiting:
                 continue  # it only holds a place
             time = self._time(vop, vol.resolution)
@@ -255,7 +256,7 @@ def _facts(demuxer: Demuxer, codec: str, first: Iterator[tuple[int, Packet[Video
 
 
 def _letters(kinds: Iterable[str]) -> npt.NDArray[np.bytes_]:
-    return np.array(list(kinds), "S1")
+    return np.frombuffer("".join(kinds).encode(), "S1")
 
 
 def _integers(values: Iterable[int]) -> npt.NDArray[np.int64]:

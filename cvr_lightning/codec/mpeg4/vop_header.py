@@ -12,6 +12,7 @@ from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer
 from cvr_lightning.codec.mpeg4.tables import DC_THRESHOLDS
 
 VOP_START = b"\x00\x00\x01\xb6"
+_VOP_CODE = VOP_START[3]
 _HEADER_BYTES = 64
 _TYPES = "IPBS"
 _P, _B, _S = 1, 2, 3
@@ -56,12 +57,28 @@ def parse_vop_header(data: bytes, vol: VideoObjectLayer) -> VideoObjectPlane:
     Raises:
         EOFError: The header is cut short.
     """
-    stream = np.frombuffer(data[:_HEADER_BYTES], np.uint8)
-    coded, kind, seconds, ticks, rounding, threshold, quantiser, forward, backward, position = _read(
-        stream, vol.time_bits
-    )
-    if position > 8 * len(stream):
-        raise EOFError(f"header ends at bit {8 * len(stream)}")
+    header = _plane(*_read(np.frombuffer(data, np.uint8), 0, vol.time_bits))
+    if header is None:
+        raise EOFError(f"header ends at bit {8 * min(len(data), _HEADER_BYTES)}")
+    return header
+
+
+def _plane(
+    whole: bool,
+    coded: int,
+    kind: int,
+    seconds: int,
+    ticks: int,
+    rounding: int,
+    threshold: int,
+    quantiser: int,
+    forward: int,
+    backward: int,
+    position: int,
+) -> VideoObjectPlane | None:
+    """A header from its fields as they are coded, None where it is cut short."""
+    if not whole:
+        return None
     if not coded:
         return VideoObjectPlane("N", 0, seconds, ticks)
     threshold = DC_THRESHOLDS[threshold]
@@ -76,15 +93,21 @@ def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, int, VideoOb
     There are several where an AVI packs B-VOPs behind a P-VOP. A VOP ends at the next start code.
     """
     stream = np.frombuffer(data, np.uint8)
-    start = data.find(VOP_START)
-    while start >= 0:
-        try:
-            header = parse_vop_header(data[start : start + _HEADER_BYTES], vol)
-        except EOFError:
+    end = 0
+    while end < len(stream):
+        start, end, *fields = _next_vop(stream, end, vol.time_bits)
+        if (header := _plane(*fields)) is None:
             return
-        end = _start_code(stream, start + len(VOP_START))
         yield start, end - start, header
-        start = data.find(VOP_START, end)
+
+
+@kernel
+def _next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
+    """The first VOP at or behind a byte: where it begins and ends, and the fields of its header."""
+    start = _start_code(data, begin)
+    while start + 3 < data.size and data[start + 3] != _VOP_CODE:
+        start = _start_code(data, start + 3)
+    return start, _start_code(data, start + 4), *_read(data, start, time_bits)
 
 
 @kernel
@@ -116,8 +139,12 @@ def _bits(data, position, count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _read(data, time_bits):  # type: ignore[no-untyped-def]
-    """The fields of a VOP header as they are coded, and the position behind them."""
+def _read(data, start, time_bits):  # type: ignore[no-untyped-def]
+    """Whether a VOP header is whole, its fields as they are coded, and the bit behind them.
+
+    It begins at the byte ``start``, and so does the count of bits.
+    """
+    data = data[start : start + _HEADER_BYTES]
     kind = _bits(data, 32, 2)
     position, seconds = 34, 0
     while _bits(data, position, 1):  # modulo_time_base
@@ -141,4 +168,5 @@ def _read(data, time_bits):  # type: ignore[no-untyped-def]
         if kind == _B:
             backward = _bits(data, position, 3)
             position += 3
-    return coded, kind, seconds, ticks, rounding, threshold, quantiser, forward, backward, position
+    whole = position <= 8 * data.size
+    return whole, coded, kind, seconds, ticks, rounding, threshold, quantiser, forward, backward, position
