@@ -13,6 +13,10 @@ class CheckpointError(UserError):
     """A file is not a checkpoint that can be used."""
 
 
+class CropError(UserError, ValueError):
+    """Frames are of a size that the model does not take."""
+
+
 class PrepareError(UserError):
     """Videos cannot be prepared as asked."""
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.errors import CropError
 from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder
 from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
@@ -128,11 +129,12 @@ class CompressedVideoRecognizer(nn.Module):
             (B, num_classes) logits.
 
         Raises:
-            ValueError: For a batch in another representation, or of frames of another size.
+            CropError: For a batch of frames of another size.
+            ValueError: For a batch in another representation.
         """
         height, width = clip.iframes.shape[-2:]
         if height % STRIDE or width % STRIDE:
-            raise ValueError(
+            raise CropError(
                 f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
                 f"that is a multiple of {STRIDE}"
             )

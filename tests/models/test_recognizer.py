@@ -7,6 +7,7 @@ from torch import nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.energy import OperationCounter
+from cvr_lightning.errors import CropError
 from cvr_lightning.models import CompressedVideoRecognizer, Part, encoders
 from cvr_lightning.models.encoders import IFrameEncoder, StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
@@ -161,7 +162,7 @@ def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
 
 
 def test_a_crop_off_the_token_grid_is_refused_with_the_remedy() -> None:
-    with pytest.raises(ValueError, match=r"frames of 112x112 pixels .* data\.crop .* multiple of 32"):
+    with pytest.raises(CropError, match=r"frames of 112x112 pixels .* data\.crop .* multiple of 32"):
         CompressedVideoRecognizer(5, residual_channels=6)(make_clip(side=112))
 
 
