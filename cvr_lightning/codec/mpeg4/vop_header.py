@@ -14,7 +14,7 @@ from cvr_lightning.codec.mpeg4.tables import DC_THRESHOLDS
 VOP_START = b"\x00\x00\x01\xb6"
 _VOP_CODE = VOP_START[3]
 _HEADER_BYTES = 64
-_TYPES = "IPBS"
+TYPES = "IPBS"
 _P, _B, _S = 1, 2, 3
 
 
@@ -83,7 +83,7 @@ def _plane(
         return VideoObjectPlane("N", 0, seconds, ticks)
     threshold = DC_THRESHOLDS[threshold]
     return VideoObjectPlane(
-        _TYPES[kind], rounding, seconds, ticks, threshold, quantiser, forward, backward, position
+        TYPES[kind], rounding, seconds, ticks, threshold, quantiser, forward, backward, position
     )
 
 
@@ -95,14 +95,14 @@ def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, int, VideoOb
     stream = np.frombuffer(data, np.uint8)
     end = 0
     while end < len(stream):
-        start, end, *fields = _next_vop(stream, end, vol.time_bits)
+        start, end, *fields = next_vop(stream, end, vol.time_bits)
         if (header := _plane(*fields)) is None:
             return
         yield start, end - start, header
 
 
 @kernel
-def _next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
+def next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
     """The first VOP at or behind a byte: where it begins and ends, and the fields of its header."""
     start = _start_code(data, begin)
     while start + 3 < data.size and data[start + 3] != _VOP_CODE:

@@ -1,0 +1,190 @@
+"""The VOPs of a whole stream, for its packet index.
+
+FFmpeg is followed through packed bitstreams: there a packet holds a P-VOP and the B-VOP that is shown before
+it, and a VOP that is not coded holds the B-VOP's place. Each packet gives the oldest VOP not decoded yet.
+
+Packets are gathered and read together: all that is done for each of them alone is to look for headers in
+front of its first VOP.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec.mpeg4.bitstream import kernel
+from cvr_lightning.codec.mpeg4.compiling import call
+from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, group_seconds
+from cvr_lightning.codec.mpeg4.vop_header import TYPES, VOP_START, next_vop
+from cvr_lightning.codec.pictures import Pictures
+
+_GATHERED = 1 << 20
+"""Bytes of packets that are read together."""
+_KINDS = np.frombuffer(TYPES.encode() + b"N?", np.uint8)
+_B, _NOT_CODED, _UNREAD = 2, 4, 5
+_NO_TIME = -1
+_SECONDS, _PAST_SECONDS, _PACKETS = range(3)
+_PACKED = 2
+
+
+class _Context(NamedTuple):
+    """What the VOPs of a packet are read with.
+
+    Attributes:
+        time_bits: Length of vop_time_increment, 0 before there is a VOL.
+        resolution: Ticks in a second.
+        packed: All VOPs of the packet count, not the first alone.
+        header: Number of the sequence header in force.
+        seconds: The time code in front of the packet, :data:`_NO_TIME` where there is none.
+    """
+
+    time_bits: int
+    resolution: int
+    packed: bool
+    header: int
+    seconds: int = _NO_TIME
+
+
+class VopScanner:
+    """Reads the headers of MPEG-4 Part 2 packets.
+
+    Args:
+        extradata: What the container knows beforehand.
+
+    Attributes:
+        headers: The sequence headers that the stream uses.
+    """
+
+    def __init__(self, extradata: bytes) -> None:
+        self.headers = [extradata]
+        self._in_force = SequenceHeaders(extradata)
+        self._first = True
+        self._context = self._new_context()
+        self._data: list[bytes] = []
+        self._bytes = 0
+        self._contexts: list[_Context] = []
+        self._keyframes: list[bool] = []
+        self._state = np.zeros(3, np.int64)
+        self._waiting = np.empty((0, _COLUMNS), np.int64)
+        self._rows: list[npt.NDArray[np.int64]] = []
+
+    def add(self, data: bytes, keyframe: bool) -> None:
+        """Take the next packet; ``keyframe`` is the container's mark."""
+        context = self._context if data.startswith(VOP_START) else self._read_headers(data)
+        self._first = False
+        self._data.append(data)
+        self._contexts.append(context)
+        self._keyframes.append(keyframe)
+        self._bytes += len(data)
+        if self._bytes >= _GATHERED:
+            self._flush()
+
+    def finish(self) -> Pictures:
+        """What all packets hold."""
+        self._flush()
+        table = np.concatenate(self._rows) if self._rows else np.empty((0, _ROW), np.int64)
+        first, given, starts, reference, rounding, *columns = np.ascontiguousarray(table.T)
+        gives = np.where(given == _NOT_CODED, 0, _KINDS[given])
+        return Pictures(
+            _KINDS[first].view("S1"),
+            gives.astype(np.uint8).view("S1"),
+            starts.astype(bool),
+            reference.astype(bool),
+            rounding.astype(np.uint8),
+            *columns,
+        )
+
+    def _new_context(self) -> _Context:
+        vol = self._in_force.vol
+        time_bits, resolution = (0, 0) if vol is None else (vol.time_bits, vol.resolution)
+        return _Context(time_bits, resolution, self._in_force.packed, len(self.headers) - 1)
+
+    def _read_headers(self, data: bytes) -> _Context:
+        """Take note of what stands before the packet's first VOP."""
+        start = data.find(VOP_START)
+        front = data if start < 0 else data[:start]
+        if self._in_force.read(front) and not self._first:
+            self.headers.append(self._in_force.header)
+        self.headers[-1] = self._in_force.header
+        self._context = self._new_context()
+        seconds = group_seconds(front)
+        return self._context if seconds is None else self._context._replace(seconds=seconds)
+
+    def _flush(self) -> None:
+        if not self._data:
+            return
+        data = b"".join(self._data)
+        ends = np.cumsum([len(packet) for packet in self._data], dtype=np.int64)
+        contexts = np.array(self._contexts, np.int64)
+        several = contexts[:, _PACKED].any()
+        room = data.count(VOP_START) if several else len(ends)
+        queue = np.concatenate([self._waiting, np.empty((room, _COLUMNS), np.int64)])
+        rows = np.zeros((len(ends), _ROW), np.int64)
+        packets = np.frombuffer(data, np.uint8), ends, contexts, np.array(self._keyframes, bool)
+        head, tail = call(_scan, *packets, self._state, queue, len(self._waiting), rows)
+        self._waiting = queue[head:tail].copy()
+        self._rows.append(rows)
+        self._data, self._bytes, self._contexts, self._keyframes = [], 0, [], []
+
+
+_COLUMNS = 7
+"""Of a VOP that waits: kind, rounding, packet, offset, size, time, header."""
+_ROW = 10
+"""Of a packet: kind of its first VOP, kind given, start, reference, then all else of the VOP given."""
+
+
+@kernel
+def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type: ignore[no-untyped-def]
+    """Fill a row for each packet; returns which part of the queue still waits.
+
+    ``state`` holds the seconds of the last reference and of the one before it, from which B-VOPs count
+    (6.3.5), and the number of packets so far. The first ``waiting`` VOPs of the queue are there already.
+    """
+    head, tail = 0, waiting
+    begin = 0
+    for p in range(ends.size):
+        packet = data[begin : ends[p]]
+        begin = ends[p]
+        time_bits, resolution, packed = contexts[p, 0], contexts[p, 1], contexts[p, _PACKED]
+        if contexts[p, 4] != _NO_TIME:
+            state[_SECONDS] = contexts[p, 4]
+        number = state[_PACKETS]
+        state[_PACKETS] += 1
+        rows[p, 3] = 1
+        if not time_bits:
+            rows[p, 0], rows[p, 1], rows[p, 2] = _UNREAD, _UNREAD, keyframes[p]
+            continue
+        clean = head == tail
+        first = -1
+        at = 0
+        while at < packet.size and (first < 0 or packed):
+            start, at, whole, coded, kind, later, ticks, rounding = next_vop(packet, at, time_bits)[:8]
+            if not whole:
+                break
+            if first < 0:
+                first = kind if coded else _NOT_CODED
+            if not coded and head < tail:
+                continue  # it only holds a place
+            if coded and kind == _B:
+                time = (state[_PAST_SECONDS] + later) * resolution + ticks
+            else:
+                state[_PAST_SECONDS] = state[_SECONDS]
+                state[_SECONDS] += later
+                time = state[_SECONDS] * resolution + ticks
+            if not coded:
+                continue
+            queue[tail, 0], queue[tail, 1], queue[tail, 2], queue[tail, 3] = kind, rounding, number, start
+            queue[tail, 4], queue[tail, 5], queue[tail, 6] = at - start, time, contexts[p, 3]
+            tail += 1
+        rows[p, 0] = _NOT_CODED if first < 0 else first
+        rows[p, 1] = _NOT_CODED
+        if head < tail:
+            rows[p, 1] = queue[head, 0]
+            for i in range(1, _COLUMNS):
+                rows[p, 3 + i] = queue[head, i]
+            head += 1
+        rows[p, 2] = clean and first == 0
+        rows[p, 3] = first != _B
+    return head, tail
