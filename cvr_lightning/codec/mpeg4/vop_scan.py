@@ -26,7 +26,7 @@ _KINDS = np.frombuffer(TYPES.encode() + b"N?", np.uint8)
 _B, _NOT_CODED, _UNREAD = 2, 4, 5
 _NO_TIME = -1
 _SECONDS, _PAST_SECONDS, _PACKETS = range(3)
-_PACKED = 2
+_TIME_BITS, _RESOLUTION, _PACKED, _HEADER, _TIME_CODE = range(5)  # the columns of contexts
 
 
 class _Context(NamedTuple):
@@ -147,9 +147,9 @@ def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type
     for p in range(ends.size):
         packet = data[begin : ends[p]]
         begin = ends[p]
-        time_bits, resolution, packed = contexts[p, 0], contexts[p, 1], contexts[p, _PACKED]
-        if contexts[p, 4] != _NO_TIME:
-            state[_SECONDS] = contexts[p, 4]
+        time_bits, resolution = contexts[p, _TIME_BITS], contexts[p, _RESOLUTION]
+        if contexts[p, _TIME_CODE] != _NO_TIME:
+            state[_SECONDS] = contexts[p, _TIME_CODE]
         number = state[_PACKETS]
         state[_PACKETS] += 1
         rows[p, 3] = 1
@@ -159,7 +159,7 @@ def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type
         clean = head == tail
         first = -1
         at = 0
-        while at < packet.size and (first < 0 or packed):
+        while at < packet.size and (first < 0 or contexts[p, _PACKED]):
             start, at, whole, coded, kind, later, ticks, rounding = next_vop(packet, at, time_bits)[:8]
             if not whole:
                 break
@@ -176,7 +176,7 @@ def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type
             if not coded:
                 continue
             queue[tail, 0], queue[tail, 1], queue[tail, 2], queue[tail, 3] = kind, rounding, number, start
-            queue[tail, 4], queue[tail, 5], queue[tail, 6] = at - start, time, contexts[p, 3]
+            queue[tail, 4], queue[tail, 5], queue[tail, 6] = at - start, time, contexts[p, _HEADER]
             tail += 1
         rows[p, 0] = _NOT_CODED if first < 0 else first
         rows[p, 1] = _NOT_CODED
