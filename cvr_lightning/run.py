@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
@@ -30,6 +28,13 @@ from cvr_lightning.errors import RunError, UserError
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.options import HelpfulParser
 from cvr_lightning.pretraining import PretrainingModule
+from cvr_lightning.run_directory import (
+    default_run_name,
+    keep_apart,
+    protect,
+    require_last,
+    require_weights,
+)
 from cvr_lightning.shipped import with_shipped_configs
 
 # torch 2.13 says it of lightning 2.6's own code.
@@ -141,7 +146,9 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (MisconfigurationException, ImportError) as error:
+    except ImportError as error:
+        raise RunError(f"{error}; install what is missing, or choose options that do without it") from error
+    except MisconfigurationException as error:
         raise RunError(
             f"{error} Check the --trainer options; --trainer.accelerator auto takes what this machine has"
         ) from error
@@ -189,12 +196,12 @@ class CompressedVideoCLI(LightningCLI):
         self.run_config = json.loads(self.parser.dump(self.config, format="json"))[command]
         config = self.config[command]
         directory = Path(config.trainer.default_root_dir) / (
-            config.run or _default_run_name(self.run_name(command))
+            config.run or default_run_name(self.run_name(command))
         )
         if command == "fit":
-            _protect(directory, config.ckpt_path)
+            protect(directory, config.ckpt_path)
         else:
-            _require_weights(command, config.ckpt_path)
+            require_weights(command, config.ckpt_path)
             config.trainer.enable_checkpointing = False
         if command == "test":
             config.verbose = False  # Results prints the table
@@ -205,13 +212,15 @@ class CompressedVideoCLI(LightningCLI):
 
         Raises:
             UserError: Where the data is not there, or an option is out of range.
-            RunError: Where the run would be taken for a class by the next one.
+            RunError: Where the run would be taken for a class by the next one, or has nothing to go on from.
         """
         with plain_errors():
             super().instantiate_classes()
         directory = Path(self.trainer.default_root_dir)
         if isinstance(self.datamodule, Folder) and self.datamodule.flat:
-            _keep_apart(directory, self.datamodule.root)
+            keep_apart(directory, self.datamodule.root)
+        if self.config[self.subcommand].ckpt_path == "last":
+            require_last(self.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
@@ -269,41 +278,3 @@ class PretrainingCLI(CompressedVideoCLI):
     def run_name(self, command: str) -> str:
         """The default name of a run begins with what the user typed."""
         return "pretrain"
-
-
-def _protect(directory: Path, ckpt_path: str | None) -> None:
-    """Refuse to train from scratch over another run's checkpoints, or where a run was to go on."""
-    found = any(directory.glob("checkpoints/*.ckpt"))
-    if ckpt_path == "last" and not found:
-        raise RunError(
-            f"{directory} holds no checkpoint to go on from: name the run with --run, or leave out "
-            "--ckpt_path last to begin one"
-        )
-    if not ckpt_path and found:
-        raise RunError(
-            f"{directory} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
-            "choose another --run, or remove the directory"
-        )
-
-
-def _keep_apart(directory: Path, root: Path) -> None:
-    """Refuse a run among the class folders of a data set: every folder there is a class."""
-    if directory.resolve().is_relative_to(root.resolve()):
-        raise RunError(
-            f"{directory}: the run would lie among the class folders of {root} and be taken for one; "
-            "give a --trainer.default_root_dir outside of it"
-        )
-
-
-def _require_weights(command: str, ckpt_path: str | None) -> None:
-    """Refuse to score a model that was never trained, which the trainer would do in silence."""
-    if not ckpt_path or not ckpt_path.endswith(".ckpt"):
-        given = f", and {ckpt_path} is no .ckpt file" if ckpt_path else ""
-        raise RunError(f"cvr {command} needs trained weights{given}: --ckpt_path RUN/checkpoints/last.ckpt")
-
-
-def _default_run_name(command: str) -> str:
-    """The command and the time, the same in all processes of a run: they inherit it, or share a job's id."""
-    job = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
-    name = f"{command}-{job}" if job else f"{command}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    return os.environ.setdefault("CVR_RUN", name)

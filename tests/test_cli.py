@@ -14,9 +14,13 @@ import pytest
 import torch
 import yaml
 from encoders import encode
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cvr_lightning import watch
 from cvr_lightning.cli import main
+from cvr_lightning.errors import RunError
+from cvr_lightning.run_directory import require_last
 from cvr_lightning.streaming import StreamPrediction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -506,3 +510,16 @@ def test_the_module_runs_like_the_command() -> None:
         [sys.executable, "-m", "cvr_lightning", "--version"], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout.strip()) == (0, __import__("cvr_lightning").__version__)
+
+
+def test_a_run_goes_on_from_where_its_callback_writes(tmp_path: Path) -> None:
+    trainer = Trainer(
+        default_root_dir=tmp_path / "run",
+        callbacks=[ModelCheckpoint(dirpath=tmp_path / "elsewhere", filename="last")],
+        logger=False,
+    )
+    with pytest.raises(RunError, match="holds no checkpoint to go on from"):
+        require_last(trainer)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "last.ckpt").touch()
+    require_last(trainer)

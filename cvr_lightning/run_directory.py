@@ -1,0 +1,78 @@
+"""Where a run lies, and whether it may begin there."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from fsspec.core import url_to_fs
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from cvr_lightning.errors import RunError
+
+
+def default_run_name(command: str) -> str:
+    """The command and the time, the same in all processes of a run: they inherit it, or share a job's id."""
+    job = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
+    name = f"{command}-{job}" if job else f"{command}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    return os.environ.setdefault("CVR_RUN", name)
+
+
+def protect(directory: Path, ckpt_path: str | None) -> None:
+    """Refuse to train from scratch where another run's checkpoints would be overwritten.
+
+    Raises:
+        RunError: There are some.
+    """
+    if not ckpt_path and any(directory.glob("checkpoints/*.ckpt")):
+        raise RunError(
+            f"{directory} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
+            "choose another --run, or remove the directory"
+        )
+
+
+def require_last(trainer: Trainer) -> None:
+    """Refuse to train from scratch where a run was to go on, which the trainer would do with a warning.
+
+    Raises:
+        RunError: No checkpoint callback has left a last checkpoint where it writes.
+    """
+    folders = [
+        callback.dirpath or str(Path(trainer.default_root_dir) / "checkpoints")
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint)
+    ]
+    for folder in folders:
+        files, path = url_to_fs(str(folder))
+        if files.glob(f"{path}/*last*.ckpt"):
+            return
+    raise RunError(
+        f"{trainer.default_root_dir} holds no checkpoint to go on from: name the run with --run, or leave "
+        "out --ckpt_path last to begin one"
+    )
+
+
+def keep_apart(directory: Path, root: Path) -> None:
+    """Refuse a run among the class folders of a data set: every folder there is a class.
+
+    Raises:
+        RunError: It would lie there.
+    """
+    if directory.resolve().is_relative_to(root.resolve()):
+        raise RunError(
+            f"{directory}: the run would lie among the class folders of {root} and be taken for one; "
+            "give a --trainer.default_root_dir outside of it"
+        )
+
+
+def require_weights(command: str, ckpt_path: str | None) -> None:
+    """Refuse to score a model that was never trained, which the trainer would do in silence.
+
+    Raises:
+        RunError: No checkpoint is named.
+    """
+    if not ckpt_path or not ckpt_path.endswith(".ckpt"):
+        given = f", and {ckpt_path} is no .ckpt file" if ckpt_path else ""
+        raise RunError(f"cvr {command} needs trained weights{given}: --ckpt_path RUN/checkpoints/last.ckpt")
