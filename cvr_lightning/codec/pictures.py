@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from cvr_lightning.codec import h264_headers
 
-INTRA_ONLY = frozenset({"mjpeg", "prores", "dnxhd", "rawvideo", "png", "ffv1", "huffyuv", "dvvideo", "qtrle"})
+_INTRA_ONLY = frozenset(
+    {"mjpeg", "prores", "dnxhd", "rawvideo", "png", "ffv1", "huffyuv", "dvvideo", "qtrle"}
+)
 """Codecs that have no P-frames."""
 _MPEG12_PICTURE = b"\x00\x00\x01\x00"
 _MPEG12_TYPES = "?IPB?"
@@ -81,7 +83,7 @@ class HeaderScanner:
             kind = _mpeg12_kind(data)
             row = kind, kind.replace("N", ""), keyframe and kind == "I", kind != "B"
         else:
-            kind = "I" if keyframe or self._codec in INTRA_ONLY else "?"
+            kind = "I" if keyframe or self._codec in _INTRA_ONLY else "?"
             row = kind, kind, kind == "I", True
         self._rows.append(row)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cvr_lightning.codec.mpeg4.bitstream import kernel
+from cvr_lightning.codec.mpeg4.bitstream import B_VOP, P_VOP, kernel
 from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer
 from cvr_lightning.codec.mpeg4.tables import DC_THRESHOLDS
 
@@ -15,7 +15,7 @@ VOP_START = b"\x00\x00\x01\xb6"
 _VOP_CODE = VOP_START[3]
 _HEADER_BYTES = 64
 TYPES = "IPBS"
-_P, _B, _S = 1, 2, 3
+_SPRITE_VOP = 3
 
 
 class VideoObjectPlane(NamedTuple):
@@ -157,15 +157,15 @@ def _read(data, start, time_bits):  # type: ignore[no-untyped-def]
     position += 1
     rounding, threshold, quantiser, forward, backward = 0, 0, 0, 1, 1
     if coded:
-        if kind in (_P, _S):
+        if kind in (P_VOP, _SPRITE_VOP):
             rounding = _bits(data, position, 1)
             position += 1
         threshold, quantiser = _bits(data, position, 3), _bits(data, position + 3, 5)
         position += 8
-        if kind in (_P, _B):
+        if kind in (P_VOP, B_VOP):
             forward = _bits(data, position, 3)
             position += 3
-        if kind == _B:
+        if kind == B_VOP:
             backward = _bits(data, position, 3)
             position += 3
     whole = position <= 8 * data.size

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.mpeg4.bitstream import kernel
+from cvr_lightning.codec.mpeg4.bitstream import B_VOP, I_VOP, kernel
 from cvr_lightning.codec.mpeg4.compiling import call
 from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, group_seconds
 from cvr_lightning.codec.mpeg4.vop_header import TYPES, VOP_START, next_vop
@@ -23,7 +23,11 @@ from cvr_lightning.codec.pictures import Pictures
 _GATHERED = 1 << 20
 """Bytes of packets that are read together."""
 _KINDS = np.frombuffer(TYPES.encode() + b"N?", np.uint8)
-_B, _NOT_CODED, _UNREAD = 2, 4, 5
+_NOT_CODED, _UNREAD = 4, 5  # their places among the kinds
+_COLUMNS = 7
+"""Of a VOP that waits: kind, rounding, packet, offset, size, time, header."""
+_ROW = 10
+"""Of a packet: kind of its first VOP, kind given, start, reference, then all else of the VOP given."""
 _NO_TIME = -1
 _SECONDS, _PAST_SECONDS, _PACKETS = range(3)
 _TIME_BITS, _RESOLUTION, _PACKED, _HEADER, _TIME_CODE = range(5)  # the columns of contexts
@@ -60,7 +64,6 @@ class VopScanner:
     def __init__(self, extradata: bytes) -> None:
         self.headers = [extradata]
         self._in_force = SequenceHeaders(extradata)
-        self._first = True
         self._context = self._new_context()
         self._data: list[bytes] = []
         self._bytes = 0
@@ -73,7 +76,6 @@ class VopScanner:
     def add(self, data: bytes, keyframe: bool) -> None:
         """Take the next packet; ``keyframe`` is the container's mark."""
         context = self._context if data.startswith(VOP_START) else self._read_headers(data)
-        self._first = False
         self._data.append(data)
         self._contexts.append(context)
         self._keyframes.append(keyframe)
@@ -105,7 +107,7 @@ class VopScanner:
         """Take note of what stands before the packet's first VOP."""
         start = data.find(VOP_START)
         front = data if start < 0 else data[:start]
-        if self._in_force.read(front) and not self._first:
+        if self._in_force.read(front) and (self._data or self._rows):  # the first replaces what is known
             self.headers.append(self._in_force.header)
         self.headers[-1] = self._in_force.header
         self._context = self._new_context()
@@ -127,12 +129,6 @@ class VopScanner:
         self._waiting = queue[head:tail].copy()
         self._rows.append(rows)
         self._data, self._bytes, self._contexts, self._keyframes = [], 0, [], []
-
-
-_COLUMNS = 7
-"""Of a VOP that waits: kind, rounding, packet, offset, size, time, header."""
-_ROW = 10
-"""Of a packet: kind of its first VOP, kind given, start, reference, then all else of the VOP given."""
 
 
 @kernel
@@ -167,7 +163,7 @@ def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type
                 first = kind if coded else _NOT_CODED
             if not coded and head < tail:
                 continue  # it only holds a place
-            if coded and kind == _B:
+            if coded and kind == B_VOP:
                 time = (state[_PAST_SECONDS] + later) * resolution + ticks
             else:
                 state[_PAST_SECONDS] = state[_SECONDS]
@@ -185,6 +181,6 @@ def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type
             for i in range(1, _COLUMNS):
                 rows[p, 3 + i] = queue[head, i]
             head += 1
-        rows[p, 2] = clean and first == 0
-        rows[p, 3] = first != _B
+        rows[p, 2] = clean and first == I_VOP
+        rows[p, 3] = first != B_VOP
     return head, tail
