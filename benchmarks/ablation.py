@@ -83,7 +83,7 @@ def main() -> None:
     options.runs.parent.mkdir(parents=True, exist_ok=True)
     datamodule(options.recipe, options.root, {}).prepare_data()
     epochs = options.epochs or RECIPES[options.recipe]["epochs"]
-    done = {key(run) for run in finished(options.runs)}
+    done = {key(run) for run in finished(options.runs, options.recipe)}
     jobs = [
         (options.recipe, str(options.root), epochs, row, seed)
         for seed in options.seeds
@@ -94,17 +94,24 @@ def main() -> None:
         for run in tqdm(run_all(jobs, options.processes), total=len(jobs), unit="run"):
             file.write(json.dumps(run) + "\n")
             file.flush()
-    text = report(options.recipe, epochs, list(finished(options.runs)))
+    text = report(options.recipe, epochs, finished(options.runs, options.recipe))
     print(text)
     if options.output:
         options.output.write_text(text + "\n", encoding="utf-8")
 
 
-def finished(path: Path) -> Iterator[dict[str, Any]]:
-    """The runs in the file; a line that was cut off is no run."""
+def finished(path: Path, recipe: str) -> Iterator[dict[str, Any]]:
+    """The runs of a recipe as it is now; a line that was cut off is no run."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         if line.endswith("}"):
-            yield json.loads(line)
+            run = json.loads(line)
+            if (run["recipe"], run.get("options")) == (recipe, options_of(recipe)):
+                yield run
+
+
+def options_of(recipe: str) -> Any:
+    """What a recipe asks of model and data, as it is kept with each run."""
+    return json.loads(json.dumps({part: RECIPES[recipe][part] for part in ("model", "data")}))
 
 
 def key(run: dict[str, Any]) -> tuple[str, int, str, int]:
@@ -154,6 +161,7 @@ def train(recipe: str, root: str, epochs: int, row: str, seed: int) -> dict[str,
     assert module.table is not None
     return {
         "recipe": recipe,
+        "options": options_of(recipe),
         "epochs": epochs,
         "row": row,
         "seed": seed,
@@ -227,7 +235,7 @@ def row_text(row: str, runs: list[dict[str, Any]], whole: dict[int, float]) -> s
     energy = 1e3 * statistics.mean(run["energy_j"] for run in runs)
     return (
         f"| {row} | {len(runs)} | {statistics.mean(top1):.3f}{spread} | {difference} | "
-        f"{runs[0]['parameters'] / 1e6:.2f} M | {runs[0]['gmac']:.3f} | {energy:.2f} | {spikes} |"
+        f"{runs[0]['parameters'] / 1e6:.2f} M | {runs[0]['gmac']:.3f} | {energy:.3f} | {spikes} |"
     )
 
 
