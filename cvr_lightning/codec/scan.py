@@ -1,7 +1,6 @@
 """Building the packet index: one pass over the container, without decoding where headers tell enough.
 
-Frame types come from the packets' own headers: MPEG-4 Part 2 vop_coding_type (ISO/IEC 14496-2, 6.2.5), H.264
-slice_type of the first slice (ITU-T H.264, 7.3.3), MPEG-1/2 picture_coding_type (ISO/IEC 13818-2, 6.2.3).
+Frame types come from the packets' own headers: MPEG-4 Part 2's by mpeg4/vop_scan.py, others' by pictures.py.
 """
 
 from __future__ import annotations
@@ -72,21 +71,7 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     extradata = demuxer.stream.codec_context.extradata or b""
     mpeg4 = VopScanner(extradata) if codec == "mpeg4" else None
     scanner: PictureScanner = mpeg4 or HeaderScanner(codec, extradata)
-    keys: list[PacketKey] = []
-    pts: list[int] = []
-    places: list[int] = []
-    keyframes: list[bool] = []
-    discarded: list[bool] = []
-    with demuxer.buffer() as file:
-        finder = PacketFinder(file)
-        for packet in demuxer.scan():
-            data = bytes(packet)
-            scanner.add(data, packet.is_keyframe)
-            keys.append(packet_key(packet))
-            pts.append(NO_TIMESTAMP if packet.pts is None else packet.pts)
-            places.append(finder.find(data, keys[-1][1]) if mpeg4 else -1)
-            keyframes.append(packet.is_keyframe)
-            discarded.append(packet.is_discard)
+    keys, pts, places, keyframes, discarded = _gather(demuxer, scanner, located=mpeg4 is not None)
     pictures = scanner.finish()
     given = (pictures.gives != b"") & ~np.array(discarded, bool)
     shown = _shown(demuxer, codec, np.flatnonzero(given), pictures.gives[given], pts, keys)
@@ -118,6 +103,33 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
         headers=np.frombuffer(b"".join(headers), np.uint8),
         header_ends=np.cumsum([len(header) for header in headers], dtype=np.int64),
     )
+
+
+def _gather(
+    demuxer: Demuxer, scanner: PictureScanner, located: bool
+) -> tuple[list[PacketKey], list[int], list[int], list[bool], list[bool]]:
+    """Hand all packets to the scanner; what the container says of each.
+
+    Returns:
+        Keys, display times, places of their bytes in the file (-1 unless ``located``), the marks of keyframes
+        and of packets whose frame is discarded.
+    """
+    keys: list[PacketKey] = []
+    pts: list[int] = []
+    places: list[int] = []
+    keyframes: list[bool] = []
+    discarded: list[bool] = []
+    with demuxer.buffer() as file:
+        finder = PacketFinder(file)
+        for packet in demuxer.scan():
+            data = bytes(packet)
+            scanner.add(data, packet.is_keyframe)
+            keys.append(packet_key(packet))
+            pts.append(NO_TIMESTAMP if packet.pts is None else packet.pts)
+            places.append(finder.find(data, keys[-1][1]) if located else -1)
+            keyframes.append(packet.is_keyframe)
+            discarded.append(packet.is_discard)
+    return keys, pts, places, keyframes, discarded
 
 
 def _shown(
