@@ -58,7 +58,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         pframes: P-frames of each window.
         height: Height of the frames as read, in pixels.
         width: Width of the frames as read, in pixels.
-        crop: Side of the square crop that the model sees, in pixels, a multiple of 8.
+        crop: Side of the square crop that the model sees, in pixels, a multiple of 8, of 32 for this
+            package's models.
         coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
         representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images, ``rgb`` for one
             decoded frame a segment instead of I- and P-frames: the baseline, for any codec.
