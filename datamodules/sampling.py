@@ -139,8 +139,8 @@ class ClipSampling:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.crop < BLOCK or self.crop % BLOCK or self.crop > min(self.size):
             raise ValueError(
-                f"crop={self.crop} must be a multiple of {BLOCK} (for this package's models, of 32) that fits "
-                f"the frames of height={self.size[0]}, width={self.size[1]}"
+                f"crop={self.crop} must be a multiple of {BLOCK} (for this package's models, of 32) that "
+                f"fits the frames of height={self.size[0]}, width={self.size[1]}"
             )
         corners = crop_corners(self.size, self.crop, self.crops)
         if len(set(corners)) < len(corners):
