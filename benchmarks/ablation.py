@@ -43,8 +43,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """How each data set is trained: HardMotionShapes, and a folder of one's own (``--root``).
 
-The scenes of seed 1 were looked at by no one while the model and its recipe were chosen. The size of the
-frames of a folder was chosen by cross-validation within the training part of the clips in docs/experiments.md.
+The scenes of seed 1 were looked at by no one while the model and its recipe were chosen. The size that a
+folder's frames are read at was chosen by cross-validation within a training part (docs/experiments.md).
 """
 ROWS: dict[str, dict[str, Any]] = {
     "whole": {},
