@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import multiprocessing
 import statistics
 import sys
@@ -214,8 +215,8 @@ def report(recipe: str, epochs: int, runs: Iterable[dict[str, Any]]) -> str:
     recipe_text = ", ".join(f"{name} {value}" for name, value in RECIPES[recipe]["data"].items())
     protocol = (
         f"Preset tiny from scratch, {epochs} epochs, last weights; {recipe_text}. "
-        "Top-1 of the test part: mean and standard deviation over the seeds; the difference to the whole "
-        "model over the seeds that both have."
+        "Top-1 of the test part: mean and standard deviation over the seeds; difference to the whole model: "
+        "mean and its standard error over the seeds that both have."
     )
     lines = [heading(f"Ablation: {recipe}", PACKAGES, protocol), ""]
     lines += ["| row | seeds | top-1 | difference | parameters | GMAC/video | mJ/video | spikes per neuron |"]
@@ -229,6 +230,8 @@ def row_text(row: str, runs: list[dict[str, Any]], whole: dict[int, float]) -> s
     spread = f" ± {statistics.stdev(top1):.3f}" if len(top1) > 1 else ""
     paired = [run["top1"] - whole[run["seed"]] for run in runs if run["seed"] in whole]
     difference = f"{statistics.mean(paired):+.3f}" if paired and row != "whole" else ""
+    if difference and len(paired) > 1:
+        difference += f" ± {statistics.stdev(paired) / math.sqrt(len(paired)):.3f}"
     spikes = ", ".join(
         f"{statistics.mean(run['spikes_per_neuron'][layer] for run in runs):.2f}"
         for layer in runs[0]["spikes_per_neuron"]
