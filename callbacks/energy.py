@@ -16,7 +16,7 @@ from cvr_lightning.costs import CostTable, CostTableName, cost_table
 from cvr_lightning.energy import OperationCounter, OperationReport, cost_results
 from cvr_lightning.energy_table import energy_table
 from cvr_lightning.module import RecognitionModule
-from cvr_lightning.power import CounterName, EnergyMeter, open_counters
+from cvr_lightning.power import CounterName, EnergyMeter, gpu_uuid, open_counters
 
 MEASURED_INCLUDES = (
     "all that these devices spent in the loop's time: reading and decoding, idle power, and whatever else "
@@ -78,7 +78,7 @@ class EnergyMonitor(Callback):
             RunError: Where a counter was asked for that is not there.
         """
         counters, self._missing = open_counters(
-            self.counter_names, _gpu_uuid(trainer.strategy.root_device), trainer.local_rank == 0
+            self.counter_names, gpu_uuid(trainer.strategy.root_device), trainer.local_rank == 0
         )
         self._meter = EnergyMeter(counters)
 
@@ -296,12 +296,6 @@ def _over_processes(trainer: Trainer, joules: float | None, clips: int) -> tuple
         own = own.float() if trainer.strategy.root_device.type == "mps" else own
         own = trainer.strategy.reduce(own.to(trainer.strategy.root_device), reduce_op="sum").cpu()
     return (float(own[0]) if own[1] else None), int(own[2])
-
-
-def _gpu_uuid(device: torch.device) -> str | None:
-    if device.type != "cuda":
-        return None
-    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def _synchronise(device: torch.device) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+import torch
+
 from cvr_lightning.errors import RunError
 
 CounterName = Literal["nvml", "rapl", "zeus"]
@@ -167,6 +169,13 @@ def open_zeus() -> list[EnergyCounter]:
     except ImportError as error:
         raise CounterMissingError("zeus: pip install zeus") from error
     return [ZeusCounter(monitor.ZeusMonitor())]
+
+
+def gpu_uuid(device: torch.device) -> str | None:
+    """The UUID by which NVML knows a CUDA device, whatever of them the process is shown; None for others."""
+    if device.type != "cuda":
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def open_counters(
