@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec import geometry
 from cvr_lightning.codec.accumulate import trace
-from cvr_lightning.codec.arrays import BLOCK, BlockMode, Representation, blocks
+from cvr_lightning.codec.arrays import BLOCK, MODALITIES, BlockMode, Representation, blocks
 from cvr_lightning.codec.dct import COEFFICIENTS
 from cvr_lightning.codec.geometry import Floats
 from cvr_lightning.codec.parser import BlockGrid, PFrame
@@ -143,3 +144,21 @@ class FieldMaker:
             return self._blocks_taken
         height, width = self._turned()
         return geometry.nearest_pixels(self.size[0], height), geometry.nearest_pixels(self.size[1], width)
+
+
+def check_delivery(
+    size: tuple[int, int], representation: str, modalities: Sequence[str], coefficients: tuple[int, int]
+) -> None:
+    """Check what a reader is asked to deliver; arguments as of :meth:`CompressedVideoReader.read`.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    if min(size) < 1:
+        raise ValueError(f"size must be (H, W) with positive sides, got {size}")
+    if representation not in get_args(Representation):
+        raise ValueError(f"representation must be one of {get_args(Representation)}, got {representation!r}")
+    if not modalities or set(modalities) - set(MODALITIES):
+        raise ValueError(f"modalities must be some of {MODALITIES}, got {tuple(modalities)}")
+    if not all(1 <= count <= COEFFICIENTS for count in coefficients) or len(coefficients) != 2:
+        raise ValueError(f"coefficients must be two numbers in 1..{COEFFICIENTS}, got {coefficients}")

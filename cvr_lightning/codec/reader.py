@@ -11,25 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec import geometry
-from cvr_lightning.codec.arrays import (
-    MODALITIES,
-    ClipArrays,
-    Modality,
-    Representation,
-    Segment,
-)
-from cvr_lightning.codec.dct import COEFFICIENTS
+from cvr_lightning.codec.arrays import MODALITIES, ClipArrays, Modality, Representation, Segment
 from cvr_lightning.codec.demux import Demuxer, VideoBytes
 from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg import FFmpegParser
-from cvr_lightning.codec.fields import FieldMaker
+from cvr_lightning.codec.fields import FieldMaker, check_delivery
 from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.info import describe
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, unread_tools
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.scan import build_index
-from cvr_lightning.codec.windows import segments
+from cvr_lightning.codec.windows import check_segments, segments
 
 ParserName = Literal["auto", "mpeg4", "ffmpeg"]
 _logger = logging.getLogger(__name__)
@@ -181,7 +174,10 @@ class CompressedVideoReader:
         size = size or (self.info.height, self.info.width)
         longest = max((len(segment.pframes) for segment in segments), default=0)
         t = longest if t is None else t
-        self._check_arguments(segments, t, longest, size, representation, modalities, coefficients)
+        if t < longest:
+            raise ValueError(f"t={t} is shorter than the longest window, {longest} P-frames")
+        check_delivery(size, representation, modalities, coefficients)
+        check_segments(segments, self.index.frame_types, self.path)
         self._parser.require(modalities)
         maker = FieldMaker(
             native=(self.index.facts.height, self.index.facts.width),
@@ -298,32 +294,3 @@ class CompressedVideoReader:
             return segment.pframes
         span = range(segment.iframe + 1, max(segment.pframes) + 1)
         return tuple(frame for frame in span if self.index.frame_types[frame] == "P")
-
-    def _check_arguments(
-        self,
-        segments: Sequence[Segment],
-        t: int,
-        longest: int,
-        size: tuple[int, int],
-        representation: str,
-        modalities: Sequence[str],
-        coefficients: tuple[int, int],
-    ) -> None:
-        if t < longest:
-            raise ValueError(f"t={t} is shorter than the longest window, {longest} P-frames")
-        if min(size) < 1:
-            raise ValueError(f"size must be (H, W) with positive sides, got {size}")
-        if representation not in get_args(Representation):
-            raise ValueError(
-                f"representation must be one of {get_args(Representation)}, got {representation!r}"
-            )
-        unknown = set(modalities) - set(MODALITIES)
-        if unknown or not modalities:
-            raise ValueError(f"modalities must be some of {MODALITIES}, got {tuple(modalities)}")
-        if not all(1 <= count <= COEFFICIENTS for count in coefficients) or len(coefficients) != 2:
-            raise ValueError(f"coefficients must be two numbers in 1..{COEFFICIENTS}, got {coefficients}")
-        types = self.index.frame_types
-        for segment in segments:
-            for frame, kind in [(segment.iframe, "I"), *((frame, "P") for frame in segment.pframes)]:
-                if not (0 <= frame < len(types) and types[frame] == kind):
-                    raise ValueError(f"frame {frame} of {segment} is no {kind}-frame of {self.path}")

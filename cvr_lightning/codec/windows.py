@@ -82,6 +82,23 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
     return out
 
 
+def check_segments(segments: Sequence[Segment], frame_types: str, path: str) -> None:
+    """Check that the frames of segments are what they are taken for.
+
+    Args:
+        segments: The segments.
+        frame_types: One letter a frame of the video in display order.
+        path: The video, for the message.
+
+    Raises:
+        ValueError: A frame is not there, or of another type.
+    """
+    for segment in segments:
+        for frame, kind in [(segment.iframe, "I"), *((frame, "P") for frame in segment.pframes)]:
+            if not (0 <= frame < len(frame_types) and frame_types[frame] == kind):
+                raise ValueError(f"frame {frame} of {segment} is no {kind}-frame of {path}")
+
+
 def _window(room: npt.NDArray[np.int64], t: int, place: float) -> tuple[int, int]:
     """Start and length of the window, given how many P-frames of its GOP follow from each one of the span."""
     if not len(room):
