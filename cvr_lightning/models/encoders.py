@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.models.activation import gelu
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
 CACHED = 2**18
@@ -42,7 +41,7 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, features_MCHW: Tensor) -> Tensor:
         """Return features of the same shape."""
         hidden_MHWC = self.norm(self.conv_dw(features_MCHW).permute(0, 2, 3, 1))
-        mixed_MHWC: Tensor = self.fc2(gelu(self.fc1(hidden_MHWC)))
+        mixed_MHWC: Tensor = self.fc2(F.gelu(self.fc1(hidden_MHWC)))
         return features_MCHW + mixed_MHWC.permute(0, 3, 1, 2)
 
 

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.models.activation import gelu
-
 
 class ModalityConv(nn.Conv1d):
     """A convolution over segments with one group a channel: both modalities in, both out.
@@ -70,5 +68,5 @@ class MultiModalMixer(nn.Module):
         series_BLEN = torch.cat(kept.unbind(1), dim=-1).permute(0, 2, 3, 1)
         mixed_B2NLD = torch.stack(self.mix(series_BLEN).permute(0, 3, 1, 2).chunk(2, dim=-1), dim=1)
         tokens_B2NLD = tokens_B2NLD + F.sigmoid(self.gate(normed)) * mixed_B2NLD
-        channels: Tensor = self.fc2(gelu(self.fc1(self.norm2(tokens_B2NLD))))
+        channels: Tensor = self.fc2(F.gelu(self.fc1(self.norm2(tokens_B2NLD))))
         return tokens_B2NLD + channels

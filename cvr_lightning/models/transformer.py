@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.models.activation import gelu
-
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention over tokens of which some may not exist."""
@@ -53,7 +51,7 @@ class TransformerBlock(nn.Module):
     def forward(self, tokens_BLD: Tensor, exists_BL: Tensor) -> Tensor:
         """Return tokens of the same shape."""
         tokens_BLD = tokens_BLD + self.attention(self.norm1(tokens_BLD), exists_BL)
-        mixed: Tensor = self.fc2(gelu(self.fc1(self.norm2(tokens_BLD))))
+        mixed: Tensor = self.fc2(F.gelu(self.fc1(self.norm2(tokens_BLD))))
         return tokens_BLD + mixed
 
 
