@@ -30,7 +30,7 @@ PACKAGES = ("torch", "lightning", "numpy")
 SIZES = {"pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8}
 RECIPES: dict[str, dict[str, Any]] = {
     "hard": {
-        "epochs": 24,
+        "epochs": 12,
         "model": {"learning_rate": 3e-3},
         "data": SIZES | {"segments": 3, "scene_seed": 1},
     },
@@ -52,6 +52,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "vectors only": {"data": {"modalities": ("motion",)}},
     "residuals only": {"data": {"modalities": ("residual",)}},
     "without I-frames": {"data": {"modalities": ("motion", "residual")}},
+    "no camera compensation": {"model": {"without": ("compensation",)}},
     "no spikes (ReLU)": {"model": {"without": ("spikes",)}},
     "static threshold": {"model": {"without": ("adaptation", "iframe_term")}},
     "no I-frame term": {"model": {"without": ("iframe_term",)}},

@@ -1,9 +1,9 @@
 """Time of the spiking layer (neurons and read-out) against a ReLU of its shape, forward and with backward.
 
-The layer has its I-frame term and adaptation; "plain" is the same in plain torch operations, "ReLU" has no
-read-out. Shapes are those of the presets' two stages. Rounds are interleaved; figures are medians of
-processor time over the rounds, which other programs on the machine stretch little, ratios those of the
-medians.
+The layer has its I-frame term and adaptation and runs a whole window, whose state nobody carries on from;
+"plain" is the same in plain torch operations, "ReLU" has no read-out. Shapes are those of the presets' two
+stages. Rounds are interleaved; figures are medians of processor time over the rounds, which other programs on
+the machine stretch little, ratios those of the medians.
 
     python benchmarks/neurons.py [--rounds 30] [--output FILE]
 """
@@ -61,7 +61,7 @@ def row(shape: tuple[int, int, int, int], rounds: int) -> str:
     cells = []
     for backward in (False, True):
         ways = contestants(steps, segments, channels, side, backward)
-        relu, fused, plain = (1e3 * seconds for seconds in medians(ways, rounds))
+        relu, fused, plain = (1e3 * seconds for seconds in medians(ways, rounds, backward))
         cells.append(f"{relu:.2f} | {fused:.2f} | {plain:.2f} | {fused / relu:.2f}")
     return f"| {steps}, {segments}, {channels}, {side} x {side} | " + " | ".join(cells) + " |"
 
@@ -87,22 +87,22 @@ def contestants(
         wanted: list[Tensor] = [current, offset, decay, *neurons.parameters()]
 
         def run() -> None:
-            neurons._integrate = lambda *inputs: integrate(*inputs, neurons.surrogate)  # type: ignore[method-assign]
-            spikes, end = neurons(current, mask, offset, None, decay)
+            neurons._integrate = lambda *inputs: integrate(*inputs[:-1], neurons.surrogate, inputs[-1])  # type: ignore[method-assign]
+            fired = neurons(current, mask, offset, None, decay, keep_state=False)
             if backward:
-                torch.autograd.grad([spikes, end.readout], wanted, [d_values, d_readout])
+                torch.autograd.grad([fired.spikes, fired.readout], wanted, [d_values, d_readout])
 
         return run
 
     return [relu, layer(lif_cpu.integrate), layer(lif_plain.integrate)]
 
 
-def medians(ways: list[Callable[[], object]], rounds: int) -> list[float]:
+def medians(ways: list[Callable[[], object]], rounds: int, backward: bool) -> list[float]:
     times: list[list[float]] = [[] for _ in ways]
     for number in range(rounds + 3):
         for way, found in zip(ways, times, strict=True):
             start = time.process_time()
-            with torch.enable_grad():
+            with torch.set_grad_enabled(backward):
                 way()
             if number >= 3:  # kernels are loaded and caches warm
                 found.append(time.process_time() - start)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from cvr_lightning.models.neurons import AdaptiveLIF, LIFState
+from cvr_lightning.models.neurons import AdaptiveLIF, Firing
 
 
 class DtypeRecorder:
@@ -35,10 +35,10 @@ class DtypeRecorder:
 
     def _note(self, layer: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(layer, AdaptiveLIF):
-            spikes, state = output
-            assert isinstance(state, LIFState)
-            self._membranes |= {_name(tensor.dtype) for tensor in state if tensor is not None}
-            output = spikes
+            assert isinstance(output, Firing)
+            held = (output.readout, *(output.state or ()))
+            self._membranes |= {_name(tensor.dtype) for tensor in held if tensor is not None}
+            output = output.spikes
         if isinstance(output, Tensor):
             self._kinds[_name(output.dtype)].add(type(layer).__name__)
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from cvr_lightning.costs import CostTable, CostTableName, cost_table
+from cvr_lightning.models.camera import CameraCurrent
 from cvr_lightning.models.modulator import TemporalReadout
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.stem import BlockStem
@@ -189,12 +190,17 @@ def _readout(layer: TemporalReadout, current_TMCHW: Tensor, _: Any) -> int:
     return (2 if layer.potential else 1) * current_TMCHW.numel()
 
 
+def _camera(layer: CameraCurrent, _: Tensor, output: Tensor) -> int:
+    return 2 * output.numel()
+
+
 FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
     nn.Conv3d: _convolution,
     nn.Linear: _linear,
     SelfAttention: _attention,
+    CameraCurrent: _camera,
     AdaptiveLIF: _neurons,
     TemporalReadout: _readout,
 }
@@ -264,7 +270,7 @@ class OperationCounter:
                 count.outputs += spikes.numel()
                 count.spikes += float(spikes.sum())
                 count.effective_macs += dense
-            elif isinstance(layer, SelfAttention | TemporalReadout):
+            elif isinstance(layer, SelfAttention | TemporalReadout | CameraCurrent):
                 count.effective_macs += dense
             else:
                 synapses, effective = synaptic_operations(layer, inputs[0])  # type: ignore[arg-type]

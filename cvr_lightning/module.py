@@ -40,9 +40,10 @@ class RecognitionModule(LightningModule):
         residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
         representation: Representation of P-frames that the data delivers; given by the data set.
         preset: Size of the model.
-        without: Parts to leave out, to learn what each is good for: ``spikes`` (a ReLU stands in for the
-            neurons), ``adaptation`` and ``iframe_term`` of their thresholds, ``potential`` (the read-out of
-            their currents), ``unified`` (late fusion stands in for the unified transformer and the mixer),
+        without: Parts to leave out, to learn what each is good for: ``compensation`` (the camera's
+            displacement then stays in the vectors), ``spikes`` (a ReLU stands in for the neurons),
+            ``adaptation`` and ``iframe_term`` of their thresholds, ``potential`` (the read-out of their
+            currents), ``unified`` (late fusion stands in for the unified transformer and the mixer),
             ``mixer``.
         dropout: Share of the features dropped before the head.
         label_smoothing: Share of the target spread over all classes.

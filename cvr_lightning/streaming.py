@@ -111,10 +111,10 @@ class SegmentWindow:
             (classes,) logits.
         """
         assert self._iframe is not None, "a stream begins with an I-frame"
-        blocks_TMCHW, mask_TM = self._recognizer.blocks(clip)
+        pframes = self._recognizer.pframes(clip)
         state = None if begins else self._state
         in_force = IFrameFeatures(*(feature.flatten(0, 1) for feature in self._iframe))
-        features = self._recognizer.pframe_encoder(blocks_TMCHW, in_force, mask_TM, state)
+        features = self._recognizer.pframe_encoder(pframes, in_force, state)
         self._state = features.state
         if begins:
             self._segments.append(_Segment(self._iframe.stride32, features.readout))

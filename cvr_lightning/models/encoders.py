@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvr_lightning.models.camera import CameraCurrent
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
 CACHED = 2**18
@@ -121,14 +122,28 @@ class StandardisedConv2d(nn.Conv2d):
         return F.conv2d(features_MCHW, weight, stride=self.stride, padding=self.padding)
 
 
+class PFrames(NamedTuple):
+    """What the P-path sees of T P-frames of M segments.
+
+    Attributes:
+        blocks: (T, M, C, H8, W8), normalised fields on the block grid.
+        mask: (T, M) bool, true where the P-frame exists.
+        camera: (T, M, 2), the camera's displacement, normalised; None where it is left in the vectors.
+    """
+
+    blocks: Tensor
+    mask: Tensor
+    camera: Tensor | None = None
+
+
 PFrameState = tuple[ModulatorState, ModulatorState]
 
 
 class PFrameFeatures(NamedTuple):
-    """Read-outs of both stages (M, C, H, W) at stride 32 of the frame, and the state to carry on from."""
+    """Read-outs of both stages (M, C, H, W) at stride 32 of the frame, and the state, None where not kept."""
 
     readout: Tensor
-    state: PFrameState
+    state: PFrameState | None
 
 
 class PFrameEncoder(nn.Module):
@@ -138,6 +153,7 @@ class PFrameEncoder(nn.Module):
         in_channels: Channels of the block-grid input.
         widths: Channels of the two stages.
         iframe_widths: Channels of the I-frame features at strides 16 and 32.
+        compensation: The camera's displacement comes apart from the vectors, and feeds the first stage.
         modulator: What the modulators of both stages are made of; the whole of them where None.
     """
 
@@ -146,12 +162,14 @@ class PFrameEncoder(nn.Module):
         in_channels: int,
         widths: tuple[int, int],
         iframe_widths: tuple[int, int],
+        compensation: bool = True,
         modulator: ModulatorOptions | None = None,
     ) -> None:
         super().__init__()
         modulator = modulator or ModulatorOptions()
         # Block fields are sparse and small; the gains bring the currents to the scale of the thresholds.
         self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
+        self.camera_current = CameraCurrent(widths[0]) if compensation else None
         self.modulator1 = build_modulator(widths[0], iframe_widths[0], modulator)
         self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0)
         self.modulator2 = build_modulator(widths[1], iframe_widths[1], modulator)
@@ -159,25 +177,28 @@ class PFrameEncoder(nn.Module):
 
     def forward(
         self,
-        blocks_TMCHW: Tensor,
+        pframes: PFrames,
         iframe: IFrameFeatures,
-        mask_TM: Tensor,
         state: PFrameState | None = None,
+        keep_state: bool = True,
     ) -> PFrameFeatures:
-        """Encode T P-frames of M segments.
+        """Encode P-frames.
 
         Args:
-            blocks_TMCHW: Normalised vectors, coefficients and modes on the block grid.
+            pframes: The P-frames of each segment.
             iframe: Features of the I-frame in force of each segment, (M, ...).
-            mask_TM: bool, true where the P-frame exists.
             state: Where the last window ended; at rest where None.
+            keep_state: The final state is wanted, to carry on from.
         """
         first, second = (None, None) if state is None else state
-        current = _over_time(self.conv1, blocks_TMCHW.to(self.conv1.weight.dtype))
-        low = self.modulator1(current, iframe.stride16, mask_TM, first)
-        high = self.modulator2(_over_time(self.conv2, low.spikes), iframe.stride32, mask_TM, second)
+        current = _over_time(self.conv1, pframes.blocks)
+        if self.camera_current is not None:
+            current = current + self.camera_current(pframes.camera)
+        low = self.modulator1(current, iframe.stride16, pframes.mask, first, keep_state)
+        current = _over_time(self.conv2, low.spikes)
+        high = self.modulator2(current, iframe.stride32, pframes.mask, second, keep_state)
         readout = torch.cat([F.avg_pool2d(low.readout, kernel_size=2), high.readout], dim=1)
-        return PFrameFeatures(readout, (low.state, high.state))
+        return PFrameFeatures(readout, (low.state, high.state) if keep_state else None)
 
 
 def _over_time(layer: nn.Module, sequence_TMCHW: Tensor) -> Tensor:

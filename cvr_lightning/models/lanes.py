@@ -5,7 +5,7 @@ memory. Where lanes are values the innermost loop may run over time, and the sta
 makes of them what a machine has: one AVX-512 register, two of AVX, four of NEON.
 
 Lanes are added, subtracted, multiplied and divided each by itself and rounded as single numbers are: nothing
-is contracted.
+is contracted but what :func:`multiply_add` asks for.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -76,24 +76,26 @@ def splat(typing: Any, number: Any) -> tuple[Any, Build]:
 
 
 @intrinsic
-def step(typing: Any, x: Any, y: Any) -> tuple[Any, Build]:
-    """1 where x >= y, else 0."""
+def choose(typing: Any, x: Any, y: Any, a: Any, b: Any) -> tuple[Any, Build]:
+    """``a`` where x >= y, else ``b``."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        ones = ir.Constant(_VECTOR, [1.0] * LANES)
-        return builder.select(builder.fcmp_ordered(">=", *args), ones, _ZEROS)
+        x, y, a, b = args
+        return builder.select(builder.fcmp_ordered(">=", x, y), a, b)
 
-    return _lanes(x, y), build
+    return _lanes(x, y, a, b), build
 
 
 @intrinsic
-def larger(typing: Any, x: Any, y: Any) -> tuple[Any, Build]:
-    """The larger of two."""
+def multiply_add(typing: Any, x: Any, y: Any, z: Any) -> tuple[Any, Build]:
+    """The product of x and y plus z, rounded once where the machine can in one instruction, else twice."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">=", *args), *args)
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
+        return builder.call(fused, args)
 
-    return _lanes(x, y), build
+    return _lanes(x, y, z), build
 
 
 @intrinsic
@@ -168,13 +170,28 @@ def _spread(builder: Any, number: Any) -> Any:
 
 inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 
+_ZERO = np.float32(0)
+_ONE = np.float32(1)
+
+
+@inlined
+def step(x: Any, y: Any) -> Any:
+    """1 where x >= y, else 0."""
+    return choose(x, y, splat(_ONE), splat(_ZERO))
+
+
+@inlined
+def larger(x: Any, y: Any) -> Any:
+    """The larger of two."""
+    return choose(x, y, x, y)
+
+
 _SHIFT = np.float32(1.5 * 2**23)
 """Added to a small number it leaves the nearest whole one in the last bits."""
 _BITS_OF_E = np.float32(np.log2(np.e))
 _LN_2_HEAD = np.float32(0.693359375)  # few digits, so that multiples are exact
 _LN_2_TAIL = np.float32(np.log(2) - 0.693359375)
 _SMALLEST = np.float32(-87)
-_ONE = np.float32(1)
 
 # Of (exp(x) - 1 - x) / x ** 2 within half of ln 2, of log(1 + x) / x from 0 to 1; by Chebyshev interpolation.
 # Summed in pairs: one after the other they would wait for each other.
@@ -189,13 +206,13 @@ _L5, _L6, _L7, _L8, _L9 = map(np.float32, (-0.15269667, 0.105436236, -0.05637361
 def exponential(x: Any) -> Any:
     """To 2e-7 of itself, for x from -87 (what is less is taken for it) to 88."""
     x = larger(x, splat(_SMALLEST))
-    shifted = x * splat(_BITS_OF_E) + splat(_SHIFT)
+    shifted = multiply_add(x, splat(_BITS_OF_E), splat(_SHIFT))
     whole = shifted - splat(_SHIFT)
-    x = x - whole * splat(_LN_2_HEAD) - whole * splat(_LN_2_TAIL)
+    x = multiply_add(whole, splat(-_LN_2_TAIL), multiply_add(whole, splat(-_LN_2_HEAD), x))
     square = x * x
-    y = (splat(_E1) * x + splat(_E0)) + square * (splat(_E3) * x + splat(_E2))
-    y = y + square * square * (splat(_E5) * x + splat(_E4))
-    return (y * square + (x + splat(_ONE))) * power_of_two(shifted)
+    y = multiply_add(square, _linear(_E3, x, _E2), _linear(_E1, x, _E0))
+    y = multiply_add(square * square, _linear(_E5, x, _E4), y)
+    return multiply_add(y, square, x + splat(_ONE)) * power_of_two(shifted)
 
 
 @inlined
@@ -203,6 +220,12 @@ def logarithm_of_one_plus(x: Any) -> Any:
     """To 2e-7 of itself, for x from 0 to 1."""
     square = x * x
     fourth = square * square
-    y = (splat(_L1) * x + splat(_L0)) + square * (splat(_L3) * x + splat(_L2))
-    y = y + fourth * ((splat(_L5) * x + splat(_L4)) + square * (splat(_L7) * x + splat(_L6)))
-    return (y + fourth * fourth * (splat(_L9) * x + splat(_L8))) * x
+    low = multiply_add(square, _linear(_L3, x, _L2), _linear(_L1, x, _L0))
+    middle = multiply_add(square, _linear(_L7, x, _L6), _linear(_L5, x, _L4))
+    high = _linear(_L9, x, _L8)
+    return multiply_add(fourth * fourth, high, multiply_add(fourth, middle, low)) * x
+
+
+@inlined
+def _linear(slope: Any, x: Any, constant: Any) -> Any:
+    return multiply_add(splat(slope), x, splat(constant))

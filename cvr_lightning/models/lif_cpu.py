@@ -29,8 +29,8 @@ GRAIN = 32768
 _NONE = np.empty(0, np.float32)
 
 
-def _forward(inputs: Inputs, spikes: Tensor, end: Tensor) -> None:
-    _in_threads(lif_kernels.forward, inputs, _array(spikes), _array(end))
+def _forward(inputs: Inputs, spikes: Tensor, readout: Tensor, states: Tensor | None) -> None:
+    _in_threads(lif_kernels.forward, inputs, *map(_array, (spikes, readout, states)))
 
 
 def _backward(

@@ -63,8 +63,8 @@ def _slope(distance, surrogate: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _forward_kernel(  # type: ignore[no-untyped-def]
-    current, mask, offset, constants, membrane, trace, readout, spikes, end, steps, width,
-    shifted: tl.constexpr, carried: tl.constexpr, block: tl.constexpr,
+    current, mask, offset, constants, membrane, trace, readout, spikes, end_readout, end_states, steps, width,
+    shifted: tl.constexpr, carried: tl.constexpr, kept: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     c, m = tl.program_id(0), tl.program_id(1)
     channels, sequences = tl.num_programs(0), tl.num_programs(1)
@@ -84,9 +84,10 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
         next_v, next_z, next_q, spike = _step(u, base + b * z, z, q, r, k)
         v, z, q = tl.where(alive, next_v, v), tl.where(alive, next_z, z), tl.where(alive, next_q, q)
         tl.store(spikes + t * size + state, tl.where(alive, spike, 0.0), mask=inside)
-    tl.store(end + state, v, mask=inside)
-    tl.store(end + size + state, z, mask=inside)
-    tl.store(end + 2 * size + state, q, mask=inside)
+    tl.store(end_readout + state, q, mask=inside)
+    if kept:
+        tl.store(end_states + state, v, mask=inside)
+        tl.store(end_states + size + state, z, mask=inside)
 
 
 @triton.jit
@@ -164,8 +165,9 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     tl.store(sums + 4 * rows, tl.sum(tl.where(inside, d_raw, 0.0)))
 
 
-def _forward(inputs: Inputs, spikes: Tensor, end: Tensor) -> None:
-    _launch(_forward_kernel, inputs, spikes, end, carried=_start(inputs)[1])
+def _forward(inputs: Inputs, spikes: Tensor, readout: Tensor, states: Tensor | None) -> None:
+    outputs = (spikes, readout, spikes if states is None else states)  # not written where None
+    _launch(_forward_kernel, inputs, *outputs, carried=_start(inputs)[1], kept=states is not None)
 
 
 def _backward(

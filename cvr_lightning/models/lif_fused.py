@@ -41,12 +41,13 @@ class Passes(NamedTuple):
     """The two passes of a device.
 
     Attributes:
-        forward: Fills the spikes and the final state (3, M, C, H, W).
+        forward: Fills the spikes, the final read-out (M, C, H, W) and, where wanted, the final membrane and
+            trace (2, M, C, H, W).
         backward: From the gradients of spikes, membrane, trace and read-out, None where there are none, fills
             those of the inputs and returns that of the constants (5, C).
     """
 
-    forward: Callable[[Inputs, Tensor, Tensor], None]
+    forward: Callable[[Inputs, Tensor, Tensor, Tensor | None], None]
     backward: Callable[[Surrogate, Inputs, list[Tensor | None], Gradients], Tensor]
 
 
@@ -58,24 +59,34 @@ def integrate(
     constants_5C: Tensor,
     start: Start,
     surrogate: Surrogate,
+    keep_state: bool = True,
 ) -> Outcome:
     """Run the neurons over T steps; see :func:`cvr_lightning.models.lif_plain.integrate`."""
-    inputs = [current_TMCHW, mask_TM, offset_MCHW, constants_5C, *start]
-    inputs = [None if tensor is None else tensor.contiguous() for tensor in inputs]
-    return Outcome(*_FusedLIF.apply(passes, surrogate, *inputs))  # type: ignore[no-untyped-call]
+    given = (current_TMCHW, mask_TM, offset_MCHW, constants_5C, *start)
+    inputs = Inputs(*(None if tensor is None else tensor.contiguous() for tensor in given))  # type: ignore[arg-type]
+    if not torch.is_grad_enabled():
+        return _forward(passes, keep_state, inputs)
+    return Outcome(*_FusedLIF.apply(passes, surrogate, keep_state, *inputs))  # type: ignore[no-untyped-call]
+
+
+def _forward(passes: Passes, keep_state: bool, inputs: Inputs) -> Outcome:
+    spikes = torch.empty_like(inputs.current)
+    readout = torch.empty_like(spikes[0])
+    states = spikes.new_empty((2, *readout.shape)) if keep_state else None
+    passes.forward(inputs, spikes, readout, states)
+    membrane, trace = (None, None) if states is None else states
+    return Outcome(spikes, membrane, trace, readout)
 
 
 class _FusedLIF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, passes: Passes, surrogate: Surrogate, *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, passes: Passes, surrogate: Surrogate, keep_state: bool, *tensors: Any
+    ) -> tuple[Tensor | None, ...]:
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         ctx.passes, ctx.surrogate = passes, surrogate
-        inputs = Inputs(*tensors)
-        spikes = torch.empty_like(inputs.current)
-        end = spikes.new_empty((3, *spikes.shape[1:]))
-        passes.forward(inputs, spikes, end)
-        return spikes, *end.unbind()
+        return tuple(_forward(passes, keep_state, Inputs(*tensors)))
 
     @staticmethod
     @once_differentiable
@@ -92,4 +103,4 @@ class _FusedLIF(torch.autograd.Function):
         d_constants = ctx.passes.backward(ctx.surrogate, inputs, contiguous, gradients)
         d_start = [None] * 3 if gradients.start is None else [*gradients.start]
         d_states = [d if state is not None else None for d, state in zip(d_start, start, strict=True)]
-        return None, None, gradients.current, None, gradients.offset, d_constants, *d_states
+        return None, None, None, gradients.current, None, gradients.offset, d_constants, *d_states

@@ -25,11 +25,11 @@ class Start(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Spikes (T, M, C, H, W) and the final state (M, C, H, W)."""
+    """Spikes (T, M, C, H, W) and the final state (M, C, H, W), membrane and trace None where not kept."""
 
     spikes: Tensor
-    membrane: Tensor
-    trace: Tensor
+    membrane: Tensor | None
+    trace: Tensor | None
     readout: Tensor
 
 
@@ -40,6 +40,7 @@ def integrate(
     constants_5C: Tensor,
     start: Start,
     surrogate: Surrogate,
+    keep_state: bool = True,
     recompute: bool = False,
 ) -> Outcome:
     """Run the neurons over T steps.
@@ -51,14 +52,16 @@ def integrate(
         constants_5C: The constants of each channel.
         start: The state to start from.
         surrogate: What stands in for the derivative of a spike.
+        keep_state: Membrane and trace are wanted, to carry on from.
         recompute: Keep the inputs alone for the backward pass, which runs the steps once more, rather than
             six numbers for each neuron and step.
     """
     inputs = (current_TMCHW, mask_TM, offset_MCHW, constants_5C, surrogate, *start)
     if recompute and torch.is_grad_enabled():
         outcome: Outcome = checkpoint(_steps, *inputs, use_reentrant=False, preserve_rng_state=False)
-        return outcome
-    return _steps(*inputs)
+    else:
+        outcome = _steps(*inputs)
+    return outcome if keep_state else outcome._replace(membrane=None, trace=None)
 
 
 def _steps(

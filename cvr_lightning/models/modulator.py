@@ -59,11 +59,17 @@ class ModulatorState(NamedTuple):
 
 
 class Modulation(NamedTuple):
-    """What a modulator gives: spikes (T, M, C, H, W), read-out (M, C or 2 C, H, W) and the final state."""
+    """What a modulator gives.
+
+    Attributes:
+        spikes: (T, M, C, H, W).
+        readout: (M, C or 2 C, H, W).
+        state: The final state; None where it is not kept.
+    """
 
     spikes: Tensor
     readout: Tensor
-    state: ModulatorState
+    state: ModulatorState | None
 
 
 class TemporalReadout(nn.Module):
@@ -146,6 +152,7 @@ class SpikingTemporalModulator(nn.Module):
         iframe_MDHW: Tensor,
         mask_TM: Tensor,
         state: ModulatorState | None = None,
+        keep_state: bool = True,
     ) -> Modulation:
         """Spike over T steps under the I-frame's thresholds.
 
@@ -154,15 +161,16 @@ class SpikingTemporalModulator(nn.Module):
             iframe_MDHW: Features of the I-frame in force of each segment, at the same resolution.
             mask_TM: bool, true where the P-frame exists.
             state: Where the last P-frame ended; at rest where None.
+            keep_state: The final state is wanted, to carry on from.
         """
         offset_MCHW = None if self.iframe_term is None else self.iframe_term(iframe_MDHW)
         start = None if state is None else state.neurons
-        spikes_TMCHW, end = self.neurons(
-            current_TMCHW, mask_TM, offset_MCHW, start, torch.sigmoid(at_least_float32(self.readout.decay))
-        )
-        assert end.readout is not None  # a decay was given
-        readout_MCHW, potential_MCHW = self.readout(current_TMCHW, end.readout, mask_TM, state)
-        return Modulation(spikes_TMCHW, readout_MCHW, ModulatorState(end, end.readout, potential_MCHW))
+        decay = torch.sigmoid(at_least_float32(self.readout.decay))
+        fired = self.neurons(current_TMCHW, mask_TM, offset_MCHW, start, decay, keep_state)
+        assert fired.readout is not None  # a decay was given
+        readout_MCHW, potential_MCHW = self.readout(current_TMCHW, fired.readout, mask_TM, state)
+        end = ModulatorState(fired.state, fired.readout, potential_MCHW) if keep_state else None
+        return Modulation(fired.spikes, readout_MCHW, end)
 
 
 class ReLUModulator(nn.Module):
@@ -183,12 +191,14 @@ class ReLUModulator(nn.Module):
         iframe_MDHW: Tensor,
         mask_TM: Tensor,
         state: ModulatorState | None = None,
+        keep_state: bool = True,
     ) -> Modulation:
         """Rectify T steps; the arguments are those of :class:`SpikingTemporalModulator`."""
         rectified_TMCHW = F.relu(current_TMCHW) * mask_TM[:, :, None, None, None]
         mean_MCHW = self.readout.mean(rectified_TMCHW, mask_TM, None if state is None else state.readout)
         readout_MCHW, potential_MCHW = self.readout(current_TMCHW, mean_MCHW, mask_TM, state)
-        return Modulation(rectified_TMCHW, readout_MCHW, ModulatorState(None, mean_MCHW, potential_MCHW))
+        end = ModulatorState(None, mean_MCHW, potential_MCHW) if keep_state else None
+        return Modulation(rectified_TMCHW, readout_MCHW, end)
 
 
 def build_modulator(

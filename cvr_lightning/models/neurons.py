@@ -48,6 +48,20 @@ class LIFState(NamedTuple):
     readout: Tensor | None = None
 
 
+class Firing(NamedTuple):
+    """What neurons give.
+
+    Attributes:
+        spikes: (T, M, C, H, W), 0 or 1 in the dtype of the current.
+        readout: (M, C, H, W), leaky mean of the spikes; None where none is asked for.
+        state: The final state; None where it is not kept.
+    """
+
+    spikes: Tensor
+    readout: Tensor | None
+    state: LIFState | None
+
+
 class AdaptiveLIF(nn.Module):
     """A layer of leaky integrate-and-fire neurons with a dynamic threshold.
 
@@ -100,7 +114,8 @@ class AdaptiveLIF(nn.Module):
         offset_MCHW: Tensor | None = None,
         state: LIFState | None = None,
         readout_decay: Tensor | None = None,
-    ) -> tuple[Tensor, LIFState]:
+        keep_state: bool = True,
+    ) -> Firing:
         """Run the neurons over T steps.
 
         Args:
@@ -109,9 +124,7 @@ class AdaptiveLIF(nn.Module):
             offset_MCHW: What the I-frame adds to the threshold before its softplus.
             state: The state to start from; at rest where None.
             readout_decay: (C, 1, 1), decay k of a leaky mean of the spikes, then part of the state.
-
-        Returns:
-            Spikes (T, M, C, H, W), 0 or 1 in the dtype of the current, and the final state.
+            keep_state: The final state is wanted, to carry on from.
         """
         outcome = self._integrate(
             at_least_float32(current_TMCHW),
@@ -119,10 +132,13 @@ class AdaptiveLIF(nn.Module):
             None if offset_MCHW is None else at_least_float32(offset_MCHW),
             self._constants(readout_decay),
             Start() if state is None else Start(*state),
+            keep_state,
         )
         readout = None if readout_decay is None else outcome.readout
-        end = LIFState(outcome.membrane, outcome.trace, readout)
-        return outcome.spikes.to(current_TMCHW.dtype), end
+        end = None
+        if outcome.membrane is not None and outcome.trace is not None:
+            end = LIFState(outcome.membrane, outcome.trace, readout)
+        return Firing(outcome.spikes.to(current_TMCHW.dtype), readout, end)
 
     def _constants(self, readout_decay: Tensor | None) -> Tensor:
         """Leak, adaptation strength, decays of trace and read-out, raw threshold of each channel, (5, C)."""
@@ -136,10 +152,16 @@ class AdaptiveLIF(nn.Module):
         return torch.stack([leak, strength, decay, readout_decay, threshold]).flatten(1)
 
     def _integrate(
-        self, current: Tensor, mask: Tensor, offset: Tensor | None, constants: Tensor, start: Start
+        self,
+        current: Tensor,
+        mask: Tensor,
+        offset: Tensor | None,
+        constants: Tensor,
+        start: Start,
+        keep_state: bool,
     ) -> Outcome:
         """By the fastest pass for device and dtype; a compiler gets the equations to make its own."""
-        inputs = (current, mask, offset, constants, start, self.surrogate)
+        inputs = (current, mask, offset, constants, start, self.surrogate, keep_state)
         is_plain = torch.compiler.is_compiling() or current.dtype != torch.float32
         device = "none" if is_plain else current.device.type
         if device == "cpu":

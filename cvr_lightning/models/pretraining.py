@@ -41,7 +41,7 @@ class MaskedPretraining(nn.Module):
     """A recogniser without its head, and a decoder that predicts the hidden places.
 
     Fields are predicted as the recogniser takes them in: linear near zero, logarithmic beyond (see
-    ``blocks``). Skipped blocks are predicted as what they say, no motion and no residual. Intra blocks are
+    ``pframes``). Skipped blocks are predicted as what they say, no motion and no residual. Intra blocks are
     not: they have no vector, and their coefficients are a picture rather than a residual. Neither are
     P-frames that do not exist.
 
@@ -84,10 +84,10 @@ class MaskedPretraining(nn.Module):
             ValueError: Where the batch has another number of P-frames, or is in the pixel representation.
         """
         self._check(clip)
-        blocks_TMCHW, mask_TM = self.recognizer.blocks(clip)
-        hidden_MHW = _on_blocks(hidden_ML, blocks_TMCHW.shape[-2:])
-        blocks_TMCHW = torch.where(hidden_MHW[:, None], self.hidden_block, blocks_TMCHW)
-        encoded = self.recognizer.encode(clip, blocks_TMCHW, mask_TM)
+        pframes = self.recognizer.pframes(clip)
+        hidden_MHW = _on_blocks(hidden_ML, pframes.blocks.shape[-2:])
+        blocks_TMCHW = torch.where(hidden_MHW[:, None], self.hidden_block, pframes.blocks)
+        encoded = self.recognizer.encode(clip, pframes._replace(blocks=blocks_TMCHW))
         _, joint_B2NLD = self.recognizer.attend(self.recognizer.embed(*encoded), *encoded[2:])
         tokens_SD = joint_B2NLD[:, 1].flatten(0, 1)[hidden_ML]
         predicted: Tensor = self.decoder(tokens_SD)
@@ -95,11 +95,11 @@ class MaskedPretraining(nn.Module):
 
     def error(self, predicted_STFPP: Tensor, clip: CompressedClip, hidden_ML: Tensor) -> MaskedError:
         """How far the prediction of the hidden places is from what they hold, in float32."""
-        blocks_TMCHW, mask_TM = self.recognizer.blocks(clip)
-        target = _of_places(blocks_TMCHW[:, :, : self.fields], hidden_ML).float()
+        pframes = self.recognizer.pframes(clip)
+        target = _of_places(pframes.blocks[:, :, : self.fields], hidden_ML).float()
         target[:, :, :2] /= self.recognizer.stem.motion_gain  # a vector weighs as much as a coefficient
         modes_TMHW = clip.modes.flatten(0, 1).transpose(0, 1)
-        counts = (modes_TMHW < BlockMode.INTRA) & mask_TM[:, :, None, None]
+        counts = (modes_TMHW < BlockMode.INTRA) & pframes.mask[:, :, None, None]
         weight = _of_places(counts[:, :, None], hidden_ML).float()
         total = weight.sum().clamp(min=1)
         motion, residual = _mean_square((predicted_STFPP - target) * weight, total)

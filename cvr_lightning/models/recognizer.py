@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.errors import CropError
-from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder
+from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder, PFrames
 from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.modulator import ModulatorOptions
@@ -27,10 +27,11 @@ from cvr_lightning.models.presets import PRESETS, Preset
 from cvr_lightning.models.stem import BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
-Part = Literal["spikes", "adaptation", "iframe_term", "potential", "unified", "mixer"]
-"""Parts that the recogniser can be built without, to learn what each is good for: the spiking neurons (a
-ReLU stands in), the adaptation of their thresholds, the I-frame's term in them, the read-out of their
-currents, the unified transformer (late fusion stands in for it and the mixer), the multi-modal mixer."""
+Part = Literal["compensation", "spikes", "adaptation", "iframe_term", "potential", "unified", "mixer"]
+"""Parts that the recogniser can be built without, to learn what each is good for: the camera's displacement
+taken out of the vectors, the spiking neurons (a ReLU stands in), the adaptation of their thresholds, the
+I-frame's term in them, the read-out of their currents, the unified transformer (late fusion stands in for it
+and the mixer), the multi-modal mixer."""
 Representation = Literal["block", "pixel", "rgb"]
 """What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
 
@@ -89,8 +90,10 @@ class CompressedVideoRecognizer(nn.Module):
 
         high_channels = arch.iframe_widths[3]
         self.iframe_encoder = IFrameEncoder(arch.iframe_widths, arch.iframe_depths)
-        is_pixel = representation == "pixel"
-        self.stem = PixelStem(arch.pframe_widths[0]) if is_pixel else BlockStem(residual_channels)
+        compensation = "compensation" not in without
+        self.stem: BlockStem | PixelStem = BlockStem(residual_channels, compensation)
+        if representation == "pixel":
+            self.stem = PixelStem(arch.pframe_widths[0], compensation)
         modulator = ModulatorOptions(
             spiking="spikes" not in without,
             adaptation="adaptation" not in without,
@@ -98,7 +101,7 @@ class CompressedVideoRecognizer(nn.Module):
             potential="potential" not in without,
         )
         self.pframe_encoder = PFrameEncoder(
-            self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:], modulator
+            self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:], compensation, modulator
         )
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
         self.iframe_tokens = nn.Linear(high_channels, arch.width)
@@ -138,21 +141,18 @@ class CompressedVideoRecognizer(nn.Module):
                 f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
                 f"that is a multiple of {STRIDE}"
             )
-        return self.decide(*self.encode(clip, *self.blocks(clip)), key_B)
+        return self.decide(*self.encode(clip, self.pframes(clip)), key_B)
 
-    def encode(
-        self, clip: CompressedClip, blocks_TMCHW: Tensor, mask_TM: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def encode(self, clip: CompressedClip, pframes: PFrames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The dual encoder, whose results are the arguments of :meth:`decide`.
 
         Args:
             clip: Holds the I-frames. Each distinct one is encoded once; segments point to it.
-            blocks_TMCHW: The P-path's input, of :meth:`blocks`.
-            mask_TM: bool, true where the P-frame exists.
+            pframes: The P-path's input, of :meth:`pframes`.
         """
         features = self.encode_iframes(clip.iframes)
         in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
-        readout_MCHW = self.pframe_encoder(blocks_TMCHW, in_force, mask_TM).readout
+        readout_MCHW = self.pframe_encoder(pframes, in_force, keep_state=False).readout
         readout_BNCHW = readout_MCHW.unflatten(0, clip.iframe_index.shape)
         return features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2)
 
@@ -165,10 +165,13 @@ class CompressedVideoRecognizer(nn.Module):
         features = self.iframe_encoder(images.flatten(0, 1))
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
-    def blocks(self, clip: CompressedClip) -> tuple[Tensor, Tensor]:
-        """The P-path's input (T, M, C, H8, W8) and its mask (T, M); zero where a block is skipped."""
-        blocks_MTCHW: Tensor = self.stem(clip)
-        return blocks_MTCHW.to(self.modality.dtype).transpose(0, 1), clip.mask.flatten(0, 1).transpose(0, 1)
+    def pframes(self, clip: CompressedClip) -> PFrames:
+        """The P-path's input; zero where a block is skipped and the camera stands still."""
+        fields = self.stem(clip)
+        dtype = self.modality.dtype
+        camera = None if fields.camera is None else fields.camera.to(dtype).transpose(0, 1)
+        mask = clip.mask.flatten(0, 1).transpose(0, 1)
+        return PFrames(fields.blocks.to(dtype).transpose(0, 1), mask, camera)
 
     def decide(
         self,

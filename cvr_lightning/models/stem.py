@@ -1,15 +1,18 @@
-"""What the P-path sees of a clip: vectors, residuals and intra blocks, scaled, on the codec's 8x8 grid.
+"""What the P-path sees of a clip: motion, residuals and intra blocks, scaled, on the codec's 8x8 grid.
 
 Shape suffixes: M segments of all clips, T P-frames, C channels, H, W pixels, H8, W8 blocks.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.codec.arrays import BLOCK
+from cvr_lightning.models.camera import split_motion
 
 MOTION_SCALE = 2.0
 """Pixels of displacement at which the input's compression turns from linear to logarithmic."""
@@ -24,34 +27,49 @@ Checkpoints carry it, so that weights are never run with another.
 """
 
 
+class Fields(NamedTuple):
+    """What a stem gives: (M, T, C, H8, W8), and the camera's displacement (M, T, 2) where it is split off."""
+
+    blocks: Tensor
+    camera: Tensor | None
+
+
 class _Stem(nn.Module):
     motion_gain: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, compensation: bool) -> None:
         super().__init__()
         self.register_buffer("motion_gain", torch.tensor(MOTION_GAIN))
+        self.compensation = compensation
 
-    def scaled_motion(self, motion: Tensor) -> Tensor:
-        """Vectors in pixels as the P-path takes them, compressed and amplified."""
-        return self.motion_gain * compress(motion, MOTION_SCALE)
+    def motion(self, clip: CompressedClip) -> tuple[Tensor, Tensor | None]:
+        """Vectors as the P-path takes them, compressed and amplified, and the camera's displacement."""
+        if not self.compensation:
+            return self.motion_gain * compress(clip.motion, MOTION_SCALE), None
+        relative, camera = split_motion(clip)
+        scaled = self.motion_gain * compress(relative, MOTION_SCALE)
+        return scaled, compress(camera, MOTION_SCALE).flatten(0, 1)
 
 
 class BlockStem(_Stem):
-    """The block representation as it is, without a parameter: nothing is lost, and skipped blocks stay zero.
+    """The block representation without a parameter: nothing of it is lost.
+
+    Skipped blocks stay zero while the camera stands still.
 
     Args:
         residual_channels: Coefficients of a block.
+        compensation: The camera's displacement is split off the vectors.
 
     Attributes:
         out_channels: Channels C: vectors, coefficients, "is intra".
     """
 
-    def __init__(self, residual_channels: int) -> None:
-        super().__init__()
+    def __init__(self, residual_channels: int, compensation: bool = True) -> None:
+        super().__init__(compensation)
         self.out_channels = 2 + residual_channels + 1
 
-    def forward(self, clip: CompressedClip) -> Tensor:
-        """Return (M, T, C, H8, W8).
+    def forward(self, clip: CompressedClip) -> Fields:
+        """Scale the fields of a batch.
 
         Raises:
             ValueError: For a batch in the pixel representation.
@@ -61,9 +79,9 @@ class BlockStem(_Stem):
                 "this model takes the block representation: set data.representation=block, or build it with "
                 "representation='pixel'"
             )
-        residual = compress(clip.residual, RESIDUAL_SCALE)
-        fields = [self.scaled_motion(clip.motion), residual, _is_intra(clip)]
-        return torch.cat(fields, dim=3).flatten(0, 1)
+        motion, camera = self.motion(clip)
+        fields = [motion, compress(clip.residual, RESIDUAL_SCALE), _is_intra(clip)]
+        return Fields(torch.cat(fields, dim=3).flatten(0, 1), camera)
 
 
 class PixelStem(_Stem):
@@ -73,19 +91,20 @@ class PixelStem(_Stem):
 
     Args:
         channels: Channels of a patch.
+        compensation: The camera's displacement is split off the vectors.
 
     Attributes:
         out_channels: Channels C: those of a patch, "is intra".
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
+    def __init__(self, channels: int, compensation: bool = True) -> None:
+        super().__init__(compensation)
         self.out_channels = channels + 1
         # Without a bias, so that a patch that holds nothing stays zero.
         self.patches = nn.Conv2d(2 + 3, channels, kernel_size=BLOCK, stride=BLOCK, bias=False)
 
-    def forward(self, clip: CompressedClip) -> Tensor:
-        """Return (M, T, C, H8, W8).
+    def forward(self, clip: CompressedClip) -> Fields:
+        """Scale the fields of a batch.
 
         Raises:
             ValueError: For a batch in the block representation.
@@ -95,9 +114,11 @@ class PixelStem(_Stem):
                 "this model takes the pixel representation: set data.representation=pixel, or build it with "
                 "representation='block'"
             )
-        images = torch.cat([self.scaled_motion(clip.motion), compress(clip.residual, PIXEL_SCALE)], dim=3)
+        motion, camera = self.motion(clip)
+        images = torch.cat([motion, compress(clip.residual, PIXEL_SCALE)], dim=3)
         patches: Tensor = self.patches(images.flatten(0, 2)).unflatten(0, clip.motion.shape[:3])
-        return torch.cat([patches, _is_intra(clip).to(patches.dtype)], dim=3).flatten(0, 1)
+        is_intra = _is_intra(clip).to(patches.dtype)
+        return Fields(torch.cat([patches, is_intra], dim=3).flatten(0, 1), camera)
 
 
 def compress(values: Tensor, scale: float) -> Tensor:
@@ -107,4 +128,4 @@ def compress(values: Tensor, scale: float) -> Tensor:
 
 
 def _is_intra(clip: CompressedClip) -> Tensor:
-    return (clip.modes == BlockMode.INTRA.value)[:, :, :, None].float()
+    return (clip.modes == BlockMode.INTRA.value).unsqueeze(3).float()

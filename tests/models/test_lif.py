@@ -140,6 +140,21 @@ def test_a_gradient_of_one_output_alone_is_enough() -> None:
             torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_state_that_is_not_kept_changes_nothing_else(way: str) -> None:
+    case, other = Case(), Case()
+    kept, dropped = case.run(WAYS[way]), other.run(WAYS[way], keep_state=False)
+    assert dropped.membrane is dropped.trace is None
+    assert torch.equal(dropped.spikes, kept.spikes)
+    assert torch.equal(dropped.readout, kept.readout)
+    gradients = (
+        torch.autograd.grad([outcome.spikes.sum(), outcome.readout.square().sum()], inputs)
+        for outcome, inputs in ((kept, case.inputs), (dropped, other.inputs))
+    )
+    for left, right in zip(*gradients, strict=True):
+        assert torch.equal(left, right)
+
+
 def saved_bytes(run: Callable[[], object]) -> int:
     """Bytes of the storages that autograd keeps for the backward pass, each counted once."""
     kept: dict[int, int] = {}
@@ -183,8 +198,8 @@ def test_a_compiler_gets_one_graph_with_the_same_results() -> None:
     neurons = AdaptiveLIF(CHANNELS)
     case = Case()
     compiled = torch.compile(neurons, backend="aot_eager", fullgraph=True)
-    expected, state = neurons(case.current, case.mask)
-    spikes, end = compiled(case.current, case.mask)
+    expected, _, state = neurons(case.current, case.mask)
+    spikes, _, end = compiled(case.current, case.mask)
     assert torch.equal(spikes, expected)
     assert torch.equal(end.membrane, state.membrane)
     (left,), (right,) = (torch.autograd.grad(out.sum(), case.current) for out in (spikes, expected))

@@ -40,3 +40,11 @@ def test_a_gradient_of_one_output_alone_is_enough() -> None:
         )
         for left, right in zip(fused, plain, strict=True):
             torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5 * float(right.abs().max()))
+
+
+def test_a_state_that_is_not_kept_changes_nothing_else() -> None:
+    case = Case(device=DEVICE)
+    kept, dropped = (case.run(lif_cuda.integrate, keep_state=keep) for keep in (True, False))
+    assert dropped.membrane is dropped.trace is None
+    assert torch.equal(dropped.spikes, kept.spikes)
+    assert torch.equal(dropped.readout, kept.readout)

@@ -34,7 +34,7 @@ def test_spikes_membrane_and_gradient_are_those_of_spikingjelly(name: str) -> No
     assert 0 < results[0][0].mean() < 1
     assert torch.equal(results[0][0], results[1][0])
     torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-5, atol=1e-5)
-    _, end = ours(current, torch.ones(20, 2, dtype=torch.bool))
+    _, _, end = ours(current, torch.ones(20, 2, dtype=torch.bool))
     peer.reset()
     peer(current)
     torch.testing.assert_close(peer.v, end.membrane, rtol=1e-5, atol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cvr_lightning.energy import OperationCounter
-from cvr_lightning.models.encoders import IFrameFeatures, PFrameEncoder
+from cvr_lightning.models.encoders import IFrameFeatures, PFrameEncoder, PFrames
 from cvr_lightning.models.modulator import ModulatorOptions, ReLUModulator, SpikingTemporalModulator
 
 STEPS, SEGMENTS, CHANNELS, SIDE = 4, 2, 3, 6
@@ -19,15 +19,16 @@ VARIANTS = [
 
 def encoder(options: ModulatorOptions | None = None) -> PFrameEncoder:
     torch.manual_seed(0)
-    return PFrameEncoder(7, (8, 12), (5, 6), options)
+    return PFrameEncoder(7, (8, 12), (5, 6), modulator=options)
 
 
-def inputs() -> tuple[torch.Tensor, IFrameFeatures, torch.Tensor]:
+def inputs() -> tuple[PFrames, IFrameFeatures]:
     torch.manual_seed(1)
     iframe = IFrameFeatures(torch.randn(SEGMENTS, 5, 4, 4), torch.randn(SEGMENTS, 6, 2, 2))
     mask = torch.ones(STEPS, SEGMENTS, dtype=torch.bool)
     mask[2, 1] = False
-    return torch.randn(STEPS, SEGMENTS, 7, 8, 8), iframe, mask
+    camera = torch.randn(STEPS, SEGMENTS, 2) * mask[..., None]
+    return PFrames(torch.randn(STEPS, SEGMENTS, 7, 8, 8), mask, camera), iframe
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
@@ -39,12 +40,13 @@ def test_every_parameter_that_is_left_gets_a_gradient(options: ModulatorOptions)
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_two_windows_with_the_state_carried_over_equal_one(options: ModulatorOptions) -> None:
-    blocks, iframe, mask = inputs()
+    pframes, iframe = inputs()
     model = encoder(options).eval()
+    torch.nn.init.normal_(model.camera_current.weight)
     with torch.no_grad():
-        whole = model(blocks, iframe, mask)
-        first = model(blocks[:3], iframe, mask[:3])
-        second = model(blocks[3:], iframe, mask[3:], first.state)
+        whole = model(pframes, iframe)
+        first = model(PFrames(*(field[:3] for field in pframes)), iframe)
+        second = model(PFrames(*(field[3:] for field in pframes)), iframe, first.state)
     assert torch.equal(second.readout, whole.readout)
 
 
@@ -119,12 +121,12 @@ def test_without_potential_spikes_alone_are_read_out() -> None:
 
 
 def test_a_layer_fed_by_a_relu_multiplies() -> None:
-    blocks, iframe, mask = inputs()
+    pframes, iframe = inputs()
     reports = []
     for options in (ModulatorOptions(), ModulatorOptions(spiking=False)):
         model = encoder(options)
         with torch.no_grad(), OperationCounter(model) as counter:
-            model(blocks, iframe, mask)
+            model(pframes, iframe)
         reports.append(counter.report(1))
     assert reports[0].effective_gac > 0
     assert reports[1].effective_gac == 0
@@ -133,12 +135,12 @@ def test_a_layer_fed_by_a_relu_multiplies() -> None:
 
 
 def test_neurons_without_adaptation_cost_a_third() -> None:
-    blocks, iframe, mask = inputs()
+    pframes, iframe = inputs()
     dense = {}
     for adaptation in (True, False):
         model = encoder(ModulatorOptions(adaptation=adaptation))
         with torch.no_grad(), OperationCounter(model) as counter:
-            model(blocks, iframe, mask)
+            model(pframes, iframe)
         layers = {layer.name: layer.dense for layer in counter.report(1).layers}
         dense[adaptation] = layers["modulator1.neurons"]
     assert dense[True] == 3 * dense[False] > 0

@@ -41,7 +41,7 @@ def reference(
 def run(neurons: AdaptiveLIF, currents: list[float], **options: torch.Tensor) -> tuple[list[float], float]:
     current = torch.tensor(currents).view(-1, 1, 1, 1, 1)
     mask = options.pop("mask", torch.ones(len(currents), 1, dtype=torch.bool))
-    spikes, state = neurons(current, mask, **options)
+    spikes, _, state = neurons(current, mask, **options)
     return spikes.flatten().tolist(), state.membrane.item()
 
 
@@ -70,9 +70,9 @@ def test_two_windows_with_the_state_carried_over_equal_one() -> None:
     neurons = AdaptiveLIF(3)
     current = torch.randn(10, 2, 3, 4, 4)
     mask = torch.ones(10, 2, dtype=torch.bool)
-    whole, end = neurons(current, mask)
-    first, state = neurons(current[:4], mask[:4])
-    second, carried = neurons(current[4:], mask[4:], state=state)
+    whole, _, end = neurons(current, mask)
+    first, _, state = neurons(current[:4], mask[:4])
+    second, _, carried = neurons(current[4:], mask[4:], state=state)
     assert torch.equal(torch.cat([first, second]), whole)
     assert torch.equal(carried.membrane, end.membrane)
     assert torch.equal(carried.trace, end.trace)
@@ -86,7 +86,7 @@ def test_recent_spikes_raise_the_threshold() -> None:
 
 def test_membranes_stay_float32_under_bfloat16() -> None:
     current = torch.randn(4, 1, 2, 3, 3, dtype=torch.bfloat16)
-    spikes, state = AdaptiveLIF(2)(current, torch.ones(4, 1, dtype=torch.bool))
+    spikes, _, state = AdaptiveLIF(2)(current, torch.ones(4, 1, dtype=torch.bool))
     assert spikes.dtype == torch.bfloat16
     assert state.membrane.dtype == state.trace.dtype == torch.float32
 
@@ -101,7 +101,7 @@ def test_the_surrogate_gradient_is_the_derivative_of_the_arctangent() -> None:
 
 def test_every_constant_of_the_neuron_learns() -> None:
     neurons = AdaptiveLIF(2)
-    spikes, state = neurons(torch.randn(8, 1, 2, 5, 5) * 2, torch.ones(8, 1, dtype=torch.bool))
+    spikes, _, state = neurons(torch.randn(8, 1, 2, 5, 5) * 2, torch.ones(8, 1, dtype=torch.bool))
     (spikes.sum() + state.membrane.sum()).backward()
     for name, parameter in neurons.named_parameters():
         assert parameter.grad is not None, name

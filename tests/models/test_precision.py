@@ -12,10 +12,9 @@ from cvr_lightning.models import CompressedVideoRecognizer
 
 def test_membranes_stay_in_float32(recognizer: CompressedVideoRecognizer, clip: CompressedClip) -> None:
     def states(model: CompressedVideoRecognizer) -> list[Tensor]:
-        blocks, mask = model.blocks(clip)
         features = model.encode_iframes(clip.iframes[:, :1].expand(-1, 3, -1, -1, -1))
         in_force = type(features)(*(feature.flatten(0, 1) for feature in features))
-        state = model.pframe_encoder(blocks, in_force, mask).state
+        state = model.pframe_encoder(model.pframes(clip), in_force).state
         return [tensor for stage in state for tensor in (*stage.neurons, stage.readout)]
 
     with torch.no_grad():

@@ -1,0 +1,95 @@
+"""The camera's displacement is the median of a frame's vectors, and what is left does not depend on a pan."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from factories import make_clip, random_clip
+
+from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.energy import OperationCounter
+from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.models.camera import CameraCurrent, camera_motion, split_motion
+from cvr_lightning.models.stem import MOTION_GAIN, MOTION_SCALE, BlockStem, compress
+
+
+def panned(clip: CompressedClip, pan: torch.Tensor) -> CompressedClip:
+    """The clip as a camera that moves would have coded it: every block with a vector moves along."""
+    has_vector = (clip.modes < BlockMode.INTRA).unsqueeze(3)
+    return replace(clip, motion=clip.motion + pan.view(1, 1, 1, 2, 1, 1) * has_vector)
+
+
+@pytest.fixture
+def clip() -> CompressedClip:
+    clip = random_clip(height=64, width=64)
+    clip.motion = (4 * clip.motion).round() / 4  # so that sums are exact
+    clip.motion[(clip.modes >= BlockMode.INTRA).unsqueeze(3).expand_as(clip.motion)] = 0
+    return clip
+
+
+def test_the_camera_is_the_median_of_the_blocks_that_have_a_vector(clip: CompressedClip) -> None:
+    clip.modes[0, 0, 0] = BlockMode.INTRA
+    clip.modes[0, 0, 1] = BlockMode.OUTSIDE
+    camera = split_motion(clip)[1]
+    assert camera[0, 0].count_nonzero() == 0
+    for place in [(0, 1, 0), (1, 2, 1), (2, 0, 0)]:
+        inside = (clip.modes[place] < BlockMode.INTRA).numpy()
+        vectors = clip.motion[place].numpy()[:, inside]
+        assert camera[place].tolist() == np.quantile(vectors, 0.5, axis=1, method="lower").tolist()
+
+
+def test_of_an_even_number_the_lower_of_the_two_in_the_middle() -> None:
+    motion = torch.tensor([3.0, 1.0, 7.0, 5.0]).view(1, 1, 1, 1, 2, 2).expand(1, 1, 1, 2, 2, 2)
+    assert camera_motion(motion, torch.ones(1, 1, 1, 1, 2, 2, dtype=torch.bool)).unique().tolist() == [3]
+
+
+def test_a_pan_changes_the_camera_and_not_what_moves_relative_to_it(clip: CompressedClip) -> None:
+    pan = torch.tensor([5.25, -2.5])
+    still, camera = split_motion(clip)
+    moving, moved_camera = split_motion(panned(clip, pan))
+    assert torch.equal(moving, still)
+    seen = (clip.modes < BlockMode.INTRA).flatten(3).any(dim=3, keepdim=True)
+    assert torch.equal(moved_camera, camera + pan * seen)
+
+
+def test_while_the_camera_stands_still_vectors_are_what_they_are() -> None:
+    clip = make_clip()
+    clip.modes[..., :5] = BlockMode.SKIPPED  # more than half of the 8 x 8 blocks
+    clip.motion[..., :5] = 0
+    relative, camera = split_motion(clip)
+    assert camera.count_nonzero() == 0
+    assert torch.equal(relative, clip.motion)
+
+
+def test_images_of_vectors_are_split_as_blocks_are(clip: CompressedClip) -> None:
+    relative, camera = split_motion(clip)
+    images = clip.motion.repeat_interleave(8, dim=-2).repeat_interleave(8, dim=-1)
+    of_images, same_camera = split_motion(replace(clip, motion=images))
+    assert torch.equal(same_camera, camera)
+    assert torch.equal(of_images[..., ::8, ::8], relative)
+
+
+def test_without_compensation_the_stem_takes_vectors_as_they_are(clip: CompressedClip) -> None:
+    fields = BlockStem(24, compensation=False)(clip)
+    assert fields.camera is None
+    expected = MOTION_GAIN * compress(clip.motion, MOTION_SCALE)
+    assert torch.equal(fields.blocks[:, :, :2], expected.flatten(0, 1))
+
+
+def test_the_camera_has_no_say_until_it_learns_one(clip: CompressedClip) -> None:
+    recognizer = CompressedVideoRecognizer(5).eval()
+    pan = torch.tensor([5.25, -2.5])
+    with torch.no_grad():
+        assert torch.equal(recognizer(panned(clip, pan)), recognizer(clip))
+        torch.nn.init.ones_(recognizer.pframe_encoder.camera_current.weight)
+        assert not torch.equal(recognizer(panned(clip, pan)), recognizer(clip))
+
+
+def test_currents_are_a_linear_map_that_is_counted() -> None:
+    layer = CameraCurrent(3)
+    layer.weight.data = torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
+    with OperationCounter(layer) as counter:
+        currents = layer(torch.tensor([[[0.5, 2.0]], [[0.0, -1.0]]]))
+    assert currents[..., 0, 0].tolist() == [[[20.5, 41, 61.5]], [[-10, -20, -30]]]
+    assert counter.report(1).gmac == pytest.approx(2 * 3 * 2 * 1e-9)
