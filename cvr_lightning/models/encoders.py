@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvr_lightning.memory import keep_freed_memory
 from cvr_lightning.models.camera import CameraCurrent
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
@@ -63,6 +64,7 @@ class IFrameEncoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int]) -> None:
         super().__init__()
+        keep_freed_memory()
         stages: list[nn.Module] = []
         previous, patch = 3, 4
         for width, depth in zip(widths, depths, strict=True):
