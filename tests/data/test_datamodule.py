@@ -236,19 +236,24 @@ class Shapes(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_the_trainer_crops_everything_and_augments_training_only(shapes, tmp_path):
+def fit_and_test(data: CompressedVideoDataModule, folder: Path, epochs: int) -> Shapes:
     model = Shapes()
     trainer = Trainer(
-        max_epochs=2,
+        max_epochs=epochs,
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        default_root_dir=tmp_path,
+        default_root_dir=folder,
     )
-    trainer.fit(model, datamodule=shapes)
-    trainer.test(model, datamodule=shapes, verbose=False)
+    trainer.fit(model, datamodule=data)
+    trainer.test(model, datamodule=data, verbose=False)
+    return model
+
+
+def test_the_trainer_crops_everything_and_augments_training_only(shapes, tmp_path):
+    model = fit_and_test(shapes, tmp_path, epochs=2)
     for batches in model.seen.values():
         assert all(batch.validate().iframes.shape[-2:] == (64, 64) for batch in batches)
     assert all(batch.iframes.is_floating_point() for batch in model.seen["train"])
@@ -286,6 +291,16 @@ def test_a_batch_without_any_readable_video_passes_the_transforms(broken):
     assert sorted(len(batch) for batch in batches) == [0, 1]
 
 
+def test_the_test_may_look_at_larger_crops_than_the_training(shapes_root, tmp_path):
+    data = MotionShapes(
+        shapes_root, **ONE_SCENE, **SMALL | {"crop": 32}, num_workers=0, test_crop=64, crops=3
+    )
+    model = fit_and_test(data, tmp_path, epochs=1)
+    sides = {part: {batch.iframes.shape[-1] for batch in batches} for part, batches in model.seen.items()}
+    assert sides == {"train": {32}, "val": {32}, "test": {64}}
+    assert data.protocol["crop"] == data.test_sampling.crop == 64
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -294,6 +309,7 @@ def test_a_batch_without_any_readable_video_passes_the_transforms(broken):
         ({"colour": 1.5}, r"colour=1\.5 must lie in"),
         ({"num_workers": -1}, "num_workers=-1"),
         ({"crop": 100}, "multiple of 8"),
+        ({"crop": 32, "test_crop": 264}, "crop=264 must be a multiple of 8"),
         ({"val_scenes": 0}, "val_scenes=0"),
         ({"protocol": "3x10"}, "protocol='3x10' is not known; choose one of coviar, 1x1"),
         ({"protocol": "10x3", "views": 5}, "'10x3' means views=10, which views=5 contradicts"),
