@@ -18,6 +18,7 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
 from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
+from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.optimizer import adamw, seed_epoch
 from cvr_lightning.provenance import versions
@@ -124,7 +125,15 @@ class RecognitionModule(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Load the weights that training starts from; those of a resumed run replace them."""
+        """Load the weights that training starts from; those of a resumed run replace them.
+
+        Raises:
+            CropError: Where the model does not take the data's crops.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, CompressedVideoDataModule):
+            for crop in (data.sampling.crop, data.test_sampling.crop):
+                check_frame_size(crop, crop)
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +7,8 @@ from factories import make_clip
 from lightning import Trainer
 from torch import nn
 
+from cvr_lightning.datamodules import MotionShapes
+from cvr_lightning.errors import CropError
 from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.module import RecognitionModule
@@ -115,6 +118,19 @@ def test_compile_compiles_the_recogniser_for_training_alone(monkeypatch: pytest.
         module = RecognitionModule(["a", "b"], compile=asked)
         calls: list[str] = []
         monkeypatch.setattr(module.recognizer, "compile", lambda calls=calls: calls.append("compile"))
+        module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
         module.setup(stage)
         assert len(calls) == expected
         assert list(module.state_dict()) == names
+
+
+@pytest.mark.parametrize("options", [{"crop": 112}, {"crop": 128, "test_crop": 144}])
+def test_crops_that_the_model_does_not_take_are_refused_before_the_first_step(
+    options: dict[str, int], tmp_path: Path
+) -> None:
+    module = RecognitionModule(["a", "b"])
+    module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
+    module.trainer.datamodule = MotionShapes(tmp_path, height=160, width=216, **options)  # type: ignore[attr-defined]
+    side = max(options.values())
+    with pytest.raises(CropError, match=rf"frames of {side}x{side} pixels .* multiple of 32"):
+        module.setup("fit")

@@ -14,12 +14,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvr_lightning.errors import CropError
 from cvr_lightning.memory import keep_freed_memory
 from cvr_lightning.models.camera import CameraCurrent
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
+STRIDE = 32
+"""Side of a token in pixels."""
 CACHED = 2**18
 """Size of a stage's input, in numbers a thread, whose activations stay in the cache of a CPU's core."""
+
+
+def check_frame_size(height: int, width: int) -> None:
+    """Refuse frames that do not fall into tokens.
+
+    Raises:
+        CropError: Saying what to choose.
+    """
+    if height % STRIDE or width % STRIDE:
+        raise CropError(
+            f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
+            f"(data.test_crop) that is a multiple of {STRIDE}"
+        )
 
 
 class LayerNorm2d(nn.LayerNorm):

@@ -18,8 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
-from cvr_lightning.errors import CropError
-from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder, PFrames
+from cvr_lightning.models.encoders import (
+    IFrameEncoder,
+    IFrameFeatures,
+    PFrameEncoder,
+    PFrames,
+    check_frame_size,
+)
 from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.modulator import ModulatorOptions
@@ -35,8 +40,6 @@ and the mixer), the multi-modal mixer."""
 Representation = Literal["block", "pixel", "rgb"]
 """What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
 
-STRIDE = 32
-"""Side of a token in pixels."""
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
@@ -135,12 +138,7 @@ class CompressedVideoRecognizer(nn.Module):
             CropError: For a batch of frames of another size.
             ValueError: For a batch in another representation.
         """
-        height, width = clip.iframes.shape[-2:]
-        if height % STRIDE or width % STRIDE:
-            raise CropError(
-                f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
-                f"that is a multiple of {STRIDE}"
-            )
+        check_frame_size(*clip.iframes.shape[-2:])
         return self.decide(*self.encode(clip, self.pframes(clip)), key_B)
 
     def encode(self, clip: CompressedClip, pframes: PFrames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
