@@ -12,11 +12,12 @@ _LARGEST_THRESHOLD = 2**25
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let glibc keep up to 64 MiB of freed memory for the next layer.
+    """Let glibc keep some 64 MiB of freed memory for the next layer.
 
     It learns what to keep from the blocks that are freed. By default the activations of a layer are given
     back, and fetched for the next layer anew, which the system clears first: a fifth of the time of labelling
     one video. A block is freed that is as large as it learns from; it is never touched, so it costs nothing.
     Other allocators are not impressed.
     """
-    torch.empty(_LARGEST_THRESHOLD - 2**12, dtype=torch.uint8)  # room for the allocator's own header
+    header = 2**12  # room for the allocator's own
+    torch.empty(_LARGEST_THRESHOLD - header, dtype=torch.uint8, device="cpu")

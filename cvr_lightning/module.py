@@ -125,7 +125,7 @@ class RecognitionModule(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Load the weights that training starts from; those of a resumed run replace them.
+        """Check the crops, and load the weights that training starts from; a resumed run replaces them.
 
         Raises:
             CropError: Where the model does not take the data's crops.

@@ -12,6 +12,8 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
+from cvr_lightning.models.camera import CameraCurrent
+
 
 def adamw(
     module: LightningModule, learning_rate: float, weight_decay: float, warmup: float, final_lr: float
@@ -37,13 +39,17 @@ def adamw(
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d, CameraCurrent)
+"""Layers whose weight is a matrix or a kernel."""
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices and kernels, which decay, and norms, biases and neuron constants, which do not."""
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for layer in model.modules():
         for name, parameter in layer.named_parameters(recurse=False):
-            is_kernel = name == "weight" and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+            is_kernel = name == "weight" and isinstance(layer, KERNELS)
             (decayed if is_kernel else spared).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
 

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from cvr_lightning.checkpoint import CHECKPOINT_KEY
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
+from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.optimizer import adamw, seed_epoch
@@ -85,7 +87,14 @@ class PretrainingModule(LightningModule):
         return self.masked.recognizer
 
     def setup(self, stage: str) -> None:
-        """Load the published weights where training begins; those of a resumed run replace them."""
+        """Check the crops, and load the published weights where training begins.
+
+        Raises:
+            CropError: Where the model does not take the data's crops.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, CompressedVideoDataModule):
+            check_frame_size(data.sampling.crop, data.sampling.crop)
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")

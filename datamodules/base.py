@@ -72,8 +72,9 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         views: Temporal views, where no protocol is named; 1 by default.
         crops: Spatial views of each temporal one, where no protocol is named: 1 centre (the default), 3 along
             the longer side, 5 for corners and centre, 10 with their mirror images.
-        test_crop: Side of the crops in test and prediction, ``crop`` by default. A somewhat larger one often
-            does better (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
+        test_crop: Side of the crops in test and prediction, ``crop`` by default; checkpoints carry it. A
+            somewhat larger one often does better (Touvron et al., "Fixing the train-test resolution
+            discrepancy", 2019).
         flip: Left and right are no labels: half of the training clips are mirrored, and ``crops=10`` may be.
         colour: Largest relative change of the I-frames' brightness, contrast and saturation in training.
         scales: Sides of the training crops relative to ``crop``, of which each clip draws one: ``[1.0]`` for

@@ -9,10 +9,12 @@ from torch import nn
 
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.errors import CropError
+from cvr_lightning.models.camera import CameraCurrent
 from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.optimizer import parameter_groups, warmup_cosine
+from cvr_lightning.pretraining import PretrainingModule
 
 
 def test_one_class_has_nothing_to_be_told_from() -> None:
@@ -38,6 +40,8 @@ def test_only_kernels_decay() -> None:
     for layer in module.recognizer.modules():
         if isinstance(layer, AdaptiveLIF | nn.LayerNorm):
             assert {id(parameter) for parameter in layer.parameters()} <= spared
+        if isinstance(layer, CameraCurrent):
+            assert id(layer.weight) in decayed
         if isinstance(layer, StandardisedConv2d):
             assert id(layer.weight) in decayed
             assert id(layer.gain) in spared
@@ -133,4 +137,12 @@ def test_crops_that_the_model_does_not_take_are_refused_before_the_first_step(
     module.trainer.datamodule = MotionShapes(tmp_path, height=160, width=216, **options)  # type: ignore[attr-defined]
     side = max(options.values())
     with pytest.raises(CropError, match=rf"frames of {side}x{side} pixels .* multiple of 32"):
+        module.setup("fit")
+
+
+def test_pretraining_refuses_them_too(tmp_path: Path) -> None:
+    module = PretrainingModule()
+    module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
+    module.trainer.datamodule = MotionShapes(tmp_path, crop=72)  # type: ignore[attr-defined]
+    with pytest.raises(CropError, match=r"frames of 72x72 pixels .* multiple of 32"):
         module.setup("fit")

@@ -211,7 +211,7 @@ class PFrameEncoder(nn.Module):
         first, second = (None, None) if state is None else state
         current = _over_time(self.conv1, pframes.blocks)
         if self.camera_current is not None:
-            current = current + self.camera_current(pframes.camera)
+            current = current + self.camera_current(pframes.camera).to(current.dtype)  # that of autocast
         low = self.modulator1(current, iframe.stride16, pframes.mask, first, keep_state)
         current = _over_time(self.conv2, low.spikes)
         high = self.modulator2(current, iframe.stride32, pframes.mask, second, keep_state)

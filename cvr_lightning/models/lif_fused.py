@@ -71,7 +71,7 @@ def integrate(
 
 def _forward(passes: Passes, keep_state: bool, inputs: Inputs) -> Outcome:
     spikes = torch.empty_like(inputs.current)
-    readout = torch.empty_like(spikes[0])
+    readout = spikes.new_empty(spikes.shape[1:])
     states = spikes.new_empty((2, *readout.shape)) if keep_state else None
     passes.forward(inputs, spikes, readout, states)
     membrane, trace = (None, None) if states is None else states

@@ -162,7 +162,7 @@ class AdaptiveLIF(nn.Module):
     ) -> Outcome:
         """By the fastest pass for device and dtype; a compiler gets the equations to make its own."""
         inputs = (current, mask, offset, constants, start, self.surrogate, keep_state)
-        is_plain = torch.compiler.is_compiling() or current.dtype != torch.float32
+        is_plain = torch.compiler.is_compiling() or current.dtype != torch.float32 or not current.shape[1]
         device = "none" if is_plain else current.device.type
         if device == "cpu":
             return lif_cpu.integrate(*inputs)

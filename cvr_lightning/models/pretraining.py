@@ -41,9 +41,10 @@ class MaskedPretraining(nn.Module):
     """A recogniser without its head, and a decoder that predicts the hidden places.
 
     Fields are predicted as the recogniser takes them in: linear near zero, logarithmic beyond (see
-    ``pframes``). Skipped blocks are predicted as what they say, no motion and no residual. Intra blocks are
-    not: they have no vector, and their coefficients are a picture rather than a residual. Neither are
-    P-frames that do not exist.
+    ``pframes``), vectors relative to the camera's displacement, which the P-path is told of the whole frame,
+    hidden places included. Skipped blocks are predicted as what they say: nothing moved, no residual. Intra
+    blocks are not: they have no vector, and their coefficients are a picture rather than a residual. Neither
+    are P-frames that do not exist.
 
     Args:
         preset: Size of the recogniser.

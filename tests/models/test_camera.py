@@ -22,7 +22,13 @@ def panned(clip: CompressedClip, pan: torch.Tensor) -> CompressedClip:
 
 @pytest.fixture
 def clip() -> CompressedClip:
+    """Every frame has an odd number of vectors, so that one is in the middle."""
     clip = random_clip(height=64, width=64)
+    even = (clip.modes < BlockMode.INTRA).flatten(3).sum(dim=3) % 2 == 0
+    first = clip.modes[..., 0, 0]
+    first[even] = torch.where(first[even] < BlockMode.INTRA, BlockMode.INTRA.value, BlockMode.INTER.value).to(
+        torch.uint8
+    )
     clip.motion = (4 * clip.motion).round() / 4  # so that sums are exact
     clip.motion[(clip.modes >= BlockMode.INTRA).unsqueeze(3).expand_as(clip.motion)] = 0
     return clip
@@ -36,12 +42,26 @@ def test_the_camera_is_the_median_of_the_blocks_that_have_a_vector(clip: Compres
     for place in [(0, 1, 0), (1, 2, 1), (2, 0, 0)]:
         inside = (clip.modes[place] < BlockMode.INTRA).numpy()
         vectors = clip.motion[place].numpy()[:, inside]
-        assert camera[place].tolist() == np.quantile(vectors, 0.5, axis=1, method="lower").tolist()
+        middle = (np.quantile(vectors, 0.5, axis=1, method=side) for side in ("lower", "higher"))
+        assert camera[place].tolist() == [min(pair, key=abs) for pair in zip(*middle, strict=True)]
 
 
-def test_of_an_even_number_the_lower_of_the_two_in_the_middle() -> None:
-    motion = torch.tensor([3.0, 1.0, 7.0, 5.0]).view(1, 1, 1, 1, 2, 2).expand(1, 1, 1, 2, 2, 2)
-    assert camera_motion(motion, torch.ones(1, 1, 1, 1, 2, 2, dtype=torch.bool)).unique().tolist() == [3]
+@pytest.mark.parametrize(
+    ("vectors", "camera"),
+    [
+        ([3.0, 1.0, 7.0, 5.0], 3),
+        ([0.0, 0.0, 6.0, 6.0], 0),
+        ([-2.0, -4.0, 1.0, -9.0], -2),
+        ([1.0, 2.0, -2.0], 1),
+    ],
+)
+def test_of_two_in_the_middle_the_nearer_to_zero_so_that_a_mirror_mirrors(
+    vectors: list[float], camera: float
+) -> None:
+    motion = torch.tensor(vectors).expand(1, 1, 1, 2, 1, len(vectors))
+    everywhere = torch.ones(1, 1, 1, 1, 1, len(vectors), dtype=torch.bool)
+    assert camera_motion(motion, everywhere).tolist() == [[[[camera, camera]]]]
+    assert camera_motion(-motion, everywhere).tolist() == [[[[-camera, -camera]]]]
 
 
 def test_a_pan_changes_the_camera_and_not_what_moves_relative_to_it(clip: CompressedClip) -> None:
@@ -93,3 +113,14 @@ def test_currents_are_a_linear_map_that_is_counted() -> None:
         currents = layer(torch.tensor([[[0.5, 2.0]], [[0.0, -1.0]]]))
     assert currents[..., 0, 0].tolist() == [[[20.5, 41, 61.5]], [[-10, -20, -30]]]
     assert counter.report(1).gmac == pytest.approx(2 * 3 * 2 * 1e-9)
+
+
+def test_currents_have_the_type_of_autocast(clip: CompressedClip) -> None:
+    recognizer = CompressedVideoRecognizer(5).eval()
+    seen = []
+    recognizer.pframe_encoder.modulator1.neurons.register_forward_hook(
+        lambda layer, inputs, fired: seen.append((inputs[0].dtype, fired.spikes.dtype))
+    )
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        recognizer(clip)
+    assert seen == [(torch.bfloat16, torch.bfloat16)]

@@ -106,3 +106,12 @@ def test_every_constant_of_the_neuron_learns() -> None:
     for name, parameter in neurons.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_no_sequences_give_no_spikes_and_no_gradient() -> None:
+    neurons = AdaptiveLIF(2)
+    spikes, _, state = neurons(torch.zeros(4, 0, 2, 3, 3), torch.ones(4, 0, dtype=torch.bool))
+    assert spikes.shape == (4, 0, 2, 3, 3)
+    assert state.membrane.shape == (0, 2, 3, 3)
+    spikes.sum().backward()
+    assert neurons.leak.grad.count_nonzero() == 0
