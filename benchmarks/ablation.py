@@ -35,7 +35,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "data": SIZES | {"segments": 3, "scene_seed": 1},
     },
     "folder": {
-        "epochs": 60,
+        "epochs": 30,
         "model": {"learning_rate": 1e-3},
         "data": SIZES
         | {"batch_size": 4, "segments": 4, "views": 2, "crops": 10}
