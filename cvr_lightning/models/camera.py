@@ -8,8 +8,8 @@ camera's tells actions better was shown by Wang and Schmid, "Action recognition 
 What the camera does may be the action (a class of SS-v2 is "turning the camera left"), so the displacement is
 given to the first neurons apart, as a current that is the same everywhere.
 
-Shape suffixes: B clips, N segments, T P-frames, H8, W8 blocks, H, W the grid of the
-vectors, M segments of all clips, C channels.
+Shape suffixes: B clips, N segments of a clip, M of all clips, T P-frames, C channels, H8, W8 blocks, H, W the
+grid of the vectors.
 """
 
 from __future__ import annotations
