@@ -160,7 +160,10 @@ class AdaptiveLIF(nn.Module):
         start: Start,
         keep_state: bool,
     ) -> Outcome:
-        """By the fastest pass for device and dtype; a compiler gets the equations to make its own."""
+        """By the fastest pass for device and dtype; a compiler gets the equations to make its own.
+
+        So does an empty batch: the compiled passes divide by its size, and a GPU refuses an empty grid.
+        """
         inputs = (current, mask, offset, constants, start, self.surrogate, keep_state)
         is_plain = torch.compiler.is_compiling() or current.dtype != torch.float32 or not current.shape[1]
         device = "none" if is_plain else current.device.type
