@@ -12,8 +12,6 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
-from cvr_lightning.models.camera import CameraCurrent
-
 
 def adamw(
     module: LightningModule, learning_rate: float, weight_decay: float, warmup: float, final_lr: float
@@ -39,8 +37,8 @@ def adamw(
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d, CameraCurrent)
-"""Layers whose weight is a matrix or a kernel."""
+KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+"""Layers whose weight is a matrix or a kernel. What the camera's displacement is worth to a channel is neither."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -38,10 +38,8 @@ def test_only_kernels_decay() -> None:
     assert decayed | spared == everything
     assert not decayed & spared
     for layer in module.recognizer.modules():
-        if isinstance(layer, AdaptiveLIF | nn.LayerNorm):
+        if isinstance(layer, AdaptiveLIF | CameraCurrent | nn.LayerNorm):
             assert {id(parameter) for parameter in layer.parameters()} <= spared
-        if isinstance(layer, CameraCurrent):
-            assert id(layer.weight) in decayed
         if isinstance(layer, StandardisedConv2d):
             assert id(layer.weight) in decayed
             assert id(layer.gain) in spared
