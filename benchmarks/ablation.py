@@ -10,6 +10,7 @@ done is kept in a file of one line a run; the same command goes on from there.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import math
@@ -38,7 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 30,
         "model": {"learning_rate": 1e-3},
         "data": SIZES
-        | {"batch_size": 4, "segments": 4, "views": 2, "crops": 10}
+        | {"batch_size": 4, "segments": 4, "views": 4, "crops": 3, "test_crop": 160}
         | {"mixup": 0.3, "colour": 0.4, "scales": (1.0, 1.125, 1.25)},
     },
 }
@@ -191,12 +192,13 @@ def plain_trainer(epochs: int, progress: bool = True) -> Any:
 
 
 def cost(module: Any, data: Any) -> dict[str, Any]:
-    """Operations of the trained model per video, one view, spikes as they fall on the validation part."""
+    """Operations of the trained model per video, one view of the test, spikes as on the validation part."""
     from cvr_lightning.datamodules.pipelines import EvalTransform
     from cvr_lightning.summarize import count_operations
 
     data.setup("validate")
-    clip = EvalTransform(data.sampling)(next(iter(data.val_dataloader())))
+    one_crop = dataclasses.replace(data.test_sampling, crops=1)
+    clip = EvalTransform(one_crop)(next(iter(data.val_dataloader())))
     report = count_operations(module.recognizer, [clip])
     return {
         "gmac": report.gmac,

@@ -38,7 +38,7 @@ def adamw(
 
 
 KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-"""Layers whose weight is a matrix or a kernel. What the camera's displacement is worth to a channel is neither."""
+"""Layers whose weight is a matrix or a kernel. What the camera is worth to each channel is neither."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

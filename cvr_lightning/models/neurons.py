@@ -70,7 +70,7 @@ class AdaptiveLIF(nn.Module):
 
     Args:
         channels: Number of channels C; each has its own constants.
-        leak: Initial leak a of the membrane in a step.
+        leak: Initial leak a, the share of the membrane that a step leaves: most of it, for windows are short.
         threshold: Initial threshold for a current of unit variance.
         adaptation: Initial strength b with which recent spikes raise the threshold; without adaptation, and
             without its parameters, where None.
@@ -85,7 +85,7 @@ class AdaptiveLIF(nn.Module):
     def __init__(
         self,
         channels: int,
-        leak: float = 0.5,
+        leak: float = 0.9,
         threshold: float = 1.0,
         adaptation: float | None = 0.2,
         surrogate: Surrogate = "arctangent",
