@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from cvr_lightning.callbacks.loggers import PictureCallback, log_figure
 from cvr_lightning.figures import new_figure
 from cvr_lightning.module import RecognitionModule
+from cvr_lightning.printable import printable
 
 
 class ConfusionMatrix(PictureCallback):
@@ -70,7 +71,7 @@ def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Fig
     else:
         lists = [*confusions(counts, class_names), "", *hardest(counts, class_names)]
         where = (side + 0.9) / figure.get_figwidth()
-        figure.text(where, 0.94, "\n".join(lists), va="top", fontsize=9, linespacing=1.5)
+        figure.text(where, 0.94, "\n".join(lists), va="top", fontsize=9, linespacing=1.5, parse_math=False)
     return figure
 
 
@@ -114,15 +115,15 @@ def _label_axes(axes: Any, class_names: Sequence[str]) -> None:
     ticks = np.arange(0, len(class_names), every)
     labels = [_short(class_names[int(tick)]) for tick in ticks]
     size = 9 if len(class_names) <= SMALL else 7
-    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
-    axes.set_yticks(ticks, labels, fontsize=size)
+    axes.set_xticks(ticks, labels, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(ticks, labels, fontsize=size, parse_math=False)
     named = f", one name in {every}" if every > 1 else ""
     axes.set_xlabel(f"predicted class{named}")
     axes.set_ylabel(f"true class{named}")
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:20]}..."
+    return printable(name if len(name) <= 22 else f"{name[:20]}...")
 
 
 def _box(

@@ -91,6 +91,7 @@ class DDPMonitor(Callback):
         self._checked = False
         self._warned: set[str] = set()
         self._slow: tuple[int, ...] = ()
+        self._logged_step = 0
         if trainer.world_size == 1:
             return
         clips = getattr(getattr(trainer, "datamodule", None), "batch_size", None)
@@ -152,8 +153,10 @@ class DDPMonitor(Callback):
         if trainer.world_size == 1:
             return
         self._ended = time.perf_counter()
-        if not has_logged(trainer) or not self._step_s:
+        # A step may be of several batches: it is taken after the last, and logged once.
+        if not has_logged(trainer) or trainer.global_step == self._logged_step or not self._step_s:
             return
+        self._logged_step = trainer.global_step
         own = [_mean(self._step_s), _mean(self._wait_s), self._forward_s, self._norm]
         table = torch.zeros(trainer.world_size, len(own), device=pl_module.device)
         table[trainer.global_rank] = torch.tensor(own)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from cvr_lightning.clip import CompressedClip
@@ -43,7 +44,7 @@ def is_log_step(trainer: Trainer, step: int) -> bool:
 
 
 class PictureCallback(Callback, ABC):
-    """Draws after the 1st, 2nd, 4th, 8th ... validation and after the last.
+    """Draws after the 1st, 2nd, 4th, 8th ... validation of a training, after its last, and after any other.
 
     Most changes early, so little is missed, and the time that drawing takes is lost in a long run's. The
     number of validations is part of the checkpoint: a resumed run draws when the undisturbed one would
@@ -64,7 +65,8 @@ class PictureCallback(Callback, ABC):
         if trainer.sanity_checking:
             return
         self.validations += 1
-        self._is_drawn = self.validations & (self.validations - 1) == 0
+        is_fit = trainer.state.fn == TrainerFn.FITTING
+        self._is_drawn = not is_fit or self.validations & (self.validations - 1) == 0
         if self._is_drawn:
             self._draw_once(trainer, pl_module)
 

@@ -27,7 +27,11 @@ class Predictions(Callback):
         table = pl_module.table
         label, probability = table.scores.argmax(axis=1), table.scores.max(axis=1)
         path = Path(trainer.default_root_dir) / "predictions.csv"
-        with atomic_path(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        with (
+            atomic_path(path) as unfinished,
+            # A name that is not UTF-8 keeps its bytes: they are how the file is found.
+            unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["video", "label", "probability"])
             rows = zip(table.video.tolist(), label.tolist(), probability.tolist(), strict=True)

@@ -44,6 +44,21 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return checkpoint
 
 
+def load_pretraining(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a checkpoint of ``cvr pretrain`` onto the CPU, weights and plain values only.
+
+    Raises:
+        CheckpointError: Where the file is missing, damaged or not a checkpoint of a pretraining.
+    """
+    checkpoint = read_checkpoint(path)
+    if "class_names" in checkpoint[CHECKPOINT_KEY]:
+        raise CheckpointError(
+            f"{path}: a checkpoint of `cvr fit`, which pretraining cannot resume; go on from it with "
+            f"cvr fit --ckpt_path {path}"
+        )
+    return checkpoint
+
+
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load any checkpoint of this package onto the CPU, weights and plain values only.
 

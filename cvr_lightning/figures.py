@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from cvr_lightning.codec.arrays import BLOCK, BlockMode
+from cvr_lightning.printable import printable
 
 Floats = npt.NDArray[np.float32]
 
@@ -101,7 +102,7 @@ def draw_iframe(axes: Any, clip: ClipPicture) -> None:
     """The I-frame, titled with the clip's name, from its end where it is long."""
     axes.imshow(clip.iframe.transpose(1, 2, 0), interpolation="nearest")
     name = clip.title if len(clip.title) <= 28 else f"...{clip.title[-25:]}"
-    _frame(axes, f"{name}\nI-frame{', ' if clip.subtitle else ''}{clip.subtitle}")
+    _frame(axes, f"{printable(name)}\nI-frame{', ' if clip.subtitle else ''}{clip.subtitle}")
 
 
 def draw_motion(axes: Any, motion: Floats, height: int, width: int, longest: float | None = None) -> None:
@@ -228,15 +229,16 @@ def draw_prediction(axes: Any, clip: ClipPicture, class_names: Sequence[str], to
     colours = [RIGHT if index == clip.label else colour for index, colour in zip(order, colours, strict=True)]
     axes.barh(range(len(order)), share, color=colours, height=0.75)
     for row, index in enumerate(order):
-        axes.text(2, row, f"{class_names[index]}  {share[row]:.0f} %", va="center", fontsize=11)
+        text = printable(f"{class_names[index]}  {share[row]:.0f} %")
+        axes.text(2, row, text, va="center", fontsize=11, parse_math=False)
     axes.set_xlim(0, 100)
     axes.set_ylim(top - 0.5, -0.5)
-    truth = f"true class: {class_names[clip.label]}" if clip.label >= 0 else "no label"
+    truth = f"true class: {printable(class_names[clip.label])}" if clip.label >= 0 else "no label"
     loss = "" if clip.loss is None else f"\nloss {clip.loss:.2f} nats"
     _frame(axes, f"{truth}{loss or chr(10) + 'probability, %'}")
 
 
 def _frame(axes: Any, title: str) -> None:
-    axes.set_title(title, fontsize=10.5)
+    axes.set_title(title, fontsize=10.5, parse_math=False)  # names may hold dollars
     axes.set_xticks([])
     axes.set_yticks([])

@@ -19,8 +19,10 @@ ACCURACIES = ("top1", "top5", "top1_all", "top5_all")
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write the results of a run as JSON, whole or not at all."""
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
     with atomic_path(path) as unfinished:
-        unfinished.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # What a file's name holds beside UTF-8 becomes an escape, which JSON reads back as it was.
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_results(run: str | Path) -> dict[str, Any]:

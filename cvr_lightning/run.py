@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,7 +22,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning.atomic import atomic_path
 from cvr_lightning.callbacks.defaults import default_callbacks
-from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint
+from cvr_lightning.checkpoint import CHECKPOINT_KEY, load_checkpoint, load_pretraining
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
 from cvr_lightning.errors import RunError, UserError
 from cvr_lightning.module import RecognitionModule
@@ -69,16 +69,21 @@ def run_pretraining(options: list[str]) -> None:
 
     Raises:
         RunError: Where the run cannot start as asked.
+        CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of a pretraining.
     """
-    arguments = with_shipped_configs(["fit", *options])
+    arguments = with_checkpoint_config(with_shipped_configs(["fit", *options]), load_pretraining)
     _run(PretrainingCLI, PretrainingModule, arguments, _checkpoints("val/loss", "min"))
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """A checkpoint that every run keeps, under a name of its own: any ModelCheckpoint may stand beside it."""
 
 
 def _checkpoints(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
     return [
-        ModelCheckpoint(monitor=monitor, mode=mode, filename="best", enable_version_counter=False),
+        RunCheckpoint(monitor=monitor, mode=mode, filename="best", enable_version_counter=False),
         # The end of every epoch: what --ckpt_path last resumes.
-        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
 
 
@@ -106,11 +111,14 @@ def _run(
     )
 
 
-def with_checkpoint_config(arguments: list[str]) -> list[str]:
+def with_checkpoint_config(
+    arguments: list[str], load: Callable[[str], dict[str, Any]] = load_checkpoint
+) -> list[str]:
     """Put the configuration inside a checkpoint before all other options, so that each of them overrides it.
 
     Args:
         arguments: The command and its options.
+        load: Loads a checkpoint of the command, and refuses others.
     """
     given = [
         value if option == "--ckpt_path" else option.partition("=")[2]
@@ -120,7 +128,7 @@ def with_checkpoint_config(arguments: list[str]) -> list[str]:
     path = given[-1] if given else ""
     if not path.endswith(".ckpt"):  # none, or the name "last" of the run itself
         return arguments
-    stored = load_checkpoint(path)[CHECKPOINT_KEY].get("config", {})
+    stored = load(path)[CHECKPOINT_KEY].get("config", {})
     repeated = {name: stored[name] for name in REPEATED if name in stored}
     return [arguments[0], "--config", json.dumps(repeated), *arguments[1:]]
 
@@ -212,7 +220,8 @@ class CompressedVideoCLI(LightningCLI):
 
         Raises:
             UserError: Where the data is not there, or an option is out of range.
-            RunError: Where the run would be taken for a class by the next one, or has nothing to go on from.
+            RunError: Where the run would be taken for a class by the next one, has nothing to go on from, or
+                asks for ``overfit_batches``.
         """
         with plain_errors():
             super().instantiate_classes()
@@ -221,6 +230,11 @@ class CompressedVideoCLI(LightningCLI):
             keep_apart(directory, self.datamodule.root)
         if self.config[self.subcommand].ckpt_path == "last":
             require_last(self.trainer)
+        if self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            raise RunError(
+                "--trainer.overfit_batches puts a sampler of its own in the place of the data set's, which "
+                "draws the windows too; point --data.root at a folder of a few videos instead"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
@@ -228,7 +242,7 @@ class CompressedVideoCLI(LightningCLI):
         A callback that the configuration names takes the place of the default one of its class.
         """
         config = self.config_init[self.subcommand].trainer
-        named = {type(callback) for callback in config.callbacks or []} - {ModelCheckpoint}
+        named = {type(callback) for callback in config.callbacks or []}
         self.trainer_defaults["callbacks"] = [
             callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
         ]

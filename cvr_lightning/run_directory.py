@@ -14,9 +14,18 @@ from cvr_lightning.errors import RunError
 
 
 def default_run_name(command: str) -> str:
-    """The command and the time, the same in all processes of a run: they inherit it, or share a job's id."""
-    job = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
-    name = f"{command}-{job}" if job else f"{command}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    """The command and the time, or the launcher's id: the same in all processes of a run.
+
+    Raises:
+        RunError: Where torchrun was given no id, so that the processes share nothing that other runs do not.
+    """
+    launch = os.environ.get("TORCHELASTIC_RUN_ID")
+    if launch == "none":
+        raise RunError("torchrun was started without --standalone or --rdzv-id: name the run with --run")
+    step = os.environ.get("SLURM_STEP_ID")  # srun's: a job may start many runs
+    if launch is None and step is not None:
+        launch = f"{os.environ['SLURM_JOB_ID']}.{step}"
+    name = f"{command}-{launch or format(datetime.now(), '%Y-%m-%d_%H-%M-%S')}"
     return os.environ.setdefault("CVR_RUN", name)
 
 

@@ -21,12 +21,15 @@ def names() -> list[str]:
 def with_shipped_configs(arguments: list[str]) -> list[str]:
     """Replace the names of shipped configurations by their paths, and say so; files of the user come first.
 
+    Configurations are put before all other options (:func:`configs_first`).
+
     Args:
         arguments: A command and its options.
 
     Raises:
         RunError: Where a configuration is neither a file nor one that ships.
     """
+    arguments = configs_first(arguments)
     found = list(arguments)
     for place, argument in enumerate(arguments):
         option, is_joined, value = argument.partition("=")
@@ -35,6 +38,23 @@ def with_shipped_configs(arguments: list[str]) -> list[str]:
         elif place and arguments[place - 1] in _OPTIONS:
             found[place] = config_path(argument)
     return found
+
+
+def configs_first(arguments: list[str]) -> list[str]:
+    """Put the configurations right behind the command, in their order: every other option overrides them.
+
+    The parser goes from left to right, and would let a configuration undo an option that stands before it.
+
+    Args:
+        arguments: A command and its options.
+    """
+    named: list[str] = []
+    rest: list[str] = []
+    for place, argument in enumerate(arguments):
+        is_config = argument.partition("=")[0] in _OPTIONS
+        is_value = place > 0 and arguments[place - 1] in _OPTIONS
+        (named if is_config or is_value else rest).append(argument)
+    return [*rest[:1], *named, *rest[1:]]
 
 
 def config_path(name: str) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from cvr_lightning.figures import Floats, new_figure
+from cvr_lightning.printable import printable
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def draw_spike_raster(spikes: ClipSpikes, title: str) -> Figure:
     """Time by channel for each layer; lines part the segments, P-frames that do not exist are grey."""
     segments, steps = spikes.exists.shape
     figure = new_figure(max(7.0, 3.0 + 0.2 * segments * steps), 1.1 + 2.6 * len(spikes.raster))
-    figure.suptitle(f"{title}: spikes over time, share of the positions that fire", fontsize=12)
+    heading = f"{printable(title)}: spikes over time, share of the positions that fire"
+    figure.suptitle(heading, fontsize=12, parse_math=False)
     grid = figure.subplots(len(spikes.raster), 1, squeeze=False, sharex=True)
     figure.subplots_adjust(**_margins(figure, left=0.9, right=0.1, bottom=0.6, top=0.5), hspace=0.12)
     for axes, (layer, raster_NTC) in zip(grid[:, 0], spikes.raster.items(), strict=True):
@@ -62,7 +64,7 @@ def draw_spike_maps(spikes: ClipSpikes, title: str, segments: int = 4) -> Figure
     """
     chosen = np.unique(np.linspace(0, len(spikes.iframes) - 1, segments).round().astype(int))
     figure = new_figure(2.5 * len(chosen) + 1.2, 0.6 + 2.55 * len(spikes.maps))
-    figure.suptitle(f"{title}: where spikes fall", fontsize=12)
+    figure.suptitle(f"{printable(title)}: where spikes fall", fontsize=12, parse_math=False)
     grid = figure.subplots(len(spikes.maps), len(chosen), squeeze=False)
     figure.subplots_adjust(**_margins(figure, left=0.4, right=0.1, bottom=0.1, top=0.75), wspace=0.04)
     for row, (layer, maps_Nhw) in zip(grid, spikes.maps.items(), strict=True):

@@ -27,6 +27,7 @@ from cvr_lightning.datamodules.sampling import (
     ClipSampling,
     VideoSampler,
     check_choice,
+    check_seed,
     clip_generators,
 )
 
@@ -135,6 +136,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         check_choice("on_error", on_error, get_args(OnError))
+        check_seed("seed", seed)
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         if num_workers is not None and num_workers < 0:

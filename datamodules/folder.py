@@ -15,6 +15,7 @@ import numpy as np
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
+from cvr_lightning.datamodules.sampling import check_seed
 from cvr_lightning.video_files import EXTENSIONS, is_video
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Folder(CompressedVideoDataModule):
                 f"val_fraction={val_fraction} must be positive, test_fraction={test_fraction} not negative, "
                 "and both must leave something to train on"
             )
+        check_seed("split_seed", split_seed)
         super().__init__(root=root, class_names=self._find_class_names(Path(root)), **options)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
@@ -136,9 +138,8 @@ class Folder(CompressedVideoDataModule):
         if self.flat and self.test_fraction:
             parts["train"], parts["test"] = self._split(parts["train"], self.test_fraction, "test")
         if "val" not in parts:
-            # A share of what the test part left.
-            share = self.val_fraction / (1 - self.test_fraction) if self.flat else self.val_fraction
-            parts["train"], parts["val"] = self._split(parts["train"], share, "val")
+            left = 1 - self.test_fraction if self.flat else 1.0
+            parts["train"], parts["val"] = self._split(parts["train"], self.val_fraction, "val", left)
         if "test" not in parts:
             parts["test"] = parts["val"]
             self._origin["test"] = self._origin["val"]
@@ -146,13 +147,22 @@ class Folder(CompressedVideoDataModule):
                 "%s has no test part: testing uses the validation part (%s)", self.root, self._origin["val"]
             )
 
-    def _split(self, pairs: Labelled, fraction: float, part: str) -> tuple[Labelled, Labelled]:
-        """Divide into (kept, held out), each class in the same proportion but at least one video."""
+    def _split(
+        self, pairs: Labelled, fraction: float, part: str, left: float = 1.0
+    ) -> tuple[Labelled, Labelled]:
+        """Divide into (kept, held out), each class in the same proportion but at least one video.
+
+        Args:
+            pairs: What is divided.
+            fraction: Share of all videos to hold out.
+            part: What for.
+            left: Share of all videos that is still there.
+        """
         kept: Labelled = []
         held: Labelled = []
         for label, group in groupby(pairs, itemgetter(1)):  # they come class by class
             videos = list(group)
-            count = max(1, round(len(videos) * fraction))
+            count = max(1, round(len(videos) * fraction / left))
             if count >= len(videos):
                 raise DatasetMismatchError(
                     f"{self.root}: class {self.class_names[label]!r} has too few videos to hold one out for "

@@ -27,6 +27,7 @@ from cvr_lightning.datamodules.motion_scenes import (
     dress,
 )
 from cvr_lightning.datamodules.motion_video import write_video
+from cvr_lightning.datamodules.sampling import check_seed
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class MotionShapes(CompressedVideoDataModule):
     ) -> None:
         super().__init__(root=root, class_names=list(CLASS_NAMES), flip=False, **options)
         self.scenes = {"train": train_scenes, "val": val_scenes, "test": test_scenes}
+        check_seed("scene_seed", scene_seed)
         self.scene_seed = scene_seed
         for part, count in self.scenes.items():
             if count < 1:

@@ -40,6 +40,16 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ValueError(f"{name}={value!r} is not supported; choose one of {', '.join(map(repr, choices))}")
 
 
+def check_seed(name: str, value: int) -> None:
+    """Refuse a seed that random generators do not take.
+
+    Raises:
+        ValueError: Where it is negative.
+    """
+    if value < 0:
+        raise ValueError(f"{name}={value} must not be negative")
+
+
 def training_offsets(seed: int, epoch: int, video: int, segments: int) -> tuple[float, ...]:
     """Place of the window inside each of the video's spans, drawn anew each epoch (temporal jitter).
 

@@ -14,7 +14,7 @@ from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only
 from cvr_lightning.datamodules.annotations import Listed
 from cvr_lightning.datamodules.errors import DatasetMismatchError
 from cvr_lightning.datamodules.published import PublishedDataModule
-from cvr_lightning.datamodules.sampling import check_choice
+from cvr_lightning.datamodules.sampling import check_choice, check_seed
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class ThreeSplitDataModule(PublishedDataModule):
         **options: Any,
     ) -> None:
         check_choice("split", split, get_args(Split))
+        check_seed("split_seed", split_seed)
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction={val_fraction} must lie in [0, 1)")
         val = "val" if val_fraction else "test"

@@ -12,6 +12,7 @@ from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.files import video_names
+from cvr_lightning.datamodules.sampling import check_seed
 from cvr_lightning.video_files import EXTENSIONS
 
 DEPTH = 16
@@ -31,7 +32,7 @@ class Unlabelled(CompressedVideoDataModule):
         **options: Options of every data set: see :class:`CompressedVideoDataModule`.
 
     Raises:
-        ValueError: Where ``val_fraction`` does not lie between 0 and 1.
+        ValueError: Where ``val_fraction`` does not lie between 0 and 1, or ``split_seed`` is negative.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Unlabelled(CompressedVideoDataModule):
     ) -> None:
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction={val_fraction} must lie between 0 and 1")
+        check_seed("split_seed", split_seed)
         super().__init__(root=root, class_names=[], mixup=0.0, cutmix=0.0, **options)
         self.val_fraction = val_fraction
         self.split_seed = split_seed

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from cvr_lightning import watch
 from cvr_lightning.cli import main
 from cvr_lightning.errors import RunError
-from cvr_lightning.run_directory import require_last
+from cvr_lightning.results import read_results
+from cvr_lightning.run_directory import default_run_name, require_last
+from cvr_lightning.shipped import with_shipped_configs
 from cvr_lightning.streaming import StreamPrediction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +43,7 @@ AUGMENTED = [
     "--data.cutmix=1.0",
     "--data.modality_drop=0.1",
 ]
+SKIP = ["--data.on_error=skip", "--trainer.enable_progress_bar=false"]
 TINY_TRAINER = ["--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
 
 
@@ -382,6 +387,9 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["results", "nowhere"], "no such file; cvr test writes it"),
         (["fit", "--run=new", "--ckpt_path=last"], "runs/new holds no checkpoint to go on from"),
         (["fit", "--trainer.accelerator=tpu"], "Requirement 'torch_xla"),
+        (["fit", "--trainer.overfit_batches=1"], "point --data.root at a folder of a few videos instead"),
+        (["fit", "--data.seed=-1"], "seed=-1 must not be negative"),
+        (["fit", "--data.scene_seed=-1"], "scene_seed=-1 must not be negative"),
     ],
 )
 def test_mistakes_are_answered_with_the_remedy(
@@ -523,3 +531,63 @@ def test_a_run_goes_on_from_where_its_callback_writes(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "last.ckpt").touch()
     require_last(trainer)
+
+
+def test_the_processes_of_a_run_agree_on_its_name_and_runs_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(**environment: str) -> str:
+        monkeypatch.setattr(os, "environ", environment)
+        return default_run_name("test")
+
+    assert named(SLURM_JOB_ID="77", SLURM_STEP_ID="0") == "test-77.0"
+    assert named(SLURM_JOB_ID="77", SLURM_STEP_ID="1") == "test-77.1"
+    assert named(TORCHELASTIC_RUN_ID="a1") == "test-a1"
+    assert named(CVR_RUN="fit-of-the-first-process") == "fit-of-the-first-process"
+    by_time = r"test-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d"
+    assert re.fullmatch(by_time, named())
+    assert re.fullmatch(by_time, named(SLURM_JOB_ID="77"))  # a shell in a job, which starts many runs
+    with pytest.raises(RunError, match="name the run with --run"):
+        named(TORCHELASTIC_RUN_ID="none")
+
+
+def test_options_override_configurations_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text("trainer: {max_epochs: 2}")
+    given = ["fit", "--trainer.max_epochs=1", "-c", str(path), "--run", "x", f"--config={path}"]
+    assert with_shipped_configs(given) == [
+        *("fit", "-c", str(path), f"--config={path}"),
+        *("--trainer.max_epochs=1", "--run", "x"),
+    ]
+
+
+def test_a_checkpoint_callback_of_ones_own_stands_beside_those_of_every_run(
+    shapes: Path, tmp_path: Path
+) -> None:
+    own = "{class_path: ModelCheckpoint, init_args: {save_top_k: -1, filename: '{epoch}'}}"
+    main(fit_arguments(shapes, tmp_path, f"--trainer.callbacks=[{own}]"))
+    kept = {path.name for path in next(tmp_path.rglob("checkpoints")).iterdir()}
+    assert kept == {"best.ckpt", "last.ckpt", "epoch=0.ckpt", "epoch=1.ckpt"}
+
+
+def test_names_that_are_no_text_are_carried_through(shapes: Path, tmp_path: Path) -> None:
+    odd, root, runs = os.fsdecode(b"$caf\xe9_$.mp4"), tmp_path / "odd", tmp_path / "runs"
+    shutil.copytree(shapes, root)
+    for part in ("val", "test"):
+        for folder in (root / part).iterdir():
+            next(folder.iterdir()).rename(folder / odd)
+    (root / "test" / "left" / odd).write_bytes(b"no video")
+    main(fit_arguments(root, runs, "--trainer.max_epochs=1"))
+    weights = f"--ckpt_path={runs}/tiny/checkpoints/last.ckpt"
+    for command in ("test", "predict"):
+        main([command, weights, f"--trainer.default_root_dir={runs}", f"--run={command}", *SKIP])
+    assert read_results(runs / "test")["unreadable"] == [f"test/left/{odd}"]
+    written = (runs / "predict" / "predictions.csv").read_bytes()
+    assert written.count(b"$caf\xe9_$.mp4") == 9
+
+
+def test_validation_on_its_own_draws_what_it_saw(run: Path, tmp_path: Path) -> None:
+    weights = f"--ckpt_path={run}/checkpoints/last.ckpt"
+    main(["validate", weights, f"--trainer.default_root_dir={tmp_path}", "--run=once", *TINY_TRAINER])
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "once")).Reload()
+    assert "val/confusion_matrix" in events.Tags()["images"]

@@ -263,6 +263,15 @@ def test_mistakes_are_answered_with_the_remedy(
         assert message in capsys.readouterr().err
 
 
+def test_a_checkpoint_is_all_that_it_takes_to_go_on(run: Path, videos: Path, tmp_path: Path) -> None:
+    where = [f"--trainer.default_root_dir={tmp_path}", "--run=on", "--trainer.max_epochs=3"]
+    main(["pretrain", f"--ckpt_path={run}/checkpoints/last.ckpt", *where])
+    config = yaml.safe_load((tmp_path / "on" / "config.yaml").read_text())
+    assert config["data"]["init_args"]["root"] == str(videos)
+    last = torch.load(tmp_path / "on" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 2
+
+
 def test_pretraining_does_not_resume_a_training_with_labels(
     labelled: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

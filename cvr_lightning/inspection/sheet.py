@@ -28,11 +28,11 @@ from cvr_lightning.inspection.text import (
     codec_text,
     frames_text,
     gops_text,
-    printable,
     readable_text,
     size_text,
 )
 from cvr_lightning.inspection.timeline import draw_bits, draw_labels, draw_shares, draw_spikes
+from cvr_lightning.printable import printable
 
 if TYPE_CHECKING:  # the model is only imported where there is a checkpoint
     from cvr_lightning.inspection.following import Following

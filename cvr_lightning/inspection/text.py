@@ -8,6 +8,7 @@ from typing import Any
 
 from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.inspection.survey import Survey
+from cvr_lightning.printable import printable
 
 MODE_NAMES = {
     BlockMode.SKIPPED: "skipped",
@@ -73,11 +74,6 @@ def as_dict(survey: Survey) -> dict[str, Any]:
             "commands": list(survey.advice.commands),
         },
     }
-
-
-def printable(text: str) -> str:
-    """Text of a file's name or a codec's mark without what would disturb a terminal or a font."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def codec_text(survey: Survey) -> str:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from cvr_lightning.figures import MODE_COLOURS
 from cvr_lightning.inspection.survey import Survey
-from cvr_lightning.inspection.text import printable
+from cvr_lightning.printable import printable
 
 if TYPE_CHECKING:
     from cvr_lightning.inspection.following import Following

@@ -6,7 +6,7 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
-from cvr_lightning.inspection.text import printable
+from cvr_lightning.printable import printable
 
 
 class Markup(str):

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def monitor(**options: float) -> DDPMonitor:
     """One whose run has begun."""
     watching = DDPMonitor(**options)  # type: ignore[arg-type]
-    watching._warned, watching._slow = set(), ()
+    watching._warned, watching._slow, watching._logged_step = set(), (), 0
     return watching
 
 
@@ -59,6 +61,24 @@ def test_a_process_that_stays_slow_is_named_once(
     (warning,) = recwarn.list
     assert str(warning.message).startswith("process 1 keeps the others waiting: 3.3 times their median")
     assert remedy in str(warning.message)
+
+
+def test_a_step_of_several_batches_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = monitor()
+    monkeypatch.setattr(watching, "_clock", lambda *_: 0.0)
+    logged: list[int] = []
+    strategy = SimpleNamespace(reduce=lambda table, reduce_op: table)
+    trainer: Any = SimpleNamespace(
+        world_size=2, global_rank=0, global_step=0, log_every_n_steps=1, strategy=strategy
+    )
+    module: Any = SimpleNamespace(
+        device=torch.device("cpu"), log_dict=lambda _: logged.append(trainer.global_step)
+    )
+    watching._restart()
+    for trainer.global_step in (0, 0, 1, 1, 1, 2):  # after each batch; three make a step
+        watching.on_train_batch_start(trainer, module, None, 0)
+        watching.on_train_batch_end(trainer, module, None, None, 0)
+    assert logged == [1, 2]
 
 
 def test_gradients_that_differ_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:

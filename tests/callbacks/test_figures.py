@@ -90,6 +90,26 @@ def test_clips_at_rest_without_label_or_prediction_and_in_pixels_are_drawn(label
     figure.canvas.draw()
 
 
+STRANGE = "a_$b_$_caf\udce9"
+"""Mathematics to matplotlib, and a byte that is no UTF-8: names that a file and a folder may have."""
+
+
+def test_names_are_shown_as_they_are() -> None:
+    figures = [
+        draw_clips([picture(title=f"{STRANGE}.avi")], [STRANGE, STRANGE, "c"], "strange"),
+        draw_spike_raster(spikes(), STRANGE),
+        draw_spike_maps(spikes(), STRANGE),
+        *(draw_confusion_matrix(np.ones((n, n), np.int64), [STRANGE] * n) for n in (2, 30)),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+    shown = r"a_$b_$_caf\udce9"
+    assert texts(figures[0]).count(shown) == 4  # the title, two bars and the true class
+    assert figures[1].get_suptitle().startswith(shown)
+    assert {label.get_text() for label in figures[3].axes[0].get_yticklabels()} == {shown}
+    assert shown in texts(figures[4])
+
+
 def spikes(segments: int = 6) -> ClipSpikes:
     exists = np.ones((segments, 3), bool)
     exists[-1, -1] = False

@@ -160,14 +160,14 @@ def test_every_shipped_callback_configuration_is_taken(
     made: list[Any] = []
     monkeypatch.setattr(CompressedVideoCLI, "fit", lambda cli, **_: made.append(cli.trainer), raising=False)
     arguments = ["--data=Folder", f"--data.root={shapes}", f"--trainer.default_root_dir={tmp_path}"]
-    other = "--trainer.callbacks=[{class_path: cvr_lightning.callbacks.Throughput}]"
+    other = "--trainer.callbacks+={class_path: cvr_lightning.callbacks.Throughput}"
     main(["fit", *arguments, *TINY, other, f"--config={path}"])
     (given,) = yaml.safe_load(path.read_text())["trainer"]["callbacks+"]
     kinds = [type(callback).__name__ for callback in made[0].callbacks]
     name = given["class_path"].rpartition(".")[2]
     assert kinds.count(name) == 1  # in the place of the default
-    assert kinds.count("Throughput") == 1  # and beside what was given before
-    assert kinds.count("ModelCheckpoint") == 2
+    assert kinds.count("Throughput") == 1  # and beside what the command line adds
+    assert kinds.count("RunCheckpoint") == 2
     callback = next(callback for callback in made[0].callbacks if type(callback).__name__ == name)
     for option, value in given["init_args"].items():
         found = getattr(callback, "counter_names" if option == "counters" else option)
