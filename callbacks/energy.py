@@ -10,7 +10,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
-from cvr_lightning.callbacks.loggers import is_log_step, log_scalars
+from cvr_lightning.callbacks.log_steps import is_logged
+from cvr_lightning.callbacks.loggers import log_scalars
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.costs import CostTable, CostTableName, cost_table
 from cvr_lightning.energy import OperationCounter, OperationReport, cost_results
@@ -150,7 +151,7 @@ class EnergyMonitor(Callback):
     ) -> None:
         """Count the videos."""
         self._clips += len(batch)
-        if is_log_step(trainer, batch_idx):
+        if is_logged(trainer, batch_idx + 1):
             self._meter.poll()
 
     def _pause_training(self, trainer: Trainer) -> None:
@@ -219,7 +220,7 @@ class EnergyMonitor(Callback):
         if batch_idx == 0 and trainer.num_test_batches[0] > 1:
             _synchronise(pl_module.device)
             self._start_test()
-        elif is_log_step(trainer, batch_idx):
+        elif is_logged(trainer, batch_idx + 1):
             self._meter.poll()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -37,12 +37,6 @@ def log_scalars(trainer: Trainer, scalars: dict[str, float], step: int) -> None:
         logger.log_metrics(scalars, step)
 
 
-def is_log_step(trainer: Trainer, step: int) -> bool:
-    """Whether the trainer logs at this step, counted from 0."""
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return every > 0 and (step + 1) % every == 0
-
-
 class PictureCallback(Callback, ABC):
     """Draws after the 1st, 2nd, 4th, 8th ... validation of a training, after its last, and after any other.
 

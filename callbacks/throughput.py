@@ -10,7 +10,8 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
-from cvr_lightning.callbacks.loggers import is_log_step, log_scalars
+from cvr_lightning.callbacks.log_steps import is_logged
+from cvr_lightning.callbacks.loggers import log_scalars
 from cvr_lightning.clip import CompressedClip
 
 GIB = 2**30
@@ -86,7 +87,7 @@ class Throughput(Callback):
         if self._is_first:
             self._is_first = False
             self._reset()
-        elif is_log_step(trainer, self._step) and trainer.global_step != self._step:
+        elif is_logged(trainer, self._step + 1) and trainer.global_step != self._step:
             log_scalars(trainer, self._scalars(trainer, pl_module.device), self._step)
             self._reset()
         self._waiting_since = now

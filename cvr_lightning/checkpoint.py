@@ -17,6 +17,8 @@ CHECKPOINT_KEY = "cvr_lightning"
 """Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
 PREFIX = "recognizer."
 """In a checkpoint, the recogniser's weights have their own names behind this."""
+HEADS = ("head.", "late_fusion.heads.")
+"""What the names of the weights that belong to the classes begin with."""
 _FREE = ("num_classes", "dropout")
 """What may differ between the model that was pretrained and the one that starts from it."""
 _SHOWN = 5
@@ -114,18 +116,23 @@ def load_pretrained(
     differing = [
         f"{name} is {stored[name]!r} there and {architecture[name]!r} here"
         for name in sorted(stored.keys() & architecture.keys() - set(_FREE))
-        if stored[name] != architecture[name]
+        if _unordered(stored[name]) != _unordered(architecture[name])
     ]
     if differing:
         raise CheckpointError(
             f"{path}: the weights of another model: {'; '.join(differing)}; give both the same options"
         )
-    found = {n: w for n, w in recognizer_weights(checkpoint).items() if not n.startswith("head.")}
+    found = {n: w for n, w in recognizer_weights(checkpoint).items() if not n.startswith(HEADS)}
     own = recognizer.state_dict()
-    left = [name for name in own if name.startswith("head.")]
+    left = [name for name in own if name.startswith(HEADS)]
     _check_names(path, {name: own[name] for name in own if name not in left}, found)
     recognizer.load_state_dict(found, strict=False)
     return Loaded(list(found), left)
+
+
+def _unordered(option: Any) -> Any:
+    """An option as it is compared: parts that are left out may be named in any order."""
+    return sorted(option) if isinstance(option, list | tuple) else option
 
 
 def _check_names(path: str | os.PathLike[str], own: dict[str, Tensor], found: dict[str, Tensor]) -> None:

@@ -81,16 +81,16 @@ class Classifier:
         """
         checkpoint = load_checkpoint(path)
         about = checkpoint[CHECKPOINT_KEY]
-        recognizer = CompressedVideoRecognizer(**about["architecture"])
         try:
+            recognizer = CompressedVideoRecognizer(**about["architecture"])
             recognizer.load_state_dict(recognizer_weights(checkpoint))
-        except RuntimeError as error:
+            sampling = ClipSampling.from_dict(about["sampling"])
+        except (RuntimeError, TypeError, ValueError) as error:  # weights; options; their values
             made_by = about["versions"]["cvr_lightning"]
             raise CheckpointError(
                 f"{path}: these weights are of another architecture than this version builds (they were made "
                 f"by cvr_lightning {made_by}); install that version, or train again"
             ) from error
-        sampling = ClipSampling.from_dict(about["sampling"])
         return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
 
     def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:

@@ -85,7 +85,8 @@ def export_model(checkpoint: str | os.PathLike[str], output: str | os.PathLike[s
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or not one of this package.
-        ExportError: The suffix is another one, a package is missing, or the graph gives other results.
+        ExportError: The suffix is another one, a package is missing, the model is of the pixel
+            representation, or the graph gives other results.
     """
     output = Path(output)
     write = {".onnx": _write_onnx, ".pt2": _write_pt2}.get(output.suffix)
@@ -94,6 +95,8 @@ def export_model(checkpoint: str | os.PathLike[str], output: str | os.PathLike[s
     if output.suffix == ".onnx":
         _require_onnx(output)
     loaded = Classifier.from_checkpoint(checkpoint)
+    if loaded.sampling.representation == "pixel":
+        raise ExportError(f"{checkpoint}: a model of the pixel representation, of which no graph is written")
     model = WindowModel(loaded.recognizer).eval()
     about = metadata(loaded)
     beside = output.with_name(output.name + ".json")

@@ -179,8 +179,9 @@ class RecognitionModule(LightningModule):
     def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:
         """Log the step over the clips of all processes; these have just met, so none waits for another."""
         loss, right, clips = self.trainer.strategy.reduce(self._step_sums, reduce_op="sum")
-        self.log("train/loss", loss / clips, prog_bar=True)
-        self.log("train/top1", right / clips, prog_bar=True)
+        if clips:  # the same in all processes
+            self.log("train/loss", loss / clips, prog_bar=True)
+            self.log("train/top1", right / clips, prog_bar=True)
 
     def loss(self, logits: Tensor, clip: CompressedClip) -> Tensor:
         """Mean cross entropy of logits (B, classes), at least in float32."""

@@ -12,6 +12,8 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
+from cvr_lightning.errors import RunError
+
 
 def adamw(
     module: LightningModule, learning_rate: float, weight_decay: float, warmup: float, final_lr: float
@@ -24,13 +26,18 @@ def adamw(
         weight_decay: Decay of matrices and kernels.
         warmup: Share of the steps over which the learning rate rises.
         final_lr: Share of the peak learning rate at which the cosine ends.
+
+    Raises:
+        RunError: Where ``warmup`` is no share, or the training has no end.
     """
+    if not 0 <= warmup < 1:
+        raise RunError(f"warmup={warmup} must lie in [0, 1): it is a share of the steps")
     # The many small tensors are fastest updated in one call. Elsewhere torch's own choice is as fast, and
     # Lightning's mixed precision does not clip gradients for a fused optimizer.
     is_mixed = isinstance(module.trainer.precision_plugin, MixedPrecision)
     fused = True if module.device.type == "cpu" and not is_mixed else None
     optimizer = torch.optim.AdamW(parameter_groups(module, weight_decay), lr=learning_rate, fused=fused)
-    steps = int(module.trainer.estimated_stepping_batches)
+    steps = _steps(module)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, warmup, final_lr)
     )
@@ -50,6 +57,17 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
             is_kernel = name == "weight" and isinstance(layer, KERNELS)
             (decayed if is_kernel else spared).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+
+
+def _steps(module: LightningModule) -> int:
+    """Steps of the whole training."""
+    steps = module.trainer.estimated_stepping_batches
+    if steps == math.inf:
+        raise RunError(
+            "the learning rate falls until the last step, and this training has none: give "
+            "--trainer.max_epochs or --trainer.max_steps; --trainer.max_time may end it sooner"
+        )
+    return int(steps)
 
 
 def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:

@@ -13,9 +13,9 @@ from torch import Tensor
 from cvr_lightning.checkpoint import CHECKPOINT_KEY
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.errors import CheckpointError
+from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
-from cvr_lightning.models.encoders import check_frame_size
+from cvr_lightning.models.encoders import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.optimizer import adamw, seed_epoch
@@ -95,6 +95,10 @@ class PretrainingModule(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, CompressedVideoDataModule):
             check_frame_size(data.sampling.crop, data.sampling.crop)
+            if data.sampling.crop == STRIDE:
+                raise CropError(
+                    f"data.crop={STRIDE} is a single place, with nothing beside it to predict it from"
+                )
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
@@ -114,9 +118,9 @@ class PretrainingModule(LightningModule):
 
     def validation_step(self, clip: CompressedClip, batch_index: int) -> None:
         """Error of the hidden places, the same in every epoch."""
-        if not len(clip):
-            return
-        error = self._error(clip, torch.Generator().manual_seed(batch_index))
+        error = MaskedError(*torch.zeros(3, device=self.device))  # of no clip: all processes must log
+        if len(clip):
+            error = self._error(clip, torch.Generator().manual_seed(batch_index))
         values = {
             "loss": error.loss,
             "motion": error.motion,

@@ -64,4 +64,4 @@ def _met(layer: SynapticLayer, present: Tensor, taps: Tensor) -> int:
         dilation=layer.dilation,
         groups=layer.groups,
     )
-    return int(met.sum(dtype=torch.float64))
+    return int(met.round().long().sum())  # in whole numbers: a float64 is not on every device

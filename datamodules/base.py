@@ -187,8 +187,6 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             modality_drop=modality_drop,
         )
         self._reported: set[str] = set()
-        # With more processes than videos some have none to score.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @property
     def num_classes(self) -> int:

@@ -17,6 +17,7 @@ from torch.utils.data import DistributedSampler
 from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality
 from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.protocols import Crops
+from cvr_lightning.errors import RunError
 
 ClipRepresentation = Literal["block", "pixel", "rgb"]
 """What the reader gives of P-frames, or decoded frames alone."""
@@ -226,12 +227,13 @@ class VideoSampler(DistributedSampler[Draw]):
 
     def _own_videos(self) -> list[int]:
         rank, world = _rank_and_world()
+        if self.videos < world:
+            part = "training" if self.training else "validation or test"
+            raise RunError(
+                f"{self.videos} {part} videos cannot be shared by {world} processes: use fewer processes"
+            )
         if not self.training:
             return list(range(rank, self.videos, world))
-        if self.videos < world:
-            raise ValueError(
-                f"{self.videos} training videos cannot be shared by {world} processes: use fewer"
-            )
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.videos)
         own: list[int] = order[rank : self.videos - self.videos % world : world].tolist()
         return own

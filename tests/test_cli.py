@@ -490,11 +490,20 @@ def test_a_video_is_labelled_alike_in_bfloat16(
     assert shares[1] == pytest.approx(shares[0], abs=0.03)
 
 
+@pytest.mark.parametrize("differing", ["weights", "part", "option", "sampling"])
 def test_weights_of_another_version_are_refused_with_the_remedy(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    differing: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    checkpoint["state_dict"].pop("recognizer.modality")
+    about = checkpoint["cvr_lightning"]
+    if differing == "weights":
+        checkpoint["state_dict"].pop("recognizer.modality")
+    elif differing == "part":
+        about["architecture"]["without"] = ["a part to come"]
+    elif differing == "option":
+        about["architecture"]["an_option_to_come"] = 1
+    else:
+        about["sampling"]["representation"] = "one to come"
     torch.save(checkpoint, tmp_path / "old.ckpt")
     with pytest.raises(SystemExit):
         main(["classify", "video.avi", "--checkpoint", str(tmp_path / "old.ckpt")])

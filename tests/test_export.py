@@ -21,6 +21,7 @@ from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.export import INPUTS, ExportError, export_model, random_inputs
+from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.module import RecognitionModule
 
 SAMPLING = ClipSampling(segments=2, pframes=2, size=(72, 104), crop=64, coefficients=(6, 2))
@@ -179,6 +180,17 @@ def test_missing_packages_are_named_with_the_remedy(
     )
     with pytest.raises(ExportError, match=r"onnxscript.*pip install 'cvr-lightning\[export\]'.*\.pt2"):
         export_model(checkpoint, tmp_path / "model.onnx")
+
+
+def test_a_model_of_pixels_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    stored = torch.load(checkpoint, weights_only=True)
+    about = stored["cvr_lightning"]
+    about["sampling"]["representation"] = about["architecture"]["representation"] = "pixel"
+    pixels = CompressedVideoRecognizer(**about["architecture"]).state_dict()
+    stored["state_dict"] = {f"recognizer.{name}": weights for name, weights in pixels.items()}
+    torch.save(stored, tmp_path / "pixel.ckpt")
+    with pytest.raises(ExportError, match="a model of the pixel representation"):
+        export_model(tmp_path / "pixel.ckpt", tmp_path / "model.pt2")
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

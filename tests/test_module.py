@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,10 @@ import torch
 from factories import make_clip
 from lightning import Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from cvr_lightning.datamodules import MotionShapes
-from cvr_lightning.errors import CropError
+from cvr_lightning.errors import CropError, RunError
 from cvr_lightning.models.camera import CameraCurrent
 from cvr_lightning.models.encoders import StandardisedConv2d
 from cvr_lightning.models.neurons import AdaptiveLIF
@@ -97,7 +99,7 @@ def test_a_batch_that_cannot_be_read_steps_with_zero_gradients(silent_module: Re
         assert parameter.grad is not None  # every one, or another process would wait for it
         assert not parameter.grad.any()
     silent_module.on_train_batch_end(None, clip, 0)
-    assert math.isnan(silent_module.logged["train/loss"])  # the mean over no clips, in no process
+    assert silent_module.logged.keys() == {"train/learning_rate"}  # no mean over no clips, in no process
 
 
 def test_some_steps_learn_the_labels_of_a_batch() -> None:
@@ -124,6 +126,24 @@ def test_compile_compiles_the_recogniser_for_training_alone(monkeypatch: pytest.
         module.setup(stage)
         assert len(calls) == expected
         assert list(module.state_dict()) == names
+
+
+@pytest.mark.parametrize(
+    ("limits", "options", "message"),
+    [
+        ({"max_epochs": -1}, {}, "give --trainer.max_epochs or --trainer.max_steps"),
+        ({"max_epochs": 1}, {"warmup": 1.5}, "warmup=1.5 must lie in [0, 1)"),
+        ({"max_epochs": 1}, {"warmup": -0.1}, "warmup=-0.1 must lie in [0, 1)"),
+    ],
+)
+def test_a_schedule_without_an_end_or_a_rise_is_refused(
+    limits: dict[str, int], options: dict[str, float], message: str
+) -> None:
+    module = RecognitionModule(list("abcde"), residual_channels=6, **options)  # type: ignore[arg-type]
+    loader = DataLoader([make_clip()], batch_size=None)
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", devices=1, **limits)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match=re.escape(message)):
+        trainer.fit(module, loader)
 
 
 @pytest.mark.parametrize("options", [{"crop": 112}, {"crop": 128, "test_crop": 144}])

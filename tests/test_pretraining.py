@@ -10,10 +10,14 @@ import pytest
 import torch
 import yaml
 from encoders import encode
+from lightning import Trainer
 
 from cvr_lightning.checkpoint import load_pretrained
 from cvr_lightning.cli import main
-from cvr_lightning.errors import CheckpointError
+from cvr_lightning.clip import Sample, collate
+from cvr_lightning.codec.errors import UnreadableVideoError
+from cvr_lightning.datamodules import Unlabelled
+from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.module import RecognitionModule
 from cvr_lightning.pretraining import PretrainingModule
@@ -181,6 +185,39 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
     assert torch.equal(module.recognizer.transformer.cls, trained.recognizer.transformer.cls)
     assert torch.equal(module.recognizer.head[2].weight, head)
     assert set(names.loaded) | set(names.left) == set(module.recognizer.state_dict())
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["d", "e", "f"]])
+def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
+    trained = RecognitionModule(["a", "b"], preset="tiny", without=["unified", "spikes"])
+    about = {"class_names": ["a", "b"], "architecture": trained.architecture}
+    checkpoint = {"state_dict": trained.state_dict(), "cvr_lightning": about}
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    module = RecognitionModule(classes, preset="tiny", without=["spikes", "unified"])
+    names = load_pretrained(module.recognizer, module.architecture, tmp_path / "x.ckpt")
+    assert names.left
+    assert {name.split(".heads.")[0] for name in names.left} == {"late_fusion"}
+    heads, others = (module.recognizer.late_fusion.heads, trained.recognizer.late_fusion.heads)
+    assert not torch.equal(heads[0][2].weight, others[0][2].weight)
+
+
+def test_a_crop_of_one_place_is_refused(videos: Path) -> None:
+    module = PretrainingModule(residual_channels=24, pframes=2)
+    module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
+    module.trainer.datamodule = Unlabelled(videos, height=64, width=88, crop=32)  # type: ignore[attr-defined]
+    with pytest.raises(CropError, match="crop=32 is a single place"):
+        module.setup("fit")
+
+
+def test_a_validation_batch_that_cannot_be_read_is_logged_without_a_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = PretrainingModule(residual_channels=6, pframes=2)
+    logged: dict[str, int] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, batch_size, **_: logged.update({name: batch_size}))
+    error = UnreadableVideoError("x.avi", "it is empty")
+    module.validation_step(collate([Sample(0, -1, 0, "x.avi", error)]), 0)
+    assert logged == {f"val/{part}": 0 for part in ("loss", "motion", "residual", "loss_of_zero")}
 
 
 def damaged(tmp_path: Path, change: str) -> Path:

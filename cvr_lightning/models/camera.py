@@ -48,14 +48,16 @@ def camera_motion(motion: Tensor, has_vector: Tensor) -> Tensor:
         motion: (B, N, T, 2, H8, W8) vectors in pixels.
         has_vector: (B, N, T, 1, H8, W8) bool.
     """
-    # Of an even number of vectors that of the two in the middle which is nearer to zero, so that a mirrored
-    # frame has the mirrored one. The medians of torch do not; nor can they leave out blocks and be exported.
+    # Of an even number of vectors that of the two in the middle which is nearer to zero, and between opposite
+    # ones zero, so that a mirrored frame has the mirrored one. The medians of torch do not; nor can they
+    # leave out blocks and be exported.
     ordered = motion.masked_fill(~has_vector, torch.inf).flatten(-2).sort(dim=-1).values
     count = has_vector.flatten(-2).sum(dim=-1)
     lower = ((count - 1) // 2).clamp(min=0)
     middle = torch.stack([lower, count // 2], dim=-1).expand(*ordered.shape[:-1], 2)
     low, high = ordered.gather(-1, middle).unbind(dim=-1)
-    median = torch.where(low.abs() <= high.abs(), low, high)
+    nearer = torch.where(low.abs() <= high.abs(), low, high)
+    median = torch.where(low == -high, 0.0, nearer)
     return torch.where(count > 0, median, 0.0)
 
 

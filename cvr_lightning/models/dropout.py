@@ -5,9 +5,12 @@ Shape suffixes: B clips, D features.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+BITS = 53
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _FACTORS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 """Constants of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) as signed numbers."""
@@ -25,15 +28,19 @@ class ClipDropout(nn.Dropout):
         """
         if key_B is None or not self.training:
             return super().forward(features_BD)
-        kept_BD = uniform(key_B, features_BD.shape[1]) >= self.p
-        return features_BD * (kept_BD / (1 - self.p)).to(features_BD.dtype)
+        kept_BD = random_bits(key_B, features_BD.shape[1]) >= math.ceil(self.p * 2**BITS)
+        kept: Tensor = features_BD * (kept_BD / (1 - self.p)).to(features_BD.dtype)
+        return kept
 
 
-def uniform(key_B: Tensor, count: int) -> Tensor:
-    """(B, count) float64 in [0, 1), a pure function of the keys."""
+def random_bits(key_B: Tensor, count: int) -> Tensor:
+    """(B, count) int64 of 53 random bits each, a pure function of the keys.
+
+    Not their quotient, a float64 in [0, 1): not every device has such.
+    """
     place = torch.arange(1, count + 1, device=key_B.device) * _GOLDEN
     bits = _mix(_mix(key_B)[:, None] + place)
-    return _shift(bits, 11).double() * 2.0**-53
+    return _shift(bits, 64 - BITS)
 
 
 def _mix(bits: Tensor) -> Tensor:

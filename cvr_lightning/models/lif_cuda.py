@@ -71,7 +71,7 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     place = tl.arange(0, block)
     inside = place < width
     state = (m * channels + c) * width + place  # within (M, C, H W)
-    size = sequences * channels * width
+    size = sequences.to(tl.int64) * channels * width  # times T it may need more than 32 bits
     a, b = tl.load(constants + c), tl.load(constants + channels + c)
     r, k = tl.load(constants + 2 * channels + c), tl.load(constants + 3 * channels + c)
     base = _softplus(tl.load(constants + 4 * channels + c) + _load(offset, state, inside, shifted))
@@ -103,7 +103,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     place = tl.arange(0, block)
     inside = place < width
     state = (m * channels + c) * width + place
-    size = sequences * channels * width
+    size = sequences.to(tl.int64) * channels * width  # times T it may need more than 32 bits
     a, b = tl.load(constants + c), tl.load(constants + channels + c)
     r, k = tl.load(constants + 2 * channels + c), tl.load(constants + 3 * channels + c)
     raw = tl.load(constants + 4 * channels + c) + _load(offset, state, inside, shifted)
@@ -212,7 +212,9 @@ def _launch(kernel: Any, inputs: Inputs, *outputs: Tensor, **options: Any) -> No
     steps, sequences, channels = current.shape[:3]
     width = current[0, 0, 0].numel()
     start, _ = _start(inputs)
-    kernel[(channels, sequences)](
-        current, mask.to(torch.uint8), current if offset is None else offset, constants, *start, *outputs,
-        steps, width, shifted=offset is not None, block=triton.next_power_of_2(width), **options,
-    )  # fmt: skip
+    # Triton launches on the current device, wherever the tensors are.
+    with torch.cuda.device_of(current):  # type: ignore[no-untyped-call]
+        kernel[(channels, sequences)](
+            current, mask.to(torch.uint8), current if offset is None else offset, constants, *start, *outputs,
+            steps, width, shifted=offset is not None, block=triton.next_power_of_2(width), **options,
+        )  # fmt: skip

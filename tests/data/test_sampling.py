@@ -8,6 +8,7 @@ import pytest
 
 from cvr_lightning.datamodules import sampling
 from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, training_offsets, view_offset
+from cvr_lightning.errors import RunError
 
 
 @pytest.fixture
@@ -96,7 +97,8 @@ def test_training_ranks_share_equally_and_never_the_same_video(ranks):
     assert len({video for part in parts for video in part}) == 8
 
 
-def test_more_ranks_than_videos_is_an_error(ranks):
+@pytest.mark.parametrize(("training", "part"), [(True, "training"), (False, "validation or test")])
+def test_more_ranks_than_videos_is_an_error(ranks, training, part):
     ranks(0, 4)
-    with pytest.raises(ValueError, match="3 training videos cannot be shared by 4 processes"):
-        len(VideoSampler(3, training=True))
+    with pytest.raises(RunError, match=f"3 {part} videos cannot be shared by 4 processes"):
+        len(VideoSampler(3, training))

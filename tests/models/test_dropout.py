@@ -2,7 +2,7 @@
 
 import torch
 
-from cvr_lightning.models.dropout import ClipDropout, uniform
+from cvr_lightning.models.dropout import BITS, ClipDropout, random_bits
 
 
 def splitmix64(state: int) -> int:
@@ -15,11 +15,10 @@ def splitmix64(state: int) -> int:
 
 def test_the_numbers_are_those_of_splitmix64() -> None:
     keys = [0, 1, 2**40 + 7, -3]
-    for key, row in zip(keys, uniform(torch.tensor(keys), 5).tolist(), strict=True):
-        expected = [
-            (splitmix64(splitmix64(key) + place * 0x9E3779B97F4A7C15) >> 11) / 2**53 for place in range(1, 6)
-        ]
+    for key, row in zip(keys, random_bits(torch.tensor(keys), 5).tolist(), strict=True):
+        expected = [splitmix64(splitmix64(key) + place * 0x9E3779B97F4A7C15) >> 11 for place in range(1, 6)]
         assert row == expected
+        assert max(row) < 2**BITS
 
 
 def test_a_clip_loses_the_same_features_in_any_batch_and_others_with_another_key() -> None:
