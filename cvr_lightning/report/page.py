@@ -111,7 +111,7 @@ def _confusion(run: Run) -> Markup:
     heading = element("h3", run.name)
     if run.scores is None:
         return joined([heading, missing(f"{run.name} has no scores; cvr test writes them")])
-    counts = run.confusion()
+    counts = run.table.confusion_matrix()
     if not counts.sum():
         return joined([heading, missing("none of its videos has a label")])
     text = (
@@ -128,7 +128,7 @@ def _classes(runs: Sequence[Run]) -> Markup:
         return missing("no run has scores; cvr test writes them")
     cells: dict[str, dict[str, tuple[int, int]]] = {}
     for run in scored:
-        counts = run.confusion()
+        counts = run.table.confusion_matrix()
         assert run.scores is not None
         for index, name in enumerate(run.scores.class_names):
             cells.setdefault(str(name), {})[run.name] = int(counts[index, index]), int(counts[index].sum())

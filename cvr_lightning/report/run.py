@@ -17,6 +17,7 @@ from cvr_lightning.results import FILE_NAME as RESULTS
 from cvr_lightning.results import read_results
 from cvr_lightning.score_file import FILE_NAME as SCORES
 from cvr_lightning.score_file import ScoreFile
+from cvr_lightning.video_table import VideoTable
 
 CONFIG = "config.yaml"
 _TESTS = "cvr test writes it"
@@ -80,23 +81,19 @@ class Run:
         return None if root is None else Path(root)
 
     @property
-    def averaging(self) -> str:
-        """What ranks the classes: the mean of ``softmax`` or of ``logits``."""
-        protocol = (self.results or {}).get("protocol", {})
-        return str(protocol.get("averaging", "softmax"))
-
-    def confusion(self) -> npt.NDArray[np.int64]:
-        """(classes, classes): videos of a class (row) that were given a class (column).
-
-        Only of a run with scores.
-        """
+    def table(self) -> VideoTable:
+        """The scores as the test ranked them; only of a run with scores."""
         assert self.scores is not None
-        scores = self.scores
-        ranks = scores.probabilities if self.averaging == "softmax" else scores.logits
-        counts = np.zeros((len(scores.class_names),) * 2, np.int64)
-        labelled = scores.label >= 0
-        np.add.at(counts, (scores.label[labelled], ranks[labelled].argmax(axis=1)), 1)
-        return counts
+        scores, protocol = self.scores, (self.results or {}).get("protocol", {})
+        return VideoTable(
+            video=np.arange(len(scores.video)),
+            label=scores.label,
+            views=scores.views,
+            logits=scores.logits,
+            probabilities=scores.probabilities,
+            unreadable=np.empty(0, np.int64),  # they have no row
+            averaging="logits" if protocol.get("averaging") == "logits" else "softmax",
+        )
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

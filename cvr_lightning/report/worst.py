@@ -10,7 +10,7 @@ from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.inspection.sheet import draw_sheet, sheet_png
 from cvr_lightning.inspection.survey import survey
 from cvr_lightning.report.run import Run
-from cvr_lightning.video_table import losses, softmax
+from cvr_lightning.video_table import losses
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def worst_videos(run: Run, count: int) -> list[WorstVideo]:
     assert scores is not None
     loss = losses(scores.logits, scores.label)
     order = np.argsort(-loss, kind="stable")
-    shares = scores.probabilities if run.averaging == "softmax" else softmax(scores.logits)
+    shares = run.table.scores
     worst = []
     for row in [int(row) for row in order if not np.isnan(loss[row])][:count]:
         best = int(shares[row].argmax())

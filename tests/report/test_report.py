@@ -296,5 +296,5 @@ def test_scores_of_averaged_logits_are_ranked_by_them(run: str) -> None:
     flipped = replace(scored.scores, logits=-scored.scores.logits)
     protocol = {**scored.results["protocol"], "averaging": "logits"}
     by_logits = replace(scored, scores=flipped, results={**scored.results, "protocol": protocol})
-    assert by_logits.confusion().trace() == 1  # of equals, the first
-    assert scored.confusion().trace() == 4
+    assert by_logits.table.confusion_matrix().trace() == 1  # of equals, the first
+    assert scored.table.confusion_matrix().trace() == 4
