@@ -201,7 +201,7 @@ class VideoSampler(DistributedSampler[Draw]):
       one process with as many clips. The tail of an epoch's order, fewer videos than there are ranks, is left
       out; it is another tail each epoch.
     - Evaluation: each (video, view) is drawn exactly once over all ranks, nothing is padded. The views of a
-      video stay on one rank, so ranks may differ in length.
+      video stay on one rank, so ranks may differ in length; each has one, or it would miss the last exchange.
 
     Args:
         videos: Number of videos.
