@@ -116,7 +116,7 @@ def load_pretrained(
     differing = [
         f"{name} is {stored[name]!r} there and {architecture[name]!r} here"
         for name in sorted(stored.keys() & architecture.keys() - set(_FREE))
-        if _unordered(stored[name]) != _unordered(architecture[name])
+        if stored[name] != architecture[name]
     ]
     if differing:
         raise CheckpointError(
@@ -128,11 +128,6 @@ def load_pretrained(
     _check_names(path, {name: own[name] for name in own if name not in left}, found)
     recognizer.load_state_dict(found, strict=False)
     return Loaded(list(found), left)
-
-
-def _unordered(option: Any) -> Any:
-    """An option as it is compared: parts that are left out may be named in any order."""
-    return sorted(option) if isinstance(option, list | tuple) else option
 
 
 def _check_names(path: str | os.PathLike[str], own: dict[str, Tensor], found: dict[str, Tensor]) -> None:

@@ -104,7 +104,7 @@ class RecognitionModule(LightningModule):
             "residual_channels": residual_channels,
             "dropout": dropout,
             "representation": representation,
-            "without": list(without),
+            "without": sorted(without),
         }
         self.recognizer = CompressedVideoRecognizer(**self.architecture)
         self.label_smoothing = label_smoothing
@@ -179,7 +179,8 @@ class RecognitionModule(LightningModule):
     def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:
         """Log the step over the clips of all processes; these have just met, so none waits for another."""
         loss, right, clips = self.trainer.strategy.reduce(self._step_sums, reduce_op="sum")
-        if clips:  # the same in all processes
+        # A mean over no clips is none. What other processes read is on the device: to ask would be to wait.
+        if len(clip) or self.trainer.world_size > 1:
             self.log("train/loss", loss / clips, prog_bar=True)
             self.log("train/top1", right / clips, prog_bar=True)
 
