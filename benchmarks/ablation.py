@@ -144,7 +144,7 @@ def train(recipe: str, root: str, epochs: int, row: str, seed: int) -> dict[str,
     import torch
     from lightning import seed_everything
 
-    from cvr_lightning.module import RecognitionModule
+    from cvr_lightning.training.module import RecognitionModule
 
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -194,7 +194,7 @@ def plain_trainer(epochs: int, progress: bool = True) -> Any:
 def cost(module: Any, data: Any) -> dict[str, Any]:
     """Operations of the trained model per video, one view of the test, spikes as on the validation part."""
     from cvr_lightning.datamodules.pipelines import EvalTransform
-    from cvr_lightning.summarize import count_operations
+    from cvr_lightning.tools.summarize import count_operations
 
     data.setup("validate")
     one_crop = dataclasses.replace(data.test_sampling, crops=1)

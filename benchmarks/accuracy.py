@@ -32,11 +32,11 @@ from torch import nn
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.datamodules.pipelines import EvalTransform
-from cvr_lightning.energy import OperationCounter, OperationReport
+from cvr_lightning.energy.counting import OperationCounter, OperationReport
+from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.models import PRESETS, Preset
-from cvr_lightning.module import RecognitionModule
-from cvr_lightning.results import read_results
-from cvr_lightning.summarize import count_operations
+from cvr_lightning.tools.summarize import count_operations
+from cvr_lightning.training.module import RecognitionModule
 
 PACKAGES = ("torch", "lightning", "av", "numpy", "numba")
 SCENES = {"train_scenes": 30, "val_scenes": 1, "test_scenes": 10}

@@ -12,7 +12,7 @@ from bench_figures import FIGURES, Sections
 from machine import cpu, memory_gib, slug
 from measured import Measured, Section, tables
 
-from cvr_lightning.atomic import atomic_path
+from cvr_lightning.files.atomic import atomic_path
 
 ALT = {
     "reading": "Milliseconds of each reader for one video",

@@ -33,7 +33,7 @@ from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.callbacks.loggers import PictureCallback
 from cvr_lightning.datamodules import Folder
 from cvr_lightning.models import PRESETS
-from cvr_lightning.module import RecognitionModule
+from cvr_lightning.training.module import RecognitionModule
 
 BATCH, SEGMENTS, PFRAMES = 16, 4, 4
 VALIDATIONS = 3  # of each kind

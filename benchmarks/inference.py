@@ -33,13 +33,13 @@ from rgb_frames import FRAME_READERS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.classify import Classifier
 from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.export import INPUTS, OUTPUT, WindowModel, random_inputs
+from cvr_lightning.inference.classify import Classifier
+from cvr_lightning.inference.export import INPUTS, OUTPUT, WindowModel, random_inputs
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
 PACKAGES = ("torch", "av", "numpy", "numba", "decord2", "torchcodec", "onnxruntime")

@@ -35,7 +35,7 @@ from cvr_lightning.datamodules import Folder
 from cvr_lightning.datamodules.dataset import VideoDataset
 from cvr_lightning.datamodules.loader import VideoLoader
 from cvr_lightning.datamodules.sampling import Draw
-from cvr_lightning.module import RecognitionModule
+from cvr_lightning.training.module import RecognitionModule
 
 SEGMENTS, PFRAMES, BATCH = 8, 3, 8
 FRAMES = 16

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cvr_lightning.atomic import atomic_path
+from cvr_lightning.files.atomic import atomic_path
 
 FILE, ALONE = "file to label", "model alone"
 AS_TRAINED, AS_MADE, RUNS = "as trained here", "at its own size", "runs given"

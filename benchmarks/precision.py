@@ -23,11 +23,11 @@ import torch
 from machine import heading
 from torch import Tensor, nn
 
-from cvr_lightning.classify import Classifier
 from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
+from cvr_lightning.inference.classify import Classifier
 
 BATCH = 10
 Run = Callable[[CompressedClip], Tensor]

@@ -26,7 +26,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from cvr_lightning.prepare.tree import read_tree
+from cvr_lightning.tools.prepare.tree import read_tree
 
 PICTURE = ["-an", "-vf", "scale=340:256,setsar=1:1", "-q:v", "1", "-c:v", "mpeg4"]
 ONE_THREAD = ["-threads", "1"]

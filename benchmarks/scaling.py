@@ -26,7 +26,7 @@ from lightning.pytorch import Callback
 from machine import heading
 
 from cvr_lightning.datamodules import MotionShapes
-from cvr_lightning.module import RecognitionModule
+from cvr_lightning.training.module import RecognitionModule
 
 WARM_UP = 5
 SCENES = {"train_scenes": 20, "val_scenes": 1, "test_scenes": 1}

@@ -34,7 +34,7 @@ from cvr_lightning.codec import VideoBytes
 from cvr_lightning.datamodules import Folder, Shards
 from cvr_lightning.datamodules.dataset import read_clip
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.shards.pack import pack
+from cvr_lightning.tools.pack.writer import pack
 
 SHARD_BYTES = 10**7  # as many shards as a large data set has for each worker
 

@@ -24,11 +24,11 @@ import torch
 from machine import heading
 from reading import prepare
 
+from cvr_lightning.codec.container.packets import PacketStream, StreamPacket, open_packets
 from cvr_lightning.codec.mpeg4.vop_header import VOP_START
-from cvr_lightning.codec.packets import PacketStream, StreamPacket, open_packets
 from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.inference.streaming import StreamingRecognizer
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer
-from cvr_lightning.streaming import StreamingRecognizer
 
 RATE = 25  # frames a second of prepared clips
 CLIP_SECONDS = 10

@@ -11,9 +11,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from cvr_lightning.callbacks.loggers import PictureCallback, log_figure
-from cvr_lightning.figures import new_figure
-from cvr_lightning.module import RecognitionModule
-from cvr_lightning.printable import printable
+from cvr_lightning.files.printable import printable
+from cvr_lightning.plots.clips import new_figure
+from cvr_lightning.training.module import RecognitionModule
 
 
 class ConfusionMatrix(PictureCallback):

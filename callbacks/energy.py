@@ -13,11 +13,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from cvr_lightning.callbacks.log_steps import is_logged
 from cvr_lightning.callbacks.loggers import log_scalars
 from cvr_lightning.clip import CompressedClip
-from cvr_lightning.costs import CostTable, CostTableName, cost_table
-from cvr_lightning.energy import OperationCounter, OperationReport, cost_results
-from cvr_lightning.energy_table import energy_table
-from cvr_lightning.module import RecognitionModule
-from cvr_lightning.power import CounterName, EnergyMeter, gpu_uuid, open_counters
+from cvr_lightning.energy.costs import CostTable, CostTableName, cost_table
+from cvr_lightning.energy.counters import CounterName, EnergyMeter, gpu_uuid, open_counters
+from cvr_lightning.energy.counting import OperationCounter, OperationReport, cost_results
+from cvr_lightning.energy.table import energy_table
+from cvr_lightning.training.module import RecognitionModule
 
 MEASURED_INCLUDES = (
     "all that these devices spent in the loop's time: reading and decoding, idle power, and whatever else "
@@ -33,7 +33,7 @@ class EnergyMonitor(Callback):
     - ``energy/theoretical_uj_per_view``: compute of the model in microjoules, and
       ``energy_parts/<part>_uj_per_view`` of each part; they add up to it.
     - ``energy/dense_macs_1e6_per_view``, ``energy/effective_macs_1e6_per_view`` and
-      ``energy/effective_acs_1e6_per_view``: millions of operations, see :mod:`cvr_lightning.energy`.
+      ``energy/effective_acs_1e6_per_view``: millions of operations, see :mod:`cvr_lightning.energy.counting`.
 
     Logged after every training epoch, where there is a counter; all processes together:
 

@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from cvr_lightning.module import RecognitionModule
+from cvr_lightning.training.module import RecognitionModule
 
 METRICS = ("top1", "top5", "loss")
 OPTIONS = (

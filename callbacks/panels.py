@@ -13,9 +13,9 @@ from cvr_lightning.clip import CompressedClip, collate
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import Draw
-from cvr_lightning.figures import ClipPicture, draw_clips
-from cvr_lightning.module import RecognitionModule
-from cvr_lightning.video_table import VideoTable, losses
+from cvr_lightning.evaluation.video_table import VideoTable, losses
+from cvr_lightning.plots.clips import ClipPicture, draw_clips
+from cvr_lightning.training.module import RecognitionModule
 
 
 class ClipPanels(PictureCallback):

@@ -8,9 +8,9 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
-from cvr_lightning.atomic import atomic_path
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.module import RecognitionModule
+from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.training.module import RecognitionModule
 
 
 class Predictions(Callback):

@@ -16,13 +16,13 @@ from cvr_lightning.callbacks.throughput import synchronised_clock
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
-from cvr_lightning.module import RecognitionModule
-from cvr_lightning.provenance import versions
-from cvr_lightning.results import FILE_NAME as RESULTS
-from cvr_lightning.results import results_table, write_results
-from cvr_lightning.score_file import FILE_NAME as SCORES
-from cvr_lightning.score_file import ScoreFile
-from cvr_lightning.video_table import VideoTable
+from cvr_lightning.evaluation.provenance import versions
+from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
+from cvr_lightning.evaluation.results import results_table, write_results
+from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
+from cvr_lightning.evaluation.score_file import ScoreFile
+from cvr_lightning.evaluation.video_table import VideoTable
+from cvr_lightning.training.module import RecognitionModule
 
 
 class Results(Callback):

@@ -19,7 +19,7 @@ from cvr_lightning.callbacks.loggers import (
 )
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models.neurons import AdaptiveLIF
-from cvr_lightning.spike_figures import ClipSpikes, draw_spike_maps, draw_spike_raster
+from cvr_lightning.plots.spikes import ClipSpikes, distinct_names, draw_spike_maps, draw_spike_raster
 
 
 class SpikeSparsity(PictureCallback):
@@ -177,23 +177,6 @@ def spike_scalars(layers: dict[str, Tensor], saturated: float) -> dict[str, floa
         scalars[f"{name}/dead"] = float((rates_C == 0).float().mean())
         scalars[f"{name}/saturated"] = float((rates_C >= saturated).float().mean())
     return {"activation_sparsity": 1 - fired / outputs, **scalars} if outputs else scalars
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Dotted names without the parts that all of them share at their beginning and end.
-
-    Examples:
-        >>> distinct_names(["encoder.modulator1.neurons", "encoder.modulator2.neurons"])
-        ['modulator1', 'modulator2']
-    """
-    parts = [name.split(".") for name in names]
-    if len(parts) < 2:
-        return list(names)
-    while all(len(part) > 1 and part[0] == parts[0][0] for part in parts):
-        parts = [part[1:] for part in parts]
-    while all(len(part) > 1 and part[-1] == parts[0][-1] for part in parts):
-        parts = [part[:-1] for part in parts]
-    return [".".join(part) for part in parts]
 
 
 def _clip_spikes(layers: dict[str, Tensor], batch: CompressedClip, row: int) -> ClipSpikes:

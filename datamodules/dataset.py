@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from cvr_lightning.clip import Sample
 from cvr_lightning.codec import CompressedVideoReader, VideoBytes
 from cvr_lightning.codec.arrays import ClipArrays, Segment
+from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.codec.index import PacketIndex
 from cvr_lightning.codec.windows import frames
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.names import Names

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cvr_lightning.video_files import EXTENSIONS, is_video
+from cvr_lightning.files.video_files import EXTENSIONS, is_video
 
 
 class VideoFiles:

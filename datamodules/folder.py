@@ -16,7 +16,7 @@ from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
 from cvr_lightning.datamodules.sampling import check_seed
-from cvr_lightning.video_files import EXTENSIONS, is_video
+from cvr_lightning.files.video_files import EXTENSIONS, is_video
 
 log = logging.getLogger(__name__)
 

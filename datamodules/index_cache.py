@@ -21,15 +21,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.container.index import INDEX_VERSION, PacketIndex
+from cvr_lightning.codec.container.scan import build_index
 from cvr_lightning.codec.errors import (
     BitstreamError,
     UnreadableVideoError,
     UnsupportedStreamError,
     VideoError,
 )
-from cvr_lightning.codec.index import INDEX_VERSION, PacketIndex
-from cvr_lightning.codec.scan import build_index
 from cvr_lightning.datamodules.index_store import IndexStore, Record
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.atomic import atomic_path
+from cvr_lightning.files.atomic import atomic_path
 
 FORMAT = 1
 """Grows whenever the two files mean something else."""

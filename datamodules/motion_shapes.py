@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cvr_lightning.atomic import atomic_path
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
@@ -28,6 +27,7 @@ from cvr_lightning.datamodules.motion_scenes import (
 )
 from cvr_lightning.datamodules.motion_video import write_video
 from cvr_lightning.datamodules.sampling import check_seed
+from cvr_lightning.files.atomic import atomic_path
 
 log = logging.getLogger(__name__)
 

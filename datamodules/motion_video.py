@@ -11,8 +11,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.atomic import atomic_path
 from cvr_lightning.datamodules.motion_scenes import GOP, HEIGHT, TILE, WIDTH, Shot, Texture, pose_at
+from cvr_lightning.files.atomic import atomic_path
 
 FPS = 25
 QUANTISER = 2

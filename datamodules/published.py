@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only
 
-from cvr_lightning.atomic import atomic_path
 from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.datamodules.annotations import Listed
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
@@ -18,6 +17,7 @@ from cvr_lightning.datamodules.dataset import VideoList, read_clip
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.files import VideoFiles
 from cvr_lightning.datamodules.sampling import check_choice
+from cvr_lightning.files.atomic import atomic_path
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 from cvr_lightning.codec import PacketIndex, VideoBytes
 from cvr_lightning.datamodules.dataset import VideoDataset
 from cvr_lightning.datamodules.index_cache import index_versions
-from cvr_lightning.shards.files import ShardFiles
-from cvr_lightning.shards.index import Place, ShardIndex
+from cvr_lightning.datamodules.shard_files import ShardFiles
+from cvr_lightning.datamodules.shard_index import Place, ShardIndex
 
 
 class ShardDataset(VideoDataset):

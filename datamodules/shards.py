@@ -11,8 +11,8 @@ from cvr_lightning.datamodules.dataset import VideoDataset, VideoList
 from cvr_lightning.datamodules.index_cache import index_versions
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.datamodules.shard_dataset import ShardDataset
-from cvr_lightning.shards.files import ShardFiles
-from cvr_lightning.shards.index import ShardIndex
+from cvr_lightning.datamodules.shard_files import ShardFiles
+from cvr_lightning.datamodules.shard_index import ShardIndex
 
 log = logging.getLogger(__name__)
 

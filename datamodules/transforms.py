@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec.arrays import BLOCK
-from cvr_lightning.codec.dct import ZIGZAG
+from cvr_lightning.codec.fields.dct import ZIGZAG
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """BT.601 weights of R, G, B."""

@@ -13,7 +13,7 @@ from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.files import video_names
 from cvr_lightning.datamodules.sampling import check_seed
-from cvr_lightning.video_files import EXTENSIONS
+from cvr_lightning.files.video_files import EXTENSIONS
 
 DEPTH = 16
 """Levels of folders that are searched; more would be a link that leads back."""

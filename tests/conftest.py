@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from tiny_datasets import Clips, encode_clips
-
-CLIPS = Path(__file__).parents[1].parent / "shared" / "clips"
+from helpers.real_clips import REAL_CLIPS
+from helpers.tiny_datasets import Clips, encode_clips
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,8 +28,9 @@ def clip() -> Callable[[str], str]:
     """Path of a real clip by name; the test is skipped where the clips are absent."""
 
     def find(name: str) -> str:
-        if not (CLIPS / name).is_file():
-            pytest.skip(f"no real clip {name} in {CLIPS}")
-        return str(CLIPS / name)
+        path = REAL_CLIPS / "clips" / name
+        if not path.is_file():
+            pytest.skip(f"no real clip {name}: CVR_TEST_CLIPS names no folder that holds it")
+        return str(path)
 
     return find

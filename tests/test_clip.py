@@ -1,6 +1,6 @@
 import pytest
 import torch
-from factories import make_arrays, make_clip, make_sample
+from helpers.factories import make_arrays, make_clip, make_sample
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.codec.errors import UnreadableVideoError

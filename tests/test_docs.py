@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import make_clip
+from helpers.factories import make_clip
 
 from cvr_lightning.clip import BlockMode
 from cvr_lightning.datamodules.errors import DatasetNotFoundError

@@ -103,7 +103,7 @@ def test_wheel_carries_console_script_and_licence(wheel: Path) -> None:
     (entry_points,) = [n for n in archive.namelist() if n.endswith(".dist-info/entry_points.txt")]
     parser = configparser.ConfigParser()
     parser.read_string(archive.read(entry_points).decode())
-    assert dict(parser["console_scripts"]) == {"cvr": "cvr_lightning.cli:main"}
+    assert dict(parser["console_scripts"]) == {"cvr": "cvr_lightning.cli.main:main"}
     (licence,) = [n for n in archive.namelist() if n.endswith("/LICENSE")]
     assert b"END OF TERMS AND CONDITIONS" in archive.read(licence)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cvr_lightning.codec.bits import BitReader
+from cvr_lightning.codec.bitstream.bits import BitReader
 
 _SLICE, _SLICE_IDR, _SPS, _PPS = 1, 5, 7, 8
 _SLICE_TYPES = "PBIPI"  # P, B, I, SP, SI (Table 7-6)

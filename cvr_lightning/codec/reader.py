@@ -10,18 +10,18 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec import geometry
 from cvr_lightning.codec.arrays import MODALITIES, ClipArrays, Modality, Representation, Segment
-from cvr_lightning.codec.demux import Demuxer, VideoBytes
+from cvr_lightning.codec.container.demux import Demuxer, VideoBytes
+from cvr_lightning.codec.container.index import PacketIndex
+from cvr_lightning.codec.container.info import describe
+from cvr_lightning.codec.container.scan import build_index
 from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
-from cvr_lightning.codec.ffmpeg import FFmpegParser
-from cvr_lightning.codec.fields import FieldMaker, check_delivery
-from cvr_lightning.codec.index import PacketIndex
-from cvr_lightning.codec.info import describe
+from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
+from cvr_lightning.codec.fields import geometry
+from cvr_lightning.codec.fields.delivery import FieldMaker, check_delivery
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, unread_tools
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
-from cvr_lightning.codec.scan import build_index
 from cvr_lightning.codec.windows import check_segments, segments
 
 ParserName = Literal["auto", "mpeg4", "ffmpeg"]

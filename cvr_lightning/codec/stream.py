@@ -11,8 +11,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec import geometry
 from cvr_lightning.codec.arrays import MODALITIES, ClipArrays, Modality
+from cvr_lightning.codec.container.packets import PacketStream, StreamPacket
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
     BitstreamError,
@@ -20,14 +20,14 @@ from cvr_lightning.codec.errors import (
     UnsupportedStreamError,
     reason,
 )
-from cvr_lightning.codec.fields import FieldMaker
+from cvr_lightning.codec.fields import geometry
+from cvr_lightning.codec.fields.delivery import FieldMaker
 from cvr_lightning.codec.mpeg4.headers import SequenceHeaders
 from cvr_lightning.codec.mpeg4.iframes import Coding, decode_iframe
 from cvr_lightning.codec.mpeg4.macroblocks import Layer
 from cvr_lightning.codec.mpeg4.parser import read_layer, unread_tool
 from cvr_lightning.codec.mpeg4.pframes import DamagedPFrameError, parse_pframes
 from cvr_lightning.codec.mpeg4.vop_header import VOP_START, VideoObjectPlane, vops
-from cvr_lightning.codec.packets import PacketStream, StreamPacket
 from cvr_lightning.codec.parser import BlockFields, BlockGrid
 
 log = logging.getLogger(__name__)

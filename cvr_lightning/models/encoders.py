@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.errors import CropError
-from cvr_lightning.memory import keep_freed_memory
 from cvr_lightning.models.camera import CameraCurrent
+from cvr_lightning.models.memory import keep_freed_memory
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
 STRIDE = 32

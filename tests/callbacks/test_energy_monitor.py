@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cvr_lightning.callbacks import EnergyMonitor, energy
-from cvr_lightning.energy_table import energy_table
+from cvr_lightning.energy.table import energy_table
 from cvr_lightning.errors import RunError
 
 
@@ -116,7 +116,7 @@ def test_without_a_counter_nothing_is_logged_and_the_answer_is_null(monkeypatch:
 def run_test(loop: Loop, counter: FakeCounter, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three batches of 2 views; the first, which is left out, spends 50 J, the others 4 J each."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("cvr_lightning.power.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("cvr_lightning.energy.counters.time.perf_counter", lambda: clock.now)
     monitor, arguments = loop.monitor, (loop.trainer, loop.module)
     monitor.on_test_start(*arguments)
     for batch in range(3):

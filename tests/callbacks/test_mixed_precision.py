@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from encoders import encode
+from helpers.encoders import encode
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -23,7 +23,7 @@ from cvr_lightning.callbacks.mixed_precision import check_precision
 from cvr_lightning.callbacks.non_finite import locate_non_finite
 from cvr_lightning.datamodules import Folder
 from cvr_lightning.errors import RunError, TrainingError
-from cvr_lightning.module import RecognitionModule
+from cvr_lightning.training.module import RecognitionModule
 
 SMALL = {
     "segments": 2,

@@ -14,11 +14,12 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cvr_lightning import callbacks, power
+from cvr_lightning import callbacks
 from cvr_lightning.callbacks.hparams import chosen_options
-from cvr_lightning.cli import main
-from cvr_lightning.module import RecognitionModule
-from cvr_lightning.run import CompressedVideoCLI
+from cvr_lightning.cli.main import main
+from cvr_lightning.cli.trainer import CompressedVideoCLI
+from cvr_lightning.energy import counters as power
+from cvr_lightning.training.module import RecognitionModule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "callbacks"
 TINY = [

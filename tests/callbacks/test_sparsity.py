@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cvr_lightning.callbacks import SpikeSparsity
-from cvr_lightning.callbacks.sparsity import distinct_names, rate_by_channel, spike_scalars
+from cvr_lightning.callbacks.sparsity import rate_by_channel, spike_scalars
+from cvr_lightning.plots.spikes import distinct_names
 
 
 def spikes_of(rates: list[float], steps: int = 4) -> torch.Tensor:

@@ -1,5 +1,5 @@
 import pytest
-from encoders import COARSE, encode
+from helpers.encoders import COARSE, encode
 
 
 @pytest.fixture(scope="session")

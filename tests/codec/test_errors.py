@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders import COARSE, encode
+from helpers.encoders import COARSE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, errors
 from cvr_lightning.codec.errors import (

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cvr_lightning.codec import dct, geometry
-from cvr_lightning.codec.accumulate import trace
+from cvr_lightning.codec.fields import dct, geometry
+from cvr_lightning.codec.fields.accumulation import trace
 
 RNG = np.random.default_rng(0)
 

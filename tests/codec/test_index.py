@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import PictureType
-from encoders import SINGLE_REFERENCE, encode
+from helpers.encoders import SINGLE_REFERENCE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex
-from cvr_lightning.codec.demux import NO_TIMESTAMP
+from cvr_lightning.codec.container.demux import NO_TIMESTAMP
 from cvr_lightning.codec.mpeg4.headers import align_vols, find_vol
 
 NAMES = """

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from encoders import COARSE, SINGLE_REFERENCE, encode
+from helpers.encoders import COARSE, SINGLE_REFERENCE, encode
 
 from cvr_lightning.codec import BlockMode, ClipArrays, CompressedVideoReader
 from cvr_lightning.codec.errors import UnsupportedStreamError

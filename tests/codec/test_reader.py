@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from av.filter import Graph
-from encoders import COARSE, encode
+from helpers.encoders import COARSE, encode
 
-from cvr_lightning.codec import MODALITIES, BlockMode, ClipArrays, CompressedVideoReader, Segment, demux
+from cvr_lightning.codec import MODALITIES, BlockMode, ClipArrays, CompressedVideoReader, Segment
 from cvr_lightning.codec.arrays import Representation
+from cvr_lightning.codec.container import demux
 from cvr_lightning.codec.reader import ParserName
 
 LUMA_OF_RGB = np.array([0.299, 0.587, 0.114]) * 219 / 255

@@ -6,10 +6,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from encoders import COARSE, encode
+from helpers.encoders import COARSE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, Segment, errors
-from cvr_lightning.codec.rgb import read_rgb
+from cvr_lightning.codec.ffmpeg.rgb import read_rgb
 from cvr_lightning.codec.windows import frames
 
 VP9 = {"deadline": "realtime", "cpu-used": "8"}

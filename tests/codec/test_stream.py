@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders import COARSE, encode
+from helpers.encoders import COARSE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, Segment
+from cvr_lightning.codec.container.packets import PacketStream, StreamPacket, open_packets
 from cvr_lightning.codec.errors import BitstreamError, UnreadableVideoError, UnsupportedStreamError
 from cvr_lightning.codec.mpeg4.headers import SequenceHeaders
-from cvr_lightning.codec.packets import PacketStream, StreamPacket, open_packets
 from cvr_lightning.codec.stream import CompressedStream, StreamFrame
 
 SIZE = (96, 128)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders import SINGLE_REFERENCE, encode
+from helpers.encoders import SINGLE_REFERENCE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, VideoBytes
 from cvr_lightning.codec.errors import UnreadableVideoError

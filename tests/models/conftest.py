@@ -1,6 +1,6 @@
 import pytest
 import torch
-from factories import make_clip
+from helpers.factories import make_clip
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models import CompressedVideoRecognizer

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from factories import make_clip, random_clip
+from helpers.factories import make_clip, random_clip
 
 from cvr_lightning.clip import BlockMode, CompressedClip
-from cvr_lightning.energy import OperationCounter
+from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.camera import CameraCurrent, camera_motion, split_motion
 from cvr_lightning.models.stem import MOTION_GAIN, MOTION_SCALE, BlockStem, compress

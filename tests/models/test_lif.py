@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from lif_cases import CHANNELS, SEQUENCES, SIDE, STEPS, SURROGATES, Case
-from lif_oracle import SMOOTH, distances, reference
+from helpers.lif_cases import CHANNELS, SEQUENCES, SIDE, STEPS, SURROGATES, Case
+from helpers.lif_oracle import SMOOTH, distances, reference
 from torch import Tensor
 
 from cvr_lightning.models import lif_cpu, lif_plain

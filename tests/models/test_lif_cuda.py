@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from lif_cases import SURROGATES, Case
+from helpers.lif_cases import SURROGATES, Case
 
 from cvr_lightning.models import lif_plain
 

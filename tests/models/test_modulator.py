@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cvr_lightning.energy import OperationCounter
+from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.models.encoders import IFrameFeatures, PFrameEncoder, PFrames
 from cvr_lightning.models.modulator import ModulatorOptions, ReLUModulator, SpikingTemporalModulator
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from factories import make_clip
+from helpers.factories import make_clip
 from torch import Tensor, fx
 
 from cvr_lightning.clip import CompressedClip

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from factories import make_clip
+from helpers.factories import make_clip
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.models.pretraining import MaskedPretraining, draw_places

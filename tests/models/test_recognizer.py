@@ -2,11 +2,11 @@ from typing import get_args
 
 import pytest
 import torch
-from factories import make_clip, random_clip, select
+from helpers.factories import make_clip, random_clip, select
 from torch import nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
-from cvr_lightning.energy import OperationCounter
+from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.errors import CropError
 from cvr_lightning.models import CompressedVideoRecognizer, Part, encoders
 from cvr_lightning.models.encoders import IFrameEncoder, StandardisedConv2d

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from cvr_lightning.codec.bits import BitReader
+from cvr_lightning.codec.bitstream.bits import BitReader
 from cvr_lightning.codec.mpeg4.tables import DEFAULT_MATRICES
 
 GROUP_START = b"\x00\x00\x01\xb3"

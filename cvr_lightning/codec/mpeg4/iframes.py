@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from cvr_lightning.codec.scaling import RgbScaler
+from cvr_lightning.codec.fields.scaling import RgbScaler
 
 _MOST_DECODERS = 8
 

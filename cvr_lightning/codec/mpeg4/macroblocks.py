@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import BlockMode
-from cvr_lightning.codec.dct import COEFFICIENTS
+from cvr_lightning.codec.bitstream.compiling import call
+from cvr_lightning.codec.fields.dct import COEFFICIENTS
 from cvr_lightning.codec.mpeg4 import bitstream
 from cvr_lightning.codec.mpeg4.bidirectional_vop import read_b_vop
-from cvr_lightning.codec.mpeg4.compiling import call
 from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer
 from cvr_lightning.codec.mpeg4.reference_vop import read_vop
 from cvr_lightning.codec.mpeg4.texture import intra_memory

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import Modality, blocks
-from cvr_lightning.codec.dct import COEFFICIENTS
-from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
     BitstreamError,
     UnreadableVideoError,
     UnsupportedStreamError,
 )
-from cvr_lightning.codec.geometry import nearest_blocks
-from cvr_lightning.codec.index import PacketIndex
+from cvr_lightning.codec.fields.dct import COEFFICIENTS
+from cvr_lightning.codec.fields.geometry import nearest_blocks
 from cvr_lightning.codec.mpeg4 import headers
 from cvr_lightning.codec.mpeg4.iframes import Coding, decode_iframe
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import BlockMode
+from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.mpeg4.bitstream import Vop, inlined, kernel, word_buffer
-from cvr_lightning.codec.mpeg4.compiling import call
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, fault_error, kernel_header
 from cvr_lightning.codec.mpeg4.reference_vop import read_vop
 from cvr_lightning.codec.mpeg4.texture import intra_memory

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.dct import COEFFICIENTS, ZIGZAG
+from cvr_lightning.codec.fields.dct import COEFFICIENTS, ZIGZAG
 
 Table = npt.NDArray[np.int32]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.dct import COEFFICIENTS
+from cvr_lightning.codec.fields.dct import COEFFICIENTS
 from cvr_lightning.codec.mpeg4.bitstream import (
     BAD_COEFFICIENT,
     BAD_DC,

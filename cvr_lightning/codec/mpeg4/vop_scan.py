@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.codec.bitstream.compiling import call
+from cvr_lightning.codec.container.pictures import Pictures
 from cvr_lightning.codec.mpeg4.bitstream import B_VOP, I_VOP, kernel
-from cvr_lightning.codec.mpeg4.compiling import call
 from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, group_seconds
 from cvr_lightning.codec.mpeg4.vop_header import TYPES, VOP_START, next_vop
-from cvr_lightning.codec.pictures import Pictures
 
 _GATHERED = 1 << 20
 """Bytes of packets that are read together."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cvr_lightning.codec.mpeg4 import compiling
+from cvr_lightning.codec.bitstream import compiling
 
 
 class Screen(io.StringIO):

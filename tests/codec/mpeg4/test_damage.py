@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders import encode
+from helpers.encoders import encode
 
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.errors import BitstreamError, UnreadableVideoError, VideoError
 
-FUZZER = Path(__file__).parents[2] / "mpeg4_fuzz.py"
+FUZZER = Path(__file__).parents[2] / "helpers" / "mpeg4_fuzz.py"
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import av
 import pytest
-from encoders import encode
-from mpeg4_oracle import compare
+from helpers.encoders import encode
+from helpers.mpeg4_oracle import compare
+from helpers.real_clips import HOCKEY
 
 from cvr_lightning.codec import BlockMode, CompressedVideoReader
 from cvr_lightning.codec.mpeg4 import headers
@@ -45,7 +46,6 @@ REAL = {
     "xvid_asp_packed_bframes.avi": 50,
     "xvid_single_iframe.avi": 50,
 }
-HOCKEY = Path(__file__).parents[3].parent / "shared" / "hockey"
 
 
 def assert_exact(path: str | Path, frames: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from encoders import encode
+from helpers.encoders import encode
 
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.errors import UnsupportedStreamError

@@ -10,10 +10,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from encoders import encode
+from helpers.encoders import encode
 
 from cvr_lightning.codec import BlockMode, ClipArrays, CompressedVideoReader, PacketIndex
-from cvr_lightning.codec.demux import Demuxer
+from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.errors import UnsupportedStreamError
 from cvr_lightning.codec.reader import ParserName
 

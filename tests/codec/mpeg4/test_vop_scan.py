@@ -1,12 +1,12 @@
 import av
 import numpy as np
 import pytest
-from encoders import encode
+from helpers.encoders import encode
 
+from cvr_lightning.codec.container.pictures import Pictures
 from cvr_lightning.codec.mpeg4 import vop_scan
 from cvr_lightning.codec.mpeg4.headers import find_vol
 from cvr_lightning.codec.mpeg4.vop_scan import VopScanner
-from cvr_lightning.codec.pictures import Pictures
 
 DIVX_PACKED = b"\x00\x00\x01\xb2DivX503b1393p\x00"
 

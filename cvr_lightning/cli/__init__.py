@@ -1,0 +1,4 @@
+"""The commands: option parsing, run directories, bundled configurations.
+
+Knows every other folder; nothing imports it.
+"""

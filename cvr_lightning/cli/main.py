@@ -1,0 +1,176 @@
+"""The command line: ``cvr fit | validate | test | predict`` and the tools."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from cvr_lightning.errors import UserError
+
+USAGE = """\
+usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
+
+train and evaluate
+  fit         train a model                    cvr fit --config configs/folder.yaml --data.root VIDEOS
+  pretrain    train on unlabelled videos       cvr pretrain --config configs/pretrain.yaml --data.root VIDEOS
+  validate    score the validation part        cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
+  test        score the test part              cvr test --ckpt_path ... --data.protocol 10x3
+  predict     label the test part and write predictions.csv
+
+tools
+  prepare     re-encode a folder of videos     cvr prepare SRC DST
+  inspect     what a video holds, on a sheet   cvr inspect FILE [--checkpoint CKPT]
+  pack        write a data set into tar files  cvr pack DST --data Folder --data.root VIDEOS
+  classify    label video files                cvr classify FILE... --checkpoint CKPT
+  watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
+  export      write a model for other runtimes cvr export CKPT OUTPUT.onnx
+  results     print results side by side       cvr results RUN...
+  report      runs as one HTML page            cvr report RUN... --output report.html
+  average     mean over the splits             cvr average RUN...
+  fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
+  summarize   parameters, operations, joules   cvr summarize --preset small
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; returns None, so that a console script exits with 0.
+
+    Args:
+        arguments: The command line without the program's name; that of the process where None.
+
+    Raises:
+        SystemExit: With 1 or 2 where the command could not do what was asked; the message is on stderr.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # A console script does not see the user's own modules; last in line, they cannot shadow an import.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return
+    if arguments[0] == "--version":
+        from cvr_lightning import __version__
+
+        print(__version__)
+        return
+    _report_errors(_command(arguments[0]), arguments)
+
+
+def _command(name: str) -> Callable[[list[str]], None]:
+    # Each command imports what it needs when it runs: help must not wait for torch.
+    if name in COMMANDS:
+        return COMMANDS[name]
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    # Last, where it is read: below the list, not above it.
+    print(f"{USAGE}\ncvr: unknown command {name!r}{hint}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _run_trainer(arguments: list[str]) -> None:
+    from cvr_lightning.cli.trainer import run_trainer
+
+    run_trainer(arguments)
+
+
+def _pretrain(arguments: list[str]) -> None:
+    from cvr_lightning.cli.trainer import run_pretraining
+
+    run_pretraining(arguments[1:])
+
+
+def _prepare(arguments: list[str]) -> None:
+    from cvr_lightning.cli.prepare import main as prepare
+
+    prepare(arguments[1:])
+
+
+def _inspect(arguments: list[str]) -> None:
+    from cvr_lightning.cli.inspect import main as inspect
+
+    inspect(arguments[1:])
+
+
+def _pack(arguments: list[str]) -> None:
+    from cvr_lightning.cli.pack import main as pack
+
+    pack(arguments[1:])
+
+
+def _classify(arguments: list[str]) -> None:
+    from cvr_lightning.inference.classify import main as classify
+
+    classify(arguments[1:])
+
+
+def _watch(arguments: list[str]) -> None:
+    from cvr_lightning.inference.watch import main as watch
+
+    watch(arguments[1:])
+
+
+def _export(arguments: list[str]) -> None:
+    from cvr_lightning.inference.export import main as export
+
+    export(arguments[1:])
+
+
+def _results(arguments: list[str]) -> None:
+    from cvr_lightning.evaluation.results import main as results
+
+    results(arguments[1:])
+
+
+def _report(arguments: list[str]) -> None:
+    from cvr_lightning.cli.report import main as report
+
+    report(arguments[1:])
+
+
+def _average(arguments: list[str]) -> None:
+    from cvr_lightning.evaluation.average import main as average
+
+    average(arguments[1:])
+
+
+def _fuse(arguments: list[str]) -> None:
+    from cvr_lightning.evaluation.score_fusion import main as fuse
+
+    fuse(arguments[1:])
+
+
+def _summarize(arguments: list[str]) -> None:
+    from cvr_lightning.tools.summarize import main as summarize
+
+    summarize(arguments[1:])
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "fit": _run_trainer,
+    "pretrain": _pretrain,
+    "validate": _run_trainer,
+    "test": _run_trainer,
+    "predict": _run_trainer,
+    "prepare": _prepare,
+    "inspect": _inspect,
+    "pack": _pack,
+    "classify": _classify,
+    "watch": _watch,
+    "export": _export,
+    "results": _results,
+    "report": _report,
+    "average": _average,
+    "fuse": _fuse,
+    "summarize": _summarize,
+}
+
+
+def _report_errors(command: Callable[[list[str]], None], arguments: list[str]) -> None:
+    """Print the errors that a user can mend as one message; all others keep their traceback."""
+    try:
+        command(arguments)
+    except UserError as error:
+        print(f"cvr: {error}", file=sys.stderr)
+        raise SystemExit(1) from error

@@ -1,0 +1,54 @@
+"""``cvr pack``: a data set into shards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cvr_lightning.cli.parser import HelpfulParser
+from cvr_lightning.cli.trainer import plain_errors
+from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.errors import ShardError
+from cvr_lightning.tools.pack.writer import pack
+
+UNITS = {"MB": 10**6, "GB": 10**9}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr pack``."""
+    plan(arguments)()
+
+
+def plan(arguments: Sequence[str]) -> Callable[[], None]:
+    """Read the arguments of ``cvr pack`` and refuse what is wrong with them; the result does the work."""
+    parser = HelpfulParser(
+        prog="cvr pack",
+        description="Write the videos of a data set into tar files, from which --data Shards trains.",
+    )
+    parser.add_argument("destination", type=Path, metavar="DST", help="folder to write")
+    parser.add_argument(
+        "--shard-size", default="1GB", metavar="SIZE", help="size of a tar file, in MB or GB (default: 1GB)"
+    )
+    parser.add_subclass_arguments(CompressedVideoDataModule, "data", required=True)
+    options = parser.parse_args(list(arguments))
+    shard_bytes = _bytes(options.shard_size)
+
+    def run() -> None:
+        with plain_errors():
+            data = parser.instantiate_classes(options).data
+        data.prepare_data()
+        data.setup()
+        index = pack(data, options.destination, shard_bytes)
+        videos = ", ".join(f"{len(part.names)} {name}" for name, part in index.parts.items())
+        print(f"{options.destination}: {len(index.shards)} shards, {videos} videos")
+
+    return run
+
+
+def _bytes(text: str) -> int:
+    """Bytes of a size such as ``500MB``."""
+    match = re.fullmatch(r"(\d+)(MB|GB)", text)
+    if not match or not int(match[1]):
+        raise ShardError(f"--shard-size {text}: write a number and MB or GB, such as 500MB")
+    return int(match[1]) * UNITS[match[2]]

@@ -1,0 +1,175 @@
+"""``cvr prepare``: options in, a summary and an exit status out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import get_args
+
+from cvr_lightning.tools.prepare.estimate import estimate
+from cvr_lightning.tools.prepare.recipe import Recipe
+from cvr_lightning.tools.prepare.row import Row, Status
+from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare, usable_cores
+from cvr_lightning.tools.prepare.tree import Shard
+
+MAX_SIDE = 8190
+"""MPEG-4 Part 2 stores sides of 13 bits; 4:2:0 halves them."""
+MAX_GOP = 600
+"""FFmpeg's encoder goes no further."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of shells."""
+DESCRIPTION = """\
+Re-encode every video of a folder in the form in which the field reads its data: MPEG-4 Part 2 in mp4,
+340x256, an I-frame at least every 12 frames, no B-frames, quantiser 2, no audio. Videos that have this form
+already are linked. Lists of videos and labels (csv, json, txt) are copied along.
+
+A run that was stopped, however it was, is taken up by the same command. DST/manifest.jsonl tells what became
+of each video. Exit status: 0 all prepared, 1 some failed or the run cannot go on, 130 stopped by Ctrl-C."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr prepare``."""
+    options = _parse(arguments)
+    source, destination = options.source, options.destination
+    pack = _plan_pack(options)
+    recipe = Recipe(None if options.short_side else options.size, options.short_side, options.gop)
+    if options.dry_run:
+        print(_forecast(make_plan(source, destination, recipe, options.shard), options.workers))
+        return
+    try:
+        rows, manifest = prepare(source, destination, recipe, options.workers, options.shard)
+    except KeyboardInterrupt:
+        print("cvr prepare: stopped; the same command goes on where it was", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    print(f"{len(rows)} videos: {_counts(rows)}")
+    print(f"manifest: {manifest}" if manifest else "manifest: written when the other shards are done")
+    if pack is not None:
+        pack()
+    failed = sum(row.status == "failed" for row in rows)
+    if failed:
+        print(f"cvr prepare: {failed} of {len(rows)} videos failed, for the causes above", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="cvr prepare",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", type=Path, metavar="SRC", help="folder of videos, searched to any depth")
+    parser.add_argument("destination", type=Path, metavar="DST", help="folder to write, outside SRC")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--size", type=_size, default=(340, 256), metavar="WxH", help="size in pixels (default: 340x256)"
+    )
+    form.add_argument(
+        "--short-side",
+        type=_side,
+        metavar="N",
+        help="keep the aspect: the shorter side gets N pixels, the other is rounded to an even number",
+    )
+    parser.add_argument(
+        "--gop",
+        type=_gop,
+        default=12,
+        metavar="N",
+        help="longest GOP in frames (default: 12)",
+    )
+    parser.add_argument(
+        "--workers", type=_count, default=usable_cores(), metavar="N", help="processes (default: all cores)"
+    )
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        default=Shard(),
+        metavar="I/N",
+        help="do the I-th of N shares of the videos, I from 1: for job arrays on one file system",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="write nothing; try a few videos and say what all will take"
+    )
+    parser.add_argument(
+        "--pack",
+        nargs=argparse.REMAINDER,
+        metavar="SHARDS --data NAME",
+        help="then write the data set in DST into tar files; what follows is for cvr pack, so it comes last",
+    )
+    options = parser.parse_args(arguments)
+    if options.pack is not None and not any(word.startswith("--data") for word in options.pack[1:]):
+        parser.error("--pack takes a folder and the data set that DST will hold: --pack SHARDS --data NAME")
+    if options.pack is not None and options.shard != Shard():
+        parser.error("--pack needs all videos: run cvr pack once all shares of --shard are done")
+    return options
+
+
+def _plan_pack(options: argparse.Namespace) -> Callable[[], None] | None:
+    """What packs the prepared folder, where that is asked for; its arguments are read before the work."""
+    if options.pack is None:
+        return None
+    from cvr_lightning.cli.pack import plan  # here, since it loads the trainer
+
+    return plan([*options.pack, f"--data.root={options.destination}"])
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
+    return value
+
+
+def _gop(text: str) -> int:
+    value = _count(text)
+    if value > MAX_GOP:
+        raise argparse.ArgumentTypeError(f"{value} is more than FFmpeg's encoder takes ({MAX_GOP})")
+    return value
+
+
+def _side(text: str) -> int:
+    value = _count(text)
+    if value % 2 or value > MAX_SIDE:
+        raise argparse.ArgumentTypeError(f"{value} must be even and at most {MAX_SIDE}: 4:2:0 halves it")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, separator, height = text.partition("x")
+    if not (separator and width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write WIDTHxHEIGHT, such as 340x256")
+    return _side(width), _side(height)
+
+
+def _shard(text: str) -> Shard:
+    number, separator, count = text.partition("/")
+    if not (separator and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; write I/N with I from 1 to N, such as 3/8")
+    return Shard(int(number), int(count))
+
+
+def _forecast(plan: Plan, workers: int) -> str:
+    """What a run would do, as text."""
+    tree, left = plan.tree, len(plan.pending)
+    result = estimate(plan, workers)
+    return "\n".join(
+        [
+            f"{plan.source}: {len(tree.videos)} videos; lists to copy along: {len(tree.annotations)}, "
+            f"other files to leave out: {tree.others}",
+            f"{plan.destination}: {len(plan.done)} of this run's {len(plan.own)} are done, {left} are left",
+            f"tried {len(result.rows)} of those: {_counts(result.rows)}",
+            f"estimate for all: {timedelta(seconds=round(result.seconds))} on {workers} workers, "
+            f"{result.bytes / 1e6:.0f} MB",
+            *(f"failed: {row.error}" for row in result.rows if row.error),
+        ]
+    )
+
+
+def _counts(rows: Iterable[Row]) -> str:
+    """Such as ``160 encoded, 6 linked, 2 failed``."""
+    counts = Counter(row.status for row in rows)
+    return ", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status]) or "none"

@@ -1,0 +1,49 @@
+"""``cvr report``: runs as one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cvr_lightning.errors import RunError
+from cvr_lightning.files.atomic import write_output
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr report``."""
+    options = _parse(arguments)
+    output = Path(options.output)
+    if output.is_dir():
+        raise RunError(f"{output}: a directory; give --output the name of a file")
+
+    from cvr_lightning.tools.report.page import page
+    from cvr_lightning.tools.report.run import Run
+
+    runs = [Run.read(run) for run in options.runs]
+    content = page(runs, options.worst)
+    write_output(output, content.encode())
+    for what in (what for run in runs for what in run.missing):
+        print(f"missing: {what}")
+    print(f"Written to {output}")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="cvr report",
+        description="Turn run directories into one HTML page that needs nothing beside it: results, curves, "
+        "confusion matrix, classes, cost, worst videos, configuration.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory")
+    parser.add_argument("--output", default="report.html", metavar="HTML", help="(default: report.html)")
+    parser.add_argument(
+        "--worst", type=_count, default=3, metavar="N", help="videos of the highest loss of each run (3)"
+    )
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return value

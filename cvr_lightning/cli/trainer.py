@@ -1,0 +1,294 @@
+"""The trainer's commands, by LightningCLI: configuration, run directories, self-contained checkpoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Literal
+
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from cvr_lightning.callbacks.defaults import default_callbacks
+from cvr_lightning.cli.bundled import with_shipped_configs
+from cvr_lightning.cli.parser import HelpfulParser
+from cvr_lightning.cli.run_directory import (
+    default_run_name,
+    keep_apart,
+    protect,
+    require_last,
+    require_weights,
+)
+from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
+from cvr_lightning.errors import RunError, UserError
+from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, load_pretraining
+from cvr_lightning.training.module import RecognitionModule
+from cvr_lightning.training.pretraining import PretrainingModule
+
+# torch 2.13 says it of lightning 2.6's own code.
+warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+# A test has no use for the callbacks that wrote the checkpoint.
+warnings.filterwarnings("ignore", message=r".*callbacks used to create the checkpoint need to be provided")
+# Advertisements of other services, once in each run.
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+    lambda record: "Tip: For seamless cloud" not in record.getMessage()
+)
+
+REPEATED = ("seed_everything", "run", "trainer", "model", "data")
+"""Sections of a training run's configuration that its checkpoint hands to later commands."""
+
+
+def run_trainer(arguments: list[str]) -> None:
+    """Run ``fit``, ``validate``, ``test`` or ``predict``.
+
+    Raises:
+        RunError: Where the run cannot start as asked.
+        CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of this package.
+    """
+    arguments = with_shipped_configs(arguments)
+    callbacks = default_callbacks(arguments[0])
+    if arguments[0] == "fit":
+        callbacks += _checkpoints("val/top1", "max")
+    _run(CompressedVideoCLI, RecognitionModule, with_checkpoint_config(arguments), callbacks)
+
+
+def run_pretraining(options: list[str]) -> None:
+    """Run ``pretrain``: the trainer's ``fit`` with the module that needs no labels.
+
+    Raises:
+        RunError: Where the run cannot start as asked.
+        CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of a pretraining.
+    """
+    arguments = with_checkpoint_config(with_shipped_configs(["fit", *options]), load_pretraining)
+    _run(PretrainingCLI, PretrainingModule, arguments, _checkpoints("val/loss", "min"))
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """A checkpoint that every run keeps, under a name of its own: any ModelCheckpoint may stand beside it."""
+
+
+def _checkpoints(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
+    return [
+        RunCheckpoint(monitor=monitor, mode=mode, filename="best", enable_version_counter=False),
+        # The end of every epoch: what --ckpt_path last resumes.
+        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+
+
+def _run(
+    cli: type[CompressedVideoCLI],
+    module: type[LightningModule],
+    arguments: list[str],
+    callbacks: list[Callback],
+) -> None:
+    cli(
+        module,
+        CompressedVideoDataModule,
+        subclass_mode_data=True,
+        save_config_callback=None,  # before_fit writes it, to the run directory
+        parser_class=HelpfulParser,
+        load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
+        auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
+        seed_everything_default=0,
+        args=with_default_data(arguments),
+        trainer_defaults={
+            "default_root_dir": "runs",
+            "enable_model_summary": False,  # its count of operations is zero; the module says its size itself
+            "callbacks": callbacks,
+        },
+    )
+
+
+def with_checkpoint_config(
+    arguments: list[str], load: Callable[[str], dict[str, Any]] = load_checkpoint
+) -> list[str]:
+    """Put the configuration inside a checkpoint before all other options, so that each of them overrides it.
+
+    Args:
+        arguments: The command and its options.
+        load: Loads a checkpoint of the command, and refuses others.
+    """
+    given = [
+        value if option == "--ckpt_path" else option.partition("=")[2]
+        for option, value in zip(arguments, [*arguments[1:], ""], strict=True)
+        if option.partition("=")[0] == "--ckpt_path"
+    ]
+    path = given[-1] if given else ""
+    if not path.endswith(".ckpt"):  # none, or the name "last" of the run itself
+        return arguments
+    stored = load(path)[CHECKPOINT_KEY].get("config", {})
+    repeated = {name: stored[name] for name in REPEATED if name in stored}
+    return [arguments[0], "--config", json.dumps(repeated), *arguments[1:]]
+
+
+def with_default_data(arguments: list[str]) -> list[str]:
+    """Train on the embedded data set where neither a configuration nor a data set is named.
+
+    Not a default of the parser: there its options would leak into whatever data set is named instead.
+    """
+    names = {option.partition("=")[0] for option in arguments}
+    if not arguments[1:] or names.isdisjoint({"-c", "--config", "--data", "-h", "--help"}):
+        return [arguments[0], "--data", "MotionShapes", *arguments[1:]]
+    return arguments
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Take the parser's frame off the errors of the classes that it builds.
+
+    Raises:
+        UserError: As it was raised.
+        RunError: In the place of all others.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise RunError(f"{error}; install what is missing, or choose options that do without it") from error
+    except MisconfigurationException as error:
+        raise RunError(
+            f"{error} Check the --trainer options; --trainer.accelerator auto takes what this machine has"
+        ) from error
+    except ValueError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise RunError(str(cause)) from error
+
+
+class CompressedVideoCLI(LightningCLI):
+    """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side.
+
+    Attributes:
+        linked: What the data says to the model, by its name in both.
+    """
+
+    linked: tuple[str, ...] = ("class_names", "residual_channels", "representation")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name; link what the data says to the model."""
+        parser.add_argument(
+            "--run",
+            type=str | None,
+            default=None,
+            help="Name of the run: its directory is default_root_dir/RUN. Default: the command and the time.",
+        )
+        for name in self.linked:
+            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the arguments given, without a look at those of the process."""
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run directory and send everything there.
+
+        Raises:
+            RunError: Where a new training run would overwrite another's checkpoints, or where weights are
+                needed and none are named.
+        """
+        command = str(self.subcommand)
+        self.run_config = json.loads(self.parser.dump(self.config, format="json"))[command]
+        config = self.config[command]
+        directory = Path(config.trainer.default_root_dir) / (
+            config.run or default_run_name(self.run_name(command))
+        )
+        if command == "fit":
+            protect(directory, config.ckpt_path)
+        else:
+            require_weights(command, config.ckpt_path)
+            config.trainer.enable_checkpointing = False
+        if command == "test":
+            config.verbose = False  # Results prints the table
+        config.trainer.default_root_dir = str(directory)
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer.
+
+        Raises:
+            UserError: Where the data is not there, or an option is out of range.
+            RunError: Where the run would be taken for a class by the next one, has nothing to go on from, or
+                asks for ``overfit_batches``.
+        """
+        with plain_errors():
+            super().instantiate_classes()
+        directory = Path(self.trainer.default_root_dir)
+        if isinstance(self.datamodule, Folder) and self.datamodule.flat:
+            keep_apart(directory, self.datamodule.root)
+        if self.config[self.subcommand].ckpt_path == "last":
+            require_last(self.trainer)
+        if self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            raise RunError(
+                "--trainer.overfit_batches puts a sampler of its own in the place of the data set's, which "
+                "draws the windows too; point --data.root at a folder of a few videos instead"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
+
+        A callback that the configuration names takes the place of the default one of its class.
+        """
+        config = self.config_init[self.subcommand].trainer
+        named = {type(callback) for callback in config.callbacks or []}
+        self.trainer_defaults["callbacks"] = [
+            callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
+        ]
+        if config.logger in (None, True):
+            kwargs["logger"] = TensorBoardLogger(
+                config.default_root_dir, name="", version="", default_hp_metric=False
+            )
+        self.model.run_config = self.run_config
+        return super().instantiate_trainer(**kwargs)
+
+    def run_name(self, command: str) -> str:
+        """What the default name of a run begins with."""
+        return command
+
+    @rank_zero_only
+    def before_fit(self) -> None:
+        """Write the configuration beside the checkpoints."""
+        self._make_directory()
+        path = Path(self.trainer.default_root_dir) / "config.yaml"
+        with atomic_path(path) as unfinished:
+            unfinished.write_text(yaml.safe_dump(self.run_config, sort_keys=False), encoding="utf-8")
+
+    @rank_zero_only
+    def _make_directory(self) -> None:
+        """Make the run directory before the work is done that it is to keep.
+
+        Raises:
+            RunError: Where nothing can be written to it.
+        """
+        directory = Path(self.trainer.default_root_dir)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=directory).close()
+        except OSError as error:
+            raise RunError(
+                f"{directory}: cannot be written ({error.strerror}); give another --trainer.default_root_dir"
+            ) from error
+
+    before_validate = before_test = before_predict = _make_directory
+
+
+class PretrainingCLI(CompressedVideoCLI):
+    """The same for pretraining."""
+
+    linked = ("residual_channels", "pframes")
+
+    def run_name(self, command: str) -> str:
+        """The default name of a run begins with what the user typed."""
+        return "pretrain"

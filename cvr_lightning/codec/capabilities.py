@@ -1,0 +1,130 @@
+"""What FFmpeg can give of a stream, and why not more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cvr_lightning.codec import h264_headers
+from cvr_lightning.codec.arrays import Modality
+from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.container.index import PacketIndex
+from cvr_lightning.codec.container.scan import UNREAD_WITH_VECTORS
+from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
+from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
+
+PIXEL_FORMATS = ("yuv420p", "yuvj420p")
+"""4:2:0 of 8 bits: what prediction is repeated for."""
+_MOTION_ONLY = "or ask for modalities=('iframes', 'motion'), in cvr --data.modalities '[iframes, motion]'"
+_WITH_VECTORS = frozenset({"mpeg4", "h264", "mpeg1video", "mpeg2video"}) | UNREAD_WITH_VECTORS
+
+
+@dataclass(frozen=True)
+class Support:
+    """What can be read of one stream.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        reason: What the FFmpeg lane gives of it.
+        no_motion: Why there is no motion, empty where there is.
+        no_residual: Why there is no residual, empty where there is.
+        quarter_sample: MPEG-4 vectors are in quarter samples.
+    """
+
+    codec: str
+    reason: str
+    no_motion: str = ""
+    no_residual: str = ""
+    quarter_sample: bool = False
+
+    @property
+    def predicts_from_previous(self) -> bool:
+        """Every P-frame is predicted from the I- or P-frame shown before it, and from no other."""
+        return not (self.no_motion or self.no_residual)
+
+    def require(self, file: str, modalities: Sequence[Modality]) -> None:
+        """Check that the modalities can be given.
+
+        Raises:
+            UnsupportedStreamError: They cannot; the text names the file, the cause and the remedy.
+        """
+        if self.no_motion and ("motion" in modalities or "residual" in modalities):
+            raise UnsupportedStreamError(file, self.no_motion, f"{PREPARE} {IFRAMES_ONLY}")
+        if self.no_residual and "residual" in modalities:
+            raise UnsupportedStreamError(
+                file, f"no residual: {self.no_residual}", f"{PREPARE} {_MOTION_ONLY}"
+            )
+
+
+def find_support(demuxer: Demuxer, index: PacketIndex) -> Support:
+    """Look at a stream's headers and frame types."""
+    codec = index.codec
+    if codec == "mpeg4":
+        return _mpeg4(demuxer, index)
+    if codec == "h264":
+        return _h264(demuxer, index)
+    if codec in _WITH_VECTORS:
+        cause = f"motion compensation of {codec} is not reproduced here"
+        return Support(codec, f"FFmpeg exports the vectors of {codec}, but {cause}", no_residual=cause)
+    cause = f"codec {codec}: FFmpeg exports no motion vectors of it"
+    return Support(codec, f"I-frames only; {cause}", no_motion=cause)
+
+
+def _headers(demuxer: Demuxer, index: PacketIndex) -> tuple[bytes, bytes]:
+    """The extradata and the first packet that decoding can start at."""
+    first = int(index.starts.argmax())
+    packets = [bytes(packet) for _, packet in demuxer.fetch(first, first, index.keys)]
+    return demuxer.stream.codec_context.extradata or b"", b"".join(packets)
+
+
+def _mpeg4(demuxer: Demuxer, index: PacketIndex) -> Support:
+    extradata, packet = _headers(demuxer, index)
+    vol = mpeg4_headers.find_vol(packet) or mpeg4_headers.find_vol(extradata)
+    cause = ""
+    if vol is None or not vol.rectangular:
+        cause = "no header of a rectangular video object layer (short video header, or shaped objects)"
+    elif vol.interlaced:
+        cause = "interlaced MPEG-4 Part 2: its vectors may refer to fields"
+    elif vol.sprite or "S" in index.frame_types:
+        cause = "MPEG-4 Part 2 with sprites or global motion compensation"
+    elif demuxer.stream.codec_context.pix_fmt not in PIXEL_FORMATS:
+        cause = f"pixel format {demuxer.stream.codec_context.pix_fmt}"
+    if cause or vol is None:
+        return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
+    reason = "MPEG-4 Part 2: decoded frame minus the exact motion-compensated prediction"
+    return Support(index.codec, reason, quarter_sample=vol.quarter_sample)
+
+
+def _h264(demuxer: Demuxer, index: PacketIndex) -> Support:
+    extradata, packet = _headers(demuxer, index)
+    try:
+        sets = h264_headers.parameter_sets(extradata, iter([packet]))
+    except EOFError:
+        sets = None
+    if sets is None or not sets.found:
+        return Support(index.codec, "I-frames only", no_motion="its H.264 parameter sets cannot be read")
+    if not sets.progressive:
+        cause = "H.264 coded with field tools (frame_mbs_only_flag is 0): its vectors may refer to fields"
+        return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
+    if sets.shifted:
+        cause = "H.264 cropped at its left or top: its blocks lie off the frame's 8x8 grid"
+        return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
+    cause = _h264_prediction(demuxer, index, sets)
+    reason = "H.264, one reference: decoded frame minus prediction, approximate for deblocking is in it"
+    return Support(index.codec, f"vectors only; {cause}" if cause else reason, no_residual=cause)
+
+
+def _h264_prediction(demuxer: Demuxer, index: PacketIndex, sets: h264_headers.ParameterSets) -> str:
+    """Why the prediction of P-frames cannot be repeated; empty if it can."""
+    if sets.references > 1:
+        return (
+            f"H.264 with {sets.references} reference frames, and FFmpeg does not export which one a vector "
+            "points to"
+        )
+    if "B" in index.frame_types or not index.reference.all():
+        return "H.264 with B-frames or frames that nothing refers to"
+    if sets.weighted:
+        return "H.264 with weighted prediction or slice groups"
+    if demuxer.stream.codec_context.pix_fmt not in PIXEL_FORMATS:
+        return f"H.264 of pixel format {demuxer.stream.codec_context.pix_fmt}"
+    return ""

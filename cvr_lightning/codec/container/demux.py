@@ -1,0 +1,290 @@
+"""Compressed packets of a file's video stream, by number."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from cvr_lightning.codec.container.length import HEAD_BYTES, declared_size
+from cvr_lightning.codec.container.rotation import display_rotation
+from cvr_lightning.codec.errors import (
+    FETCH_AGAIN,
+    BitstreamError,
+    UnreadableVideoError,
+    reason,
+)
+
+KEEP_BYTES = 64 << 20
+"""Packets of the index pass stay in memory up to this size; larger files are read again from the disk."""
+NO_TIMESTAMP = -(1 << 63)
+"""Stands for a timestamp that the container does not give."""
+_PROBE_BYTES = 64
+_NEAR_BYTES = 4096
+_SEEK_PACKETS = 64  # passing over fewer packets is cheaper than a seek
+
+PacketKey = tuple[int, int, int]
+"""What tells a packet from the others of its file: (dts, position in the file, size)."""
+
+
+class VideoBytes(NamedTuple):
+    """A video file that lies in memory.
+
+    Attributes:
+        name: What errors call it.
+        data: All of its bytes.
+    """
+
+    name: str
+    data: bytes
+
+
+def packet_key(packet: Packet[VideoStream]) -> PacketKey:
+    """The key of a packet."""
+    dts = NO_TIMESTAMP if packet.dts is None else packet.dts
+    return dts, -1 if packet.pos is None else packet.pos, packet.size
+
+
+class PacketFinder:
+    """Finds where in its file a packet's bytes lie in one piece.
+
+    A demuxer's position may be that of a chunk or block header in front of the packet; containers may also
+    compress, interleave or rewrite what they hold.
+
+    Args:
+        file: The bytes of the file.
+    """
+
+    def __init__(self, file: bytes | mmap.mmap) -> None:
+        self._file = file
+        self._end = 0
+
+    def find(self, data: bytes, position: int) -> int:
+        """The byte at which a packet begins, -1 where it is not found near by.
+
+        Args:
+            data: The packet.
+            position: What the demuxer says, -1 where it does not.
+        """
+        start = self._end if position < 0 else position
+        place = self._file.find(data[:_PROBE_BYTES], start, start + _NEAR_BYTES + _PROBE_BYTES)
+        if place < 0 or self._file[place : place + len(data)] != data:
+            return -1
+        self._end = place + len(data)
+        return place
+
+
+def best_video(path: str, container: InputContainer) -> VideoStream:
+    """The best video stream of a container.
+
+    Raises:
+        UnreadableVideoError: There is none.
+    """
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or not stream.codec_context:
+        raise UnreadableVideoError(path, "it holds no video stream that FFmpeg can decode", FETCH_AGAIN)
+    return stream
+
+
+class Demuxer:
+    """Opens a file and hands out the packets of its video stream in the order they lie in the file.
+
+    The container is opened when it is first needed: who has an index may never need it.
+
+    Args:
+        file: Path of a regular file, never a URL or a device; or a file in memory.
+
+    Raises:
+        UnreadableVideoError: The file is missing, empty, or holds no video.
+    """
+
+    def __init__(self, file: str | VideoBytes) -> None:
+        self.path = file.name if isinstance(file, VideoBytes) else file
+        self._data = file.data if isinstance(file, VideoBytes) else None
+        self._check_file()
+        self._kept: list[Packet[VideoStream]] | None = None
+        self._opened: tuple[InputContainer, VideoStream] | None = None
+        self._descriptor = -1
+        self._packets = self._demux()
+        self._next = 0  # number of the packet that comes next, -1 where there is none
+
+    def damage(self, cause: str, frame: int | None = None) -> BitstreamError:
+        """An error in a packet of this file."""
+        return BitstreamError(self.path, cause, FETCH_AGAIN, frame)
+
+    def error(self, cause: str, frame: int | None = None) -> UnreadableVideoError:
+        """An error that names this file."""
+        return UnreadableVideoError(self.path, cause, FETCH_AGAIN, frame)
+
+    @property
+    def container(self) -> InputContainer:
+        """The container."""
+        return self._open()[0]
+
+    @property
+    def stream(self) -> VideoStream:
+        """The best video stream of the container."""
+        return self._open()[1]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.path.getsize(self.path) if self._data is None else len(self._data)
+
+    @contextlib.contextmanager
+    def buffer(self) -> Iterator[bytes | mmap.mmap]:
+        """All bytes of the file, mapped where they are not in memory already."""
+        if self._data is not None:
+            yield self._data
+            return
+        with (
+            open(self.path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
+            yield mapped
+
+    def read(self, position: int, size: int) -> bytes:
+        """Bytes of the file; fewer than ``size`` at its end."""
+        if self._data is not None:
+            return self._data[position : position + size]
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+        return os.pread(self._descriptor, size, position)
+
+    def _check_file(self) -> None:
+        if self._data is None and not os.path.exists(self.path):
+            raise UnreadableVideoError(self.path, "no such file", "check the path")
+        if self._data is None and not os.path.isfile(self.path):
+            raise UnreadableVideoError(self.path, "not a regular file", "give the path of a video file")
+        if self.size == 0:
+            raise self.error("the file is empty")
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        """Container and stream, opened at the first call."""
+        if self._opened is not None:
+            return self._opened
+        try:
+            self._check_length()
+            # An absolute path is never taken for a protocol, and a playlist may not reach the network.
+            container = av.open(
+                os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data),
+                mode="r",
+                metadata_errors="replace",
+                options={"protocol_whitelist": "file"},
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise self.error(f"FFmpeg cannot open it: {reason(error)}") from error
+        try:
+            self._opened = container, best_video(self.path, container)
+        except UnreadableVideoError:
+            container.close()
+            raise
+        return self._opened
+
+    def _check_length(self) -> None:
+        declared = declared_size(self.read(0, HEAD_BYTES))
+        if declared is not None and declared > self.size:
+            raise self.error(f"it is cut short: its header declares {declared} bytes, it has {self.size}")
+
+    def _demux(self) -> Iterator[Packet[VideoStream]]:
+        """Packets from here on; an empty one carries no frame and would end a decoder."""
+        number = 0
+        try:
+            for packet in self.container.demux(self.stream):
+                if not packet.size:
+                    continue
+                if packet.is_corrupt:
+                    raise self.damage(f"packet {number} is cut short or damaged")
+                number += 1
+                yield packet
+        except av.FFmpegError as error:
+            raise self.error(f"the container breaks off after packet {number}: {reason(error)}") from error
+
+    def scan(self) -> Iterator[Packet[VideoStream]]:
+        """All packets of the freshly opened file; those of small files are kept for :meth:`fetch`."""
+        kept: list[Packet[VideoStream]] | None = []
+        total = 0
+        self._next = -1
+        for packet in self._packets:
+            total += packet.size
+            if total > KEEP_BYTES:
+                kept = None
+            if kept is not None:
+                kept.append(packet)
+            yield packet
+        self._kept = kept
+
+    def fetch(
+        self, first: int, last: int, keys: Sequence[PacketKey]
+    ) -> Iterator[tuple[int, Packet[VideoStream]]]:
+        """Packets ``first`` to ``last`` with their numbers.
+
+        Args:
+            first: Number of the first packet.
+            last: Number of the last packet.
+            keys: The key of every packet of the file, from the index.
+
+        Raises:
+            UnreadableVideoError: The file does not hold the packets of the index.
+        """
+        if self._kept is not None:
+            yield from enumerate(self._kept[first : last + 1], first)
+            return
+        self._go_to(first, keys)
+        while self._next <= last:
+            number, packet = self._next, next(self._packets, None)
+            if packet is None or packet_key(packet) != keys[number]:
+                raise self.error(f"packet {number} is not the one in the index: the file has changed")
+            self._next += 1
+            if number >= first:
+                yield number, packet
+
+    def _go_to(self, first: int, keys: Sequence[PacketKey]) -> None:
+        """Make the packet that comes next ``first`` or one before it.
+
+        A container's own seek can land anywhere, so the landing is recognised by its key, and where that
+        fails the file is read from its start.
+        """
+        if self._next >= 0 and 0 <= first - self._next < _SEEK_PACKETS:
+            return
+        dts = keys[first][0]
+        if dts != NO_TIMESTAMP:
+            with contextlib.suppress(av.FFmpegError, UnreadableVideoError, StopIteration):
+                self.container.seek(dts, stream=self.stream)
+                packets = self._demux()
+                landing = next(packets)
+                key = packet_key(landing)
+                if keys.count(key) == 1 and keys.index(key) <= first:
+                    self._packets, self._next = chain((landing,), packets), keys.index(key)
+                    return
+        self.container.close()
+        self._opened = None
+        self._packets, self._next = self._demux(), 0
+
+    def duration(self) -> float:
+        """Seconds according to the container, 0 where it does not say."""
+        if self.stream.duration and self.stream.time_base:
+            return float(self.stream.duration * self.stream.time_base)
+        return (self.container.duration or 0) / av.time_base
+
+    def rotation(self, packet: Packet[VideoStream]) -> int:
+        """How frames are turned for display: :func:`display_rotation`."""
+        return display_rotation(self.path, self.container, packet)
+
+    def close(self) -> None:
+        """Close the file and drop its packets."""
+        self._kept = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._opened is not None:
+            self._opened[0].close()

@@ -1,0 +1,185 @@
+"""Packet index: what every packet of a video holds, as plain arrays that can be cached beside it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import astuple, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec.container.demux import PacketKey
+
+INDEX_VERSION = 1
+"""Grows whenever the same file gives another index or its bytes mean something else: old caches are stale."""
+_STEPS = frozenset(
+    {"pts", "dts", "positions", "data_positions", "frame_packets", "frame_sources", "frame_times"}
+)
+"""Columns that run on from row to row: packed as differences, most of which are alike."""
+_BYTES = {
+    **dict.fromkeys(("types", "frame_kinds"), "S1"),
+    **dict.fromkeys(("keyframes", "starts", "reference"), "?"),
+    **dict.fromkeys(("rounding", "headers"), "u1"),
+}
+"""Columns of one byte a row; the others are int64."""
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """What a container and a codec's headers say of a stream.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        codec_tag: The container's name of it.
+        profile: The codec's profile, empty where it states none.
+        pixel_format: FFmpeg's name of the pixel format.
+        width: Width of the frames as coded, in pixels.
+        height: Height of the frames as coded.
+        rotation: Degrees counter-clockwise by which frames are turned for display: 0, 90, 180, 270.
+        fps: Average frame rate, 0 where unknown.
+        duration: Seconds according to the container, 0 where unknown.
+        file_size: Bytes of the file.
+    """
+
+    codec: str
+    codec_tag: str
+    profile: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation: int
+    fps: float
+    duration: float
+    file_size: int
+
+
+@dataclass(frozen=True, eq=False)
+class PacketIndex:
+    """The packets of a video in file order, P of them, and its F frames in display order.
+
+    The columns from ``frame_sources`` on are those of MPEG-4 Part 2 video, zero in other video.
+
+    Attributes:
+        facts: The stream at a glance.
+        types: (P,) S1, type of the picture that the packet begins with: I, P, B, S (a sprite VOP), N where it
+            holds none (placeholders of packed bitstreams, dropped frames), ? where the headers are not read.
+        sizes: (P,) int64, bytes.
+        pts: (P,) int64 in the stream's time base, ``demux.NO_TIMESTAMP`` where unknown.
+        dts: (P,) int64, likewise.
+        positions: (P,) int64, place in the file that the demuxer names, -1 where unknown.
+        data_positions: (P,) int64, byte of the file at which the packet's own bytes begin, -1 where they do
+            not lie there in one piece.
+        keyframes: (P,) bool, the container's mark.
+        starts: (P,) bool, decoding can begin here.
+        reference: (P,) bool, false where the codec says that no picture refers to this one.
+        rounding: (P,) uint8, vop_rounding_type of the VOP that the packet decodes to (MPEG-4 Part 2).
+        frame_packets: (F,) int64, the packet whose decoding gives the frame.
+        frame_kinds: (F,) S1, type of the frame. In a packed bitstream this is not the type of its packet.
+        frame_sources: (F,) int64, the packet that holds the frame's VOP.
+        frame_offsets: (F,) int64, byte of that packet at which the VOP begins.
+        frame_sizes: (F,) int64, bytes of the VOP.
+        frame_times: (F,) int64, time of the VOP in ticks of vop_time_increment.
+        frame_headers: (F,) int64, which of the headers is in force.
+        headers: uint8, sequence headers (VOL, encoder's mark) that the stream uses, one behind the other.
+        header_ends: int64, where each of them ends.
+    """
+
+    facts: StreamFacts
+    types: npt.NDArray[np.bytes_]
+    sizes: npt.NDArray[np.int64]
+    pts: npt.NDArray[np.int64]
+    dts: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    data_positions: npt.NDArray[np.int64]
+    keyframes: npt.NDArray[np.bool_]
+    starts: npt.NDArray[np.bool_]
+    reference: npt.NDArray[np.bool_]
+    rounding: npt.NDArray[np.uint8]
+    frame_packets: npt.NDArray[np.int64]
+    frame_kinds: npt.NDArray[np.bytes_]
+    frame_sources: npt.NDArray[np.int64]
+    frame_offsets: npt.NDArray[np.int64]
+    frame_sizes: npt.NDArray[np.int64]
+    frame_times: npt.NDArray[np.int64]
+    frame_headers: npt.NDArray[np.int64]
+    headers: npt.NDArray[np.uint8]
+    header_ends: npt.NDArray[np.int64]
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec."""
+        return self.facts.codec
+
+    @cached_property
+    def sequence_headers(self) -> list[bytes]:
+        """The sequence headers apart."""
+        ends = self.header_ends.tolist()
+        return [self.headers[a:b].tobytes() for a, b in zip([0, *ends], ends, strict=False)]
+
+    @cached_property
+    def frame_types(self) -> str:
+        """Types of the frames in display order, such as ``"IPPBP"``."""
+        return self.frame_kinds.tobytes().decode("ascii")
+
+    @cached_property
+    def frame_of_packet(self) -> dict[int, int]:
+        """Frame number of each packet that gives a frame."""
+        return {int(packet): frame for frame, packet in enumerate(self.frame_packets)}
+
+    @cached_property
+    def keys(self) -> list[PacketKey]:
+        """What tells each packet from the others."""
+        columns = (self.dts.tolist(), self.positions.tolist(), self.sizes.tolist())
+        return list(zip(*columns, strict=True))
+
+    def start_before(self, packet: int) -> int:
+        """The last packet at or before ``packet`` that decoding can begin at; the first packet if none."""
+        starts = np.flatnonzero(self.starts[: packet + 1])
+        return int(starts[-1]) if len(starts) else 0
+
+    def to_bytes(self) -> bytes:
+        """The index in some 4 bytes a packet, with a checksum."""
+        columns = [_pack(item.name, getattr(self, item.name)) for item in fields(self)[1:]]
+        head = [astuple(self.facts), [(column.dtype.str, len(column)) for column in columns]]
+        parts = [json.dumps(head, separators=(",", ":")).encode(), b"\n", *(c.tobytes() for c in columns)]
+        return zlib.compress(b"".join(parts))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PacketIndex:
+        """The inverse of :meth:`to_bytes`.
+
+        Raises:
+            ValueError: They are damaged, or not those of an index of this version.
+        """
+        try:
+            head, _, body = zlib.decompress(data).partition(b"\n")
+            facts, packed = json.loads(head)
+            columns, place = {}, 0
+            for item, (dtype, length) in zip(fields(cls)[1:], packed, strict=True):
+                column = np.frombuffer(body, dtype, length, place)
+                columns[item.name] = _unpack(item.name, column)
+                place += column.nbytes
+            return cls(StreamFacts(*facts), **columns)
+        except (zlib.error, TypeError, ValueError) as error:
+            raise ValueError(f"not a packet index: {error}") from error
+
+
+def _pack(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A column in the narrowest integers that hold it."""
+    if name in _BYTES:
+        return column.view(np.uint8)
+    values = np.diff(column, prepend=0) if name in _STEPS else column
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    dtypes = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
+    fits = (d for d in dtypes if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
+    return values.astype(next(fits))
+
+
+def _unpack(name: str, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The inverse of :func:`_pack`."""
+    if name in _BYTES:
+        return packed.view(_BYTES[name])
+    return np.cumsum(packed, dtype=np.int64) if name in _STEPS else packed.astype(np.int64)

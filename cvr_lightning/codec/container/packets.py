@@ -1,0 +1,153 @@
+"""Packets of a video as they come: from a file, a pipe, a camera, or whatever else hands them out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from cvr_lightning.codec.container.demux import Demuxer, best_video
+from cvr_lightning.codec.container.rotation import display_rotation
+from cvr_lightning.codec.errors import (
+    FETCH_AGAIN,
+    PREPARE,
+    BitstreamError,
+    UnreadableVideoError,
+    UnsupportedStreamError,
+    reason,
+)
+
+STDIN = "-"
+"""The name of standard input."""
+_STREAMABLE = "send a container that can be read from its front: AVI, Matroska, MPEG-TS, MP4 with +faststart"
+
+
+class StreamPacket(NamedTuple):
+    """What a container or a network hands out at once: a frame, as a rule.
+
+    Attributes:
+        data: Its bytes.
+        seconds: When the frame is shown, None where that is unknown.
+        damaged: Bytes are known to be missing.
+    """
+
+    data: bytes
+    seconds: float | None = None
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
+class PacketStream:
+    """A video whose packets come one after the other, and what must be known to read them.
+
+    Attributes:
+        packets: The packets, in the order in which they were coded; they may never end.
+        name: What messages call the video.
+        codec: FFmpeg's name of the codec.
+        codec_tag: The container's name of it, which tells of encoders that need special care; may be empty.
+        header: Sequence headers that come apart from the packets; empty where the packets hold them.
+    """
+
+    packets: Iterable[StreamPacket]
+    name: str = "stream"
+    codec: str = "mpeg4"
+    codec_tag: str = ""
+    header: bytes = b""
+
+
+@contextmanager
+def open_packets(path: str | os.PathLike[str]) -> Iterator[PacketStream]:
+    """The packets of a file or a pipe, which is closed at the end of the block.
+
+    Args:
+        path: A file, a named pipe, or ``"-"`` for standard input.
+
+    Raises:
+        UnreadableVideoError: It is missing, empty, or holds no video.
+    """
+    name = os.fspath(path)
+    if name != STDIN and not Path(name).is_fifo():
+        with contextlib.closing(Demuxer(name)) as demuxer:
+            yield packets_of(demuxer.container, name)
+        return
+    # Unbuffered: a buffered file would wait for a whole block before it gives the frame that is there.
+    file = sys.stdin.fileno() if name == STDIN else name
+    with open(file, "rb", buffering=0, closefd=name != STDIN) as pipe:
+        try:
+            # What comes through a pipe may not name further files or addresses to open.
+            options = {"protocol_whitelist": "pipe"}
+            container = av.open(pipe, mode="r", metadata_errors="replace", options=options)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise UnreadableVideoError(
+                name, f"FFmpeg cannot open it: {reason(error)}", _STREAMABLE
+            ) from error
+        with container:
+            yield _packets_of(container, name, _STREAMABLE)
+
+
+def packets_of(container: InputContainer, name: str) -> PacketStream:
+    """The packets of an open container, such as a camera's that ``av.open("rtsp://...")`` gives.
+
+    Args:
+        container: The container; who opened it closes it.
+        name: What messages call it.
+
+    Raises:
+        UnreadableVideoError: It holds no video.
+    """
+    return _packets_of(container, name, FETCH_AGAIN)
+
+
+def _packets_of(container: InputContainer, name: str, remedy: str) -> PacketStream:
+    stream = best_video(name, container)
+    context = stream.codec_context
+    return PacketStream(
+        packets=_packets(container, stream, name, remedy),
+        name=name,
+        codec=context.codec.canonical_name,
+        codec_tag=context.codec_tag,
+        header=context.extradata or b"",
+    )
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream, name: str, remedy: str
+) -> Iterator[StreamPacket]:
+    number, upright = 0, False
+    try:
+        for packet in container.demux(stream):
+            if not packet.size or packet.is_discard:
+                continue
+            if packet.is_keyframe and not upright:
+                upright = _is_upright(container, packet, name)
+            number += 1
+            yield StreamPacket(bytes(packet), _seconds(packet), packet.is_corrupt)
+    except av.FFmpegError as error:
+        cause = f"the container breaks off after packet {number}: {error}"
+        raise UnreadableVideoError(name, cause, remedy) from error
+
+
+def _is_upright(container: InputContainer, packet: Packet[VideoStream], name: str) -> bool:
+    """Whether frames are displayed as they are coded; false where the packet is too damaged to tell."""
+    with contextlib.suppress(BitstreamError):
+        rotation = display_rotation(name, container, packet)
+        if rotation:
+            cause = f"its frames are displayed turned by {rotation} degrees"
+            raise UnsupportedStreamError(name, cause, PREPARE)
+        return True
+    return False
+
+
+def _seconds(packet: Packet[VideoStream]) -> float | None:
+    time = packet.dts if packet.pts is None else packet.pts
+    return None if time is None or packet.time_base is None else float(time * packet.time_base)

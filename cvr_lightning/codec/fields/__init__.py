@@ -1,0 +1,1 @@
+"""Block fields: geometry, DCT, accumulation, scaling and delivery at the requested size."""

@@ -1,0 +1,4 @@
+"""Operations, spikes and joules: counting, cost tables, hardware counters.
+
+Knows the models.
+"""

@@ -1,0 +1,55 @@
+"""The table of energies that a run prints: theoretical by part, measured, and what each includes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cvr_lightning.files.printable import align
+
+NOT_MEASURED = "not measured"
+
+
+def energy_table(costs: dict[str, Any], training: dict[str, Any], tested: bool) -> str:
+    """Energies as aligned text.
+
+    Args:
+        costs: As :func:`cvr_lightning.energy.counting.cost_results` gives them.
+        training: What training cost, as ``training_energy`` of results.json holds it.
+        tested: Whether a test was measured.
+    """
+    energy = costs["energy_j_per_video"]
+    total = energy["theoretical"]
+    rows = [["energy per video, theoretical", "mJ", "share"]]
+    rows += [
+        [f"  {part}", f"{1e3 * joules:.4f}", f"{100 * joules / total:.1f} %" if total else "-"]
+        for part, joules in energy["by_part"].items()
+    ]
+    operations = costs["synaptic_operations_per_video"]
+    rows += [
+        ["  all", f"{1e3 * total:.4f}", ""],
+        ["  one view", f"{1e3 * energy['theoretical_per_view']:.4f}", ""],
+        ["synaptic operations per video", "1e6", ""],
+        *([f"  {name}", f"{1e-6 * count:.2f}", ""] for name, count in operations.items()),
+        ["energy, measured", "J", ""],
+        *([["  per video, test", _joules(energy["measured"]), ""]] if tested else []),
+        ["  per video, training", _joules(training["measured_j_per_video"]), ""],
+        [
+            f"  training, {training['epochs']} {'epoch' if training['epochs'] == 1 else 'epochs'}",
+            _joules(training["measured_j"]),
+            "",
+        ],
+    ]
+    notes = f"  theoretical: {energy['includes']}\n  measured: {energy['measured_includes']}"
+    return f"{align(rows)}\n{notes}"
+
+
+def _joules(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.3f}"
+
+
+def spikes_text(spikes: float, pay_below: float) -> str:
+    """Spikes per neuron and window of a layer, and whether accumulating them costs less than multiplying.
+
+    A real-valued layer multiplies once for a window; one fed by spikes accumulates rate times T times.
+    """
+    return f"{spikes:.2f} {'pays' if spikes < pay_below else f'LOSES: not below {pay_below:.1f}'}"

@@ -1,0 +1,99 @@
+"""The mean over splits: one accuracy for a data set that is published in several, such as UCF-101."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.results import ACCURACIES, accuracy_text, read_results, videos_text
+from cvr_lightning.files.printable import align
+
+SHOWN = (*ACCURACIES, "videos", "unreadable", "missing")
+"""What is repeated of each run."""
+
+
+def average(runs: Sequence[str]) -> dict[str, Any]:
+    """Mean and standard deviation (n - 1) of the accuracies of runs over different splits.
+
+    Args:
+        runs: Run directories.
+
+    Returns:
+        ``protocol`` (what the runs have in common), ``runs``, ``mean`` and ``std``; of an accuracy that a run
+        lacks, both are None.
+
+    Raises:
+        RunError: Where a run holds no results, is of no split or of another's, or was tested in another way;
+            the message names the difference.
+    """
+    if len(runs) < 2:
+        raise RunError(f"one run has no mean over splits: name the runs of the other splits beside {runs[0]}")
+    results = [read_results(run) for run in runs]
+    protocols = [dict(result["protocol"]) for result in results]
+    splits = [protocol.pop("split", None) for protocol in protocols]
+    for run, split, protocol in zip(runs, splits, protocols, strict=True):
+        if split is None:
+            raise RunError(f"{run} was tested on {protocol['dataset']}, whose results name no split")
+        _refuse_difference(runs[0], protocols[0], run, protocol)
+    _refuse_repetition(runs, splits)
+    return {
+        "protocol": protocols[0],
+        "runs": [
+            {"run": run, "split": split, **{name: result.get(name) for name in SHOWN}}
+            for run, split, result in zip(runs, splits, results, strict=True)
+        ],
+        "mean": {name: _over_runs(statistics.fmean, results, name) for name in ACCURACIES},
+        "std": {name: _over_runs(statistics.stdev, results, name) for name in ACCURACIES},
+    }
+
+
+def _over_runs(
+    function: Callable[[list[float]], float], results: Sequence[dict[str, Any]], name: str
+) -> float | None:
+    values = [result[name] for result in results]
+    return None if None in values else function(values)
+
+
+def _refuse_repetition(runs: Sequence[str], splits: Sequence[Any]) -> None:
+    first: dict[Any, str] = {}
+    for run, split in zip(runs, splits, strict=True):
+        if split in first:
+            raise RunError(f"{first[split]} and {run} are both of split {split}: take one of them")
+        first[split] = run
+
+
+def _refuse_difference(run: str, protocol: dict[str, Any], other: str, others: dict[str, Any]) -> None:
+    for name in protocol | others:
+        if protocol.get(name) != others.get(name):
+            raise RunError(
+                f"{run} and {other} cannot be averaged, for they differ in {name}: "
+                f"{protocol.get(name)!r} and {others.get(name)!r}"
+            )
+
+
+def average_table(averaged: dict[str, Any]) -> str:
+    """The result of :func:`average` as aligned text."""
+    rows = [["", "split", "videos", "top-1", "top-5"]]
+    for run in averaged["runs"]:
+        rows.append(
+            [run["run"], str(run["split"]), videos_text(run), accuracy_text(run, 1), accuracy_text(run, 5)]
+        )
+    for name in ("mean", "std"):
+        rows.append([name, "", "", accuracy_text(averaged[name], 1), accuracy_text(averaged[name], 5)])
+    return align(rows)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr average``."""
+    parser = argparse.ArgumentParser(
+        prog="cvr average", description="Average the results of one protocol over the splits of a data set."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that holds a results.json")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(arguments)
+    averaged = average(options.runs)
+    print(json.dumps(averaged, indent=2, ensure_ascii=False) if options.json else average_table(averaged))

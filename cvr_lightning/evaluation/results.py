@@ -1,0 +1,126 @@
+"""The file results.json and its table: what a test found and what it cost."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cvr_lightning.energy.table import spikes_text
+from cvr_lightning.errors import RunError
+from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.printable import align
+
+FILE_NAME = "results.json"
+ACCURACIES = ("top1", "top5", "top1_all", "top5_all")
+"""Shares of the videos: over those that can be read, and over all, the unreadable ones counted as wrong."""
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Write the results of a run as JSON, whole or not at all."""
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    with atomic_path(path) as unfinished:
+        # What a file's name holds beside UTF-8 becomes an escape, which JSON reads back as it was.
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_results(run: str | Path) -> dict[str, Any]:
+    """The results of a run directory.
+
+    Raises:
+        RunError: Where it holds no results, or a file that is none.
+    """
+    path = Path(run) / FILE_NAME
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        results_column(results)
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: no such file; cvr test writes it") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path}: not a file of results ({error!r}); run cvr test again") from error
+    return results
+
+
+def results_table(runs: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> str:
+    """The results of one or more runs as aligned text, a column each, headed by their names if given."""
+    columns = [results_column(results) for results in runs]
+    rows = [["", *names]] if names else []
+    return align(rows + [[label, *(column[label] for column in columns)] for label in columns[0]])
+
+
+def results_column(results: dict[str, Any]) -> dict[str, str]:
+    """The results of a run as text, each under its label and with its unit."""
+    speed, energy, protocol = (
+        results[key] for key in ("videos_per_second", "energy_j_per_video", "protocol")
+    )
+    measured = energy["measured"]
+    return {
+        "top-1": accuracy_text(results, 1),
+        "top-5": accuracy_text(results, 5),
+        "videos": videos_text(results),
+        "data": _data(protocol),
+        "fields": _fields(protocol),
+        "clip": f"{protocol['segments']} segments x {protocol['pframes']} P-frames, {protocol['crop']} px",
+        "views": _views(protocol),
+        "videos/s with reading": f"{speed['with_reading']:.1f}",
+        "videos/s model only": f"{speed['model_only']:.1f}",
+        "GMAC/video": f"{results['gmac_per_video']:.3f}",
+        "J/video theoretical": f"{energy['theoretical']:.5f}",
+        "J/video measured": "not measured" if measured is None else f"{measured:.3f}",
+        "activation sparsity": _percent(results["activation_sparsity"]),
+        "spikes per neuron": _spikes(results),
+    }
+
+
+def _spikes(results: dict[str, Any]) -> str:
+    """Of each spiking layer over the P-frames of a segment, and whether that pays; older files do not say."""
+    below, layers = results.get("spikes_pay_below"), results.get("spikes_per_neuron")
+    if not layers or below is None:
+        return "-"
+    return ", ".join(spikes_text(spikes, below) for spikes in layers.values())
+
+
+def _data(protocol: dict[str, Any]) -> str:
+    """The data set and which of its videos were tested."""
+    dataset, part, split = protocol["dataset"], protocol["part"], protocol.get("split")
+    if " " in part:  # no name of a part: Folder says what it held out, and its split is the seed
+        return f"{dataset}, {part} {split}"
+    return f"{dataset}, {part} part" if split is None else f"{dataset} split {split}, {part} part"
+
+
+def _fields(protocol: dict[str, Any]) -> str:
+    is_rgb = protocol.get("representation") == "rgb"  # older files do not say
+    return "decoded frames" if is_rgb else " + ".join(protocol["modalities"])
+
+
+def videos_text(results: dict[str, Any]) -> str:
+    """How many videos were scored and how many were not."""
+    missing = results.get("missing")  # older files do not say
+    return f"{results['videos']} scored, {len(results['unreadable'])} unreadable" + (
+        f", {missing} missing" if missing else ""
+    )
+
+
+def accuracy_text(accuracies: dict[str, Any], k: int) -> str:
+    """Top-k over the readable videos, and over all where that differs."""
+    readable, of_all = accuracies[f"top{k}"], accuracies[f"top{k}_all"]
+    return _percent(readable) + (f" ({_percent(of_all)} of all)" if of_all != readable else "")
+
+
+def _views(protocol: dict[str, Any]) -> str:
+    name = f"{protocol['name']}: " if protocol["name"] else ""
+    return f"{name}{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr results``."""
+    parser = argparse.ArgumentParser(prog="cvr results", description="Print results side by side.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that holds a results.json")
+    runs = parser.parse_args(arguments).runs
+    print(results_table([read_results(run) for run in runs], names=runs))

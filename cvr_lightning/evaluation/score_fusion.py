@@ -1,0 +1,128 @@
+"""Late fusion: the weighted mean of what several runs say of the same videos."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NoReturn, get_args
+
+import numpy as np
+
+from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.results import accuracy_text
+from cvr_lightning.evaluation.score_file import ScoreFile
+from cvr_lightning.evaluation.video_table import Averaging, Floats, top_k
+from cvr_lightning.files.printable import align
+
+
+def fuse(
+    runs: Sequence[str], weights: Sequence[float] = (), averaging: Averaging = "softmax"
+) -> dict[str, Any]:
+    """Accuracies of the weighted mean of the runs' scores, and of each run alone.
+
+    Args:
+        runs: Run directories that hold a ``scores.npz`` over the same videos.
+        weights: One for each run, of any sum; alike where none are given.
+        averaging: What is averaged: class probabilities or logits.
+
+    Returns:
+        ``averaging``, ``videos``, ``unreadable``, ``runs`` with their weights, and ``fused``.
+
+    Raises:
+        RunError: Where a run holds no scores, where classes, videos or labels differ, or where the weights do
+            not fit; the message names the difference.
+    """
+    shares = _shares(runs, weights)
+    files = [_in_order(ScoreFile.read(run)) for run in runs]
+    for run, file in zip(runs[1:], files[1:], strict=True):
+        _refuse_difference(runs[0], files[0], run, file)
+    unreadable = sorted({str(name) for file in files for name in file.unreadable})
+    scores = [file.probabilities if averaging == "softmax" else file.logits for file in files]
+
+    def accuracies(values: Floats) -> dict[str, float | None]:
+        found = {f"top{k}": top_k(values, files[0].label, k) for k in (1, 5)}
+        of_all = {f"top{k}_all": top_k(values, files[0].label, k, missing=len(unreadable)) for k in (1, 5)}
+        return found | of_all
+
+    fused = sum((share * values for share, values in zip(shares, scores, strict=True)), np.float32(0))
+    return {
+        "averaging": averaging,
+        "videos": len(files[0].video),
+        "unreadable": unreadable,
+        "runs": [
+            {"run": run, "weight": share, **accuracies(values)}
+            for run, share, values in zip(runs, shares, scores, strict=True)
+        ],
+        "fused": accuracies(np.asarray(fused, np.float32)),
+    }
+
+
+def _shares(runs: Sequence[str], weights: Sequence[float]) -> list[float]:
+    if len(runs) < 2:
+        raise RunError(f"one run has nothing to be fused with: name another beside {runs[0]}")
+    weights = weights or [1.0] * len(runs)
+    if len(weights) != len(runs):
+        raise RunError(
+            f"{len(weights)} weights for {len(runs)} runs: give one for each, in the order of the runs"
+        )
+    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+        raise RunError(f"weights {list(weights)} must not be negative, and at least one must be above 0")
+    return [weight / sum(weights) for weight in weights]
+
+
+def _in_order(file: ScoreFile) -> ScoreFile:
+    """The file with its videos sorted by name."""
+    order = np.argsort(file.video)
+    per_video = ("video", "label", "views", "logits", "probabilities")
+    return replace(file, **{name: getattr(file, name)[order] for name in per_video})
+
+
+def _refuse_difference(run: str, file: ScoreFile, other: str, others: ScoreFile) -> None:
+    def refuse(problem: str) -> NoReturn:
+        raise RunError(f"{run} and {other} cannot be fused: {problem}")
+
+    for kind, names, more in (
+        ("classes", file.class_names, others.class_names),
+        ("videos", file.video, others.video),
+    ):
+        for holder, alone in ((run, np.setdiff1d(names, more)), (other, np.setdiff1d(more, names))):
+            if len(alone):
+                refuse(f"{len(alone)} {kind} are in {holder} alone, such as {alone[0]}")
+        if not np.array_equal(names, more):
+            refuse(f"their {kind} are in different orders, or some are there twice")
+    differing = np.flatnonzero(file.label != others.label)
+    if len(differing):
+        refuse(f"{file.video[differing[0]]} has different labels")
+
+
+def fusion_table(fused: dict[str, Any]) -> str:
+    """The result of :func:`fuse` as aligned text."""
+    rows = [["", "weight", "top-1", "top-5"]]
+    for run in fused["runs"]:
+        rows.append([run["run"], f"{run['weight']:.3f}", accuracy_text(run, 1), accuracy_text(run, 5)])
+    name = f"fused, mean of {fused['averaging']}"
+    rows.append([name, "", accuracy_text(fused["fused"], 1), accuracy_text(fused["fused"], 5)])
+    return align(rows)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr fuse``."""
+    parser = argparse.ArgumentParser(
+        prog="cvr fuse", description="Fuse the scores that several runs give to the same videos."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that holds a scores.npz")
+    parser.add_argument(
+        "--weights", nargs="+", type=float, default=[], metavar="W", help="one for each run (default: alike)"
+    )
+    parser.add_argument(
+        "--averaging",
+        choices=get_args(Averaging),
+        default="softmax",
+        help="what is averaged (default: softmax)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(arguments)
+    fused = fuse(options.runs, options.weights, options.averaging)
+    print(json.dumps(fused, indent=2, ensure_ascii=False) if options.json else fusion_table(fused))

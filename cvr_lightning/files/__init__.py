@@ -1,0 +1,4 @@
+"""Files as every folder writes and names them: atomic outputs, locks, printable names, video suffixes.
+
+Knows only the errors.
+"""

@@ -1,0 +1,218 @@
+"""Labels for video files from a checkpoint alone: the Python API and ``cvr classify``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cvr_lightning.clip import Sample, collate
+from cvr_lightning.codec.errors import VideoError
+from cvr_lightning.datamodules.dataset import read_view
+from cvr_lightning.datamodules.pipelines import EvalTransform
+from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.errors import CheckpointError
+from cvr_lightning.evaluation.video_table import Averaging
+from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, recognizer_weights
+
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
+"""What ``--precision`` may be."""
+
+
+class Prediction(NamedTuple):
+    """A class name and its probability."""
+
+    label: str
+    probability: float
+
+
+class Classifier:
+    """Labels videos as the checkpoint's training run read them.
+
+    Examples:
+        >>> classifier = Classifier.from_checkpoint("runs/demo/checkpoints/best.ckpt")  # doctest: +SKIP
+        >>> classifier("video.mp4")[0]  # doctest: +SKIP
+        Prediction(label='rotate_left', probability=0.97)
+
+    Args:
+        recognizer: The model, weights loaded.
+        class_names: Name of each class.
+        sampling: How a file becomes a clip.
+        averaging: What is averaged over the views of a video.
+        device: Where the model runs.
+
+    Attributes:
+        dtype: What matrices and convolutions compute in, by autocast; float32 unless changed. bfloat16 is
+            faster on GPUs and on CPUs that multiply it in hardware.
+    """
+
+    def __init__(
+        self,
+        recognizer: CompressedVideoRecognizer,
+        class_names: Sequence[str],
+        sampling: ClipSampling,
+        averaging: Averaging = "softmax",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.recognizer = recognizer.to(device).eval()
+        self.class_names = tuple(class_names)
+        self.sampling = sampling
+        self.averaging = averaging
+        self.device = device
+        self.dtype = torch.float32
+        self._cut = EvalTransform(sampling)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Classifier:
+        """Build the classifier from a checkpoint; nothing in the file is executed.
+
+        Raises:
+            CheckpointError: Where the file is missing, damaged or not a checkpoint of this package.
+        """
+        checkpoint = load_checkpoint(path)
+        about = checkpoint[CHECKPOINT_KEY]
+        try:
+            recognizer = CompressedVideoRecognizer(**about["architecture"])
+            recognizer.load_state_dict(recognizer_weights(checkpoint))
+            sampling = ClipSampling.from_dict(about["sampling"])
+        except (RuntimeError, TypeError, ValueError) as error:  # weights; options; their values
+            made_by = about["versions"]["cvr_lightning"]
+            raise CheckpointError(
+                f"{path}: these weights are of another architecture than this version builds (they were made "
+                f"by cvr_lightning {made_by}); install that version, or train again"
+            ) from error
+        return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
+
+    def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:
+        """The likeliest classes of a video, its views averaged.
+
+        Args:
+            path: The video.
+            top: Number of classes to return.
+
+        Raises:
+            VideoError: Where the video cannot be read.
+        """
+        samples = self._read(os.fspath(path))
+        if isinstance(samples, VideoError):
+            raise samples
+        return next(self._label([samples], top, batch_size=1))
+
+    def stream(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        top: int = 5,
+        batch_size: int = 8,
+        threads: int | None = None,
+    ) -> Iterator[list[Prediction] | VideoError]:
+        """Label many videos: threads read ahead while the model runs on batches.
+
+        Args:
+            paths: The videos.
+            top: Number of classes to return.
+            batch_size: Videos that the model sees at once.
+            threads: Reading threads; by default one for each CPU core.
+
+        Yields:
+            What each video in turn is labelled as, or why it cannot be read.
+        """
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            waiting = iter(paths)
+            reading: deque[Future[list[Sample] | VideoError]] = deque()
+            while True:
+                for path in islice(waiting, 2 * batch_size - len(reading)):
+                    reading.append(pool.submit(self._read, os.fspath(path)))
+                if not reading:
+                    return
+                videos = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
+                readable = [video for video in videos if not isinstance(video, VideoError)]
+                labels = self._label(readable, top, batch_size)
+                yield from [video if isinstance(video, VideoError) else next(labels) for video in videos]
+
+    def _read(self, path: str) -> list[Sample] | VideoError:
+        """The temporal views of a video that differ, or why it cannot be read."""
+        try:
+            views = [(view, read_view(path, self.sampling, view)) for view in range(self.sampling.views)]
+        except VideoError as error:
+            return error
+        return [Sample(0, view, -1, path, arrays) for view, arrays in views if arrays is not None]
+
+    def _label(
+        self, videos: Sequence[Sequence[Sample]], top: int, batch_size: int
+    ) -> Iterator[list[Prediction]]:
+        """The likeliest classes of each video; the model sees ``max(batch_size, crops)`` clips at once."""
+        samples = [sample for views in videos for sample in views]
+        step = max(1, batch_size // self.sampling.crops)
+        parts = [self._score(samples[start : start + step]) for start in range(0, len(samples), step)]
+        sizes = [len(views) * self.sampling.crops for views in videos]
+        for own in torch.split(torch.cat(parts), sizes) if parts else ():
+            by_softmax = self.averaging == "softmax"
+            probabilities = own.softmax(-1).mean(0) if by_softmax else own.mean(0).softmax(-1)
+            best = probabilities.topk(min(top, len(self.class_names)))
+            yield [
+                Prediction(self.class_names[index], share)
+                for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            ]
+
+    @torch.inference_mode()
+    def _score(self, samples: Sequence[Sample]) -> Tensor:
+        """Logits (samples x crops, classes)."""
+        clip = self._cut(collate(samples).to(self.device))
+        device = clip.mask.device.type
+        with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
+            logits: Tensor = self.recognizer(clip)
+        return logits.float()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr classify``."""
+    parser = argparse.ArgumentParser(
+        prog="cvr classify", description="Label video files with a trained model."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="video files")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per file (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="files labelled at once (default: 8)")
+    options = parser.parse_args(arguments)
+    for name in ("top", "batch_size"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
+    classifier.dtype = PRECISIONS[options.precision]
+    failed = 0
+    labels = classifier.stream(options.files, options.top, options.batch_size)
+    for path, predictions in zip(options.files, labels, strict=True):
+        if isinstance(predictions, VideoError):
+            failed += 1
+            print(f"cvr classify: {predictions}", file=sys.stderr)
+            if options.json:
+                print(json.dumps({"file": path, "error": str(predictions)}))
+        else:
+            print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
+    if failed:
+        print(f"cvr classify: {failed} of {len(options.files)} files have no label", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _as_json(path: str, predictions: Sequence[Prediction]) -> str:
+    return json.dumps({"file": path, "predictions": [item._asdict() for item in predictions]})
+
+
+def _as_text(path: str, predictions: Sequence[Prediction]) -> str:
+    lines = [f"  {100 * item.probability:5.1f} %  {item.label}" for item in predictions]
+    return "\n".join([path, *lines])

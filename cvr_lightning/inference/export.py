@@ -1,0 +1,239 @@
+"""``cvr export``: the model of a checkpoint as a graph of tensors, for ``torch.export`` or ONNX."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.codec.arrays import BLOCK, BlockMode
+from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.errors import UserError
+from cvr_lightning.evaluation.provenance import versions
+from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.inference.classify import Classifier
+from cvr_lightning.models import CompressedVideoRecognizer
+
+INPUTS = ("iframes", "iframe_index", "motion", "residual", "modes", "mask")
+"""Names of the graph's inputs: the fields of :class:`~cvr_lightning.clip.CompressedClip`, cropped."""
+OUTPUT = "logits"
+TOLERANCE = 1e-4
+"""Largest difference of a logit between the model and what was written."""
+METADATA_FILE = "cvr_lightning.json"
+"""Name of the metadata inside a .pt2 archive."""
+_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+Run = Callable[..., Tensor]
+
+
+class ExportError(UserError):
+    """A model cannot be exported as asked."""
+
+
+class WindowModel(nn.Module):
+    """The recogniser as a function of tensors.
+
+    Args:
+        recognizer: The model.
+    """
+
+    def __init__(self, recognizer: CompressedVideoRecognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(
+        self,
+        iframes: Tensor,
+        iframe_index: Tensor,
+        motion: Tensor,
+        residual: Tensor,
+        modes: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        """Logits (B, classes); shapes, types and units as in :class:`~cvr_lightning.clip.CompressedClip`."""
+        unused = iframe_index[:, 0]  # label, video and view say nothing about the content
+        clip = CompressedClip(iframes, iframe_index, motion, residual, modes, mask, unused, unused, unused)
+        logits: Tensor = self.recognizer(clip)
+        return logits
+
+
+def export_model(checkpoint: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
+    """Write a checkpoint's model, and its metadata beside it as JSON.
+
+    The numbers of clips B and of I-frames K are free; N segments, T P-frames and the side of the crop are
+    those of the checkpoint's sampling. What was written is run on random clips and compared with the model
+    before it gets its name.
+
+    Args:
+        checkpoint: Written by ``cvr fit``.
+        output: The file to write: ``.pt2`` for ``torch.export``, ``.onnx`` for ONNX.
+
+    Returns:
+        The path of the metadata.
+
+    Raises:
+        CheckpointError: The checkpoint is missing, damaged or not one of this package.
+        ExportError: The suffix is another one, a package is missing, the model is of the pixel
+            representation, or the graph gives other results.
+    """
+    output = Path(output)
+    write = {".onnx": _write_onnx, ".pt2": _write_pt2}.get(output.suffix)
+    if write is None:
+        raise ExportError(f"{output}: unknown suffix {output.suffix!r}; name it .onnx or .pt2")
+    if output.suffix == ".onnx":
+        _require_onnx(output)
+    loaded = Classifier.from_checkpoint(checkpoint)
+    if loaded.sampling.representation == "pixel":
+        raise ExportError(f"{checkpoint}: a model of the pixel representation, of which no graph is written")
+    model = WindowModel(loaded.recognizer).eval()
+    about = metadata(loaded)
+    beside = output.with_name(output.name + ".json")
+    with torch.no_grad(), atomic_path(output) as model_path, atomic_path(beside) as metadata_path:
+        run = write(model, loaded.sampling, about, model_path)
+        _compare(run, model, random_inputs(loaded.sampling, clips=3), output)
+        metadata_path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    return beside
+
+
+def metadata(model: Classifier) -> dict[str, Any]:
+    """What it takes to use the graph without the checkpoint: plain numbers, strings and lists."""
+    sampling = model.sampling
+    free = {"iframes": ["clips", "iframes"]}
+    inputs = {
+        name: {
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "shape": [*(first := free.get(name, ["clips"])), *tensor.shape[len(first) :]],
+        }
+        for name, tensor in zip(INPUTS, random_inputs(sampling, clips=1), strict=True)
+    }
+    return {
+        "class_names": list(model.class_names),
+        "sampling": sampling.to_dict(),
+        "inputs": inputs,
+        "output": {"name": OUTPUT, "dtype": "float32", "shape": ["clips", len(model.class_names)]},
+        "versions": versions(),
+    }
+
+
+def random_inputs(sampling: ClipSampling, clips: int, seed: int = 0) -> tuple[Tensor, ...]:
+    """Inputs of the graph that keep the contract, for B clips of N I-frames each."""
+    draw = torch.Generator().manual_seed(seed)
+    n, t, side = sampling.segments, sampling.pframes, sampling.crop
+    grid = (side // BLOCK, side // BLOCK)
+    modes = torch.randint(0, BlockMode.OUTSIDE, (clips, n, t, *grid), generator=draw, dtype=torch.uint8)
+    coded = (modes != BlockMode.SKIPPED)[:, :, :, None]
+    motion = 3 * torch.randn(clips, n, t, 2, *grid, generator=draw) * coded
+    residual = 20 * torch.randn(clips, n, t, sampling.residual_channels, *grid, generator=draw) * coded
+    iframes = torch.randint(0, 256, (clips, n, 3, side, side), generator=draw, dtype=torch.uint8)
+    index = torch.randint(0, n, (clips, n), generator=draw).sort().values
+    return iframes, index, motion, residual, modes, torch.ones(clips, n, t, dtype=torch.bool)
+
+
+def _dynamic_shapes(sampling: ClipSampling) -> dict[str, dict[int, Any]]:
+    clips = Dim("clips")
+    shapes: dict[str, dict[int, Any]] = {name: {0: clips} for name in INPUTS}
+    if sampling.segments > 1:  # a size of 1 in the example cannot be made free
+        shapes["iframes"][1] = Dim("iframes")
+    return shapes
+
+
+def _export(model: WindowModel, sampling: ClipSampling) -> ExportedProgram:
+    inputs = random_inputs(sampling, clips=2)
+    program = torch.export.export(model, inputs, dynamic_shapes=_dynamic_shapes(sampling))
+    program.example_inputs = None  # they would be saved, larger than the weights
+    return program
+
+
+def _write_pt2(model: WindowModel, sampling: ClipSampling, about: dict[str, Any], path: Path) -> Run:
+    with open(
+        path, "wb"
+    ) as file:  # by its path, torch would want another suffix than that of unfinished files
+        torch.export.save(_export(model, sampling), file, extra_files={METADATA_FILE: json.dumps(about)})
+    with open(path, "rb") as file:
+        run: Run = torch.export.load(file).module()
+    return run
+
+
+def _write_onnx(model: WindowModel, sampling: ClipSampling, about: dict[str, Any], path: Path) -> Run:
+    import onnxruntime
+
+    with _quiet():
+        program = torch.onnx.export(
+            _export(model, sampling),
+            input_names=INPUTS,
+            output_names=[OUTPUT],
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        for name, value in about.items():
+            program.model.metadata_props[name] = json.dumps(value)
+        program.save(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(*inputs: Tensor) -> Tensor:
+        feeds = {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs, strict=True)}
+        return torch.from_numpy(session.run([OUTPUT], feeds)[0])
+
+    return run
+
+
+def _compare(run: Run, model: WindowModel, inputs: Sequence[Tensor], output: Path) -> None:
+    """Refuse a graph that gives other results than the model.
+
+    Of three clips two must agree: sums in another order may flip a spike of a neuron that stands right at its
+    threshold.
+    """
+    differences = (run(*inputs) - model(*inputs)).abs().amax(dim=1)
+    if not float(differences.median()) <= TOLERANCE:  # also where it is not a number
+        raise ExportError(
+            f"{output}: not written, for its logits differ from the model's by {differences.tolist()}; try "
+            "the releases that constraints.txt pins, or write the other format"
+        )
+
+
+def _require_onnx(output: Path) -> None:
+    missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"{output}: ONNX needs {', '.join(missing)}: pip install 'cvr-lightning[export]', or write a .pt2"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what torch tells its own developers while it exports."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr export``."""
+    parser = argparse.ArgumentParser(
+        prog="cvr export", description="Write a checkpoint's model as a graph for other runtimes."
+    )
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint written by cvr fit")
+    parser.add_argument("output", metavar="OUTPUT", help=".onnx for ONNX, .pt2 for torch.export")
+    options = parser.parse_args(arguments)
+    beside = export_model(options.checkpoint, options.output)
+    size = Path(options.output).stat().st_size / 2**20
+    print(f"{options.output}: {size:.1f} MiB, checked against the model; inputs and classes in {beside}")

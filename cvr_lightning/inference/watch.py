@@ -1,0 +1,143 @@
+"""``cvr watch``: the labels of a video while it plays."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a mistake in the arguments is answered before torch is imported
+    from cvr_lightning.inference.streaming import StreamPrediction
+
+_INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ends
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr watch``."""
+    options = _parser().parse_args(arguments)
+    try:
+        _watch(options)
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
+    except BrokenPipeError:  # who read the labels has left: `cvr watch ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cvr watch",
+        description="Label a video of MPEG-4 Part 2 while it plays: a line whenever the likeliest class "
+        "changes and one at the end; on a terminal the line is kept up to date.",
+    )
+    parser.add_argument("file", metavar="FILE", help="video file, named pipe, or - for standard input")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
+    parser.add_argument("--stride", type=int, metavar="S", help="P-frames from segment to segment (12)")
+    parser.add_argument(
+        "--segments", type=int, metavar="N", help="segments of the window (those of the checkpoint)"
+    )
+    parser.add_argument("--realtime", action="store_true", help="keep to the video's own time")
+    parser.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="at a damaged packet stop with its error (default), or skip to the next I-frame",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object for every P-frame")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    return parser
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from cvr_lightning.codec.container.packets import open_packets
+    from cvr_lightning.inference.streaming import StreamingRecognizer
+
+    recognizer = StreamingRecognizer.from_checkpoint(
+        options.checkpoint, options.stride, options.segments, options.device
+    )
+    with open_packets(options.file) as packets:
+        predictions: Iterator[StreamPrediction] = recognizer(packets, options.on_error)
+        if options.realtime:
+            predictions = paced(predictions)
+        if options.json:
+            for prediction in predictions:
+                print(_as_json(prediction), flush=True)
+            return
+        with closing(_Display(live=sys.stdout.isatty())) as display:
+            for prediction in predictions:
+                display.show(prediction)
+
+
+def paced(
+    predictions: Iterable[StreamPrediction],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[StreamPrediction]:
+    """Hold each prediction back until its P-frame is due; those without a time pass at once.
+
+    Args:
+        predictions: In the order of their times.
+        clock: The time in seconds.
+        sleep: Waits for a number of seconds.
+    """
+    start: float | None = None
+    for prediction in predictions:
+        if prediction.seconds is not None:
+            if start is None:
+                start = clock() - prediction.seconds
+            ahead = start + prediction.seconds - clock()
+            if ahead > 0:
+                sleep(ahead)
+        yield prediction
+
+
+class _Display:
+    """Prints a line for each change of the label.
+
+    Args:
+        live: Keep the last line up to date, which only a terminal can show.
+    """
+
+    def __init__(self, live: bool) -> None:
+        self._live = live
+        self._shown = ""  # the last line as it was printed
+        self._last: StreamPrediction | None = None
+
+    def show(self, prediction: StreamPrediction) -> None:
+        """Take note of a prediction."""
+        changed = self._last is None or prediction.label != self._last.label
+        if self._live:
+            if changed and self._last is not None:
+                print()
+            print(f"\r{_as_text(prediction)}\x1b[K", end="", flush=True)
+        elif changed:
+            self._print(_as_text(prediction))
+        self._last = prediction
+
+    def close(self) -> None:
+        """End with the last prediction."""
+        if self._last is None:
+            return
+        if self._live:
+            print()
+        elif self._shown != _as_text(self._last):
+            self._print(_as_text(self._last))
+
+    def _print(self, line: str) -> None:
+        self._shown = line
+        print(line, flush=True)
+
+
+def _as_text(prediction: StreamPrediction) -> str:
+    seconds = prediction.seconds
+    when = f"frame {prediction.frame:6d}" if seconds is None else f"{seconds:9.2f} s"
+    return f"{when}  {100 * prediction.probability:5.1f} %  {prediction.label}"
+
+
+def _as_json(prediction: StreamPrediction) -> str:
+    names = ("frame", "seconds", "label", "probability", "segments")
+    return json.dumps({name: getattr(prediction, name) for name in names})

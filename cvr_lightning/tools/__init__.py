@@ -1,0 +1,1 @@
+"""Tools beside training: prepare, inspect, pack, report, summarize."""

@@ -1,0 +1,208 @@
+"""Writing a data set's videos into shards."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from tarfile import BLOCKSIZE, RECORDSIZE
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from cvr_lightning.datamodules.index_cache import index_versions
+from cvr_lightning.datamodules.shard_index import INDEX, Part, Place, ShardIndex, member_room
+from cvr_lightning.errors import ShardError
+from cvr_lightning.files.atomic import atomic_path, unfinished_files
+
+if TYPE_CHECKING:
+    from cvr_lightning.datamodules import CompressedVideoDataModule
+    from cvr_lightning.datamodules.dataset import VideoList
+
+THREADS = 4
+"""Shards that are written at a time."""
+SEED = 0
+"""Of the order in which training videos are written: who reads shards from end to end meets all classes."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A video on its way into a tar file.
+
+    Attributes:
+        name: Path relative to the root of its data set.
+        stem: What the names of its members begin with.
+        about: Name, label and class, as JSON.
+        index: Its packet index, empty where there is none.
+        size: Bytes of its file.
+    """
+
+    name: str
+    stem: str
+    about: bytes
+    index: bytes
+    size: int
+
+    @property
+    def offset(self) -> int:
+        """Where the video's bytes begin, counted from the first of its members."""
+        return member_room(len(self.about)) + (member_room(len(self.index)) if self.index else 0) + BLOCKSIZE
+
+    @property
+    def room(self) -> int:
+        """Bytes of all its members."""
+        return self.offset - BLOCKSIZE + member_room(self.size)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tar file that is to be written.
+
+    Attributes:
+        name: Its name.
+        members: Its videos.
+    """
+
+    name: str
+    members: list[Member]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file: its members and two empty blocks, filled up to whole records."""
+        used = sum(member.room for member in self.members) + 2 * BLOCKSIZE
+        return RECORDSIZE * -(-used // RECORDSIZE)
+
+
+def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -> ShardIndex:
+    """Write the videos of all parts of a data set, each once; a run that was stopped is taken up.
+
+    Args:
+        data: The data set, set up.
+        destination: A folder that is new, empty, or was begun by the same call.
+        shard_bytes: Size that a tar file keeps to, unless a single video is larger.
+
+    Raises:
+        ShardError: The folder holds something else, or a video is not what it was when packing began.
+    """
+    shards: list[Shard] = []
+    places: dict[str, Place] = {}
+    for part in data.videos:
+        for shard in _fill(part, _members(data, part, places), shard_bytes):
+            start = 0
+            for member in shard.members:
+                offset = start + member.offset
+                places[member.name] = Place(len(shards), offset, member.size, len(member.index))
+                start += member.room
+            shards.append(shard)
+    _check_destination(destination, shards)
+    _write_all(data.root, destination, shards)
+    index = ShardIndex(
+        shards=[shard.name for shard in shards],
+        parts={part: _part(videos, places) for part, videos in data.videos.items()},
+        class_names=list(data.class_names),
+        flip=data.flip,
+        protocol=data.protocol,
+        missing=data.missing_counts,
+        index_versions=index_versions(),
+    )
+    index.save(destination)
+    return index
+
+
+def _members(data: CompressedVideoDataModule, part: str, packed: Mapping[str, object]) -> list[Member]:
+    """The videos of a part that no other part has brought, training videos in a random order."""
+    labels = {
+        name: int(label)
+        for name, label in zip(data.videos[part].names, data.videos[part].labels, strict=True)
+        if name not in packed
+    }
+    names = list(labels)
+    if part == "train":
+        names = [names[i] for i in np.random.default_rng(SEED).permutation(len(names))]
+    members = []
+    for number, name in enumerate(names, start=len(packed)):
+        label = labels[name]
+        about = {"name": name, "label": label, "class": data.class_names[label] if label >= 0 else None}
+        index = data.indexes.packed(name) if data.indexes is not None else b""
+        size = os.path.getsize(data.root / name)
+        members.append(Member(name, f"{number:09d}", json.dumps(about).encode(), index, size))
+    return members
+
+
+def _fill(part: str, members: Iterable[Member], shard_bytes: int) -> Iterator[Shard]:
+    """Shards of one part, each filled as far as it may be."""
+    number, taken, used = 0, list[Member](), 0
+    for member in members:
+        if taken and used + member.room > shard_bytes:
+            yield Shard(f"{part}-{number:06d}.tar", taken)
+            number, taken, used = number + 1, [], 0
+        taken.append(member)
+        used += member.room
+    if taken:
+        yield Shard(f"{part}-{number:06d}.tar", taken)
+
+
+def _part(videos: VideoList, places: Mapping[str, Place]) -> Part:
+    """The columns of a part, in its own order: its clips are drawn from shards as they are from files."""
+    names = list(videos.names)
+    columns = zip(*(places[name] for name in names), strict=True)
+    return Part(names, videos.labels.tolist(), *map(list, columns))
+
+
+def _check_destination(destination: Path, shards: Sequence[Shard]) -> None:
+    visible = sorted(path.name for path in destination.glob("[!.]*"))
+    if INDEX in visible:
+        raise ShardError(f"{destination} is packed already; give another folder, or delete this one")
+    foreign = sorted(set(visible) - {shard.name for shard in shards})
+    if foreign:
+        raise ShardError(
+            f"{destination} holds {foreign[0]}, which is no shard of this data set: give an empty folder"
+        )
+
+
+def _write_all(root: Path, destination: Path, shards: Sequence[Shard]) -> None:
+    """Write the shards that are not there yet, several at a time: disks and networks do the work."""
+    for leftover, _ in list(unfinished_files(destination)):
+        leftover.unlink()
+    bar = tqdm(total=sum(shard.size for shard in shards), desc="pack", unit="B", unit_scale=True)
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for done in as_completed(pool.submit(_write, root, destination, shard) for shard in shards):
+            bar.update(done.result())
+    finally:
+        bar.close()
+        pool.shutdown(cancel_futures=True)
+
+
+def _write(root: Path, destination: Path, shard: Shard) -> int:
+    """Write a shard, if it is not there yet; returns its size."""
+    path = destination / shard.name
+    if path.is_file() and path.stat().st_size == shard.size:
+        return shard.size
+    with atomic_path(path) as unfinished, tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for member in shard.members:
+            _add(tar, f"{member.stem}.json", member.about)
+            if member.index:
+                _add(tar, f"{member.stem}.packets", member.index)
+            with (root / member.name).open("rb") as video:
+                if os.fstat(video.fileno()).st_size != member.size:
+                    raise ShardError(f"{root / member.name} has changed while it was packed; run it again")
+                tar.addfile(_header(member.stem + Path(member.name).suffix.lower(), member.size), video)
+    return shard.size
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    tar.addfile(_header(name, len(data)), io.BytesIO(data))
+
+
+def _header(name: str, size: int) -> tarfile.TarInfo:
+    """Without date or owner, so that the same videos give the same bytes."""
+    header = tarfile.TarInfo(name)
+    header.size = size
+    return header

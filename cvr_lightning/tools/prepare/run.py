@@ -1,0 +1,135 @@
+"""One run over a folder: what is left to do, done in worker processes and recorded as it is finished."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cvr_lightning.errors import PrepareError
+from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.tools.prepare import journal, pool
+from cvr_lightning.tools.prepare.recipe import Recipe
+from cvr_lightning.tools.prepare.row import Job, Row, file_size
+from cvr_lightning.tools.prepare.tree import Shard, Tree, read_tree
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run has to do.
+
+    Attributes:
+        source: Folder of the videos.
+        destination: Folder that is written.
+        recipe: What the videos become.
+        tree: What lies in ``source``.
+        own: The videos of this run.
+        done: The rows of those that earlier runs have finished.
+    """
+
+    source: Path
+    destination: Path
+    recipe: Recipe
+    tree: Tree
+    own: tuple[str, ...]
+    done: dict[str, Row]
+
+    @property
+    def pending(self) -> list[Job]:
+        """The videos that are left to do."""
+        names = (name for name in self.own if name not in self.done)
+        return [Job(self.source, self.destination, name, self.recipe) for name in names]
+
+
+def make_plan(source: Path, destination: Path, recipe: Recipe, shard: Shard) -> Plan:
+    """Look at both folders, and write nothing.
+
+    Raises:
+        PrepareError: They cannot be used as asked.
+    """
+    inner, outer = destination.resolve(), source.resolve()
+    if inner == outer or outer in inner.parents:
+        raise PrepareError(f"{destination} lies in {source}, which stays as it is: give another folder")
+    tree = read_tree(source)
+    journal.check_recipe(destination, recipe)
+    rows, own = journal.read_rows(destination), shard.of(tree.videos)
+    done = {name: rows[name] for name in own if journal.is_done(rows.get(name), source, destination)}
+    return Plan(source, destination, recipe, tree, own, done)
+
+
+def prepare(
+    source: Path, destination: Path, recipe: Recipe, workers: int, shard: Shard
+) -> tuple[list[Row], Path | None]:
+    """Prepare the videos of one shard; a run that was stopped is taken up where it was.
+
+    Returns:
+        The rows of the shard, and the manifest's path once no video of any shard is left to do.
+
+    Raises:
+        PrepareError: The folders cannot be used as asked, the disk is full, or workers do not stay alive.
+    """
+    plan = make_plan(source, destination, recipe, shard)
+    journal.claim(destination, recipe)
+    with journal.Journal(destination, shard) as book:
+        leftovers = None if shard.count == 1 else plan.own  # those of other shards may be at work on
+        journal.remove_unfinished(destination, leftovers)
+        if shard.number == 1:
+            _copy_annotations(plan)
+        try:
+            rows = plan.done | _do(plan, book, workers)
+        except BaseException:  # of workers that were stopped in the midst of a video
+            journal.remove_unfinished(destination, leftovers)
+            raise
+    everybodys = journal.read_rows(destination) | rows
+    missing = [name for name in plan.tree.videos if name not in everybodys]
+    manifest = None
+    if not missing:
+        manifest = journal.write_manifest(destination, [everybodys[name] for name in plan.tree.videos])
+    return [rows[name] for name in plan.own], manifest
+
+
+def prepare_video(job: Job) -> Row:
+    """:func:`.video.prepare_video`, imported where it is called: in the worker processes."""
+    from cvr_lightning.tools.prepare import video
+
+    return video.prepare_video(job)
+
+
+def _do(plan: Plan, book: journal.Journal, workers: int) -> dict[str, Row]:
+    """The rows of the videos that were left to do."""
+    rows = {}
+    results = pool.run(prepare_video, plan.pending, workers)
+    bar = tqdm(total=len(plan.own), initial=len(plan.done), desc="prepare", unit="video", smoothing=0.05)
+    with contextlib.closing(results), bar:
+        for job, result in results:
+            row = result if isinstance(result, Row) else _row_of_the_dead(job, result)
+            book.append(row)
+            rows[job.name] = row
+            if row.error:
+                bar.write(f"failed: {row.error}", file=sys.stderr)
+            bar.update()
+    return rows
+
+
+def _row_of_the_dead(job: Job, end: pool.Died) -> Row:
+    return Row(job.name, source_bytes=file_size(job.source / job.name), error=f"{job.name}: {end}")
+
+
+def _copy_annotations(plan: Plan) -> None:
+    """Copies, never links: who edits the copy must not edit the original."""
+    for name in plan.tree.annotations:
+        original, copy = plan.source / name, plan.destination / name
+        if not (copy.is_file() and filecmp.cmp(original, copy, shallow=False)):
+            with atomic_path(copy) as unfinished:
+                shutil.copyfile(original, unfinished)
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

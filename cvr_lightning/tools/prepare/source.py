@@ -1,0 +1,106 @@
+"""A video of any kind as a sequence of decoded frames, none of them guessed at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.errors import UnsupportedStreamError
+
+FALLBACK_RATE = Fraction(25)
+_MAX_TICKS = 0xFFFF  # vop_time_increment_resolution has 16 bits (ISO/IEC 14496-2, 6.3.3)
+
+
+class Source:
+    """Decodes a file from its first frame to its last, on one thread.
+
+    FFmpeg by itself conceals damage and goes on; here damage is an error.
+
+    Args:
+        path: The video file.
+
+    Raises:
+        UnreadableVideoError: The file is missing, empty, cut short, or holds no video.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._demuxer = Demuxer(path)
+        try:
+            context = self._demuxer.stream.codec_context
+        except BaseException:
+            self._demuxer.close()
+            raise
+        context.thread_count = 1
+        context.options = {"err_detect": "explode"}
+        self.codec = context.codec.canonical_name
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._demuxer.close()
+
+    @property
+    def rate(self) -> Fraction:
+        """Average frames per second, as a fraction that MPEG-4 Part 2 can store; 25 where unknown."""
+        stream = self._demuxer.stream
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 0).limit_denominator(1001)
+        return rate if 0 < rate.numerator <= _MAX_TICKS else FALLBACK_RATE
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a coded sample over its height when displayed; 1 where unknown."""
+        return Fraction(self._demuxer.stream.sample_aspect_ratio or 1)
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """All frames in display order; once for each source.
+
+        Raises:
+            UnreadableVideoError: The file holds no frame, or a damaged one.
+        """
+        number = -1
+        for number, frame in enumerate(self._decode()):
+            if frame.is_corrupt:
+                raise self._demuxer.damage("FFmpeg conceals errors in it", number)
+            yield frame
+        if number < 0:
+            raise self._demuxer.error("it holds no frame that FFmpeg can decode")
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        context, packets = self._demuxer.stream.codec_context, 0
+        try:
+            for packet in self._demuxer.scan():
+                packets += 1
+                yield from context.decode(packet)
+            yield from context.decode(None)
+        except av.FFmpegError as error:
+            cause = f"FFmpeg cannot decode packet {packets - 1}: {error.strerror}"
+            raise self._demuxer.damage(cause) from error
+
+    def turning(self, frame: VideoFrame) -> tuple[bool, list[str]]:
+        """How a decoded frame becomes the one that is displayed.
+
+        Returns:
+            Whether its rows become columns, and FFmpeg's filters that do it all.
+
+        Raises:
+            UnsupportedStreamError: It is turned by an angle that is no multiple of 90 degrees.
+        """
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return False, []
+        # A row vector times the matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 6.2.2).
+        a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
+        if bool(a) != bool(d) or bool(b) != bool(c) or bool(a) == bool(b):
+            cause = "its frames are displayed askew: turned by an angle that is no multiple of 90 degrees"
+            raise UnsupportedStreamError(self._demuxer.path, cause, "turn them upright with a video editor")
+        swapped = bool(b)
+        x, y = (c, b) if swapped else (a, d)
+        filters = ["transpose=cclock_flip"] if swapped else []
+        return swapped, filters + ["hflip"] * (x < 0) + ["vflip"] * (y < 0)

@@ -1,0 +1,102 @@
+"""What lies in a folder of videos, and which of it one run of several prepares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvr_lightning.errors import PrepareError
+from cvr_lightning.files.video_files import is_video
+from cvr_lightning.tools.prepare.recipe import SUFFIX
+
+ANNOTATIONS = frozenset({".csv", ".json", ".txt"})
+"""Files that are carried along: lists of videos and labels."""
+
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The visible files of a folder, links followed; names are sorted and relative to it.
+
+    Attributes:
+        videos: Files named as videos, also links that lead nowhere.
+        annotations: Lists of videos and labels.
+        others: Number of all other files.
+    """
+
+    videos: tuple[str, ...]
+    annotations: tuple[str, ...]
+    others: int
+
+
+def read_tree(root: Path) -> Tree:
+    """List a folder.
+
+    Raises:
+        PrepareError: There is no such folder, part of it cannot be listed, it holds no videos, or two that
+            would get the same name.
+    """
+    if not root.is_dir():
+        raise PrepareError(f"{root}: no such folder; give the folder that holds the videos")
+    try:
+        files = sorted(path.relative_to(root).as_posix() for path in _walk(root, ()))
+    except OSError as error:
+        raise PrepareError(
+            f"{error.filename}: cannot be listed ({error.strerror}); allow it, or take it out of {root}"
+        ) from error
+    videos = tuple(name for name in files if is_video(name))
+    annotations = tuple(name for name in files if Path(name).suffix.lower() in ANNOTATIONS)
+    if not videos:
+        raise PrepareError(f"{root}: there are no videos in it; give the folder that holds them")
+    _refuse_collisions(root, videos)
+    return Tree(videos, annotations, len(files) - len(videos) - len(annotations))
+
+
+def _walk(folder: Path, above: tuple[Identity, ...]) -> Iterator[Path]:
+    """Visible files; a link back to one of the folders above is not followed."""
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:
+        return
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        if entry.is_dir():
+            yield from _walk(path, (*above, identity))
+        elif entry.is_file() or (entry.is_symlink() and not path.exists()):
+            yield path
+
+
+def _refuse_collisions(root: Path, videos: tuple[str, ...]) -> None:
+    first_of: dict[Path, str] = {}
+    for name in videos:
+        target = Path(name).with_suffix(SUFFIX)
+        other = first_of.setdefault(target, name)
+        if other != name:
+            raise PrepareError(
+                f"{root}: {other} and {name} would both become {target.as_posix()}; rename or remove one"
+            )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several runs that share the videos of a folder, such as the tasks of a job array.
+
+    Attributes:
+        number: Counted from 1.
+        count: Number of runs.
+    """
+
+    number: int = 1
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.count}"
+
+    def of(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Its share of the names: every ``count``-th, so each belongs to exactly one shard."""
+        return names[self.number - 1 :: self.count]

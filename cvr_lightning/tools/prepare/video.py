@@ -1,0 +1,110 @@
+"""One video: linked where it already has the form, encoded and checked otherwise."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from cvr_lightning.codec import CompressedVideoReader, Segment
+from cvr_lightning.codec.errors import UnreadableVideoError, VideoError
+from cvr_lightning.errors import PrepareError
+from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.tools.prepare.encode import encode
+from cvr_lightning.tools.prepare.recipe import SUFFIX, Recipe
+from cvr_lightning.tools.prepare.row import Job, Row, file_size
+from cvr_lightning.tools.prepare.source import Source
+
+INTERLACED = "interlaced source: its fields are encoded as one picture"
+_CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def prepare_video(job: Job) -> Row:
+    """Link or encode a video; whatever is wrong with it stands in the row.
+
+    Raises:
+        PrepareError: The destination cannot be written to.
+    """
+    path = job.source / job.name
+    failed = Row(job.name, source_bytes=file_size(path))
+    try:
+        row = _link_if_fit(job, failed)
+        return row if row is not None else _encode(job, failed)
+    except VideoError as error:
+        return replace(failed, error=str(type(error)(job.name, *error.args[1:])))
+    except Exception as error:  # whatever a strange file makes FFmpeg do, the others are not to blame
+        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+            raise PrepareError(
+                f"{job.destination}: {os.strerror(error.errno)}; make room and run the same command again"
+            ) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        return replace(failed, error=f"{job.name}: {type(error).__name__}: {reason}")
+
+
+def _link_if_fit(job: Job, row: Row) -> Row | None:
+    """The row of a source that has the form already, under its own name; None for all others."""
+    path = str(job.source / job.name)
+    with Source(path) as source:
+        if source.codec != "mpeg4":
+            return None
+        try:
+            with CompressedVideoReader(path) as video:
+                if job.recipe.misfit(video, source.pixel_aspect):
+                    return None
+            frames = sum(1 for _ in source.frames())
+            row = _checked(replace(row, codec=source.codec, frames=frames), path, job.recipe)
+        except VideoError:
+            return None  # either FFmpeg reads it, or encoding it says what is wrong
+    with atomic_path(job.destination / job.name) as unfinished:
+        linked = _link_or_copy(path, unfinished)
+    return replace(row, target=job.name, status="linked" if linked else "copied")
+
+
+def _link_or_copy(source: str, target: Path) -> bool:
+    """True where a hard link could be made; other file systems and other people's files get a copy."""
+    try:
+        os.link(os.path.realpath(source), target)
+        return True
+    except OSError:
+        shutil.copyfile(source, target)
+        return False
+
+
+def _encode(job: Job, row: Row) -> Row:
+    name = Path(job.name).with_suffix(SUFFIX)
+    with (
+        Source(str(job.source / job.name)) as source,
+        atomic_path(job.destination / name) as unfinished,
+    ):
+        frames, interlaced = encode(source, unfinished, job.recipe)
+        row = replace(row, codec=source.codec, frames=frames, note=INTERLACED if interlaced else "")
+        row = _checked(row, str(unfinished), job.recipe)
+    return replace(row, target=name.as_posix(), status="encoded")
+
+
+def _checked(row: Row, path: str, recipe: Recipe) -> Row:
+    """Read a file as training will, and complete its row.
+
+    Raises:
+        VideoError: It does not have the form or the frames that it should have, or cannot be parsed.
+    """
+    with CompressedVideoReader(path) as video:
+        info = video.info
+        cause = recipe.misfit(video)
+        if not cause and info.num_frames != row.frames:
+            cause = f"{info.num_frames} frames instead of {row.frames}"
+        if cause:
+            raise UnreadableVideoError(path, f"what was written failed its check: {cause}", "report it")
+        video.read(_first_and_last_gop(info.frame_types))
+    return replace(
+        row, gop=max(info.gop_lengths), width=info.width, height=info.height, bytes=os.path.getsize(path)
+    )
+
+
+def _first_and_last_gop(frame_types: str) -> list[Segment]:
+    """All of the frames of both, as the reader takes them."""
+    last = frame_types.rindex("I")
+    ends = (frame_types.find("I", 1) if last else len(frame_types), len(frame_types))
+    return [Segment(first, tuple(range(first + 1, end))) for first, end in zip((0, last), ends, strict=True)]

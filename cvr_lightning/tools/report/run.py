@@ -1,0 +1,121 @@
+"""What a run directory holds, and what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
+from cvr_lightning.evaluation.results import read_results
+from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
+from cvr_lightning.evaluation.score_file import ScoreFile
+from cvr_lightning.evaluation.video_table import VideoTable
+
+CONFIG = "config.yaml"
+_TESTS = "cvr test writes it"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory.
+
+    Attributes:
+        name: As the user called it.
+        results: results.json, None where there is none.
+        scores: scores.npz, None where there is none.
+        config: config.yaml, empty where there is none.
+        curves: (n, 2) step and value of each scalar of the event files.
+        missing: What is not there, and what would write it.
+    """
+
+    name: str
+    results: dict[str, Any] | None
+    scores: ScoreFile | None
+    config: Mapping[str, Any]
+    curves: Mapping[str, npt.NDArray[np.float64]]
+    missing: tuple[str, ...]
+
+    @classmethod
+    def read(cls, directory: str) -> Run:
+        """Read a run directory.
+
+        Raises:
+            RunError: It does not exist, holds nothing of a run, or a damaged file.
+        """
+        path = Path(directory)
+        if not path.is_dir():
+            raise RunError(f"{path}: no such run directory; cvr fit writes one into runs/")
+        missing = []
+        results = read_results(path) if (path / RESULTS).exists() else None
+        scores = ScoreFile.read(path) if (path / SCORES).exists() else None
+        config = _read_config(path / CONFIG) if (path / CONFIG).exists() else {}
+        curves = read_curves(path)
+        if results is None:
+            missing.append(f"{path / RESULTS} ({_TESTS})")
+        if scores is None:
+            missing.append(f"{path / SCORES} ({_TESTS})")
+        if not config:
+            missing.append(f"{path / CONFIG} (cvr fit writes it)")
+        if not curves:
+            missing.append(f"{path}/events.out.tfevents* with scalars (cvr fit writes them)")
+        if results is None and scores is None and not curves and not config:
+            raise RunError(f"{path}: holds nothing of a run ({RESULTS}, {SCORES}, {CONFIG}, events)")
+        return cls(directory, results, scores, config, curves, tuple(missing))
+
+    @property
+    def data_root(self) -> Path | None:
+        """Folder of the data set, None where the configuration does not say."""
+        stored = (self.results or {}).get("config", {})
+        data = self.config.get("data") or stored.get("data")
+        if not isinstance(data, Mapping):
+            return None
+        root = (data.get("init_args") or data).get("root")
+        return None if root is None else Path(root)
+
+    @property
+    def table(self) -> VideoTable:
+        """The scores as the test ranked them; only of a run with scores."""
+        assert self.scores is not None
+        scores, protocol = self.scores, (self.results or {}).get("protocol", {})
+        return VideoTable(
+            video=np.arange(len(scores.video)),
+            label=scores.label,
+            views=scores.views,
+            logits=scores.logits,
+            probabilities=scores.probabilities,
+            unreadable=np.empty(0, np.int64),  # they have no row
+            averaging="logits" if protocol.get("averaging") == "logits" else "softmax",
+        )
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunError(f"{path}: not a configuration ({error}); take it out of the run") from error
+    if not isinstance(config, dict):
+        raise RunError(f"{path}: not a configuration, which is a mapping; take it out of the run")
+    return config
+
+
+def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
+    """(n, 2) step and value of each scalar in a directory's own event files, in order of the steps.
+
+    Where a step was logged twice, as by a run that was resumed, the later value counts.
+    """
+    points: dict[str, dict[int, float]] = {}
+    for file in sorted(directory.glob("events.out.tfevents*")):
+        events = EventAccumulator(str(file), size_guidance={"scalars": 0})
+        events.Reload()
+        for tag in events.Tags()["scalars"]:
+            values = {event.step: event.value for event in events.Scalars(tag)}
+            points.setdefault(tag, {}).update(values)
+    return {tag: np.array(sorted(values.items()), np.float64) for tag, values in points.items()}

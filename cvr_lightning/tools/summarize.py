@@ -1,0 +1,135 @@
+"""``cvr summarize``: what a model is made of and what it costs per video."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from cvr_lightning.clip import CompressedClip, Sample, collate
+from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.motion_scenes import draw_shot
+from cvr_lightning.datamodules.motion_video import write_video
+from cvr_lightning.datamodules.pipelines import EvalTransform
+from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.energy.costs import CostTableName
+from cvr_lightning.energy.counting import OperationCounter, OperationReport, cost_results
+from cvr_lightning.energy.table import spikes_text
+from cvr_lightning.inference.classify import Classifier
+from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
+
+_MOTIONS = ("left", "rotate_clockwise", "zoom_in")
+
+
+@torch.inference_mode()
+def count_operations(
+    recognizer: CompressedVideoRecognizer, clips: Sequence[CompressedClip], costs: CostTableName = "45nm-fp32"
+) -> OperationReport:
+    """Operations per clip, spikes as they really fall.
+
+    Args:
+        recognizer: The model.
+        clips: Batches as it takes them.
+        costs: Cost table of the energy.
+    """
+    recognizer.eval()
+    with OperationCounter(recognizer) as counter:
+        for clip in clips:
+            recognizer(clip)
+    return counter.report(sum(len(clip) for clip in clips), costs)
+
+
+def summary(recognizer: CompressedVideoRecognizer, report: OperationReport) -> dict[str, Any]:
+    """What the command prints, under the keys of results.json where they mean the same."""
+    return {
+        "parameters": sum(parameter.numel() for parameter in recognizer.parameters()),
+        "gmac_by_part": report.gmac_by_part(),
+        **cost_results(report, views=1),
+    }
+
+
+def _text(about: str, result: dict[str, Any], steps: int) -> str:
+    total, energy = result["gmac_per_video"], result["energy_j_per_video"]
+    sparsity = result["activation_sparsity"]
+    lines = [about, "", f"  {'part':<16} {'GMAC':>8} {'share':>7}"]
+    lines += [f"  {part:<16} {g:8.3f} {100 * g / total:6.1f} %" for part, g in result["gmac_by_part"].items()]
+    lines += [
+        f"  {'all':<16} {total:8.3f}",
+        "",
+        f"  parameters            {result['parameters'] / 1e6:.2f} M",
+        f"  effective MACs        {result['effective_gmac_per_video']:.3f} G",
+        f"  effective ACs         {result['effective_gac_per_video']:.4f} G",
+        f"  activation sparsity   {'-' if sparsity is None else f'{100 * sparsity:.1f} %'}",
+        f"  J/video theoretical   {energy['theoretical']:.5f}  ({energy['includes']})",
+    ]
+    layers, below = result["spikes_per_neuron"], result["spikes_pay_below"]
+    if layers:
+        lines += ["", f"  spikes per neuron in {steps} steps (accumulating pays below {below:.1f})"]
+    lines += [f"    {name:<40} {spikes_text(spikes, below)}" for name, spikes in layers.items()]
+    return "\n".join(lines)
+
+
+def _generated(folder: Path, groups: int) -> list[str]:
+    """Some motions of MotionShapes, with an I-frame for each segment."""
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{name}.mp4" for name in _MOTIONS]
+    for path, name in zip(paths, _MOTIONS, strict=True):
+        write_video(path, [draw_shot(rng) for _ in range(groups)], name)
+    return [str(path) for path in paths]
+
+
+def _clips(files: Sequence[str], sampling: ClipSampling) -> list[CompressedClip]:
+    crop = EvalTransform(sampling)
+    return [crop(collate([Sample(0, 0, -1, file, read_clip(file, sampling))])) for file in files]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr summarize``."""
+    parser = argparse.ArgumentParser(
+        prog="cvr summarize",
+        description="Parameters, operations by part and theoretical energy of a model, per video and view. "
+        "Spikes are counted on the given videos, or on generated ones.",
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--preset", choices=get_args(Preset), help="a model with random weights")
+    which.add_argument("--checkpoint", metavar="CKPT", help="a model that cvr fit trained")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="videos on which spikes are counted")
+    parser.add_argument("--classes", type=int, default=400, metavar="N", help="of a preset (default: 400)")
+    parser.add_argument("--segments", type=int, default=8, metavar="N", help="of a preset (default: 8)")
+    parser.add_argument("--pframes", type=int, default=3, metavar="T", help="of a preset (default: 3)")
+    parser.add_argument("--crop", type=int, metavar="PX", help="of a preset (default: what it is made for)")
+    parser.add_argument(
+        "--costs", choices=get_args(CostTableName), default="45nm-fp32", help="energy of an operation"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with the keys of results.json")
+    options = parser.parse_args(arguments)
+    if options.checkpoint:
+        classifier = Classifier.from_checkpoint(options.checkpoint)
+        recognizer, name = classifier.recognizer, options.checkpoint
+        sampling = replace(classifier.sampling, views=1, crops=1)
+    else:
+        sampling = ClipSampling(
+            segments=options.segments,
+            pframes=options.pframes,
+            crop=options.crop or PRESETS[options.preset].crop,
+        )
+        torch.manual_seed(0)
+        recognizer = CompressedVideoRecognizer(options.classes, options.preset, sampling.residual_channels)
+        name = f"{options.preset}, random weights, {options.classes} classes"
+    with tempfile.TemporaryDirectory() as folder:
+        files = options.files or _generated(Path(folder), sampling.segments)
+        clips = _clips(files, sampling)
+    result = summary(recognizer, count_operations(recognizer, clips, options.costs))
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return
+    videos = f"{len(files)} {'given' if options.files else 'generated'} videos"
+    clip = f"{sampling.segments} segments x {sampling.pframes} P-frames, {sampling.crop} px, one view"
+    print(_text(f"{name}\n{clip}; spikes counted on {videos}", result, sampling.pframes))

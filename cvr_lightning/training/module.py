@@ -1,0 +1,299 @@
+"""Training and evaluation of the recogniser: loss, metrics, optimiser, schedule, checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning_utilities.core.rank_zero import rank_zero_info
+from torch import Tensor
+from torch.nn import functional as F
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.provenance import versions
+from cvr_lightning.evaluation.scores import VideoScores
+from cvr_lightning.evaluation.video_table import Averaging, VideoTable
+from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
+from cvr_lightning.models.encoders import check_frame_size
+from cvr_lightning.models.weights import load_imagenet_weights
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_pretrained
+from cvr_lightning.training.optimizer import adamw, seed_epoch
+
+
+class RecognitionModule(LightningModule):
+    """Trains and tests a :class:`CompressedVideoRecognizer`.
+
+    Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step, over the clips of all processes;
+    ``val/loss``, ``val/top1`` and ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``. The
+    latter are over whole videos, each counted once in any number of processes, its views averaged; those that
+    cannot be read are left out, and their number is logged as ``val/unreadable`` or ``test/unreadable`` where
+    it is not zero. Top-5 is logged where there are more than five classes. Where clips are mixed,
+    ``train/top1`` is the share of clips given the class of their larger part.
+
+    Args:
+        class_names: Name of each class, in the order of their indices; given by the data set.
+        residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
+        representation: Representation of P-frames that the data delivers; given by the data set.
+        preset: Size of the model.
+        without: Parts to leave out, to learn what each is good for: ``compensation`` (the camera's
+            displacement then stays in the vectors), ``spikes`` (a ReLU stands in for the neurons),
+            ``adaptation`` and ``iframe_term`` of their thresholds, ``potential`` (the read-out of their
+            currents), ``unified`` (late fusion stands in for the unified transformer and the mixer),
+            ``mixer``.
+        dropout: Share of the features dropped before the head.
+        label_smoothing: Share of the target spread over all classes.
+        averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
+        learning_rate: Peak learning rate.
+        weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
+        warmup: Share of the steps over which the learning rate rises linearly.
+        final_lr: Share of the peak learning rate at which the cosine ends.
+        iframe_weights: ImageNet weights that training starts from: a safetensors file of ConvNeXt-Atto
+            (preset small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the
+            like; random where None.
+        pretrained: Checkpoint that training starts from: of ``cvr pretrain``, or of ``cvr fit`` on other
+            classes, with the same preset. All but the head is loaded.
+        compile: Train through ``torch.compile``, which needs a C++ compiler on a CPU.
+
+    Attributes:
+        recognizer: The model.
+        table: The per-video scores of the last validation, test or prediction epoch.
+        run_config: The configuration that results and checkpoints carry; set by the command line.
+    """
+
+    def __init__(
+        self,
+        class_names: list[str],
+        residual_channels: int = 24,
+        representation: Representation = "block",
+        preset: Preset = "tiny",
+        without: Sequence[Part] = (),
+        dropout: float = 0.1,
+        label_smoothing: float = 0.1,
+        averaging: Averaging = "softmax",
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.1,
+        final_lr: float = 0.01,
+        iframe_weights: str | None = None,
+        pretrained: str | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if not class_names:
+            raise ValueError(
+                "the data set has no classes: give videos in one folder per class (--data Folder), or train "
+                "without labels (cvr pretrain)"
+            )
+        if len(class_names) == 1:
+            raise ValueError(
+                f"the data set has one class, {class_names[0]!r}, and nothing to tell it from: "
+                "point --data.root at the folder of all class folders"
+            )
+        if iframe_weights is not None and pretrained is not None:
+            raise ValueError("pretrained holds the I-frame encoder as well: leave iframe_weights out")
+        self.class_names = list(class_names)
+        self.architecture: dict[str, Any] = {
+            "num_classes": len(class_names),
+            "preset": preset,
+            "residual_channels": residual_channels,
+            "dropout": dropout,
+            "representation": representation,
+            "without": sorted(without),
+        }
+        self.recognizer = CompressedVideoRecognizer(**self.architecture)
+        self.label_smoothing = label_smoothing
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.final_lr = final_lr
+        self.iframe_weights = iframe_weights
+        self.pretrained = pretrained
+        self.compiles = compile
+        self.scores = VideoScores(len(class_names), averaging)
+        self.table: VideoTable | None = None
+        self.run_config: dict[str, Any] = {}
+
+    def forward(self, clip: CompressedClip) -> Tensor:
+        """Logits (B, classes) of a batch."""
+        logits: Tensor = self.recognizer(clip)
+        return logits
+
+    def setup(self, stage: str) -> None:
+        """Check the crops, and load the weights that training starts from; a resumed run replaces them.
+
+        Raises:
+            CropError: Where the model does not take the data's crops.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, CompressedVideoDataModule):
+            for crop in (data.sampling.crop, data.test_sampling.crop):
+                check_frame_size(crop, crop)
+        if stage == "fit" and self.iframe_weights is not None:
+            left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
+            rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
+        if stage == "fit" and self.pretrained is not None:
+            names = load_pretrained(self.recognizer, self.architecture, self.pretrained)
+            rank_zero_info(
+                f"{self.pretrained}: {len(names.loaded)} weights loaded, all but {', '.join(names.left)}"
+            )
+        if stage == "fit" and self.compiles:
+            self.recognizer.compile()  # in place: the names of the weights stay
+
+    def on_fit_start(self) -> None:
+        """Say what is trained."""
+        parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
+        rank_zero_info(
+            f"Model {self.architecture['preset']}: {parameters / 1e6:.2f} M parameters, "
+            f"{len(self.class_names)} classes"
+        )
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the global generator by epoch and rank: a resumed run then draws the same from it.
+
+        Another process may meet a damaged video in this epoch: the log has its name already.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, CompressedVideoDataModule):
+            data.share_reports()
+        seed_epoch(self)
+
+    def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
+        """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        if not len(clip):
+            self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)
+            return self._zero_loss()
+        logits = self.recognizer(clip, self._dropout_keys(clip))
+        loss = self.loss(logits, clip)
+        right = (logits.argmax(dim=-1) == clip.label).sum()
+        mean = loss.detach().float()
+        self._step_sums = torch.stack([len(clip) * mean, right.float(), torch.full_like(mean, len(clip))])
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:
+        """Log the step over the clips of all processes; these have just met, so none waits for another."""
+        loss, right, clips = self.trainer.strategy.reduce(self._step_sums, reduce_op="sum")
+        # A mean over no clips is none. What other processes read is on the device: to ask would be to wait.
+        if len(clip) or self.trainer.world_size > 1:
+            self.log("train/loss", loss / clips, prog_bar=True)
+            self.log("train/top1", right / clips, prog_bar=True)
+
+    def loss(self, logits: Tensor, clip: CompressedClip) -> Tensor:
+        """Mean cross entropy of logits (B, classes), at least in float32."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        target = clip.label if clip.target is None else clip.target.to(logits.dtype)
+        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+
+    def _dropout_keys(self, clip: CompressedClip) -> Tensor:
+        """(B,) int64 by seed, epoch and video: the same in any number of processes and after resuming."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        return clip.video + ((seed * 100_003 + self.current_epoch) % 2**31 << 32)
+
+    def _zero_loss(self) -> Tensor:
+        """The loss of a batch of which nothing can be read: zero gradients, for every process must step."""
+        return 0.0 * torch.stack([parameter.sum() for parameter in self.recognizer.parameters()]).sum()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the scores of the last epoch."""
+        self.scores.reset()
+
+    def validation_step(self, clip: CompressedClip, batch_index: int) -> None:
+        """Score the views of a batch."""
+        self._score(clip)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracies over whole videos."""
+        self._log_table("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the scores of the last epoch."""
+        self.scores.reset()
+
+    def test_step(self, clip: CompressedClip, batch_index: int) -> None:
+        """Score the views of a batch."""
+        self._score(clip)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracies over whole videos."""
+        self._log_table("test")
+
+    def on_predict_epoch_start(self) -> None:
+        """Forget the scores of the last epoch."""
+        self.scores.reset()
+
+    def predict_step(self, clip: CompressedClip, batch_index: int) -> Tensor | None:
+        """Class probabilities (B, classes) of the views of a batch; None where it cannot be read."""
+        logits = self._score(clip)
+        return None if logits is None else logits.softmax(dim=-1)
+
+    def on_predict_epoch_end(self) -> None:
+        """Average the views of each video."""
+        self.table = self.scores.compute()
+
+    def _score(self, clip: CompressedClip) -> Tensor | None:
+        logits: Tensor | None = self(clip) if len(clip) else None
+        rows = clip.iframes.new_zeros(0, len(self.class_names)) if logits is None else logits
+        self.scores.update(rows, clip.label, clip.video, clip.unreadable)
+        return logits
+
+    def _log_table(self, part: str) -> None:
+        """Log over whole videos; the table is the same in all processes, as are the metrics.
+
+        Raises:
+            RunError: Where no video could be scored.
+        """
+        self.table = self.scores.compute()
+        if not len(self.table) and not self.trainer.sanity_checking:
+            raise RunError(
+                f"none of the {part} videos could be scored: {len(self.table.unreadable)} cannot be read, as "
+                "the log says; check --data.root"
+            )
+        metrics = {"loss": self.table.loss(), "top1": self.table.top(1), "top5": self.table.top(5)}
+        for name, value in (metrics | {"unreadable": len(self.table.unreadable) or None}).items():
+            if value is not None:
+                self.log(f"{part}/{name}", float(value), prog_bar=name in ("loss", "top1"), sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
+        return adamw(self, self.learning_rate, self.weight_decay, self.warmup, self.final_lr)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store all that is needed to label a file: class names, architecture and sampling."""
+        sampling = self.trainer.datamodule.test_sampling.to_dict()  # type: ignore[attr-defined]
+        checkpoint[CHECKPOINT_KEY] = {
+            "class_names": self.class_names,
+            "architecture": self.architecture,
+            "sampling": sampling,
+            "averaging": self.scores.averaging,
+            "config": self.run_config,
+            "versions": versions(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another set of classes.
+
+        Raises:
+            ValueError: Where the class names or their order differ; the message says which.
+        """
+        stored = checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names)
+        if stored == self.class_names:
+            return
+        known, here = set(stored), set(self.class_names)
+        if known == here:
+            index = next(i for i, name in enumerate(stored) if name != self.class_names[i])
+            raise ValueError(
+                f"the checkpoint and the data number the same {len(stored)} classes differently: {index} is "
+                f"{stored[index]!r} in the checkpoint, {self.class_names[index]!r} in the data. Give the "
+                "data the options and annotations of the training run"
+            )
+        raise ValueError(
+            f"the checkpoint knows {len(stored)} classes, the data has {len(self.class_names)}; only in "
+            f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. "
+            "Point --data.root at the same data set"
+        )

@@ -1,0 +1,380 @@
+"""Packet indexes on the disk: made once, never wrong, never in the way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.encoders import encode
+from lightning.pytorch.trainer.states import TrainerFn
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+from cvr_lightning.codec.errors import (
+    BitstreamError,
+    UnreadableVideoError,
+    UnsupportedStreamError,
+    VideoError,
+)
+from cvr_lightning.datamodules import Folder, MotionShapes, index_cache
+from cvr_lightning.datamodules.index_cache import IndexCache
+
+NAMES = [f"{letter}/{number}.avi" for letter in "ab" for number in range(3)]
+SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 4}
+ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> list[Path]:
+    """Two videos of different length."""
+    folder = tmp_path_factory.mktemp("clips")
+    return [encode(folder / f"{frames}.avi", (64, 48), frames) for frames in (14, 20)]
+
+
+@pytest.fixture
+def root(clips, tmp_path) -> Path:
+    """Six videos in two folders."""
+    for name in NAMES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(clips[0], tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def indexed(monkeypatch) -> list[str]:
+    """The files that have been indexed since the last look."""
+    paths: list[str] = []
+    real = index_cache.build_index
+    monkeypatch.setattr(
+        index_cache, "build_index", lambda demuxer: paths.append(demuxer.path) or real(demuxer)
+    )
+    return paths
+
+
+def cache_of(root: Path) -> IndexCache:
+    return IndexCache(root, root / ".cvr_index")
+
+
+def updated(root: Path, names: list[str] = NAMES) -> IndexCache:
+    cache = cache_of(root)
+    cache.update(names)
+    return cache
+
+
+def same_index(left: PacketIndex | None, right: PacketIndex) -> bool:
+    return left is not None and left.to_bytes() == right.to_bytes()
+
+
+def true_index(path: Path) -> PacketIndex:
+    with CompressedVideoReader(path) as video:
+        return video.index
+
+
+def test_it_gives_what_the_reader_finds(root):
+    updated(root)
+    cache = cache_of(root)
+    assert len(cache) == 6
+    assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
+    assert cache.find("a/none.avi") is None
+    assert cache_of(root / "a").find("0.avi") is None
+
+
+def test_only_what_is_new_or_changed_is_indexed(root, clips, indexed):
+    updated(root, NAMES[:4] + NAMES[:2])
+    assert indexed == [str(root / name) for name in NAMES[:4]]
+    indexed.clear()
+    shutil.copy(clips[1], root / NAMES[1])  # another size
+    os.utime(root / NAMES[3], ns=(0, 1234567891))  # another time
+    cache = updated(root)
+    assert indexed == [str(root / NAMES[i]) for i in (1, 3, 4, 5)]
+    assert same_index(cache.find(NAMES[1]), true_index(clips[1]))
+    indexed.clear()
+    before = {path: path.stat().st_mtime_ns for path in (root / ".cvr_index").iterdir()}
+    updated(root)
+    assert not indexed
+    assert {path: path.stat().st_mtime_ns for path in (root / ".cvr_index").iterdir()} == before
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_changed_file_is_read_as_it_is_now_and_named_once(root, clips, caplog, change):
+    cache = updated(root)
+    for name in NAMES[:2]:
+        if change == "size":
+            shutil.copy(clips[1], root / name)
+        else:
+            status = (root / name).stat()
+            os.utime(root / name, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        assert cache.find(name) is None
+    assert len(caplog.records) == 1
+    assert f"{root / NAMES[0]} has changed" in caplog.text
+    assert cache.find(NAMES[2]) is not None
+
+
+def test_a_deleted_file_is_left_to_the_reader(root, indexed):
+    (root / NAMES[0]).unlink()
+    cache = updated(root)
+    assert len(indexed) == len(cache) == 5
+    (root / NAMES[1]).unlink()
+    assert cache.find(NAMES[1]) is None
+    updated(root)
+    assert len(indexed) == 5
+
+
+def in_a_process(work: Callable[[], None]) -> multiprocessing.Process:
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+def test_a_killed_build_goes_on_where_it_was(root, monkeypatch, indexed):
+    monkeypatch.setattr(index_cache, "CHUNK", 2)
+    build = index_cache.build_index
+
+    def die_at_the_sixth(demuxer):
+        if demuxer.path.endswith("b/2.avi"):
+            os._exit(9)
+        return build(demuxer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_cache, "build_index", die_at_the_sixth)
+        killed = in_a_process(lambda: updated(root))
+        killed.join()
+    assert killed.exitcode == 9
+    (records,) = (root / ".cvr_index").glob("records-*")
+    with records.open("ab") as file:  # as if it had been killed in the middle of a write
+        file.write(b"half a rec")
+    (root / ".cvr_index" / "records-orphan").touch()
+    cache = updated(root)
+    assert indexed == [str(root / name) for name in NAMES[4:]]
+    assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
+    assert sorted(path.name for path in (root / ".cvr_index").iterdir()) == ["lock", records.name, "table"]
+
+
+def test_processes_that_start_at_once_index_each_video_once(root, monkeypatch):
+    barrier = multiprocessing.get_context("fork").Barrier(3)
+    real = index_cache.build_index
+
+    def note(demuxer):
+        with (root / "indexed.txt").open("a") as file:
+            file.write(f"{demuxer.path}\n")
+        return real(demuxer)
+
+    def work() -> None:
+        cache = cache_of(root)
+        barrier.wait()
+        cache.update(NAMES)
+        assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
+
+    monkeypatch.setattr(index_cache, "build_index", note)
+    processes = [in_a_process(work) for _ in range(3)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert sorted((root / "indexed.txt").read_text().split()) == sorted(str(root / name) for name in NAMES)
+
+
+def test_several_processes_give_the_same_as_one(root, clips):
+    names = [f"{number}.avi" for number in range(70)]
+    for number, name in enumerate(names):
+        os.link(clips[number % 2], root / name)
+    (root / names[3]).unlink()
+    (root / names[3]).write_bytes(b"no video")
+    state = torch.get_rng_state()
+    cache = IndexCache(root, root / "many")
+    cache.update(names, workers=2)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name in names[:3] + names[4:]:
+        assert same_index(cache.find(name), true_index(root / name))
+    with pytest.raises(UnreadableVideoError):
+        cache.find(names[3])
+
+
+def cut(path: Path, size: int = -1) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda table, records: cut(table),
+        lambda table, records: cut(table, 1024),
+        lambda table, records: cut(table, 30),
+        lambda table, records: cut(table, 0),
+        lambda table, records: flip(table, 1100),
+        lambda table, records: flip(table, 1),
+        lambda table, records: table.write_text("{}"),
+        lambda table, records: table.write_text("[]"),
+        lambda table, records: cut(records),
+        lambda table, records: records.unlink(),
+    ],
+)
+def test_a_damaged_cache_is_made_anew_and_said(root, indexed, caplog, harm):
+    updated(root)
+    (records,) = (root / ".cvr_index").glob("records-*")
+    harm(root / ".cvr_index" / "table", records)
+    indexed.clear()
+    assert len(cache_of(root)) == 0
+    cache = updated(root)
+    assert len(indexed) == 6
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{root / '.cvr_index'} is damaged" in caplog.text
+    assert "making it anew" in caplog.text
+    assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
+    assert len(list((root / ".cvr_index").glob("records-*"))) == 1
+
+
+def test_a_damaged_record_is_not_used(root, caplog):
+    cache = updated(root)
+    (records,) = (root / ".cvr_index").glob("records-*")
+    flip(records, 100)
+    assert cache.find(NAMES[0]) is None
+    assert f"{root / '.cvr_index'} is damaged" in caplog.text
+    assert cache.find(NAMES[1]) is not None
+
+
+def test_a_cache_of_another_version_is_made_anew_and_said(root, indexed, caplog, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(index_cache, "INDEX_VERSION", index_cache.INDEX_VERSION + 1)
+        updated(root)
+    indexed.clear()
+    updated(root)
+    assert len(indexed) == 6
+    assert len(caplog.records) == 1
+    assert "is of other versions" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(root, caplog):
+    cache = IndexCache(root, root / NAMES[0] / "index")  # below a file
+    cache.update(NAMES)
+    assert cache.find(NAMES[0]) is None
+    assert len(caplog.records) == 1
+    assert f"{root / NAMES[0] / 'index'} cannot be written (Not a directory)" in caplog.text
+    assert "--data.index_dir" in caplog.text
+
+
+def test_an_unreadable_file_is_remembered_with_its_cause(root, clips, indexed, caplog, monkeypatch):
+    (root / NAMES[2]).write_bytes(b"this is no video\n" * 100)
+    (root / NAMES[4]).write_bytes(b"")
+    updated(root)
+    assert f"2 of 6 videos cannot be read, {NAMES[2]} first" in caplog.text
+    with pytest.raises(UnreadableVideoError) as expected:
+        CompressedVideoReader(root / NAMES[2])
+    cache = cache_of(root)
+    with pytest.raises(UnreadableVideoError) as remembered:
+        cache.find(NAMES[2])
+    assert str(remembered.value) == str(expected.value)
+    with pytest.raises(UnreadableVideoError, match=r"b/1\.avi: the file is empty"):
+        cache.find(NAMES[4])
+    indexed.clear()
+    updated(root)
+    assert not indexed
+    shutil.copy(clips[0], root / NAMES[2])
+    assert same_index(updated(root).find(NAMES[2]), true_index(clips[0]))
+
+
+@pytest.mark.parametrize("kind", [VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError])
+def test_every_kind_of_error_comes_back(root, monkeypatch, kind):
+    def fail(demuxer):
+        raise kind(demuxer.path, "cause", "remedy", 1, 2, 3)
+
+    monkeypatch.setattr(index_cache, "build_index", fail)
+    cache = updated(root)
+    with pytest.raises(VideoError) as remembered:
+        cache.find(NAMES[0])
+    assert type(remembered.value) is kind
+    assert remembered.value.args == (str(root / NAMES[0]), "cause", "remedy", 1, 2, 3)
+
+
+def test_a_fault_of_the_disk_is_not_taken_for_one_of_the_file(root, monkeypatch):
+    def fail(demuxer):
+        raise demuxer.error("FFmpeg cannot open it") from PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_cache, "build_index", fail)
+        assert len(updated(root)) == 0
+    assert len(updated(root)) == 6
+
+
+def test_a_pickle_is_two_paths(root):
+    cache = updated(root)
+    data = pickle.dumps(cache)
+    assert len(data) < 500
+    assert same_index(pickle.loads(data).find(NAMES[0]), true_index(root / NAMES[0]))
+
+
+def epoch(data: MotionShapes | Folder, part: str = "train") -> list[CompressedClip]:
+    return list(getattr(data, f"{part}_dataloader")())
+
+
+def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
+    pairs = list(zip(left, right, strict=True))
+    return all(torch.equal(value, getattr(b, name)) for a, b in pairs for name, value in a.tensors())
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_clips_are_the_same_with_it_and_without(shapes_root, tmp_path, monkeypatch, num_workers):
+    options = {**ONE_SCENE, **SMALL, "num_workers": num_workers}
+    without = MotionShapes(shapes_root, **options, index_dir=None)
+    expected = epoch(without)
+    cached = MotionShapes(shapes_root, **options, index_dir=tmp_path / "index")
+    cached.prepare_data()
+    assert (tmp_path / "index" / "table").is_file()
+
+    def refuse(demuxer):
+        raise AssertionError(f"{demuxer.path} was indexed again")
+
+    monkeypatch.setattr("cvr_lightning.codec.reader.build_index", refuse)
+    assert same(epoch(cached), expected)
+
+
+def test_it_lies_beside_the_data_unless_told(root, tmp_path_factory):
+    options = {**SMALL, "num_workers": 0, "val_fraction": 0.3, "test_fraction": 0}
+    for index_dir, folder in ((None, None), (elsewhere := tmp_path_factory.mktemp("index"), elsewhere)):
+        data = Folder(root, **options, index_dir=index_dir)
+        data.prepare_data()
+        assert not (root / ".cvr_index").exists()
+        assert folder is None or (folder / "table").is_file()
+    Folder(root, **options).prepare_data()
+    assert (root / ".cvr_index" / "table").is_file()
+    assert Folder(root, **options).class_names == ["a", "b"]
+
+
+def test_unreadable_files_are_left_out_by_name_without_a_second_look(root, indexed, monkeypatch):
+    (root / NAMES[0]).write_bytes(b"no video")
+    data = Folder(root, **SMALL, num_workers=0, val_fraction=0.3, test_fraction=0, on_error="skip")
+    data.prepare_data()
+
+    def refuse(*_: object):
+        raise AssertionError("a file was opened for its index")
+
+    monkeypatch.setattr("cvr_lightning.codec.reader.build_index", refuse)
+    batches = epoch(data) + epoch(data, "val")
+    errors = [error for batch in batches for error in batch.unreadable.values()]
+    assert [error.file for error in errors] == [str(root / NAMES[0])]
+    assert sum(len(batch) for batch in batches) == 5
+
+
+def test_only_the_parts_that_are_read_are_indexed(shapes_root, tmp_path, indexed):
+    for function, parts in (
+        (TrainerFn.TESTING, {"test"}),
+        (TrainerFn.VALIDATING, {"val"}),
+        (TrainerFn.FITTING, {"train", "val"}),
+    ):
+        data = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=0, index_dir=tmp_path / function)
+        data.trainer = SimpleNamespace(state=SimpleNamespace(fn=function))
+        data.prepare_data()
+        assert {Path(path).relative_to(shapes_root).parts[0] for path in indexed} == parts
+        indexed.clear()

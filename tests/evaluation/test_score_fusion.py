@@ -1,0 +1,146 @@
+"""Late fusion of scores.npz files, and what cannot be fused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cvr_lightning.cli.main import main
+from cvr_lightning.evaluation.score_file import ScoreFile
+from cvr_lightning.evaluation.video_table import softmax
+
+CLASSES = ("a", "b", "c", "d", "e", "f")
+
+
+def make_file(seed: int, videos: int = 40) -> ScoreFile:
+    rng = np.random.default_rng(seed)
+    label = np.arange(videos) % len(CLASSES)
+    logits = rng.normal(size=(videos, len(CLASSES))).astype(np.float32)
+    logits[np.arange(videos), label] += 1.0
+    return ScoreFile(
+        video=np.array([f"test/{i}.avi" for i in range(videos)], np.str_),
+        label=label,
+        views=np.ones(videos, np.int64),
+        logits=logits,
+        probabilities=softmax(logits),
+        class_names=np.array(CLASSES, np.str_),
+        unreadable=np.array(["test/broken.avi"], np.str_),
+    )
+
+
+def shuffled(file: ScoreFile) -> ScoreFile:
+    order = np.random.default_rng(9).permutation(len(file.video))
+    per_video = ("video", "label", "views", "logits", "probabilities")
+    return replace(file, **{name: getattr(file, name)[order] for name in per_video})
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    """Three runs over the same videos, one of which lists them in another order."""
+    for seed in range(3):
+        file = make_file(seed)
+        (shuffled(file) if seed == 1 else file).write(tmp_path / f"run{seed}" / "scores.npz")
+    return [str(tmp_path / f"run{seed}") for seed in range(3)]
+
+
+def test_scores_survive_the_file_and_nothing_is_pickled(tmp_path: Path) -> None:
+    file = make_file(0)
+    file.write(tmp_path / "scores.npz")
+    read = ScoreFile.read(tmp_path)
+    for name, values in vars(file).items():
+        np.testing.assert_array_equal(getattr(read, name), values)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.npz"]
+
+
+@pytest.mark.parametrize("averaging", ["softmax", "logits"])
+@pytest.mark.parametrize("weights", [[], [2.0, 1.0, 1.0]])
+def test_fusion_is_the_weighted_mean_of_the_scores(
+    runs: list[str], weights: list[float], averaging: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--weights", *map(str, weights)] if weights else []
+    main(["fuse", *runs, *options, "--averaging", averaging, "--json"])
+    fused = json.loads(capsys.readouterr().out)
+    files = [make_file(seed) for seed in range(3)]
+    values = [file.probabilities if averaging == "softmax" else file.logits for file in files]
+    mean = np.average(values, axis=0, weights=weights or None)
+    expected = np.mean(mean.argmax(1) == files[0].label)
+    assert fused["fused"]["top1"] == pytest.approx(expected)
+    assert fused["fused"]["top1_all"] == pytest.approx(expected * 40 / 41)
+    assert expected > max(run["top1"] for run in fused["runs"])  # three opinions are better than one
+    assert sum(run["weight"] for run in fused["runs"]) == pytest.approx(1)
+    assert (fused["videos"], fused["unreadable"]) == (40, ["test/broken.avi"])
+
+
+def test_the_table_shows_each_run_and_the_fusion(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fuse", *runs, "--weights", "3", "1", "0"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        [run, weight] for run, weight in zip(runs, ("0.750", "0.250", "0.000"), strict=True)
+    ]
+    assert lines[4].split()[:4] == ["fused,", "mean", "of", "softmax"]
+    assert "of all)" in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda f: replace(f, video=np.char.add("x", f.video)),
+            "40 videos are in {0} alone, such as test/0.avi",
+        ),
+        (lambda f: replace(f, class_names=f.class_names[::-1]), "their classes are in different orders"),
+        (
+            lambda f: replace(f, class_names=np.char.upper(f.class_names)),
+            "6 classes are in {0} alone, such as a",
+        ),
+        (lambda f: replace(f, label=(f.label + 1) % 6), "test/0.avi has different labels"),
+    ],
+)
+def test_other_videos_are_refused(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: object, message: str
+) -> None:
+    change(make_file(0)).write(tmp_path / "other" / "scores.npz")
+    with pytest.raises(SystemExit) as stop:
+        main(["fuse", runs[0], str(tmp_path / "other")])
+    assert stop.value.code == 1
+    assert message.format(runs[0]) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "1"], "1 weights for 3 runs"),
+        (["--weights", "1", "-1", "1"], "must not be negative"),
+        (["--weights", "0", "0", "0"], "at least one must be above 0"),
+        (["--weights", "nan", "1", "1"], "must not be negative"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    runs: list[str], arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fuse", *runs, *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_files_that_are_none_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "garbage").mkdir()
+    (tmp_path / "garbage" / "scores.npz").write_bytes(b"not an archive")
+    (tmp_path / "pickled").mkdir()
+    np.savez(tmp_path / "pickled" / "scores.npz", video=np.array([{}], dtype=object))
+    (tmp_path / "short").mkdir()
+    file = make_file(0)
+    replace(file, label=file.label[:3]).write(tmp_path / "short" / "scores.npz")
+    for name, message in {
+        "nowhere": "no such file; cvr test writes it",
+        "garbage": "not a file of scores",
+        "pickled": "not a file of scores",
+        "short": r"label has shape (3,), expected (40,)",
+    }.items():
+        with pytest.raises(SystemExit):
+            main(["fuse", str(tmp_path / name), str(tmp_path / name)])
+        error = capsys.readouterr().err
+        assert message in error
+        assert f"{name}/scores.npz" in error

@@ -1,0 +1,62 @@
+"""Imports between the folders of the package flow one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = [
+    "errors",
+    "files",
+    "codec",
+    "clip",
+    "datamodules",
+    "models",
+    "energy",
+    "evaluation",
+    "training",
+    "inference",
+    "plots",
+    "callbacks",
+    "tools",
+    "cli",
+]
+"""Each folder or module of the package, after all that it may import; nothing else lies in the root."""
+FREE = {"__init__", "__main__", "configs"}
+"""The package's face, the program, and a folder of YAML files."""
+
+
+def sources(room: str) -> list[Path]:
+    """Source files of a folder or module, through the links to the folders at the root."""
+    module = ROOT / "cvr_lightning" / f"{room}.py"
+    return [module] if module.exists() else sorted((ROOT / "cvr_lightning" / room).resolve().rglob("*.py"))
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    """Folders and modules of the package that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            package, *rest = name.split(".")
+            if package == "cvr_lightning" and rest and rest[0] in ORDER:
+                yield rest[0]
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_a_folder_imports_only_those_before_it(room: str) -> None:
+    allowed = ORDER[: ORDER.index(room) + 1]
+    found = {str(path.relative_to(ROOT)): set(imported_rooms(path)) - set(allowed) for path in sources(room)}
+    assert {path: rooms for path, rooms in found.items() if rooms} == {}
+
+
+def test_nothing_else_lies_in_the_root_of_the_package() -> None:
+    lying = {
+        path.stem for path in (ROOT / "cvr_lightning").iterdir() if path.suffix == ".py" or path.is_dir()
+    }
+    assert lying - {"__pycache__"} == {*ORDER, *FREE}
