@@ -27,3 +27,7 @@ class ShardError(UserError):
 
 class TrainingError(UserError):
     """A run that has started cannot go on."""
+
+
+class WeightsError(UserError):
+    """Published weights cannot be loaded; the message says which do not fit."""

@@ -78,6 +78,9 @@ class IFrameEncoder(nn.Module):
         depths: Blocks at each of them.
     """
 
+    image_mean, image_std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    """The images' normalization, RGB in [0, 1]: that of ImageNet."""
+
     def __init__(self, widths: Sequence[int], depths: Sequence[int]) -> None:
         super().__init__()
         keep_freed_memory()
@@ -100,12 +103,12 @@ class IFrameEncoder(nn.Module):
             memory_format=torch.channels_last
         )  # the faster layout on every device
         for stage in self.stages:
-            hidden = _in_parts(stage, hidden)
+            hidden = in_parts(stage, hidden)
             features.append(hidden)
         return IFrameFeatures(features[-2], features[-1])
 
 
-def _in_parts(stage: nn.Module, images_KCHW: Tensor) -> Tensor:
+def in_parts(stage: nn.Module, images_KCHW: Tensor) -> Tensor:
     """Run a stage; on the CPU, where nothing is kept for a backward pass, on a few images at a time.
 
     Not only do their activations stay in the cache: the memory for those of a whole batch would be fetched

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Preset = Literal["tiny", "small", "base"]
+Preset = Literal["tiny", "lite", "small", "base"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Architecture:
     Attributes:
         crop: Side of the frames, in pixels, that the preset is made for; it takes any multiple of 32.
         iframe_widths: Channels of the I-path at strides 4, 8, 16 and 32.
-        iframe_depths: Blocks of the I-path at each of them.
+        iframe_depths: Blocks of its ConvNeXt at each of them; None for EfficientNet-Lite0, which has its own.
         pframe_widths: Channels of the two spiking stages.
         width: Channels of a token.
         depth: Blocks of the transformer.
@@ -26,7 +26,7 @@ class Architecture:
 
     crop: int
     iframe_widths: tuple[int, int, int, int]
-    iframe_depths: tuple[int, int, int, int]
+    iframe_depths: tuple[int, int, int, int] | None
     pframe_widths: tuple[int, int]
     width: int
     depth: int
@@ -42,6 +42,17 @@ PRESETS: dict[Preset, Architecture] = {
         iframe_depths=(1, 1, 1, 1),
         pframe_widths=(32, 64),
         width=64,
+        depth=2,
+        heads=4,
+        mlp_ratio=2,
+        mixers=1,
+    ),
+    "lite": Architecture(
+        crop=160,
+        iframe_widths=(24, 40, 112, 320),
+        iframe_depths=None,
+        pframe_widths=(64, 128),
+        width=128,
         depth=2,
         heads=4,
         mlp_ratio=2,
@@ -70,4 +81,5 @@ PRESETS: dict[Preset, Architecture] = {
         mixers=2,
     ),
 }
-"""The I-paths of small and base are ConvNeXt-Atto and -Pico, for which ImageNet weights are published."""
+"""ImageNet weights are published for the I-paths of lite (EfficientNet-Lite0), small (ConvNeXt-Atto) and base
+(ConvNeXt-Pico)."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.models.efficientnet import EfficientNetLite0
 from cvr_lightning.models.encoders import (
     IFrameEncoder,
     IFrameFeatures,
@@ -39,9 +40,6 @@ I-frame's term in them, the read-out of their currents, the unified transformer 
 and the mixer), the multi-modal mixer."""
 Representation = Literal["block", "pixel", "rgb"]
 """What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
-
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class Tokens(NamedTuple):
@@ -88,11 +86,15 @@ class CompressedVideoRecognizer(nn.Module):
         for part in without:
             _check_choice("part", part, get_args(Part))
         arch = PRESETS[preset]
-        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1) * 255)
-        self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1) * 255)
-
         high_channels = arch.iframe_widths[3]
-        self.iframe_encoder = IFrameEncoder(arch.iframe_widths, arch.iframe_depths)
+        self.iframe_encoder: IFrameEncoder | EfficientNetLite0 = (
+            EfficientNetLite0()
+            if arch.iframe_depths is None
+            else IFrameEncoder(arch.iframe_widths, arch.iframe_depths)
+        )
+        for name in ("image_mean", "image_std"):
+            values = torch.tensor(getattr(self.iframe_encoder, name)).view(3, 1, 1) * 255
+            self.register_buffer(name, values)
         compensation = "compensation" not in without
         self.stem: BlockStem | PixelStem = BlockStem(residual_channels, compensation)
         if representation == "pixel":

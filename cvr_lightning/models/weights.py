@@ -1,4 +1,4 @@
-"""Published ImageNet weights for the I-frame encoder, matched by name and shape.
+"""Published ImageNet weights for the I-frame encoder, matched by name and shape: by default a ConvNeXt's.
 
 The I-paths of the presets ``small`` and ``base`` are ConvNeXt-Atto and -Pico (Liu et al., CVPR 2022, in sizes
 by R. Wightman), whose weights timm publishes as safetensors: ``timm/convnext_atto.d2_in1k`` and others.
@@ -14,7 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cvr_lightning.errors import UserError
+from cvr_lightning.errors import WeightsError as WeightsError
+from cvr_lightning.models.efficientnet import EfficientNetLite0
+from cvr_lightning.models.efficientnet_weights import IMAGENET, find_package, fold, read_pth
 from cvr_lightning.models.encoders import IFrameEncoder
 
 HUB = "hub:"
@@ -24,18 +26,18 @@ _INSTALL = "pip install 'cvr-lightning[weights]'"
 _SHOWN = 5
 
 
-class WeightsError(UserError):
-    """Weights cannot be loaded; the message says which do not fit."""
+def load_imagenet_weights(
+    encoder: IFrameEncoder | EfficientNetLite0, source: str | os.PathLike[str]
+) -> list[str]:
+    """Load all weights of the encoder from a network of its kind that was trained on images.
 
-
-def load_imagenet_weights(encoder: IFrameEncoder, source: str | os.PathLike[str]) -> list[str]:
-    """Load all weights of the encoder from a ConvNeXt that was trained on images.
-
-    A block's layer scale (gamma) is multiplied into its last layer, which changes nothing.
+    A block's layer scale (gamma) is multiplied into its last layer, and batch normalization into the
+    convolution before it, which changes nothing.
 
     Args:
         encoder: The encoder, of the same widths and depths.
-        source: A ``.safetensors`` file with timm's names, or ``hub:OWNER/NAME[@REVISION]``.
+        source: Of a ConvNeXt a ``.safetensors`` file with timm's names, or ``hub:OWNER/NAME[@REVISION]``; of
+            EfficientNet-Lite0 the ``.pth`` file of its package, or ``imagenet`` for that of the installed one.
 
     Returns:
         Names in the file that the encoder has no use for: those of the classifier's head.
@@ -44,8 +46,19 @@ def load_imagenet_weights(encoder: IFrameEncoder, source: str | os.PathLike[str]
         WeightsError: The file is missing or damaged, or its weights are not those of this encoder: some are
             missing, left over or of another shape. Nothing is loaded then.
     """
-    path = _fetch(str(source)) if str(source).startswith(HUB) else Path(source)
-    published = _read(path)
+    if isinstance(encoder, EfficientNetLite0):
+        path = find_package() if str(source) == IMAGENET else Path(source)
+        found, head = fold(encoder, read_pth(path))
+    else:
+        path = _fetch(str(source)) if str(source).startswith(HUB) else Path(source)
+        found, head = _of_convnext(encoder, _read(path))
+    _check(path, encoder.state_dict(), found)
+    encoder.load_state_dict(found)
+    return head
+
+
+def _of_convnext(encoder: IFrameEncoder, published: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The encoder's weights, and the names of those that it has no use for: the classifier's head."""
     head = sorted(name for name in published if name.startswith("head."))
     found = {_our_name(name): tensor for name, tensor in published.items() if name not in head}
     for name in [name for name in found if name.endswith(".gamma")]:
@@ -60,9 +73,7 @@ def load_imagenet_weights(encoder: IFrameEncoder, source: str | os.PathLike[str]
         name: tensor.flatten(1) if name in own and own[name].ndim == 2 else tensor
         for name, tensor in found.items()
     }
-    _check(path, own, found)
-    encoder.load_state_dict(found)
-    return head
+    return found, head
 
 
 def _our_name(name: str) -> str:
@@ -97,7 +108,7 @@ def _check(path: Path, own: dict[str, Tensor], found: dict[str, Tensor]) -> None
     if report:
         raise WeightsError(
             f"{path}: these weights do not fit the I-frame encoder: {'; '.join(report)}; take "
-            "ConvNeXt-Atto for the preset small (timm/convnext_atto.d2_in1k), "
+            f"{IMAGENET} for the preset lite, ConvNeXt-Atto for small (timm/convnext_atto.d2_in1k), "
             "-Pico for base (timm/convnext_pico.d1_in1k)"
         )
 

@@ -150,3 +150,26 @@ def _check_names(path: str | os.PathLike[str], own: dict[str, Tensor], found: di
             f"{path}: these weights do not fit the model: {'; '.join(report)}; pretrain with this version "
             "and the options of this model"
         )
+
+
+def check_class_names(stored: list[str], class_names: list[str]) -> None:
+    """Refuse a checkpoint of another set of classes.
+
+    Raises:
+        ValueError: Where the names or their order differ; the message says which.
+    """
+    if stored == class_names:
+        return
+    known, here = set(stored), set(class_names)
+    if known == here:
+        index = next(i for i, name in enumerate(stored) if name != class_names[i])
+        raise ValueError(
+            f"the checkpoint and the data number the same {len(stored)} classes differently: {index} is "
+            f"{stored[index]!r} in the checkpoint, {class_names[index]!r} in the data. Give the "
+            "data the options and annotations of the training run"
+        )
+    raise ValueError(
+        f"the checkpoint knows {len(stored)} classes, the data has {len(class_names)}; only in "
+        f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. "
+        "Point --data.root at the same data set"
+    )

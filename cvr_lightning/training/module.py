@@ -22,7 +22,7 @@ from cvr_lightning.evaluation.video_table import Averaging, VideoTable
 from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_pretrained
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, check_class_names, load_pretrained
 from cvr_lightning.training.optimizer import adamw, seed_epoch
 
 
@@ -55,7 +55,10 @@ class RecognitionModule(LightningModule):
         final_lr: Share of the peak learning rate at which the cosine ends.
         iframe_weights: ImageNet weights that training starts from: a safetensors file of ConvNeXt-Atto
             (preset small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the
-            like; random where None.
+            like; ``imagenet`` for those of EfficientNet-Lite0 (preset lite), which the extra of that name
+            installs; random where None.
+        iframe_lr: Learning rate of the I-path over that of the rest. 0 keeps it as it starts, and spares its
+            backward pass.
         pretrained: Checkpoint that training starts from: of ``cvr pretrain``, or of ``cvr fit`` on other
             classes, with the same preset. All but the head is loaded.
         compile: Train through ``torch.compile``, which needs a C++ compiler on a CPU.
@@ -81,6 +84,7 @@ class RecognitionModule(LightningModule):
         warmup: float = 0.1,
         final_lr: float = 0.01,
         iframe_weights: str | None = None,
+        iframe_lr: float = 1.0,
         pretrained: str | None = None,
         compile: bool = False,
     ) -> None:
@@ -113,6 +117,9 @@ class RecognitionModule(LightningModule):
         self.warmup = warmup
         self.final_lr = final_lr
         self.iframe_weights = iframe_weights
+        if iframe_lr < 0:
+            raise ValueError(f"iframe_lr={iframe_lr} must not be negative")
+        self.iframe_lr = iframe_lr
         self.pretrained = pretrained
         self.compiles = compile
         self.scores = VideoScores(len(class_names), averaging)
@@ -142,6 +149,8 @@ class RecognitionModule(LightningModule):
             rank_zero_info(
                 f"{self.pretrained}: {len(names.loaded)} weights loaded, all but {', '.join(names.left)}"
             )
+        if stage == "fit" and not self.iframe_lr:
+            self.recognizer.iframe_encoder.requires_grad_(False)
         if stage == "fit" and self.compiles:
             self.recognizer.compile()  # in place: the names of the weights stay
 
@@ -261,7 +270,8 @@ class RecognitionModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
-        return adamw(self, self.learning_rate, self.weight_decay, self.warmup, self.final_lr)
+        rates = (self.learning_rate, self.weight_decay, self.warmup, self.final_lr)
+        return adamw(self, *rates, relative=(self.recognizer.iframe_encoder, self.iframe_lr))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store all that is needed to label a file: class names, architecture and sampling."""
@@ -282,18 +292,4 @@ class RecognitionModule(LightningModule):
             ValueError: Where the class names or their order differ; the message says which.
         """
         stored = checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names)
-        if stored == self.class_names:
-            return
-        known, here = set(stored), set(self.class_names)
-        if known == here:
-            index = next(i for i, name in enumerate(stored) if name != self.class_names[i])
-            raise ValueError(
-                f"the checkpoint and the data number the same {len(stored)} classes differently: {index} is "
-                f"{stored[index]!r} in the checkpoint, {self.class_names[index]!r} in the data. Give the "
-                "data the options and annotations of the training run"
-            )
-        raise ValueError(
-            f"the checkpoint knows {len(stored)} classes, the data has {len(self.class_names)}; only in "
-            f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. "
-            "Point --data.root at the same data set"
-        )
+        check_class_names(stored, self.class_names)

@@ -16,7 +16,12 @@ from cvr_lightning.errors import RunError
 
 
 def adamw(
-    module: LightningModule, learning_rate: float, weight_decay: float, warmup: float, final_lr: float
+    module: LightningModule,
+    learning_rate: float,
+    weight_decay: float,
+    warmup: float,
+    final_lr: float,
+    relative: tuple[nn.Module, float] | None = None,
 ) -> OptimizerLRSchedulerConfig:
     """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step.
 
@@ -26,6 +31,7 @@ def adamw(
         weight_decay: Decay of matrices and kernels.
         warmup: Share of the steps over which the learning rate rises.
         final_lr: Share of the peak learning rate at which the cosine ends.
+        relative: A part of the module, and its learning rate over that of the rest.
 
     Raises:
         RunError: Where ``warmup`` is no share, or the training has no end.
@@ -36,7 +42,11 @@ def adamw(
     # Lightning's mixed precision does not clip gradients for a fused optimizer.
     is_mixed = isinstance(module.trainer.precision_plugin, MixedPrecision)
     fused = True if module.device.type == "cpu" and not is_mixed else None
-    optimizer = torch.optim.AdamW(parameter_groups(module, weight_decay), lr=learning_rate, fused=fused)
+    groups = parameter_groups(module, weight_decay)
+    if relative is not None:
+        part, factor = relative
+        groups = _with_own_rate(groups, part, factor * learning_rate)
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
     steps = _steps(module)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, warmup, final_lr)
@@ -49,14 +59,28 @@ KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels, which decay, and norms, biases and neuron constants, which do not."""
+    """Matrices and kernels, which decay, and the rest, which does not; what is frozen is left out."""
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for layer in model.modules():
         for name, parameter in layer.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
             is_kernel = name == "weight" and isinstance(layer, KERNELS)
             (decayed if is_kernel else spared).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+
+
+def _with_own_rate(
+    groups: list[dict[str, Any]], part: nn.Module, learning_rate: float
+) -> list[dict[str, Any]]:
+    """The groups without the parameters of a part, then those of the part with a rate of their own."""
+    own = set(part.parameters())
+    others = [group | {"params": [p for p in group["params"] if p not in own]} for group in groups]
+    of_part = [
+        group | {"params": [p for p in group["params"] if p in own], "lr": learning_rate} for group in groups
+    ]
+    return others + [group for group in of_part if group["params"]]
 
 
 def _steps(module: LightningModule) -> int:

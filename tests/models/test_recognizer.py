@@ -91,7 +91,7 @@ def test_half_precision_agrees_with_float32(
 
 
 def test_an_unknown_preset_lists_those_there_are() -> None:
-    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of tiny, small, base"):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of tiny, lite, small, base"):
         CompressedVideoRecognizer(5, preset="huge")  # type: ignore[arg-type]
 
 

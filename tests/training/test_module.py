@@ -47,6 +47,35 @@ def test_only_kernels_decay() -> None:
             assert id(layer.gain) in spared
 
 
+def test_the_learning_rate_of_the_ipath_is_relative_and_all_others_keep_theirs() -> None:
+    module = RecognitionModule(["a", "b"], learning_rate=1e-2, iframe_lr=0.1)
+    module.trainer = Trainer(logger=False, accelerator="cpu", devices=1, max_steps=100)
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    of_ipath = set(module.recognizer.iframe_encoder.parameters())
+    rates = {parameter: group["initial_lr"] for group in groups for parameter in group["params"]}
+    assert rates.keys() == set(module.parameters())
+    for parameter, rate in rates.items():
+        assert rate == pytest.approx(1e-3 if parameter in of_ipath else 1e-2)
+
+
+def test_an_ipath_with_no_learning_rate_stays_as_it_starts() -> None:
+    module = RecognitionModule(list("abcde"), residual_channels=6, iframe_lr=0.0)
+    before = {name: value.clone() for name, value in module.recognizer.state_dict().items()}
+    loader = DataLoader([make_clip()], batch_size=None)
+    Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", devices=1, max_epochs=1).fit(
+        module, loader
+    )
+    after = module.recognizer.state_dict()
+    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert "iframe_encoder" not in changed
+    assert {"pframe_encoder", "iframe_tokens", "head"} <= changed
+
+
+def test_a_negative_rate_of_the_ipath_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"iframe_lr=-1 must not be negative"):
+        RecognitionModule(["a", "b"], iframe_lr=-1)
+
+
 @pytest.fixture
 def silent_module(monkeypatch: pytest.MonkeyPatch) -> RecognitionModule:
     """A module of five classes outside of any run; what it logs is in ``logged``."""
