@@ -1,6 +1,6 @@
 """EfficientNet-Lite0, the I-path whose ImageNet weights come as a Python package.
 
-EfficientNet (Tan and Le, ICML 2019) without squeeze-and-excitation and with ReLU6, by R. Liu, "Higher accuracy
+EfficientNet (Tan and Le, ICML 2019) without squeeze-and-excitation and with ReLU6: R. Liu, "Higher accuracy
 on vision models with EfficientNet-Lite" (TensorFlow blog, 2020). The published batch normalization is folded
 into the convolutions: a frame's features depend on no other frame, in training as in the test.
 

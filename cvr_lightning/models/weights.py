@@ -37,7 +37,7 @@ def load_imagenet_weights(
     Args:
         encoder: The encoder, of the same widths and depths.
         source: Of a ConvNeXt a ``.safetensors`` file with timm's names, or ``hub:OWNER/NAME[@REVISION]``; of
-            EfficientNet-Lite0 the ``.pth`` file of its package, or ``imagenet`` for that of the installed one.
+            EfficientNet-Lite0 the ``.pth`` file of its package, or ``imagenet`` for the installed one.
 
     Returns:
         Names in the file that the encoder has no use for: those of the classifier's head.
