@@ -52,7 +52,7 @@ check: $(STAMP) docs ## lint, formatting, types and documentation, changing noth
 	$(BIN)/mypy
 
 docs: $(STAMP) ## write the documentation to build/site; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	$(BIN)/sphinx-build -q -W --keep-going docs build/site
 
 format: $(STAMP) ## format the code and apply the linter's safe fixes
 	$(BIN)/ruff check --fix-only .

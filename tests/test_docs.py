@@ -90,32 +90,6 @@ def test_no_heading_is_a_row_of_the_table_above_it() -> None:
     assert [str(page) for page in pages if re.search(r"^\|.*\n#", page.read_text(), re.MULTILINE)] == []
 
 
-def test_roles_of_docstrings_become_links(tmp_path: Path) -> None:
-    griffe = pytest.importorskip("griffe", reason="comes with the docs extra")
-    (tmp_path / "pets").mkdir()
-    (tmp_path / "pets/__init__.py").write_text(
-        '"""A :mod:`.cat`, no :class:`Dog`, see :func:`numpy.dot`."""\n'
-    )
-    (tmp_path / "pets/cat.py").write_text(
-        "class Paw: ...\n"
-        "class Cat:\n"
-        '    """Has a :class:`Paw`, may :meth:`purr`; not a :class:`~pets.dog.Dog`."""\n'
-        "    def purr(self):\n"
-        '        """After :meth:`Cat.purr`."""\n'
-    )
-    extensions = griffe.load_extensions(ROOT / "docs/docstring_roles.py")
-    pets = griffe.load("pets", search_paths=[tmp_path], extensions=extensions)
-    link = '<autoref identifier="{}" optional>`{}`</autoref>'.format
-    assert pets.docstring.value == (
-        f"A {link('pets.cat', 'cat')}, no {link('Dog', 'Dog')}, see {link('numpy.dot', 'numpy.dot')}."
-    )
-    assert pets["cat.Cat"].docstring.value == (
-        f"Has a {link('pets.cat.Paw', 'Paw')}, may {link('pets.cat.Cat.purr', 'purr')}; "
-        f"not a {link('pets.dog.Dog', 'Dog')}."
-    )
-    assert pets["cat.Cat.purr"].docstring.value == f"After {link('pets.cat.Cat.purr', 'Cat.purr')}."
-
-
 def quoted_messages() -> list[str]:
     """The first cell of every row that quotes a message."""
     page = (ROOT / "docs/troubleshooting.md").read_text().partition("## Without a message")[0]

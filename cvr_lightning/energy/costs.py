@@ -23,6 +23,7 @@ COST_TABLES: dict[CostTableName, CostTable] = {
     "45nm-fp16": CostTable(mac_pj=1.5, ac_pj=0.4, source=f"{_HOROWITZ}, 16-bit floating point"),
     "45nm-int8": CostTable(mac_pj=0.23, ac_pj=0.03, source=f"{_HOROWITZ}, 8-bit integers"),
 }
+"""The tables that come with the package, by name."""
 
 
 def cost_table(costs: CostTableName | CostTable) -> CostTable:
