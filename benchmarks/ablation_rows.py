@@ -1,0 +1,135 @@
+"""What ``ablation.py`` trains: recipes, rows, and the data of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cvr_lightning.datamodules import UCF101, CompressedVideoDataModule, Folder, HardMotionShapes
+from cvr_lightning.datamodules.annotations import Listed
+
+RecipeName = Literal["hard", "folder", "ucf101", "ucf101-imagenet"]
+Part = Literal["val", "test"]
+HELD_OUT = range(22, 26)
+"""Groups of UCF-101 that no split tests: what is chosen on them is chosen on no test video."""
+
+SIZES = {"pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8}
+VIEWS = {"views": 4, "crops": 3, "test_crop": 160}
+AUGMENTATION = {"mixup": 0.3, "colour": 0.4}
+UCF101_DATA = AUGMENTATION | {"height": 144, "width": 192, "crop": 128, "scales": (0.875, 1.0, 1.125)}
+UCF101_DATA |= {"batch_size": 8, "segments": 4, "pframes": 4, "views": 2, "crops": 3}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a data set is trained.
+
+    Attributes:
+        epochs: Of each training.
+        model: Options of the module.
+        data: Options of the data.
+        splits: Published splits of the data set.
+    """
+
+    epochs: int
+    model: dict[str, Any]
+    data: dict[str, Any]
+    splits: tuple[int, ...] = (1,)
+
+
+RECIPES: dict[RecipeName, Recipe] = {
+    "hard": Recipe(12, {"learning_rate": 3e-3}, SIZES | {"segments": 3, "scene_seed": 1}),
+    "folder": Recipe(
+        30,
+        {"learning_rate": 1e-3},
+        SIZES | VIEWS | AUGMENTATION | {"batch_size": 4, "segments": 4, "scales": (1.0, 1.125, 1.25)},
+    ),
+    "ucf101": Recipe(40, {"learning_rate": 2e-3}, UCF101_DATA, (1, 2, 3)),
+    "ucf101-imagenet": Recipe(
+        10,
+        {"learning_rate": 1e-3, "preset": "lite", "iframe_weights": "imagenet", "iframe_lr": 0.0},
+        UCF101_DATA | {"height": 180, "width": 240, "crop": 160, "colour": 0.0},
+        (1, 2, 3),
+    ),
+}
+"""HardMotionShapes, a folder of one's own, and UCF-101 or some of its classes (``--root``).
+
+The scenes of seed 1 were looked at by no one while the model and its recipe were chosen.
+"""
+ROWS: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "I-frames only": {"data": {"modalities": ("iframes",)}},
+    "vectors only": {"data": {"modalities": ("motion",)}},
+    "residuals only": {"data": {"modalities": ("residual",)}},
+    "without I-frames": {"data": {"modalities": ("motion", "residual")}},
+    "no camera compensation": {"model": {"without": ("compensation",)}},
+    "no spikes (ReLU)": {"model": {"without": ("spikes",)}},
+    "static threshold": {"model": {"without": ("adaptation", "iframe_term")}},
+    "no I-frame term": {"model": {"without": ("iframe_term",)}},
+    "no adaptation": {"model": {"without": ("adaptation",)}},
+    "no potential": {"model": {"without": ("potential",)}},
+    "late fusion": {"model": {"without": ("unified",)}},
+    "no mixer": {"model": {"without": ("mixer",)}},
+    "pixel representation": {"data": {"representation": "pixel"}},
+    "accumulated": {"data": {"accumulate": True}},
+    "T = 1": {"data": {"pframes": 1}},
+    "T = 3": {"data": {"pframes": 3}},
+    "T = 11": {"data": {"pframes": 11}},
+}
+"""What is changed in each row of the whole model."""
+
+
+class HeldOutGroups(UCF101):
+    """UCF-101 without its test part: the groups that no split tests are held out and scored instead."""
+
+    def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
+        parts = super().listed_videos()
+        return {**parts, "test": parts["val"]}
+
+    def _held_out(self, videos: Sequence[Listed]) -> set[Listed]:
+        return {video for video in videos if int(self.recording(video).removeprefix("g")) in HELD_OUT}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and the part that it is scored on; ``epochs`` and ``root`` belong to it.
+
+    Attributes:
+        recipe: Name of the recipe.
+        root: Folder of the data.
+        epochs: Of the training.
+        part: ``val`` trains without the groups 22 to 25 of UCF-101 and is scored on them.
+        row: Name of the row.
+        split: Split of the data set.
+        seed: Seed of weights and data.
+    """
+
+    recipe: RecipeName
+    root: str
+    epochs: int
+    part: Part
+    row: str
+    split: int
+    seed: int
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Options of the module."""
+        return RECIPES[self.recipe].model | ROWS[self.row].get("model", {})
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Options of the data."""
+        return RECIPES[self.recipe].data | ROWS[self.row].get("data", {})
+
+    def datamodule(self) -> CompressedVideoDataModule:
+        """The data, read in the training's own process."""
+        options: dict[str, Any] = self.data | {"num_workers": 0, "seed": self.seed}
+        if self.recipe == "hard":
+            return HardMotionShapes(self.root, **options)
+        if self.recipe == "folder":
+            return Folder(self.root, **options)
+        if self.part == "val":
+            return HeldOutGroups(self.root, self.split, **options)
+        return UCF101(self.root, self.split, val_fraction=0, **options)

@@ -1,0 +1,59 @@
+"""benchmarks/ablation.py: what is done is not done again, and differences are paired by split and seed."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def ablation() -> ModuleType:
+    """benchmarks/ablation.py, whose neighbours it imports by their bare names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import ablation
+
+        return ablation
+
+
+def jobs(ablation: ModuleType) -> list[Any]:
+    rows, splits = ["whole", "no mixer"], [1, 2]
+    options = {"recipe": "ucf101", "root": "r", "part": "val", "rows": rows, "splits": splits}
+    return list(ablation.all_jobs(argparse.Namespace(**options, seeds=[0, 1], epochs=3)))
+
+
+def run(ablation: ModuleType, job: Any, top1: float = 0.5) -> dict[str, Any]:
+    cost = {"gmac": 0.1, "energy_j": 1e-3, "spikes_per_neuron": {"1": 0.5}, "parameters": 10**6}
+    return {**dataclasses.asdict(job), "options": ablation.options_of(job), "top1": top1, **cost}
+
+
+def test_runs_count_as_done_only_with_the_options_of_now(ablation: ModuleType, tmp_path: Path) -> None:
+    all_jobs = jobs(ablation)
+    assert len(all_jobs) == 8
+    runs = [run(ablation, job) for job in all_jobs[:4]]
+    runs[1]["options"]["model"]["learning_rate"] = 1.0
+    runs[2]["epochs"] = 4
+    lines = [json.dumps(run) for run in runs]
+    (tmp_path / "runs.jsonl").write_text("\n".join([*lines, lines[0][:-20]]))
+    done = list(ablation.finished(tmp_path / "runs.jsonl", all_jobs))
+    assert [ablation.key(run) for run in done] == [ablation.key(runs[0]), ablation.key(runs[3])]
+    assert not list(ablation.finished(tmp_path / "none.jsonl", all_jobs))
+
+
+def test_differences_are_paired_by_split_and_seed(ablation: ModuleType) -> None:
+    whole = {(1, 0): 0.5, (1, 1): 0.6, (2, 0): 0.7, (2, 1): 0.9}
+    ablated = {(1, 0): 0.4, (1, 1): 0.5, (2, 0): 0.5}  # one run is not done yet
+    runs = []
+    for job in jobs(ablation):
+        scores = whole if job.row == "whole" else ablated
+        if (job.split, job.seed) in scores:
+            runs.append(run(ablation, job, scores[job.split, job.seed]))
+    rows = ablation.report("ucf101", 3, "val", runs).splitlines()
+    assert rows[-1].startswith("| no mixer | 3 | 0.467 ± 0.058 | -0.133 ± 0.033 |")
+    assert rows[-2].startswith("| whole | 4 | 0.675 ± 0.171 |  |")
