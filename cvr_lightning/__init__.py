@@ -1,3 +1,36 @@
 """Action recognition straight from compressed video."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from cvr_lightning.clip import CompressedClip
+    from cvr_lightning.codec import CompressedVideoReader
+    from cvr_lightning.datamodules.dataset import VideoDataset
+    from cvr_lightning.inference.classify import Classifier
+    from cvr_lightning.training.module import RecognitionModule
+
+__all__ = ["Classifier", "CompressedClip", "CompressedVideoReader", "RecognitionModule", "VideoDataset"]
+
+_MODULES = {
+    "Classifier": "cvr_lightning.inference.classify",
+    "CompressedClip": "cvr_lightning.clip",
+    "CompressedVideoReader": "cvr_lightning.codec",
+    "RecognitionModule": "cvr_lightning.training.module",
+    "VideoDataset": "cvr_lightning.datamodules.dataset",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: reading a video needs neither torch nor Lightning."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'cvr_lightning' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
