@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import INDEX_VERSION, PacketIndex
 from cvr_lightning.codec.container.scan import build_index
 from cvr_lightning.codec.errors import (
+    FETCH_AGAIN,
     BitstreamError,
     UnreadableVideoError,
     UnsupportedStreamError,
     VideoError,
 )
-from cvr_lightning.datamodules.index_store import IndexStore, Record
+from cvr_lightning.datamodules.index_store import FileState, IndexStore, Record
+from cvr_lightning.files import pool
+from cvr_lightning.files.bounds import parse_json
 
 log = logging.getLogger(__name__)
 
 CHUNK = 2000
 """Videos between two writes: what a build that is killed loses at most."""
-_VIDEOS_PER_WORKER = 32  # fewer are not worth the start of a process
+_VIDEOS_PER_WORKER = 32  # fewer are not worth the start of another process
 _STAT_THREADS = 16  # network file systems answer many questions at a time
+_ERROR_FIELDS = 5  # of a VideoError, beside the path
 _ERRORS: dict[str, type[VideoError]] = {
     kind.__name__: kind for kind in (VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError)
 }
@@ -47,8 +46,7 @@ class IndexCache:
     """The packet indexes of the videos below one folder, and the errors of those that have none.
 
     An entry holds for as long as its file has the size and the modification time of its indexing; the whole
-    cache, for as long as this package's index and FFmpeg keep their versions. Pickled, it is its two paths: a
-    spawned worker maps the same files again.
+    cache, for as long as this package's index and FFmpeg keep their versions. Pickled, it is its two paths.
 
     Args:
         root: Folder that the names are relative to.
@@ -77,30 +75,35 @@ class IndexCache:
         Raises:
             VideoError: The file cannot be indexed, for the cause that was found then.
         """
-        data = self._record(name)
-        if not data:
-            return None
         try:
-            return _unpack(os.path.join(self.root, name), data)
-        except ValueError as error:
-            self._warn(f"the index in {self.folder} is damaged ({error}): delete that folder")
+            data = self._data(name)
+            return _unpack(os.path.join(self.root, name), data) if data else None
+        except (ValueError, sqlite3.Error) as error:
+            self._warn_of(error)
             return None
 
     def packed(self, name: str) -> bytes:
         """The index of a video as :meth:`PacketIndex.to_bytes` gave it; empty where the cache has none."""
-        data = self._record(name)
+        try:
+            data = self._data(name)
+        except (ValueError, sqlite3.Error) as error:
+            self._warn_of(error)
+            return b""
         return b"" if _is_error(data) else data
 
-    def _record(self, name: str) -> bytes:
-        """What the cache holds of a video as it is now; empty where that is nothing."""
-        (row,) = self._store.find(_keys([name]))
-        if row < 0:
-            return b""
+    def _data(self, name: str) -> bytes:
+        """What the cache holds of a video as it is now; empty where that is nothing.
+
+        Raises:
+            ValueError: The record is damaged.
+            sqlite3.Error: The database is damaged or locked.
+        """
         path = os.path.join(self.root, name)
-        if _size_and_mtime(path) != (self._store.sizes[row], self._store.mtimes[row]):
+        state = file_state(path)
+        data = None if state is None else self._store.read(name, state)
+        if data is None and self._store.states([name]):
             self._warn(f"{path} has changed: until the next run indexes it, each visit does")
-            return b""
-        return self._store.read(row)
+        return data or b""
 
     def update(self, names: Sequence[str], workers: int = 0) -> None:
         """Index the videos that are new or have changed.
@@ -110,68 +113,95 @@ class IndexCache:
 
         Args:
             names: Paths relative to the root.
-            workers: Processes that share the work; 0 leaves it to this one.
+            workers: Processes that share the work; 0 leaves it to this one, which a video that crashes the
+                decoder then ends.
+
+        Raises:
+            DatasetError: The folder holds what is not of an index; nothing in it has been touched.
         """
-        if not self._outdated(names):
-            return
         try:
+            if not self._outdated(names) and not self._store.problem:
+                return
+            self._store.tag()
             with self._lock():
                 self._store.open()
+                outdated = self._outdated(names)  # another process may have indexed them meanwhile
                 if self._store.problem:
                     log.warning("the index in %s %s: making it anew", self.folder, self._store.problem)
-                outdated = self._outdated(names)  # another process may have indexed them meanwhile
+                    self._store.clear()
+                    outdated = self._outdated(names)
                 if outdated:
                     self._build(outdated, workers)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             log.warning(
                 "the index in %s cannot be written (%s): each visit to a video that it lacks takes longer. "
                 "Name a folder that can be written with --data.index_dir",
                 self.folder,
-                error.strerror or error,
+                getattr(error, "strerror", None) or error,
             )
 
     def _build(self, names: Sequence[str], workers: int) -> None:
+        self._store.create()
         chunk: list[Record] = []
         unreadable: list[str] = []
-        records = tqdm(_index(self.root, names, workers), "indexing", len(names), unit="video")
-        for name, record in zip(names, records, strict=True):
-            if record is not None:
-                chunk.append(record)
-                unreadable += [name] if _is_error(record.data) else []
-            if len(chunk) == CHUNK:
+        try:
+            for record in tqdm(_records(self.root, names, workers), "indexing", len(names), unit="video"):
+                if record is not None:
+                    chunk.append(record)
+                    unreadable += [record.name] if _is_error(record.data) else []
+                if len(chunk) == CHUNK:
+                    self._store.write(chunk)
+                    chunk = []
+        finally:
+            if chunk:
                 self._store.write(chunk)
-                chunk = []
-        if chunk:
-            self._store.write(chunk)
+            self._store.open()
         if unreadable:
             log.warning(
-                "%d of %d videos cannot be read, %s first", len(unreadable), len(names), unreadable[0]
+                "%d of %d videos cannot be read, %s first", len(unreadable), len(names), min(unreadable)
             )
 
     def _outdated(self, names: Sequence[str]) -> list[str]:
         """The names, each once, of files that are not indexed as they are now."""
-        keys = _keys(names)
-        first = np.sort(np.unique(keys, return_index=True)[1])
-        names = list(names)
-        distinct = [names[i] for i in first.tolist()]
-        now = _sizes_and_mtimes([f"{self.root}/{name}" for name in distinct])
-        rows = self._store.find(keys[first])
-        found = rows >= 0
-        then = np.full_like(now, -1)
-        then[found] = np.stack([self._store.sizes, self._store.mtimes], axis=1)[rows[found]]
-        outdated = (now != then).any(axis=1) & (now[:, 0] >= 0)
-        return [distinct[i] for i in np.flatnonzero(outdated).tolist()]
+        distinct = sorted(set(names))
+        parts = [distinct[start : start + 1000] for start in range(0, len(distinct), 1000)]
+
+        def look(part: list[str]) -> list[FileState | None]:
+            return [file_state(f"{self.root}/{name}") for name in part]
+
+        outdated: list[str] = []
+        with ThreadPoolExecutor(_STAT_THREADS) as pool:
+            for part, now in zip(parts, pool.map(look, parts), strict=True):
+                then = self._states(part)
+                outdated += [
+                    name
+                    for name, state in zip(part, now, strict=True)
+                    if state is not None and state != then.get(name)
+                ]
+        return outdated
+
+    def _states(self, names: Sequence[str]) -> dict[str, FileState]:
+        """What the store knows; of a damaged one nothing, which is noted."""
+        try:
+            return self._store.states(names)
+        except sqlite3.OperationalError:  # locked, or not to be read now
+            raise
+        except sqlite3.DatabaseError as error:
+            self._store.problem = f"is damaged ({error})"
+            return {}
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
+        with (self.folder / "lock").open("a") as file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 log.warning("waiting for another process that writes the index in %s", self.folder)
                 fcntl.lockf(file, fcntl.LOCK_EX)
             yield
+
+    def _warn_of(self, error: Exception) -> None:
+        self._warn(f"the index in {self.folder} is damaged ({error}): delete that folder")
 
     def _warn(self, text: str) -> None:
         """Once in each process: what befalls one video may befall all."""
@@ -180,44 +210,43 @@ class IndexCache:
             log.warning("%s", text)
 
 
-def _index(root: Path, names: Sequence[str], workers: int) -> Iterable[Record | None]:
-    """The record of each file in turn, None where there is nothing to keep."""
-    workers = min(workers, len(names) // _VIDEOS_PER_WORKER)
-    return DataLoader(
-        _Records(root, names),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=_VIDEOS_PER_WORKER if workers else None,
-        generator=torch.Generator(),  # the global one belongs to the training
-    )
+def _records(root: Path, names: Sequence[str], workers: int) -> Iterator[Record | None]:
+    """The record of each file as it is made, None where there is nothing to keep."""
+    if not workers:
+        yield from (make_record((root, name)) for name in names)
+        return
+    jobs = ((root, name) for name in names)
+    workers = min(workers, 1 + len(names) // _VIDEOS_PER_WORKER)
+    for (_, name), result in pool.run(make_record, jobs, workers, start_method="fork"):
+        yield _record_of_the_dead(root, name, result) if isinstance(result, pool.Died) else result
 
 
-class _Records(Dataset["Record | None"]):
-    """Indexes the file of each name when it is asked for."""
+def _record_of_the_dead(root: Path, name: str, end: pool.Died) -> Record | None:
+    """What is kept of a video whose worker ended in the midst of it."""
+    path = os.path.join(root, name)
+    state = file_state(path)
+    error = UnreadableVideoError(path, f"FFmpeg crashed: {end}", FETCH_AGAIN)
+    log.warning("%s", error)
+    return Record(name, state, _pack_error(error)) if state is not None and end.is_crash else None
 
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
-        self.root = root
-        self.names = names
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, number: int) -> Record | None:
-        name = self.names[number]
-        path = os.path.join(self.root, name)
-        size, mtime = _size_and_mtime(path)
-        if size < 0:
+def make_record(job: tuple[Path, str]) -> Record | None:
+    """Index the file of a name under a root; None where there is nothing to keep."""
+    root, name = job
+    path = os.path.join(root, name)
+    state = file_state(path)
+    if state is None:
+        return None
+    try:
+        with closing(Demuxer(path)) as demuxer:
+            data = build_index(demuxer).to_bytes()
+    except OSError:
+        return None
+    except VideoError as error:
+        if isinstance(error.__cause__, OSError):  # the disk or its rights are at fault, not the file
             return None
-        try:
-            with closing(Demuxer(path)) as demuxer:
-                data = build_index(demuxer).to_bytes()
-        except OSError:
-            return None
-        except VideoError as error:
-            if isinstance(error.__cause__, OSError):  # the disk or its rights are at fault, not the file
-                return None
-            data = _pack_error(error)
-        return Record(int(_keys([name])[0]), size, mtime, data)
+        data = _pack_error(error)
+    return Record(name, state, data)
 
 
 def index_versions() -> dict[str, object]:
@@ -226,30 +255,13 @@ def index_versions() -> dict[str, object]:
     return {"index": INDEX_VERSION, **{name: ".".join(map(str, v)) for name, v in demuxers.items()}}
 
 
-def _keys(names: Iterable[str]) -> npt.NDArray[np.int64]:
-    """A number for each name: hashes of 64 bits, of which half a million meet once in 10^8 data sets."""
-    encoded = (name.encode("utf-8", "surrogateescape") for name in names)
-    return np.frombuffer(b"".join(hashlib.blake2b(e, digest_size=8).digest() for e in encoded), "<i8")
-
-
-def _size_and_mtime(path: str) -> tuple[int, int]:
-    """Bytes and ns, -1 where there is no such file."""
+def file_state(path: str) -> FileState | None:
+    """Size and modification time of a file, None where there is none."""
     try:
         status = os.stat(path)
     except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
-def _sizes_and_mtimes(paths: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(N, 2) of :func:`_size_and_mtime`."""
-
-    def look(start: int) -> list[tuple[int, int]]:
-        return [_size_and_mtime(path) for path in paths[start : start + 1000]]
-
-    with ThreadPoolExecutor(_STAT_THREADS) as pool:
-        parts = pool.map(look, range(0, len(paths), 1000))
-        return np.array(list(chain.from_iterable(parts)), np.int64).reshape(-1, 2)
+        return None
+    return FileState(status.st_size, status.st_mtime_ns)
 
 
 def _pack_error(error: VideoError) -> bytes:
@@ -268,7 +280,9 @@ def _unpack(path: str, data: bytes) -> PacketIndex:
         ValueError: It is damaged.
         VideoError: It holds an error.
     """
-    if _is_error(data):
-        kind, *about = json.loads(data)
-        raise _ERRORS[kind](path, *about)
-    return PacketIndex.from_bytes(data)
+    if not _is_error(data):
+        return PacketIndex.from_bytes(data)
+    kind, *about = parse_json(data)
+    if kind not in _ERRORS or len(about) != _ERROR_FIELDS:
+        raise ValueError("a record of an error that there is not")
+    raise _ERRORS[kind](path, *about)

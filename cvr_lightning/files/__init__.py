@@ -1,4 +1,4 @@
 """Files as every folder writes and names them: atomic outputs, locks, printable names, video suffixes.
 
-Knows only the errors.
+Limits on what a file may cost, and worker processes that files may crash. Knows only the errors.
 """

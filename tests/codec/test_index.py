@@ -76,7 +76,8 @@ def test_index_without_timestamps_goes_through_bytes(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         index = video.index
     unknown = np.where(np.arange(len(index.pts)) % 2, index.pts, NO_TIMESTAMP)
-    same_index(replace(index, pts=unknown, positions=index.positions + (1 << 40)))
+    large = replace(index.facts, file_size=1 << 41)
+    same_index(replace(index, facts=large, pts=unknown, positions=index.positions + (1 << 40)))
 
 
 def same_index(index: PacketIndex) -> None:
@@ -105,6 +106,40 @@ def test_damaged_bytes_are_no_index(mpeg4: str) -> None:
     for damaged in (bytes(data), bytes(data[:-9]), b"", zlib.compress(b"[]\n")):
         with pytest.raises(ValueError, match="not a packet index"):
             PacketIndex.from_bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("frame_packets", 10_000),
+        ("frame_sources", -1),
+        ("frame_offsets", -1),
+        ("frame_headers", 7),
+        ("data_positions", 1 << 30),
+        ("sizes", -5),
+        ("header_ends", 0),
+        ("types", b"\n"),
+    ],
+)
+def test_an_index_that_contradicts_itself_is_refused(mpeg4: str, column: str, value: object) -> None:
+    with CompressedVideoReader(mpeg4) as video:
+        index = video.index
+    changed = getattr(index, column).copy()
+    changed[-1] = value
+    with pytest.raises(ValueError, match=f"not a packet index: {column}"):
+        PacketIndex.from_bytes(replace(index, **{column: changed}).to_bytes())
+
+
+def test_an_index_that_unfolds_to_a_gigabyte_is_refused(mpeg4: str, monkeypatch) -> None:
+    with CompressedVideoReader(mpeg4) as video:
+        index = video.index
+    huge = replace(index, headers=np.zeros(33 << 20, np.uint8), header_ends=np.array([33 << 20]))
+    data = huge.to_bytes()
+    assert len(data) < 100_000
+    with pytest.raises(ValueError, match="set CVR_MAX_INDEX_BYTES="):
+        PacketIndex.from_bytes(data)
+    monkeypatch.setenv("CVR_MAX_INDEX_BYTES", str(34 << 20))
+    assert len(PacketIndex.from_bytes(data).headers) == 33 << 20
 
 
 def test_vol_is_aligned(tmp_path: Path) -> None:

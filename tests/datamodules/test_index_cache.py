@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +27,9 @@ from cvr_lightning.codec.errors import (
     VideoError,
 )
 from cvr_lightning.datamodules import Folder, MotionShapes, index_cache
+from cvr_lightning.datamodules.errors import DatasetError
 from cvr_lightning.datamodules.index_cache import IndexCache
+from cvr_lightning.datamodules.index_store import DATABASE, TAG
 
 NAMES = [f"{letter}/{number}.avi" for letter in "ab" for number in range(3)]
 SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 4}
@@ -147,14 +152,67 @@ def test_a_killed_build_goes_on_where_it_was(root, monkeypatch, indexed):
         killed = in_a_process(lambda: updated(root))
         killed.join()
     assert killed.exitcode == 9
-    (records,) = (root / ".cvr_index").glob("records-*")
-    with records.open("ab") as file:  # as if it had been killed in the middle of a write
-        file.write(b"half a rec")
-    (root / ".cvr_index" / "records-orphan").touch()
     cache = updated(root)
     assert indexed == [str(root / name) for name in NAMES[4:]]
     assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
-    assert sorted(path.name for path in (root / ".cvr_index").iterdir()) == ["lock", records.name, "table"]
+    assert sorted(path.name for path in (root / ".cvr_index").iterdir()) == [TAG, DATABASE, "lock"]
+
+
+def test_a_writer_killed_in_a_transaction_takes_nothing_with_it(root, indexed):
+    store = updated(root)._store
+
+    def die_while_writing() -> None:
+        database = store._connect("rw")
+        database.execute("PRAGMA cache_size=1")  # what is not committed reaches the disk
+        database.execute("DELETE FROM videos")
+        database.execute("INSERT INTO videos (data) SELECT zeroblob(99999) FROM sqlite_master, sqlite_master")
+        os._exit(9)
+
+    killed = in_a_process(die_while_writing)
+    killed.join()
+    assert killed.exitcode == 9
+    assert (root / ".cvr_index" / f"{DATABASE}-journal").stat().st_size
+    indexed.clear()
+    cache = updated(root)
+    assert not indexed
+    assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
+
+
+@pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_decoder_that_crashes_takes_nothing_but_its_own_video(root, monkeypatch, caplog, indexed, crash):
+    build = index_cache.build_index
+
+    def die_at_the_third(demuxer):
+        if demuxer.path.endswith(NAMES[2]):
+            os.kill(os.getpid(), crash)
+        return build(demuxer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_cache, "build_index", die_at_the_third)
+        cache_of(root).update(NAMES, workers=2)
+    assert f"{root / NAMES[2]}: FFmpeg crashed: its worker process was ended by {crash.name}" in caplog.text
+    cache = updated(root)
+    assert not indexed  # the crash is remembered, and not met again
+    with pytest.raises(UnreadableVideoError, match=f"{NAMES[2]}: FFmpeg crashed"):
+        cache.find(NAMES[2])
+    for name in NAMES[:2] + NAMES[3:]:
+        assert same_index(cache.find(name), true_index(root / name))
+
+
+def test_a_worker_killed_from_outside_is_not_held_against_its_video(root, monkeypatch, caplog, indexed):
+    build = index_cache.build_index
+
+    def die_at_the_third(demuxer):
+        if demuxer.path.endswith(NAMES[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return build(demuxer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_cache, "build_index", die_at_the_third)
+        cache_of(root).update(NAMES, workers=2)
+    assert "most likely for want of memory" in caplog.text
+    updated(root)
+    assert indexed == [str(root / NAMES[2])]
 
 
 def test_processes_that_start_at_once_index_each_video_once(root, monkeypatch):
@@ -209,40 +267,107 @@ def flip(path: Path, place: int) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
-        lambda table, records: cut(table),
-        lambda table, records: cut(table, 1024),
-        lambda table, records: cut(table, 30),
-        lambda table, records: cut(table, 0),
-        lambda table, records: flip(table, 1100),
-        lambda table, records: flip(table, 1),
-        lambda table, records: table.write_text("{}"),
-        lambda table, records: table.write_text("[]"),
-        lambda table, records: cut(records),
-        lambda table, records: records.unlink(),
+        lambda database: cut(database, 30),
+        lambda database: cut(database, 4096),
+        lambda database: flip(database, 1),
+        lambda database: database.write_bytes(b"{}"),
+        lambda database: execute(database, "DROP INDEX by_name"),
+        lambda database: execute(database, "PRAGMA application_id=1"),
+        lambda database: execute(
+            database, "DROP TABLE videos", "CREATE VIEW videos AS SELECT 1 name, 1 size, 1 mtime"
+        ),
     ],
 )
 def test_a_damaged_cache_is_made_anew_and_said(root, indexed, caplog, harm):
     updated(root)
-    (records,) = (root / ".cvr_index").glob("records-*")
-    harm(root / ".cvr_index" / "table", records)
+    harm(root / ".cvr_index" / DATABASE)
     indexed.clear()
-    assert len(cache_of(root)) == 0
     cache = updated(root)
     assert len(indexed) == 6
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert f"{root / '.cvr_index'} is damaged" in caplog.text
+    assert f"the index in {root / '.cvr_index'} " in caplog.text
     assert "making it anew" in caplog.text
     assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
-    assert len(list((root / ".cvr_index").glob("records-*"))) == 1
 
 
-def test_a_damaged_record_is_not_used(root, caplog):
+def execute(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data = zeroblob(length(data))",
+        "data = (SELECT data FROM videos WHERE name = CAST('b/1.avi' AS BLOB))",
+        "data = 'text'",
+        "data = NULL",
+        "data = zeroblob(100000000)",
+        "digest = zeroblob(16)",
+    ],
+)
+def test_a_damaged_record_is_not_used(root, caplog, clips, change):
+    shutil.copy(clips[1], root / "b/1.avi")
     cache = updated(root)
-    (records,) = (root / ".cvr_index").glob("records-*")
-    flip(records, 100)
+    execute(
+        root / ".cvr_index" / DATABASE, f"UPDATE videos SET {change} WHERE name = CAST('a/0.avi' AS BLOB)"
+    )
     assert cache.find(NAMES[0]) is None
-    assert f"{root / '.cvr_index'} is damaged" in caplog.text
+    assert f"{root / '.cvr_index'} is damaged (the record of {NAMES[0]} has a wrong checksum)" in caplog.text
     assert cache.find(NAMES[1]) is not None
+
+
+def test_a_record_under_another_name_or_state_is_not_used(root, clips, caplog):
+    shutil.copy(clips[1], root / "b/1.avi")
+    cache = updated(root)
+    database = root / ".cvr_index" / DATABASE
+    execute(
+        database,
+        "DELETE FROM videos WHERE name = CAST('a/0.avi' AS BLOB)",
+        f"UPDATE videos SET name = CAST('a/0.avi' AS BLOB), size = {clips[0].stat().st_size}, "
+        f"mtime = {(root / NAMES[0]).stat().st_mtime_ns} WHERE name = CAST('b/1.avi' AS BLOB)",
+    )
+    assert cache.find(NAMES[0]) is None
+    assert "has a wrong checksum" in caplog.text
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["records-1999", "table", "lock", "notes.txt", DATABASE, TAG])
+def test_a_folder_that_is_not_ours_is_refused_and_left_as_it_is(root, tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("accounts")
+    (folder / name).write_text("years of work\n")
+    before = snapshot(folder)
+    with pytest.raises(DatasetError, match=f"holds {name} and no .* name a new or an empty folder"):
+        IndexCache(root, folder).update(NAMES)
+    assert snapshot(folder) == before
+
+
+def test_another_program_s_database_is_refused_and_left_as_it_is(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mail")
+    execute(folder / DATABASE, "CREATE TABLE mail (text)", "INSERT INTO mail VALUES ('dear')")
+    before = snapshot(folder)
+    with pytest.raises(DatasetError, match="name a new or an empty folder"):
+        IndexCache(root, folder).update(NAMES)
+    assert snapshot(folder) == before
+
+
+def test_it_is_read_where_it_cannot_be_written(root):
+    updated(root)
+    folder = root / ".cvr_index"
+    before = snapshot(folder)
+    try:
+        folder.chmod(0o555)
+        for path in folder.iterdir():
+            path.chmod(0o444)
+        cache = updated(root)
+        assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
+    finally:
+        folder.chmod(0o755)
+    assert snapshot(folder) == before
 
 
 def test_a_cache_of_another_version_is_made_anew_and_said(root, indexed, caplog, monkeypatch):
@@ -331,7 +456,7 @@ def test_clips_are_the_same_with_it_and_without(shapes_root, tmp_path, monkeypat
     expected = epoch(without)
     cached = MotionShapes(shapes_root, **options, index_dir=tmp_path / "index")
     cached.prepare_data()
-    assert (tmp_path / "index" / "table").is_file()
+    assert (tmp_path / "index" / DATABASE).is_file()
 
     def refuse(demuxer):
         raise AssertionError(f"{demuxer.path} was indexed again")
@@ -346,9 +471,9 @@ def test_it_lies_beside_the_data_unless_told(root, tmp_path_factory):
         data = Folder(root, **options, index_dir=index_dir)
         data.prepare_data()
         assert not (root / ".cvr_index").exists()
-        assert folder is None or (folder / "table").is_file()
+        assert folder is None or (folder / DATABASE).is_file()
     Folder(root, **options).prepare_data()
-    assert (root / ".cvr_index" / "table").is_file()
+    assert (root / ".cvr_index" / DATABASE).is_file()
     assert Folder(root, **options).class_names == ["a", "b"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from dataclasses import astuple, dataclass, fields
@@ -12,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.container.demux import PacketKey
+from cvr_lightning.codec.container.index_check import check_index
+from cvr_lightning.files.bounds import INDEX_BYTES, decompress, parse_json
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Grows whenever the same file gives another index or its bytes mean something else: old caches are stale."""
 _STEPS = frozenset(
     {"pts", "dts", "positions", "data_positions", "frame_packets", "frame_sources", "frame_times"}
@@ -25,6 +28,8 @@ _BYTES = {
     **dict.fromkeys(("rounding", "headers"), "u1"),
 }
 """Columns of one byte a row; the others are int64."""
+_PACKED = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8")
+_CHECKSUM_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -141,30 +146,45 @@ class PacketIndex:
         return int(starts[-1]) if len(starts) else 0
 
     def to_bytes(self) -> bytes:
-        """The index in some 4 bytes a packet, with a checksum."""
+        """The index in some 4 bytes a packet, behind a checksum."""
         columns = [_pack(item.name, getattr(self, item.name)) for item in fields(self)[1:]]
         head = [astuple(self.facts), [(column.dtype.str, len(column)) for column in columns]]
         parts = [json.dumps(head, separators=(",", ":")).encode(), b"\n", *(c.tobytes() for c in columns)]
-        return zlib.compress(b"".join(parts))
+        packed = zlib.compress(b"".join(parts))
+        return _checksum(packed) + packed
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PacketIndex:
         """The inverse of :meth:`to_bytes`.
 
         Raises:
-            ValueError: They are damaged, or not those of an index of this version.
+            ValueError: They are damaged, not those of an index of this version, or unfold to more than
+                :data:`cvr_lightning.files.bounds.INDEX_BYTES`.
         """
+        checksum, packed = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+        if checksum != _checksum(packed):
+            raise ValueError("not a packet index: wrong checksum")
         try:
-            head, _, body = zlib.decompress(data).partition(b"\n")
-            facts, packed = json.loads(head)
+            head, _, body = decompress(packed, INDEX_BYTES).partition(b"\n")
+            facts, described = parse_json(head)
             columns, place = {}, 0
-            for item, (dtype, length) in zip(fields(cls)[1:], packed, strict=True):
+            for item, (dtype, length) in zip(fields(cls)[1:], described, strict=True):
+                if dtype not in (_PACKED[:1] if item.name in _BYTES else _PACKED) or length < 0:
+                    raise ValueError(f"{item.name}: {length} times {dtype}")
                 column = np.frombuffer(body, dtype, length, place)
                 columns[item.name] = _unpack(item.name, column)
                 place += column.nbytes
-            return cls(StreamFacts(*facts), **columns)
-        except (zlib.error, TypeError, ValueError) as error:
+            if place != len(body):
+                raise ValueError(f"{len(body) - place} bytes too many")
+            index = cls(StreamFacts(*facts), **columns)
+            check_index(index)
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not a packet index: {error}") from error
+        return index
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES).digest()
 
 
 def _pack(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -181,5 +201,7 @@ def _pack(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _unpack(name: str, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The inverse of :func:`_pack`."""
     if name in _BYTES:
+        if _BYTES[name] == "?" and packed.max(initial=0) > 1:
+            raise ValueError(f"{name}: neither true nor false")
         return packed.view(_BYTES[name])
     return np.cumsum(packed, dtype=np.int64) if name in _STEPS else packed.astype(np.int64)

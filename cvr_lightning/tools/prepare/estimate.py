@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from cvr_lightning.tools.prepare import pool
+from cvr_lightning.files import pool
 from cvr_lightning.tools.prepare.row import Job, Row, file_size
 from cvr_lightning.tools.prepare.run import Plan, prepare_video
 

@@ -4,7 +4,7 @@ import pytest
 from helpers.mortal_jobs import double
 
 from cvr_lightning.errors import PrepareError
-from cvr_lightning.tools.prepare import pool
+from cvr_lightning.files import pool
 
 
 def test_every_job_is_done_once_and_the_dead_are_named() -> None:
@@ -16,7 +16,7 @@ def test_every_job_is_done_once_and_the_dead_are_named() -> None:
         6: 12,
         7: 14,
     }
-    assert "ended by SIGKILL, most likely for want of memory: try fewer --workers" in str(results[3])
+    assert "ended by SIGKILL, most likely for want of memory: try fewer workers" in str(results[3])
     assert str(results[4]) == "its worker process ended with exit code 7"
 
 

@@ -9,12 +9,15 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from cvr_lightning.errors import PrepareError
 
 MAX_DEATHS = 10
 """Workers that die one after the other before the run gives up: the videos are not to blame then."""
+
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+StartMethod = Literal["spawn", "fork"]
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -26,22 +29,28 @@ class Died:
 
     exitcode: int | None
 
+    @property
+    def is_crash(self) -> bool:
+        """Whether the work itself ended the worker, not somebody from outside."""
+        return self.exitcode is not None and -self.exitcode in _CRASHES
+
     def __str__(self) -> str:
         if self.exitcode is None or self.exitcode >= 0:
             return f"its worker process ended with exit code {self.exitcode}"
         name = signal.Signals(-self.exitcode).name
-        hint = ", most likely for want of memory: try fewer --workers" if name == "SIGKILL" else ""
+        hint = ", most likely for want of memory: try fewer workers" if name == "SIGKILL" else ""
         return f"its worker process was ended by {name}{hint}"
 
 
 class _Worker(Generic[J, R]):
     """One process that works on one job at a time."""
 
-    def __init__(self, work: Callable[[J], R]) -> None:
-        # A fresh interpreter: a forked one would hold on to the pipes of its elder siblings.
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, work: Callable[[J], R], start_method: StartMethod, elders: list[Connection]) -> None:
+        context: Any = multiprocessing.get_context(start_method)
         self.connection, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(work, far_end), daemon=True)
+        # A forked process would hold on to the pipes of its elder siblings, and never see them end.
+        inherited = [self.connection, *elders] if start_method == "fork" else []
+        self._process = context.Process(target=_serve, args=(work, far_end, inherited), daemon=True)
         self._process.start()
         far_end.close()  # so that the end of the process is the end of the pipe
 
@@ -64,7 +73,10 @@ class _Worker(Generic[J, R]):
         self.connection.close()
 
 
-def _serve(work: Callable[[J], R], connection: Connection) -> None:
+def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Connection]) -> None:
+    for other in inherited:
+        other.close()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has its parent's handler
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first ends the others
     with contextlib.suppress(EOFError, OSError):  # nobody is left to work for
         while True:
@@ -76,13 +88,17 @@ def _serve(work: Callable[[J], R], connection: Connection) -> None:
             connection.send(result)
 
 
-def run(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[tuple[J, R | Died], None, None]:
+def run(
+    work: Callable[[J], R], jobs: Iterable[J], workers: int, start_method: StartMethod = "spawn"
+) -> Generator[tuple[J, R | Died], None, None]:
     """Do jobs in processes, and yield each with its result as soon as it is done.
 
     Args:
         work: A function at the top of a module; an exception that it raises ends the run.
         jobs: Its arguments.
         workers: Number of processes.
+        start_method: ``spawn`` for fresh interpreters; ``fork`` where the caller's main module may not be
+            imported a second time.
 
     Raises:
         PrepareError: Workers die one after the other.
@@ -91,7 +107,7 @@ def run(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[tu
     staff: dict[object, _Worker[J, R]] = {}
 
     def hire(job: J) -> None:
-        worker = _Worker(work)
+        worker = _Worker(work, start_method, [elder.connection for elder in staff.values()])
         staff[worker.connection] = worker
         worker.give(job)
 

@@ -1,0 +1,85 @@
+"""What holds for every packet index: checked where one is read back, before anything relies on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from cvr_lightning.codec.container.index import PacketIndex, StreamFacts
+
+_LONGEST_SIDE = 1 << 16
+_HEADERS = ("headers", "header_ends")
+
+
+def check_index(index: PacketIndex) -> None:
+    """Refuse an index that contradicts itself.
+
+    Raises:
+        ValueError: It does; the message names the column.
+    """
+    _check_facts(index.facts)
+    _check_lengths(index)
+    _check_types(index)
+    packets, frames, file_size = len(index.types), len(index.frame_packets), index.facts.file_size
+    _check_range("sizes", index.sizes, 0, (1 << 31) - 1)
+    _check_range("positions", index.positions, -1, file_size - 1)
+    _check_range("data_positions", index.data_positions, -1, file_size - 1)
+    located = index.data_positions >= 0
+    _check_range("data_positions", (index.data_positions + index.sizes)[located], 0, file_size)
+    _check_range("frame_packets", index.frame_packets, 0, packets - 1)
+    if len(np.unique(index.frame_packets)) != frames:
+        raise ValueError("frame_packets: two frames of one packet")
+    _check_range("frame_sources", index.frame_sources, 0, packets - 1)
+    _check_range("frame_offsets", index.frame_offsets, 0, (1 << 31) - 1)
+    _check_range("frame_sizes", index.frame_sizes, 0, (1 << 31) - 1)
+    rest = index.sizes[index.frame_sources] - index.frame_offsets - index.frame_sizes
+    _check_range("frame_sizes", rest, 0, (1 << 31) - 1)
+    _check_range("frame_headers", index.frame_headers, 0, max(0, len(index.header_ends) - 1))
+    ends = [0, *index.header_ends.tolist()]
+    if ends != sorted(ends) or ends[-1] != len(index.headers):
+        raise ValueError("header_ends: not the ends of the headers")
+
+
+def _check_facts(facts: StreamFacts) -> None:
+    for name in ("codec", "codec_tag", "profile", "pixel_format"):
+        value = getattr(facts, name)
+        if not isinstance(value, str) or len(value) > 100:
+            raise ValueError(f"{name}: {value!r:.50}")
+    for name, limit in (("width", _LONGEST_SIDE), ("height", _LONGEST_SIDE), ("file_size", 1 << 62)):
+        value = getattr(facts, name)
+        if type(value) is not int or not 0 <= value <= limit:
+            raise ValueError(f"{name}: {value!r:.50}")
+    for name in ("fps", "duration"):
+        value = getattr(facts, name)
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"{name}: {value!r:.50}")
+    if type(facts.rotation) is not int or facts.rotation not in (0, 90, 180, 270):
+        raise ValueError(f"rotation: {facts.rotation!r:.50}")
+
+
+def _check_lengths(index: PacketIndex) -> None:
+    packets, frames = len(index.types), len(index.frame_packets)
+    for item in fields(index)[1:]:
+        expected = frames if item.name.startswith("frame_") else packets
+        length = len(getattr(index, item.name))
+        if item.name not in _HEADERS and length != expected:
+            raise ValueError(f"{item.name}: {length} rows where {expected} belong")
+    if not 0 < frames <= packets:
+        raise ValueError(f"{frames} frames in {packets} packets")
+
+
+def _check_types(index: PacketIndex) -> None:
+    for name in ("types", "frame_kinds"):
+        letters = set(getattr(index, name).tobytes())
+        if not all(chr(letter).isupper() or letter == ord("?") for letter in letters):
+            raise ValueError(f"{name}: no types of pictures")
+
+
+def _check_range(name: str, values: npt.NDArray[np.int64], low: int, high: int) -> None:
+    if len(values) and not low <= int(values.min()) <= int(values.max()) <= high:
+        raise ValueError(f"{name}: {values.min()} to {values.max()} where {low} to {high} belong")

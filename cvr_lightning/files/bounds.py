@@ -1,0 +1,154 @@
+"""Limits on what a file can make a process allocate, and readers that keep to them.
+
+Every limit can be raised, for one command or for good, by the environment variable that its message names.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.errors import RunError
+
+
+class LimitError(ValueError):
+    """A file holds, or would unfold to, more than a limit allows."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """An upper bound.
+
+    Attributes:
+        variable: Environment variable that raises it.
+        default: The bound where the variable is not set.
+        unit: What is counted.
+    """
+
+    variable: str
+    default: int
+    unit: str
+
+    @property
+    def value(self) -> int:
+        """The bound in force.
+
+        Raises:
+            RunError: The variable is set to something else than a positive number.
+        """
+        text = os.environ.get(self.variable, str(self.default))
+        if not text.isascii() or not text.isdigit() or not int(text[:18]):
+            raise RunError(f"{self.variable}={text!r}: give a positive whole number of {self.unit}")
+        return int(text[:18])
+
+    def check(self, amount: int) -> None:
+        """Refuse a larger amount.
+
+        Raises:
+            LimitError: It is larger; the message says how to raise the limit.
+        """
+        if amount > self.value:
+            raise LimitError(
+                f"{amount:,} {self.unit} where {self.value:,} are the limit; "
+                f"set {self.variable}={amount} if that is right"
+            )
+
+
+CLASSES = Limit("CVR_MAX_CLASSES", 100_000, "classes")
+TEXT_BYTES = Limit("CVR_MAX_TEXT_BYTES", 128 << 20, "bytes of text")
+"""Of a list of videos, a table of results, the index of shards: half a million videos take some 80 MB."""
+INDEX_BYTES = Limit("CVR_MAX_INDEX_BYTES", 32 << 20, "bytes of a packet index")
+"""Of one video, unpacked: some 20 bytes a frame, so 32 MB are 7 hours at 60 frames a second."""
+ARRAY_BYTES = Limit("CVR_MAX_ARRAY_BYTES", 256 << 20, "bytes of arrays")
+"""Of an npz file that unfolds to more than its own size."""
+PICKLE_BYTES = Limit("CVR_MAX_PICKLE_BYTES", 8 << 20, "bytes of a checkpoint's values")
+"""Of all that a checkpoint holds beside the weights' numbers."""
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The text of a file.
+
+    Raises:
+        ValueError: It is too long, or not text.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        TEXT_BYTES.check(os.fstat(file.fileno()).st_size)
+        return file.read(TEXT_BYTES.value).decode(encoding)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: It is too long, too deep, or not JSON.
+    """
+    TEXT_BYTES.check(len(text))
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def decompress(data: bytes, limit: Limit) -> bytes:
+    """The inverse of ``zlib.compress``.
+
+    Raises:
+        ValueError: The data are damaged, or unfold to more than the limit.
+    """
+    inflate = zlib.decompressobj()
+    try:
+        content = inflate.decompress(data, limit.value)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if inflate.unconsumed_tail:
+        limit.check(limit.value + 1)
+    if not inflate.eof or inflate.unused_data:
+        raise ValueError("cut short or followed by other data")
+    return content
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an npz file; nothing is unpickled.
+
+    Raises:
+        ValueError: They are damaged, or unfold to more than the limit.
+        OSError: It cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
+            declared = sum(member.file_size for member in members)
+            if declared > path.stat().st_size:  # np.savez compresses nothing
+                ARRAY_BYTES.check(declared)
+            return {member.filename.removesuffix(".npy"): _read_array(file, member) for member in members}
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError) as error:
+        raise ValueError(str(error) or "the file is cut short") from error
+
+
+def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """An array of the npy format whose header agrees with the bytes that there are."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is compressed in a way that numpy does not use")
+    with file.open(member) as content:
+        if np.lib.format.read_magic(content) != (1, 0):
+            raise ValueError(f"{member.filename} is of another version of the npy format")
+        try:
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(content)
+        except Exception as error:  # numpy evaluates a literal, which fails in many ways
+            raise ValueError(f"{member.filename} has a damaged header") from error
+        left = member.file_size - content.tell()
+        if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != left:
+            raise ValueError(f"{member.filename}: {left} bytes where its header says {shape} of {dtype}")
+        array: npt.NDArray[Any] = np.ndarray(shape, dtype, content.read(), order="F" if is_fortran else "C")
+        return np.array(array)
