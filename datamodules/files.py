@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cvr_lightning.files.video_files import EXTENSIONS, is_video
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from cvr_lightning.files.left_out import LeftOut
+from cvr_lightning.files.video_files import (
+    DANGLING,
+    EXTENSIONS,
+    NO_FILES,
+    OTHERS,
+    is_file,
+    is_folder,
+    is_hidden,
+    is_video,
+    note_hidden,
+    visible_files,
+)
+
+log = logging.getLogger(__name__)
+
+
+@rank_zero_only
+def report_left_out(data_set: str, root: Path, left_out: LeftOut) -> None:
+    """Say in one line what a data set does not read, if anything."""
+    if left_out:
+        log.warning("%s %s: %s", data_set, root, left_out)
 
 
 class VideoFiles:
@@ -53,13 +77,46 @@ def video_names(root: Path, folder: str, depth: int) -> Iterator[str]:
     """Visible videos of a folder and of ``depth`` levels of folders in it, relative to ``root``."""
     with os.scandir(root / folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
             name = f"{folder}/{entry.name}" if folder else entry.name
             if is_video(entry.name):
                 yield name
-            elif depth and entry.is_dir():
+            elif depth and is_folder(entry):
                 yield from video_names(root, name, depth - 1)
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Sorted names of the visible sub-folders."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not is_hidden(entry.name) and is_folder(entry))
+
+
+def list_videos(root: Path, folder: str, left_out: LeftOut) -> list[str]:
+    """Sorted names of the videos that lie in a folder itself; none where it does not exist.
+
+    Args:
+        root: Folder of the data set.
+        folder: The folder to list, relative to it.
+        left_out: Takes note of everything else in it.
+    """
+    if not (root / folder).is_dir():
+        return []
+    videos = []
+    with os.scandir(root / folder) as entries:
+        for entry in entries:
+            if is_hidden(entry.name):
+                note_hidden(folder, entry, left_out)
+            elif is_folder(entry):
+                for name in visible_files(Path(entry.path), left_out=LeftOut()):
+                    left_out.add(folder, "in sub-folders", f"{entry.name}/{name}")
+            elif not is_video(entry.name):
+                left_out.add(folder, OTHERS, entry.name)
+            elif not is_file(entry):
+                left_out.add(folder, DANGLING if entry.is_symlink() else NO_FILES, entry.name)
+            else:
+                videos.append(entry.name)
+    return sorted(videos)
 
 
 def _plain_folder(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -15,8 +15,17 @@ import numpy as np
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
+from cvr_lightning.datamodules.files import folder_names, list_videos, report_left_out
 from cvr_lightning.datamodules.sampling import check_seed
-from cvr_lightning.files.video_files import EXTENSIONS, is_video
+from cvr_lightning.files.left_out import LeftOut
+from cvr_lightning.files.video_files import (
+    EXTENSIONS,
+    is_folder,
+    is_hidden,
+    is_video,
+    note_hidden,
+    visible_files,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +44,12 @@ class Folder(CompressedVideoDataModule):
 
     - ``<root>/{train,val,test}/<class>/<video>``: the split as it lies. Without ``test`` the validation part
       is tested, without ``val`` a share of each training class is held out; the log and ``protocol`` say so.
-    - ``<root>/<class>/<video>``: split by ``split_seed``, each class in the same proportions.
+      Without ``train`` the other parts can be scored, not trained on.
+    - ``<root>/<class>/<video>``: split by ``split_seed``, each class in the same proportions. A class may be
+      called train, val or test, as long as its folder holds videos and no folders.
 
-    Class indices follow the sorted names of the (training) class folders. Videos end in avi, mp4, mkv, mov,
-    m4v, mpg, mpeg or webm; other files are left alone.
+    Class indices follow the sorted names of the class folders, those of ``train`` where it is there. Videos
+    are known by their suffix; one line in the log says what is left out of each folder, and why.
 
     Args:
         root: Folder of the data set.
@@ -66,6 +77,7 @@ class Folder(CompressedVideoDataModule):
                 "and both must leave something to train on"
             )
         check_seed("split_seed", split_seed)
+        self._parts = _parts(Path(root))
         super().__init__(root=root, class_names=self._find_class_names(Path(root)), **options)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
@@ -84,14 +96,16 @@ class Folder(CompressedVideoDataModule):
     @property
     def flat(self) -> bool:
         """Whether the class folders lie in the root itself."""
-        return not (self.root / "train").is_dir()
+        return not self._parts
 
     def scan(self) -> Mapping[str, VideoList]:
         """List the videos of each part; see :class:`Folder`."""
-        parts = {"train": self._list_part("" if self.flat else "train")}
-        for part in ("val", "test"):
-            if not self.flat and (self.root / part).is_dir():
-                parts[part] = self._list_part(part)
+        left_out = LeftOut()
+        if self._parts:
+            _note_others(self.root, "", self._parts, left_out)
+        parts = {part: self._list_part(part, left_out) for part in self._parts or ("",)}
+        parts = {part or "train": pairs for part, pairs in parts.items()}
+        report_left_out(type(self).__name__, self.root, left_out)
         self._hold_out(parts)
         return {
             part: VideoList([name for name, _ in pairs], [label for _, label in pairs])
@@ -101,33 +115,34 @@ class Folder(CompressedVideoDataModule):
     def _find_class_names(self, root: Path) -> list[str]:
         if not root.is_dir():
             raise self._missing(root, "there is no such folder")
-        if (root / "train").is_dir():
-            root = root / "train"
-        elif (root / "val").is_dir() or (root / "test").is_dir():
-            raise self._missing(
-                root, "there is a val or test folder but no train folder, which names the classes"
-            )
-        names = _folders(root)
+        if "train" in self._parts:
+            return folder_names(root / "train")
+        names = sorted({name for part in self._parts or ("",) for name in folder_names(root / part)})
         if not names:
-            raise self._missing(root, "there are no class folders")
+            problem = "there are no class folders"
+            if any(is_video(entry.name) for entry in os.scandir(root)):
+                problem += "; cvr classify FOLDER --checkpoint CKPT labels videos without any"
+            raise self._missing(root, problem)
+        if set(names) <= set(PARTS):
+            raise self._missing(root, f"{' and '.join(names)} must hold a folder for each class")
         return names
 
-    def _list_part(self, part: str) -> Labelled:
+    def _list_part(self, part: str, left_out: LeftOut) -> Labelled:
         folder = self.root / part
-        unknown = sorted(set(_folders(folder)) - set(self.class_names))
+        unknown = sorted(set(folder_names(folder)) - set(self.class_names))
         if unknown:
             raise DatasetMismatchError(
                 f"{folder}: class {unknown[0]!r} has no folder in {self.root / 'train'}; "
                 f"add training videos of it or remove it"
             )
+        _note_others(self.root, part, self.class_names, left_out)
         pairs = []
         for label, name in enumerate(self.class_names):
-            videos = _videos(folder / name)
-            if not videos and part in ("", "train"):
-                raise self._missing(
-                    folder / name, f"class {name!r} has no videos ({', '.join(sorted(EXTENSIONS))})"
-                )
             prefix = f"{part}/{name}" if part else name
+            videos = list_videos(self.root, prefix, left_out)
+            if not videos and part in ("", "train"):
+                problem = f"class {name!r} has no videos ({', '.join(sorted(EXTENSIONS))})"
+                raise self._missing(folder / name, f"{problem}; {left_out}" if left_out else problem)
             pairs += [(f"{prefix}/{video}", label) for video in videos]
         if not pairs:
             raise self._missing(folder, "there are no videos")
@@ -135,8 +150,11 @@ class Folder(CompressedVideoDataModule):
 
     def _hold_out(self, parts: dict[str, Labelled]) -> None:
         """Fill the parts that have no folder, and say from what."""
+        parts.setdefault("train", [])
         if self.flat and self.test_fraction:
             parts["train"], parts["test"] = self._split(parts["train"], self.test_fraction, "test")
+        if "val" not in parts and not parts["train"]:
+            parts["val"] = []
         if "val" not in parts:
             left = 1 - self.test_fraction if self.flat else 1.0
             parts["train"], parts["val"] = self._split(parts["train"], self.val_fraction, "val", left)
@@ -182,19 +200,20 @@ class Folder(CompressedVideoDataModule):
         return DatasetNotFoundError.describe(type(self).__name__, folder, problem, LAYOUT)
 
 
-def _folders(folder: Path) -> list[str]:
-    """Sorted names of the visible sub-folders."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+def _parts(root: Path) -> tuple[str, ...]:
+    """The parts that the root holds: folders of these names with class folders in them."""
+    return tuple(part for part in PARTS if (root / part).is_dir() and folder_names(root / part))
 
 
-def _videos(folder: Path) -> list[str]:
-    """Sorted names of the visible videos of a folder; none where it does not exist."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if is_video(entry.name) and not entry.name.startswith(".") and entry.is_file()
-        )
+def _note_others(root: Path, folder: str, known: Collection[str], left_out: LeftOut) -> None:
+    """Note what lies beside the folders that are known."""
+    with os.scandir(root / folder) as entries:
+        for entry in entries:
+            if is_hidden(entry.name):
+                note_hidden(folder, entry, left_out)
+            elif is_folder(entry):
+                count = 0 if entry.name in known else len(list(visible_files(Path(entry.path), LeftOut())))
+                if count:
+                    left_out.add(folder, f"files in folders beside {', '.join(known)}", entry.name, count)
+            elif is_video(entry.name):
+                left_out.add(folder, "videos beside the class folders", entry.name)

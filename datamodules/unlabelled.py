@@ -11,12 +11,10 @@ import numpy as np
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
-from cvr_lightning.datamodules.files import video_names
+from cvr_lightning.datamodules.files import report_left_out
 from cvr_lightning.datamodules.sampling import check_seed
-from cvr_lightning.files.video_files import EXTENSIONS
-
-DEPTH = 16
-"""Levels of folders that are searched; more would be a link that leads back."""
+from cvr_lightning.files.left_out import LeftOut
+from cvr_lightning.files.video_files import EXTENSIONS, OTHERS, is_video, visible_files
 
 
 class Unlabelled(CompressedVideoDataModule):
@@ -52,7 +50,7 @@ class Unlabelled(CompressedVideoDataModule):
             DatasetNotFoundError: Where there are fewer than two.
         """
         is_there = self.root.is_dir()
-        names = sorted(video_names(self.root, "", DEPTH)) if is_there else []
+        names = self._list() if is_there else []
         if len(names) < 2:
             too_few = f"{len(names)} videos ({', '.join(EXTENSIONS)}), of which one must be held out"
             raise DatasetNotFoundError.describe(
@@ -68,3 +66,15 @@ class Unlabelled(CompressedVideoDataModule):
             for part in (order[count:], order[:count])
         )
         return {"train": train, "val": val, "test": val}
+
+    def _list(self) -> list[str]:
+        left_out = LeftOut()
+        names = []
+        for name in visible_files(self.root, left_out):
+            if is_video(name):
+                names.append(name)
+            else:
+                folder, _, file = name.rpartition("/")
+                left_out.add(folder, OTHERS, file)
+        report_left_out(type(self).__name__, self.root, left_out)
+        return sorted(names)

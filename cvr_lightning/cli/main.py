@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from cvr_lightning.errors import UserError
+from cvr_lightning.cli.boundary import accept_any_text, one_message
 
 USAGE = """\
 usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
@@ -47,21 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # A console script does not see the user's own modules; last in line, they cannot shadow an import.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        return
-    if arguments[0] == "--version":
-        from cvr_lightning import __version__
+    accept_any_text()
+    with one_message():
+        _command(arguments[0] if arguments else "--help")(arguments)
 
-        print(__version__)
-        return
-    _report_errors(_command(arguments[0]), arguments)
+
+def _help(arguments: list[str]) -> None:
+    print(USAGE, end="")
+
+
+def _version(arguments: list[str]) -> None:
+    from cvr_lightning import __version__
+
+    print(__version__)
 
 
 def _command(name: str) -> Callable[[list[str]], None]:
     # Each command imports what it needs when it runs: help must not wait for torch.
-    if name in COMMANDS:
-        return COMMANDS[name]
+    if name in COMMANDS or name in _INFORMATION:
+        return (COMMANDS | _INFORMATION)[name]
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     # Last, where it is read: below the list, not above it.
@@ -165,12 +169,4 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "fuse": _fuse,
     "summarize": _summarize,
 }
-
-
-def _report_errors(command: Callable[[list[str]], None], arguments: list[str]) -> None:
-    """Print the errors that a user can mend as one message; all others keep their traceback."""
-    try:
-        command(arguments)
-    except UserError as error:
-        print(f"cvr: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+_INFORMATION: dict[str, Callable[[list[str]], None]] = {"-h": _help, "--help": _help, "--version": _version}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import operator
 import re
 import sys
 from collections.abc import Collection
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -40,6 +43,20 @@ class HelpfulParser(LightningArgumentParser):
     def print_usage(self, file: Any = None) -> None:
         """Print one line: the list of all options, in ``--help``, would push an error off the screen."""
         print(f"usage: {self.prog.replace(' [options]', '')} [options]", file=file or sys.stdout)
+
+
+def keep_integers(parser: LightningArgumentParser) -> None:
+    """Try whole numbers before fractions: 1 batch is not 1.0, which is all of them.
+
+    The trainer's annotations say ``int | float``, but typing takes ``float | int`` for the same and hands out
+    whichever was written first in the process.
+    """
+    for action in parser._actions:  # there is no public list
+        hint = getattr(action, "_typehint", None)
+        types = get_args(hint)
+        if get_origin(hint) in (Union, UnionType) and int in types and float in types:
+            others = [kind for kind in types if kind not in (int, float)]
+            action._typehint = functools.reduce(operator.or_, (int, float, *others))  # type: ignore[attr-defined]
 
 
 def _data_set_hint(message: str) -> str:

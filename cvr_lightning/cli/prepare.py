@@ -158,8 +158,8 @@ def _forecast(plan: Plan, workers: int) -> str:
     result = estimate(plan, workers)
     return "\n".join(
         [
-            f"{plan.source}: {len(tree.videos)} videos; lists to copy along: {len(tree.annotations)}, "
-            f"other files to leave out: {tree.others}",
+            f"{plan.source}: {len(tree.videos)} videos; lists to copy along: {len(tree.annotations)}",
+            *([str(tree.left_out)] if tree.left_out else []),
             f"{plan.destination}: {len(plan.done)} of this run's {len(plan.own)} are done, {left} are left",
             f"tried {len(result.rows)} of those: {_counts(result.rows)}",
             f"estimate for all: {timedelta(seconds=round(result.seconds))} on {workers} workers, "

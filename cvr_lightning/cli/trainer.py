@@ -22,7 +22,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.cli.bundled import with_shipped_configs
-from cvr_lightning.cli.parser import HelpfulParser
+from cvr_lightning.cli.parser import HelpfulParser, keep_integers
 from cvr_lightning.cli.run_directory import (
     default_run_name,
     keep_apart,
@@ -93,6 +93,7 @@ def _run(
     arguments: list[str],
     callbacks: list[Callback],
 ) -> None:
+    require_data(arguments, cli.example)
     cli(
         module,
         CompressedVideoDataModule,
@@ -102,7 +103,7 @@ def _run(
         load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
         auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
         seed_everything_default=0,
-        args=with_default_data(arguments),
+        args=arguments,
         trainer_defaults={
             "default_root_dir": "runs",
             "enable_model_summary": False,  # its count of operations is zero; the module says its size itself
@@ -133,15 +134,22 @@ def with_checkpoint_config(
     return [arguments[0], "--config", json.dumps(repeated), *arguments[1:]]
 
 
-def with_default_data(arguments: list[str]) -> list[str]:
-    """Train on the embedded data set where neither a configuration nor a data set is named.
+def require_data(arguments: list[str], example: str) -> None:
+    """Refuse a command line that names no videos.
 
-    Not a default of the parser: there its options would leak into whatever data set is named instead.
+    Args:
+        arguments: The command and its options.
+        example: Command lines that name some.
+
+    Raises:
+        RunError: Neither a configuration nor a data set is named.
     """
     names = {option.partition("=")[0] for option in arguments}
-    if not arguments[1:] or names.isdisjoint({"-c", "--config", "--data", "-h", "--help"}):
-        return [arguments[0], "--data", "MotionShapes", *arguments[1:]]
-    return arguments
+    if not names.isdisjoint({"-c", "--config", "--data", "-h", "--help"}):
+        return
+    if arguments[0] != "fit":  # a checkpoint's configuration would have named the data
+        require_weights(arguments[0], None)
+    raise RunError(f"no videos to read: name a data set or a configuration, such as\n{example}")
 
 
 @contextmanager
@@ -174,9 +182,15 @@ class CompressedVideoCLI(LightningCLI):
 
     Attributes:
         linked: What the data says to the model, by its name in both.
+        example: Command lines for a user who has named no videos.
     """
 
     linked: tuple[str, ...] = ("class_names", "residual_channels", "representation")
+    example = (
+        "  cvr fit --data Folder --data.root VIDEOS     your own videos, VIDEOS/<class>/<video>\n"
+        "  cvr fit --config ucf101 --data.root UCF101   a published data set\n"
+        "  cvr fit --config demo                        generated videos, for a first look"
+    )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name; link what the data says to the model."""
@@ -188,6 +202,7 @@ class CompressedVideoCLI(LightningCLI):
         )
         for name in self.linked:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+        keep_integers(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments given, without a look at those of the process."""
@@ -288,6 +303,10 @@ class PretrainingCLI(CompressedVideoCLI):
     """The same for pretraining."""
 
     linked = ("residual_channels", "pframes")
+    example = (
+        "  cvr pretrain --data Unlabelled --data.root VIDEOS   every video below a folder\n"
+        "  cvr pretrain --config pretrain --data.root VIDEOS   the same with the options that were tried"
+    )
 
     def run_name(self, command: str) -> str:
         """The default name of a run begins with what the user typed."""

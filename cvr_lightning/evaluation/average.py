@@ -96,4 +96,4 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     averaged = average(options.runs)
-    print(json.dumps(averaged, indent=2, ensure_ascii=False) if options.json else average_table(averaged))
+    print(json.dumps(averaged, indent=2) if options.json else average_table(averaged))

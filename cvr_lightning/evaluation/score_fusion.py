@@ -125,4 +125,4 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     fused = fuse(options.runs, options.weights, options.averaging)
-    print(json.dumps(fused, indent=2, ensure_ascii=False) if options.json else fusion_table(fused))
+    print(json.dumps(fused, indent=2) if options.json else fusion_table(fused))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,6 +92,35 @@ def recognizer_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name.partition(PREFIX)[2]: tensor for name, tensor in state.items() if PREFIX in name}
 
 
+def refuse_other_model(
+    checkpoint: Mapping[str, Any], class_names: Sequence[str], architecture: Mapping[str, Any]
+) -> None:
+    """Check that a checkpoint's weights belong to the classes of the data and to the model that was built.
+
+    Raises:
+        CheckpointError: They do not; the message names the difference.
+    """
+    about = checkpoint.get(CHECKPOINT_KEY, {})
+    stored = about.get("class_names", class_names)
+    known, here = set(stored), set(class_names)
+    if known != here:
+        raise CheckpointError(
+            f"the checkpoint knows {len(stored)} classes, the data has {len(class_names)}; only in "
+            f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. Point "
+            "--data.root at the same data set, or start from its weights with cvr fit --model.pretrained"
+        )
+    if list(stored) != list(class_names):
+        index = next(i for i, name in enumerate(stored) if name != class_names[i])
+        raise CheckpointError(
+            f"the checkpoint and the data number the same {len(stored)} classes differently: {index} is "
+            f"{stored[index]!r} in the checkpoint, {class_names[index]!r} in the data. Give the "
+            "data the options and annotations of the training run"
+        )
+    differing = _differences(about.get("architecture", {}), architecture, free=("dropout",))
+    if differing:
+        raise CheckpointError(f"the checkpoint is of another model: {differing}; leave these options out")
+
+
 def load_pretrained(
     recognizer: CompressedVideoRecognizer, architecture: Mapping[str, Any], path: str | os.PathLike[str]
 ) -> Loaded:
@@ -113,14 +142,10 @@ def load_pretrained(
     """
     checkpoint = read_checkpoint(path)
     stored = checkpoint[CHECKPOINT_KEY]["architecture"]
-    differing = [
-        f"{name} is {stored[name]!r} there and {architecture[name]!r} here"
-        for name in sorted(stored.keys() & architecture.keys() - set(_FREE))
-        if stored[name] != architecture[name]
-    ]
+    differing = _differences(stored, architecture, _FREE)
     if differing:
         raise CheckpointError(
-            f"{path}: the weights of another model: {'; '.join(differing)}; give both the same options"
+            f"{path}: the weights of another model: {differing}; give both the same options"
         )
     found = {n: w for n, w in recognizer_weights(checkpoint).items() if not n.startswith(HEADS)}
     own = recognizer.state_dict()
@@ -128,6 +153,15 @@ def load_pretrained(
     _check_names(path, {name: own[name] for name in own if name not in left}, found)
     recognizer.load_state_dict(found, strict=False)
     return Loaded(list(found), left)
+
+
+def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], free: Sequence[str]) -> str:
+    """In what the options of two models differ; empty if in none."""
+    return "; ".join(
+        f"{name} is {stored[name]!r} there and {here[name]!r} here"
+        for name in sorted(stored.keys() & here.keys() - set(free))
+        if stored[name] != here[name]
+    )
 
 
 def _check_names(path: str | os.PathLike[str], own: dict[str, Tensor], found: dict[str, Tensor]) -> None:
@@ -150,26 +184,3 @@ def _check_names(path: str | os.PathLike[str], own: dict[str, Tensor], found: di
             f"{path}: these weights do not fit the model: {'; '.join(report)}; pretrain with this version "
             "and the options of this model"
         )
-
-
-def check_class_names(stored: list[str], class_names: list[str]) -> None:
-    """Refuse a checkpoint of another set of classes.
-
-    Raises:
-        ValueError: Where the names or their order differ; the message says which.
-    """
-    if stored == class_names:
-        return
-    known, here = set(stored), set(class_names)
-    if known == here:
-        index = next(i for i, name in enumerate(stored) if name != class_names[i])
-        raise ValueError(
-            f"the checkpoint and the data number the same {len(stored)} classes differently: {index} is "
-            f"{stored[index]!r} in the checkpoint, {class_names[index]!r} in the data. Give the "
-            "data the options and annotations of the training run"
-        )
-    raise ValueError(
-        f"the checkpoint knows {len(stored)} classes, the data has {len(class_names)}; only in "
-        f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. "
-        "Point --data.root at the same data set"
-    )

@@ -22,7 +22,7 @@ from cvr_lightning.evaluation.video_table import Averaging, VideoTable
 from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, check_class_names, load_pretrained
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_pretrained, refuse_other_model
 from cvr_lightning.training.optimizer import adamw, seed_epoch
 
 
@@ -286,10 +286,9 @@ class RecognitionModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another set of classes.
+        """Refuse the weights of another set of classes, or of another model.
 
         Raises:
-            ValueError: Where the class names or their order differ; the message says which.
+            CheckpointError: Where they differ; the message says in what.
         """
-        stored = checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names)
-        check_class_names(stored, self.class_names)
+        refuse_other_model(checkpoint, self.class_names, self.architecture)

@@ -295,19 +295,29 @@ def test_a_second_run_never_overwrites_the_first(
     assert "Resume it with --ckpt_path last" in capsys.readouterr().err
 
 
-def test_the_weights_of_other_classes_are_refused(run: Path, shapes: Path, tmp_path: Path) -> None:
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one message that a command ends with."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert stop.value.code in (1, 2)
+    assert "Traceback" not in error
+    return error
+
+
+def test_the_weights_of_other_classes_or_models_are_refused(
+    run: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(shapes, tmp_path / "less")
     for part in ("train", "val", "test"):
         shutil.rmtree(tmp_path / "less" / part / "shake")
-    with pytest.raises(ValueError, match=r"only in the checkpoint: \['shake'\]"):
-        main(
-            [
-                "test",
-                "--ckpt_path",
-                str(run / "checkpoints" / "last.ckpt"),
-                f"--data.root={tmp_path / 'less'}",
-            ]
-        )
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    assert "only in the checkpoint: ['shake']" in refusal(
+        capsys, "test", "--ckpt_path", checkpoint, f"--data.root={tmp_path / 'less'}"
+    )
+    assert "preset is 'tiny' there and 'small' here" in refusal(
+        capsys, "test", "--ckpt_path", checkpoint, "--model.preset=small"
+    )
 
 
 def final_loss(run: Path) -> float:

@@ -62,6 +62,7 @@ def test_without_test_the_validation_part_is_tested_and_that_is_said(tmp_path, c
     assert "split" not in folder.protocol
     folder.setup("test")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "left out" not in caplog.text
     assert "has no test part: testing uses the validation part" in caplog.text
 
 
@@ -83,7 +84,9 @@ def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, 
     ("names", "problem"),
     [
         ([], "there are no class folders"),
-        (["val/a/1.avi"], "no train folder"),
+        (["train/1.avi", "test/2.avi"], "test and train must hold a folder for each class"),
+        (["1.avi"], "no class folders; cvr classify FOLDER"),
+        (["a/old/1.avi", "a/notes.txt", "b/1.avi"], r"class 'a' has no videos .* left out of a: "),
         (["train/a/1.avi", "train/b/readme.txt", "val/a/2.avi"], "class 'b' has no videos"),
         (["train/a/1.avi", "val/a/readme.txt"], "there are no videos"),
     ],
@@ -116,3 +119,51 @@ def test_a_class_too_small_to_split_is_named(tmp_path):
 def test_fractions_out_of_range_are_refused(tmp_path, fractions):
     with pytest.raises(ValueError, match="leave something to train on"):
         Folder(flat(tmp_path), val_fraction=fractions[0], test_fraction=fractions[1])
+
+
+def test_one_line_says_what_is_left_out_of_each_class_and_why(tmp_path, caplog):
+    fill(tmp_path, "train/a/1.AVI", "train/a/2.wmv", "train/a/old/3.mp4", "train/a/old/4.txt")
+    fill(tmp_path, "train/a/notes.doc", "train/a/._1.AVI", "train/__MACOSX/a/._1.AVI", "train/5.mp4")
+    fill(tmp_path, "val/a/6.3gp", "more/a/7.avi", "more/a/8.avi")
+    (tmp_path / "val" / "a" / "gone.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "val" / "a" / "loop.mp4").symlink_to("loop.mp4")
+    folder = ready(tmp_path)
+    assert folder.names["train"] == ("train/a/1.AVI", "train/a/2.wmv")
+    assert folder.names["val"] == ("val/a/6.3gp",)
+    lines = [message for message in caplog.messages if "left out" in message]
+    assert len(lines) == 1
+    for told in (
+        "of the root: 2 files in folders beside train, val (more)",
+        "of train: ",
+        "1 hidden (__MACOSX)",
+        "1 videos beside the class folders (5.mp4)",
+        "of train/a: ",
+        "2 in sub-folders (old/3.mp4)",
+        "1 not named as videos (notes.doc)",
+        "1 hidden (._1.AVI)",
+        "of val/a: 2 links that lead nowhere (gone.mp4)",
+    ):
+        assert told in lines[0]
+
+
+def test_many_folders_are_told_of_by_their_number(tmp_path, caplog):
+    fill(tmp_path, *(f"train/c{i:02d}/{name}" for i in range(30) for name in ("1.avi", "2.avi", "x.txt")))
+    ready(tmp_path)
+    assert "of train/c04: 1 not named as videos (x.txt); 25 of 25 other folders" in caplog.text
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    fill(flat(tmp_path), *(f"train/{i}.avi" for i in range(10)))
+    folder = ready(tmp_path)
+    assert folder.class_names == ["run", "train", "walk"]
+    assert folder.flat
+
+
+def test_a_test_part_alone_is_scored_but_not_trained_on(tmp_path):
+    fill(tmp_path, "test/b/1.avi", "test/a/2.avi")
+    folder = ready(tmp_path)
+    assert folder.class_names == ["a", "b"]
+    assert folder.names == {"train": (), "val": (), "test": ("test/a/2.avi", "test/b/1.avi")}
+    assert len(folder.test_dataloader().dataset) == 2
+    with pytest.raises(DatasetNotFoundError, match="none of the videos of the train part"):
+        folder.train_dataloader()

@@ -76,6 +76,8 @@ def prepare(
         PrepareError: The folders cannot be used as asked, the disk is full, or workers do not stay alive.
     """
     plan = make_plan(source, destination, recipe, shard)
+    if plan.tree.left_out:
+        print(f"{source}: {plan.tree.left_out}", file=sys.stderr)
     journal.claim(destination, recipe)
     with journal.Journal(destination, shard) as book:
         leftovers = None if shard.count == 1 else plan.own  # those of other shards may be at work on

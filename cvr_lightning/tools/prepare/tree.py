@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cvr_lightning.errors import PrepareError
-from cvr_lightning.files.video_files import is_video
+from cvr_lightning.files.left_out import LeftOut
+from cvr_lightning.files.video_files import OTHERS, is_video, visible_files
 from cvr_lightning.tools.prepare.recipe import SUFFIX
 
 ANNOTATIONS = frozenset({".csv", ".json", ".txt"})
 """Files that are carried along: lists of videos and labels."""
-
-Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,12 @@ class Tree:
     Attributes:
         videos: Files named as videos, also links that lead nowhere.
         annotations: Lists of videos and labels.
-        others: Number of all other files.
+        left_out: What is neither, and what is hidden.
     """
 
     videos: tuple[str, ...]
     annotations: tuple[str, ...]
-    others: int
+    left_out: LeftOut
 
 
 def read_tree(root: Path) -> Tree:
@@ -41,8 +39,9 @@ def read_tree(root: Path) -> Tree:
     """
     if not root.is_dir():
         raise PrepareError(f"{root}: no such folder; give the folder that holds the videos")
+    left_out = LeftOut()
     try:
-        files = sorted(path.relative_to(root).as_posix() for path in _walk(root, ()))
+        files = sorted(visible_files(root, left_out))
     except OSError as error:
         raise PrepareError(
             f"{error.filename}: cannot be listed ({error.strerror}); allow it, or take it out of {root}"
@@ -52,23 +51,9 @@ def read_tree(root: Path) -> Tree:
     if not videos:
         raise PrepareError(f"{root}: there are no videos in it; give the folder that holds them")
     _refuse_collisions(root, videos)
-    return Tree(videos, annotations, len(files) - len(videos) - len(annotations))
-
-
-def _walk(folder: Path, above: tuple[Identity, ...]) -> Iterator[Path]:
-    """Visible files; a link back to one of the folders above is not followed."""
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        return
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if entry.is_dir():
-            yield from _walk(path, (*above, identity))
-        elif entry.is_file() or (entry.is_symlink() and not path.exists()):
-            yield path
+    for name in sorted({*files} - {*videos} - {*annotations}):
+        left_out.add(os.path.dirname(name), OTHERS, os.path.basename(name))
+    return Tree(videos, annotations, left_out)
 
 
 def _refuse_collisions(root: Path, videos: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """What is found in a folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,10 @@ def test_videos_lists_and_others_are_told_apart_and_sorted(tmp_path: Path) -> No
     tree = read_tree(tmp_path)
     assert tree.videos == ("a.mp4", "b/10.avi", "b/2.WEBM")
     assert tree.annotations == ("labels.json", "lists/train.txt", "x.CSV")
-    assert tree.others == 2
+    assert str(tree.left_out) == (
+        "left out of the root: 1 hidden (.hidden.mp4), 2 not named as videos (readme.md); "
+        "of b: 1 hidden (._2.avi)"
+    )
 
 
 def test_links_are_followed_but_never_in_a_circle(tmp_path: Path) -> None:
@@ -53,6 +57,16 @@ def test_what_cannot_be_prepared_is_refused_by_name(tmp_path: Path, names: list[
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PrepareError, match="no such folder"):
         read_tree(tmp_path / "nowhere")
+
+
+def test_a_circle_of_links_and_a_pipe_stop_nothing(tmp_path: Path) -> None:
+    fill(tmp_path, "a/1.wmv")
+    (tmp_path / "a" / "x.mp4").symlink_to("y.mp4")
+    (tmp_path / "a" / "y.mp4").symlink_to("x.mp4")
+    os.mkfifo(tmp_path / "pipe.avi")
+    tree = read_tree(tmp_path)
+    assert tree.videos == ("a/1.wmv", "a/x.mp4", "a/y.mp4")  # reading the links names them
+    assert str(tree.left_out) == "left out of the root: 1 pipes or devices (pipe.avi)"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])

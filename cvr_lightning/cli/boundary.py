@@ -1,0 +1,74 @@
+"""What stands between a command and the terminal: any output is shown, any error is one message."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TextIO
+
+from cvr_lightning.errors import UserError
+
+READER_LEFT = 141
+"""Exit status where nobody reads the output any more: that of a program that SIGPIPE ends."""
+REPORT = (
+    "this is a defect of cvr_lightning, not a mistake of yours; please report it with the lines above, the "
+    "command and `cvr --version`"
+)
+
+
+def accept_any_text() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, where Python would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Print errors that a user can mend as one message; others keep their traceback and a line beside it.
+
+    Raises:
+        SystemExit: With 1 after an error, with 141 where the reader of the output has left.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here, not at exit: the reader may have left
+    except UserError as error:
+        _fail(str(error), error)
+    except BrokenPipeError as error:
+        broken = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        if not broken:
+            _report_defect(error)
+        for stream in broken:  # what is left goes nowhere, at exit too
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(READER_LEFT) from None
+    except OSError as error:
+        if error.errno is None:
+            _report_defect(error)
+        _fail(f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}", error)
+    except Exception as error:
+        _report_defect(error)
+
+
+def _fail(message: str, error: Exception) -> NoReturn:
+    print(f"cvr: {message}", file=sys.stderr)
+    raise SystemExit(1) from error
+
+
+def _report_defect(error: Exception) -> NoReturn:
+    traceback.print_exception(error)
+    _fail(REPORT, error)
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether a stream leads to a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
