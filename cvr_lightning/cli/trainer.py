@@ -112,6 +112,16 @@ def _run(
     )
 
 
+def named_checkpoint(arguments: list[str]) -> str:
+    """What ``--ckpt_path`` names, the last where it is given twice; empty where it is not given."""
+    given = [
+        value if option == "--ckpt_path" else option.partition("=")[2]
+        for option, value in zip(arguments, [*arguments[1:], ""], strict=True)
+        if option.partition("=")[0] == "--ckpt_path"
+    ]
+    return given[-1] if given else ""
+
+
 def with_checkpoint_config(
     arguments: list[str], load: Callable[[str], dict[str, Any]] = load_checkpoint
 ) -> list[str]:
@@ -121,12 +131,7 @@ def with_checkpoint_config(
         arguments: The command and its options.
         load: Loads a checkpoint of the command, and refuses others.
     """
-    given = [
-        value if option == "--ckpt_path" else option.partition("=")[2]
-        for option, value in zip(arguments, [*arguments[1:], ""], strict=True)
-        if option.partition("=")[0] == "--ckpt_path"
-    ]
-    path = given[-1] if given else ""
+    path = named_checkpoint(arguments)
     if not path.endswith(".ckpt"):  # none, or the name "last" of the run itself
         return arguments
     stored = load(path)[CHECKPOINT_KEY].get("config", {})
@@ -145,10 +150,10 @@ def require_data(arguments: list[str], example: str) -> None:
         RunError: Neither a configuration nor a data set is named.
     """
     names = {option.partition("=")[0] for option in arguments}
-    if not names.isdisjoint({"-c", "--config", "--data", "-h", "--help"}):
+    if not names.isdisjoint({"-c", "--config", "--data", "-h", "--help", "--data.help"}):
         return
     if arguments[0] != "fit":  # a checkpoint's configuration would have named the data
-        require_weights(arguments[0], None)
+        require_weights(arguments[0], named_checkpoint(arguments))
     raise RunError(f"no videos to read: name a data set or a configuration, such as\n{example}")
 
 

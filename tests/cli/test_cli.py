@@ -405,6 +405,9 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
 def test_mistakes_are_answered_with_the_remedy(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    named = {option.partition("=")[0] for option in arguments}
+    if arguments[0] == "fit" and named.isdisjoint({"--data", "--config", "-c"}):
+        arguments = ["fit", "--data=MotionShapes", *arguments[1:]]
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code in (1, 2)
