@@ -9,14 +9,13 @@ from cvr_lightning.codec import h264_headers
 from cvr_lightning.codec.arrays import Modality
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
-from cvr_lightning.codec.container.scan import UNREAD_WITH_VECTORS
+from cvr_lightning.codec.container.scan import WITH_VECTORS
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 """4:2:0 of 8 bits: what prediction is repeated for."""
 _MOTION_ONLY = "or ask for modalities=('iframes', 'motion'), in cvr --data.modalities '[iframes, motion]'"
-_WITH_VECTORS = frozenset({"mpeg4", "h264", "mpeg1video", "mpeg2video"}) | UNREAD_WITH_VECTORS
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,10 @@ def find_support(demuxer: Demuxer, index: PacketIndex) -> Support:
         return _mpeg4(demuxer, index)
     if codec == "h264":
         return _h264(demuxer, index)
-    if codec in _WITH_VECTORS:
+    if codec in WITH_VECTORS and index.facts.interlaced:
+        cause = f"interlaced {codec}: its vectors may refer to fields"
+        return Support(codec, f"I-frames only; {cause}", no_motion=cause)
+    if codec in WITH_VECTORS:
         cause = f"motion compensation of {codec} is not reproduced here"
         return Support(codec, f"FFmpeg exports the vectors of {codec}, but {cause}", no_residual=cause)
     cause = f"codec {codec}: FFmpeg exports no motion vectors of it"
@@ -87,8 +89,8 @@ def _mpeg4(demuxer: Demuxer, index: PacketIndex) -> Support:
         cause = "interlaced MPEG-4 Part 2: its vectors may refer to fields"
     elif vol.sprite or "S" in index.frame_types:
         cause = "MPEG-4 Part 2 with sprites or global motion compensation"
-    elif demuxer.stream.codec_context.pix_fmt not in PIXEL_FORMATS:
-        cause = f"pixel format {demuxer.stream.codec_context.pix_fmt}"
+    elif index.facts.pixel_format not in PIXEL_FORMATS:
+        cause = f"pixel format {index.facts.pixel_format}"
     if cause or vol is None:
         return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
     reason = "MPEG-4 Part 2: decoded frame minus the exact motion-compensated prediction"
@@ -98,7 +100,9 @@ def _mpeg4(demuxer: Demuxer, index: PacketIndex) -> Support:
 def _h264(demuxer: Demuxer, index: PacketIndex) -> Support:
     extradata, packet = _headers(demuxer, index)
     try:
-        sets = h264_headers.parameter_sets(extradata, iter([packet]))
+        sets = h264_headers.parameter_sets(
+            extradata, h264_headers.nal_units(packet, h264_headers.length_size(extradata))
+        )
     except EOFError:
         sets = None
     if sets is None or not sets.found:
@@ -125,6 +129,6 @@ def _h264_prediction(demuxer: Demuxer, index: PacketIndex, sets: h264_headers.Pa
         return "H.264 with B-frames or frames that nothing refers to"
     if sets.weighted:
         return "H.264 with weighted prediction or slice groups"
-    if demuxer.stream.codec_context.pix_fmt not in PIXEL_FORMATS:
-        return f"H.264 of pixel format {demuxer.stream.codec_context.pix_fmt}"
+    if index.facts.pixel_format not in PIXEL_FORMATS:
+        return f"H.264 of pixel format {index.facts.pixel_format}"
     return ""

@@ -5,7 +5,12 @@ They cross process borders (DataLoader workers), so every field is a plain value
 
 from __future__ import annotations
 
+import av
+
 from cvr_lightning.errors import UserError
+
+PYAV_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError)
+"""What PyAV raises where a file is at fault: FFmpeg's errors, undecodable texts, values that it lacks."""
 
 PREPARE = (
     "prepare it: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT "

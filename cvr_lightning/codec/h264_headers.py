@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cvr_lightning.codec.bitstream.bits import BitReader
 
-_SLICE, _SLICE_IDR, _SPS, _PPS = 1, 5, 7, 8
+_SLICE, _SLICE_IDR, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
+_PARTITIONS = (2, 3, 4)
+_RECOVERY_POINT = 6
+_SEI_BYTES = 4096
 _SLICE_TYPES = "PBIPI"  # P, B, I, SP, SI (Table 7-6)
 _SLICE_HEADER_BYTES = 16
 _CHROMA_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
@@ -70,33 +74,67 @@ def _extradata_units(extradata: bytes) -> Iterator[bytes]:
             position += 2 + size
 
 
-def slice_kind(data: bytes, prefix: int) -> tuple[str, bool]:
-    """The type of a packet's first slice and whether the picture may be referred to.
+class CodedPicture(NamedTuple):
+    """What the slices of a packet say.
 
-    Returns:
-        One of I, P, B, or N where the packet holds no slice; and nal_ref_idc != 0.
+    Attributes:
+        kind: I, P, B; N where the packet holds no slice.
+        reference: The picture may be referred to (nal_ref_idc != 0).
+        start: Decoding can begin here: an IDR picture, or an I picture with a recovery point at itself.
+        plain: One picture, of slices of one type, without data partitions.
+        parameters: The units of parameter sets.
     """
+
+    kind: str
+    reference: bool
+    start: bool
+    plain: bool
+    parameters: tuple[bytes, ...]
+
+
+def coded_picture(data: bytes, prefix: int) -> CodedPicture:
+    """Read the slice headers of a packet."""
+    kinds, firsts, reference, start, plain = set[str](), 0, False, False, True
+    parameters: tuple[bytes, ...] = ()
     for unit in nal_units(data, prefix):
-        if unit and unit[0] & 0x1F in (_SLICE, _SLICE_IDR):
+        kind = unit[0] & 0x1F if unit else 0
+        plain = plain and kind not in _PARTITIONS
+        if kind in (_SPS, _PPS):
+            parameters += (unit,)
+        start = start or kind == _SLICE_IDR or (kind == _SEI and _recovers_at_once(unit))
+        if kind in (_SLICE, _SLICE_IDR):
             bits = BitReader(_unescape(unit[1 : 1 + _SLICE_HEADER_BYTES]))
             try:
-                bits.unsigned()  # first_mb_in_slice
-                return _SLICE_TYPES[bits.unsigned() % 5], unit[0] & 0x60 != 0
+                firsts += bits.unsigned() == 0  # first_mb_in_slice
+                kinds.add(_SLICE_TYPES[bits.unsigned() % 5])
             except EOFError:
-                break
-    return "N", False
+                plain = False
+            reference = reference or unit[0] & 0x60 != 0
+    plain = plain and len(kinds) == 1 and firsts == 1
+    letter = max(kinds, key="IPB".index, default="N")
+    return CodedPicture(letter, reference, start and letter == "I", plain, parameters)
 
 
-def parameter_sets(extradata: bytes, packets: Iterator[bytes]) -> ParameterSets:
-    """Summarise the parameter sets of the extradata and of ``packets``.
+def _recovers_at_once(unit: bytes) -> bool:
+    """Whether an SEI unit holds a recovery point message with recovery_frame_cnt 0 (D.1.8)."""
+    payload, place = _unescape(unit[1:_SEI_BYTES]), 0
+    while place + 2 < len(payload):
+        kind, size = payload[place], payload[place + 1]
+        if kind == _RECOVERY_POINT:
+            return payload[place + 2] & 0x80 != 0  # ue(v) of 0 is one bit
+        if kind == 0xFF or size == 0xFF:
+            return False
+        place += 2 + size
+    return False
+
+
+def parameter_sets(extradata: bytes, in_band: Iterable[bytes]) -> ParameterSets:
+    """Summarise the parameter sets of the extradata and those among the NAL units ``in_band``.
 
     Raises:
         EOFError: A parameter set is cut short.
     """
-    prefix = length_size(extradata)
-    units = list(_extradata_units(extradata))
-    for packet in packets:
-        units += nal_units(packet, prefix)
+    units = [*_extradata_units(extradata), *in_band]
     sps = [_parse_sps(_unescape(u[1:])) for u in units if u and u[0] & 0x1F == _SPS]
     pps = [_parse_pps(_unescape(u[1:])) for u in units if u and u[0] & 0x1F == _PPS]
     return ParameterSets(

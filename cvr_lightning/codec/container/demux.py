@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -13,23 +14,25 @@ from typing import NamedTuple
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec.container.length import HEAD_BYTES, declared_size
-from cvr_lightning.codec.container.rotation import display_rotation
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
+    PYAV_ERRORS,
     BitstreamError,
     UnreadableVideoError,
     reason,
 )
+from cvr_lightning.codec.limits import check_size, max_pixels
+
+log = logging.getLogger(__name__)
 
 KEEP_BYTES = 64 << 20
 """Packets of the index pass stay in memory up to this size; larger files are read again from the disk."""
 NO_TIMESTAMP = -(1 << 63)
 """Stands for a timestamp that the container does not give."""
-_PROBE_BYTES = 64
-_NEAR_BYTES = 4096
 _SEEK_PACKETS = 64  # passing over fewer packets is cheaper than a seek
 
 PacketKey = tuple[int, int, int]
@@ -52,35 +55,6 @@ def packet_key(packet: Packet[VideoStream]) -> PacketKey:
     """The key of a packet."""
     dts = NO_TIMESTAMP if packet.dts is None else packet.dts
     return dts, -1 if packet.pos is None else packet.pos, packet.size
-
-
-class PacketFinder:
-    """Finds where in its file a packet's bytes lie in one piece.
-
-    A demuxer's position may be that of a chunk or block header in front of the packet; containers may also
-    compress, interleave or rewrite what they hold.
-
-    Args:
-        file: The bytes of the file.
-    """
-
-    def __init__(self, file: bytes | mmap.mmap) -> None:
-        self._file = file
-        self._end = 0
-
-    def find(self, data: bytes, position: int) -> int:
-        """The byte at which a packet begins, -1 where it is not found near by.
-
-        Args:
-            data: The packet.
-            position: What the demuxer says, -1 where it does not.
-        """
-        start = self._end if position < 0 else position
-        place = self._file.find(data[:_PROBE_BYTES], start, start + _NEAR_BYTES + _PROBE_BYTES)
-        if place < 0 or self._file[place : place + len(data)] != data:
-            return -1
-        self._end = place + len(data)
-        return place
 
 
 def best_video(path: str, container: InputContainer) -> VideoStream:
@@ -115,6 +89,7 @@ class Demuxer:
         self._opened: tuple[InputContainer, VideoStream] | None = None
         self._descriptor = -1
         self._packets = self._demux()
+        self._broken = False
         self._next = 0  # number of the packet that comes next, -1 where there is none
 
     def damage(self, cause: str, frame: int | None = None) -> BitstreamError:
@@ -168,27 +143,36 @@ class Demuxer:
         if self.size == 0:
             raise self.error("the file is empty")
 
+    def decoder_context(self) -> VideoCodecContext:
+        """A decoder, not opened yet, with all that the container says of the stream."""
+        if not self.stream.codec_context.is_open:
+            return self.stream.codec_context
+        with self._open_container() as container:
+            return best_video(self.path, container).codec_context
+
     def _open(self) -> tuple[InputContainer, VideoStream]:
         """Container and stream, opened at the first call."""
-        if self._opened is not None:
-            return self._opened
-        try:
+        if self._opened is None:
             self._check_length()
-            # An absolute path is never taken for a protocol, and a playlist may not reach the network.
-            container = av.open(
-                os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data),
-                mode="r",
-                metadata_errors="replace",
-                options={"protocol_whitelist": "file"},
-            )
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self.error(f"FFmpeg cannot open it: {reason(error)}") from error
-        try:
-            self._opened = container, best_video(self.path, container)
-        except UnreadableVideoError:
-            container.close()
-            raise
+            container = self._open_container()
+            try:
+                stream = best_video(self.path, container)
+                if stream.width or stream.height:
+                    check_size(self.path, stream.width, stream.height)
+            except BaseException:
+                container.close()
+                raise
+            self._opened = container, stream
         return self._opened
+
+    def _open_container(self) -> InputContainer:
+        # An absolute path is never taken for a protocol, and a playlist may not reach the network.
+        file = os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data)
+        options = {"protocol_whitelist": "file", "max_pixels": str(max_pixels())}
+        try:
+            return av.open(file, mode="r", metadata_errors="replace", options=options)
+        except PYAV_ERRORS as error:
+            raise self.error(f"FFmpeg cannot open it: {reason(error)}") from error
 
     def _check_length(self) -> None:
         declared = declared_size(self.read(0, HEAD_BYTES))
@@ -197,30 +181,46 @@ class Demuxer:
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
         """Packets from here on; an empty one carries no frame and would end a decoder."""
-        number = 0
-        try:
-            for packet in self.container.demux(self.stream):
-                if not packet.size:
-                    continue
-                if packet.is_corrupt:
-                    raise self.damage(f"packet {number} is cut short or damaged")
+        packets, number = self.container.demux(self.stream), 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except PYAV_ERRORS as error:
+                self._break_off(number, reason(error))
+                return
+            if packet is None:
+                return
+            if packet.size:
                 number += 1
                 yield packet
-        except av.FFmpegError as error:
-            raise self.error(f"the container breaks off after packet {number}: {reason(error)}") from error
+
+    def _break_off(self, number: int, cause: str) -> None:
+        """Take what follows a video, such as padding, for its end; say so once."""
+        if not number:
+            raise self.error(f"the container breaks off before a packet: {cause}")
+        if not self._broken:
+            log.warning("%s: the container breaks off after packet %d: %s", self.path, number - 1, cause)
+        self._broken = True
 
     def scan(self) -> Iterator[Packet[VideoStream]]:
-        """All packets of the freshly opened file; those of small files are kept for :meth:`fetch`."""
+        """All packets of the freshly opened file; those of small files are kept for :meth:`fetch`.
+
+        Raises:
+            UnreadableVideoError: The file ends within a packet, and the container knows of more.
+        """
         kept: list[Packet[VideoStream]] | None = []
-        total = 0
+        total, number, corrupt = 0, 0, False
         self._next = -1
         for packet in self._packets:
-            total += packet.size
+            total, number, corrupt = total + packet.size, number + 1, packet.is_corrupt
             if total > KEEP_BYTES:
                 kept = None
             if kept is not None:
                 kept.append(packet)
             yield packet
+        if corrupt and self.stream.frames > number:
+            cause = f"packet {number - 1} of {self.stream.frames} is cut short, and the others are missing"
+            raise self.error(cause)
         self._kept = kept
 
     def fetch(
@@ -258,7 +258,7 @@ class Demuxer:
             return
         dts = keys[first][0]
         if dts != NO_TIMESTAMP:
-            with contextlib.suppress(av.FFmpegError, UnreadableVideoError, StopIteration):
+            with contextlib.suppress(*PYAV_ERRORS, UnreadableVideoError, StopIteration):
                 self.container.seek(dts, stream=self.stream)
                 packets = self._demux()
                 landing = next(packets)
@@ -275,10 +275,6 @@ class Demuxer:
         if self.stream.duration and self.stream.time_base:
             return float(self.stream.duration * self.stream.time_base)
         return (self.container.duration or 0) / av.time_base
-
-    def rotation(self, packet: Packet[VideoStream]) -> int:
-        """How frames are turned for display: :func:`display_rotation`."""
-        return display_rotation(self.path, self.container, packet)
 
     def close(self) -> None:
         """Close the file and drop its packets."""

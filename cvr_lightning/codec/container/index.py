@@ -19,12 +19,21 @@ from cvr_lightning.files.bounds import INDEX_BYTES, decompress, parse_json
 INDEX_VERSION = 2
 """Grows whenever the same file gives another index or its bytes mean something else: old caches are stale."""
 _STEPS = frozenset(
-    {"pts", "dts", "positions", "data_positions", "frame_packets", "frame_sources", "frame_times"}
+    {
+        "pts",
+        "dts",
+        "positions",
+        "data_positions",
+        "frame_packets",
+        "frame_ends",
+        "frame_sources",
+        "frame_times",
+    }
 )
 """Columns that run on from row to row: packed as differences, most of which are alike."""
 _BYTES = {
     **dict.fromkeys(("types", "frame_kinds"), "S1"),
-    **dict.fromkeys(("keyframes", "starts", "reference"), "?"),
+    **dict.fromkeys(("keyframes", "starts", "reference", "damaged"), "?"),
     **dict.fromkeys(("rounding", "headers"), "u1"),
 }
 """Columns of one byte a row; the others are int64."""
@@ -47,6 +56,11 @@ class StreamFacts:
         fps: Average frame rate, 0 where unknown.
         duration: Seconds according to the container, 0 where unknown.
         file_size: Bytes of the file.
+        interlaced: A frame is interlaced, as far as the frames were decoded.
+        color_range: The container's color range, as FFmpeg numbers it.
+        color_matrix: Its matrix of Y, Cb, Cr.
+        color_primaries: Its primaries.
+        color_transfer: Its transfer characteristics.
     """
 
     codec: str
@@ -59,6 +73,16 @@ class StreamFacts:
     fps: float
     duration: float
     file_size: int
+    interlaced: bool
+    color_range: int
+    color_matrix: int
+    color_primaries: int
+    color_transfer: int
+
+    @property
+    def colors(self) -> tuple[int, int, int, int]:
+        """Range, matrix, primaries and transfer."""
+        return self.color_range, self.color_matrix, self.color_primaries, self.color_transfer
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +94,8 @@ class PacketIndex:
     Attributes:
         facts: The stream at a glance.
         types: (P,) S1, type of the picture that the packet begins with: I, P, B, S (a sprite VOP), N where it
-            holds none (placeholders of packed bitstreams, dropped frames), ? where the headers are not read.
+            holds none that is shown (placeholders of packed bitstreams, dropped or hidden frames), ? where
+            the type is not known.
         sizes: (P,) int64, bytes.
         pts: (P,) int64 in the stream's time base, ``demux.NO_TIMESTAMP`` where unknown.
         dts: (P,) int64, likewise.
@@ -80,8 +105,12 @@ class PacketIndex:
         keyframes: (P,) bool, the container's mark.
         starts: (P,) bool, decoding can begin here.
         reference: (P,) bool, false where the codec says that no picture refers to this one.
+        damaged: (P,) bool, the packet is damaged, or what its picture is predicted from is not in the file.
         rounding: (P,) uint8, vop_rounding_type of the VOP that the packet decodes to (MPEG-4 Part 2).
-        frame_packets: (F,) int64, the packet whose decoding gives the frame.
+        frame_packets: (F,) int64, the packet whose decoding gives the frame. A codec may show one twice.
+        frame_ends: (F,) int64, the last packet that a decoder needs before it gives the frame.
+        frame_checksums: (F,) int64, :func:`~cvr_lightning.codec.ffmpeg.decoder.checksum` of the frame in a full
+            decode, -1 where the headers told enough and nothing was decoded.
         frame_kinds: (F,) S1, type of the frame. In a packed bitstream this is not the type of its packet.
         frame_sources: (F,) int64, the packet that holds the frame's VOP.
         frame_offsets: (F,) int64, byte of that packet at which the VOP begins.
@@ -102,8 +131,11 @@ class PacketIndex:
     keyframes: npt.NDArray[np.bool_]
     starts: npt.NDArray[np.bool_]
     reference: npt.NDArray[np.bool_]
+    damaged: npt.NDArray[np.bool_]
     rounding: npt.NDArray[np.uint8]
     frame_packets: npt.NDArray[np.int64]
+    frame_ends: npt.NDArray[np.int64]
+    frame_checksums: npt.NDArray[np.int64]
     frame_kinds: npt.NDArray[np.bytes_]
     frame_sources: npt.NDArray[np.int64]
     frame_offsets: npt.NDArray[np.int64]
@@ -131,19 +163,17 @@ class PacketIndex:
 
     @cached_property
     def frame_of_packet(self) -> dict[int, int]:
-        """Frame number of each packet that gives a frame."""
-        return {int(packet): frame for frame, packet in enumerate(self.frame_packets)}
+        """Number of the first frame of each packet that gives one."""
+        numbers: dict[int, int] = {}
+        for frame, packet in enumerate(self.frame_packets.tolist()):
+            numbers.setdefault(packet, frame)
+        return numbers
 
     @cached_property
     def keys(self) -> list[PacketKey]:
         """What tells each packet from the others."""
         columns = (self.dts.tolist(), self.positions.tolist(), self.sizes.tolist())
         return list(zip(*columns, strict=True))
-
-    def start_before(self, packet: int) -> int:
-        """The last packet at or before ``packet`` that decoding can begin at; the first packet if none."""
-        starts = np.flatnonzero(self.starts[: packet + 1])
-        return int(starts[-1]) if len(starts) else 0
 
     def to_bytes(self) -> bytes:
         """The index in some 4 bytes a packet, behind a checksum."""

@@ -17,15 +17,16 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec.container.demux import Demuxer, best_video
-from cvr_lightning.codec.container.rotation import display_rotation
+from cvr_lightning.codec.container.rotation import display_rotation, may_turn
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
     PREPARE,
-    BitstreamError,
+    PYAV_ERRORS,
     UnreadableVideoError,
     UnsupportedStreamError,
     reason,
 )
+from cvr_lightning.codec.limits import max_pixels
 
 STDIN = "-"
 """The name of standard input."""
@@ -85,9 +86,9 @@ def open_packets(path: str | os.PathLike[str]) -> Iterator[PacketStream]:
     with open(file, "rb", buffering=0, closefd=name != STDIN) as pipe:
         try:
             # What comes through a pipe may not name further files or addresses to open.
-            options = {"protocol_whitelist": "pipe"}
+            options = {"protocol_whitelist": "pipe", "max_pixels": str(max_pixels())}
             container = av.open(pipe, mode="r", metadata_errors="replace", options=options)
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except PYAV_ERRORS as error:
             raise UnreadableVideoError(
                 name, f"FFmpeg cannot open it: {reason(error)}", _STREAMABLE
             ) from error
@@ -132,20 +133,26 @@ def _packets(
                 upright = _is_upright(container, packet, name)
             number += 1
             yield StreamPacket(bytes(packet), _seconds(packet), packet.is_corrupt)
-    except av.FFmpegError as error:
-        cause = f"the container breaks off after packet {number}: {error}"
+    except PYAV_ERRORS as error:
+        cause = f"the container breaks off after packet {number}: {reason(error)}"
         raise UnreadableVideoError(name, cause, remedy) from error
 
 
 def _is_upright(container: InputContainer, packet: Packet[VideoStream], name: str) -> bool:
     """Whether frames are displayed as they are coded; false where the packet is too damaged to tell."""
-    with contextlib.suppress(BitstreamError):
-        rotation = display_rotation(name, container, packet)
-        if rotation:
-            cause = f"its frames are displayed turned by {rotation} degrees"
-            raise UnsupportedStreamError(name, cause, PREPARE)
+    context = packet.stream.codec_context
+    if not may_turn(container, context.name):
         return True
-    return False
+    try:
+        frames = [*context.decode(packet), *context.decode(None)]
+    except PYAV_ERRORS:
+        return False
+    finally:
+        context.flush_buffers()
+    rotation = display_rotation(name, frames[0]) if frames else 0
+    if rotation:
+        raise UnsupportedStreamError(name, f"its frames are displayed turned by {rotation} degrees", PREPARE)
+    return bool(frames)
 
 
 def _seconds(packet: Packet[VideoStream]) -> float | None:

@@ -9,13 +9,6 @@ import numpy.typing as npt
 
 from cvr_lightning.codec import h264_headers
 
-_INTRA_ONLY = frozenset(
-    {"mjpeg", "prores", "dnxhd", "rawvideo", "png", "ffv1", "huffyuv", "dvvideo", "qtrle"}
-)
-"""Codecs that have no P-frames."""
-_MPEG12_PICTURE = b"\x00\x00\x01\x00"
-_MPEG12_TYPES = "?IPB?"
-
 
 class Pictures(NamedTuple):
     """The pictures of P packets in file order, (P,) each.
@@ -58,51 +51,42 @@ class PictureScanner(Protocol):
         """What all packets hold."""
 
 
-class HeaderScanner:
-    """Pictures of codecs that have one in each packet.
-
-    Types come from H.264's slice_type of the first slice (ITU-T H.264, 7.3.3) and MPEG-1/2's
-    picture_coding_type (ISO/IEC 13818-2, 6.2.3); of other codecs the keyframes alone are known.
+class H264Scanner:
+    """Pictures of H.264, by the headers of their slices (ITU-T H.264, 7.3.3).
 
     Args:
-        codec: FFmpeg's name of the codec.
         extradata: What the container knows beforehand.
+
+    Attributes:
+        plain: Each packet holds one whole picture, and the first can be decoded by itself.
+        parameters: The units of parameter sets that the packets hold, each once.
     """
 
-    def __init__(self, codec: str, extradata: bytes) -> None:
-        self._codec = codec
-        self._prefix = h264_headers.length_size(extradata) if codec == "h264" else 0
-        self._rows: list[tuple[str, str, bool, bool]] = []
+    def __init__(self, extradata: bytes) -> None:
+        self._prefix = h264_headers.length_size(extradata)
+        self._rows: list[h264_headers.CodedPicture] = []
+        self.plain = True
+        self.parameters: dict[bytes, None] = {}
 
     def add(self, data: bytes, keyframe: bool) -> None:
         """Take the next packet."""
-        if self._codec == "h264":
-            kind, reference = h264_headers.slice_kind(data, self._prefix)
-            row = kind, kind.replace("N", ""), keyframe and kind == "I", reference
-        elif self._codec in ("mpeg1video", "mpeg2video"):
-            kind = _mpeg12_kind(data)
-            row = kind, kind.replace("N", ""), keyframe and kind == "I", kind != "B"
-        else:
-            kind = "I" if keyframe or self._codec in _INTRA_ONLY else "?"
-            row = kind, kind, kind == "I", True
-        self._rows.append(row)
+        picture = h264_headers.coded_picture(data, self._prefix)
+        self.plain = self.plain and picture.plain and (picture.start or bool(self._rows))
+        self.parameters.update(dict.fromkeys(picture.parameters))
+        self._rows.append(picture._replace(parameters=()))
 
     def finish(self) -> Pictures:
         """What all packets hold."""
-        types, gives, starts, reference = zip(*self._rows, strict=True) if self._rows else ((), (), (), ())
-        nothing = np.zeros(len(types), np.int64)
-        return Pictures(
-            np.array(types, "S1"),
-            np.array(gives, "S1"),
-            np.array(starts, bool),
-            np.array(reference, bool),
-            nothing.astype(np.uint8),
-            *5 * (nothing,),
-        )
+        types = np.array([row.kind for row in self._rows], "S1")
+        starts = np.array([row.start for row in self._rows], bool)
+        reference = np.array([row.reference for row in self._rows], bool)
+        return pictures(types, starts, reference)
 
 
-def _mpeg12_kind(data: bytes) -> str:
-    start = data.find(_MPEG12_PICTURE)
-    if start < 0 or start + 5 >= len(data):
-        return "N"
-    return _MPEG12_TYPES[min(data[start + 5] >> 3 & 7, 4)]
+def pictures(
+    types: npt.NDArray[np.bytes_], starts: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]
+) -> Pictures:
+    """Pictures of other than MPEG-4 Part 2 video; a type N gives no frame."""
+    gives = np.where(types == b"N", b"", types).astype("S1")
+    nothing = np.zeros(len(types), np.int64)
+    return Pictures(types, gives, starts, reference, nothing.astype(np.uint8), *5 * (nothing,))

@@ -1,165 +1,261 @@
-"""Building the packet index: one pass over the container, without decoding where headers tell enough.
+"""Building the packet index: one pass over the container, and a full decode where headers do not tell enough.
 
-Frame types come from the packets' own headers: MPEG-4 Part 2's by mpeg4/vop_scan.py, others' by pictures.py.
+Headers tell of MPEG-4 Part 2 (mpeg4/vop_scan.py) and of H.264 whose packets are whole frames in a container
+with display times (pictures.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect, insort
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from av.packet import Packet
-from av.video.stream import VideoStream
 
-from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketFinder, PacketKey, packet_key
+from cvr_lightning.codec import h264_headers
+from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey, packet_key
 from cvr_lightning.codec.container.index import PacketIndex, StreamFacts
-from cvr_lightning.codec.container.pictures import HeaderScanner, PictureScanner
-from cvr_lightning.codec.ffmpeg.decoder import decoded_order
+from cvr_lightning.codec.container.length import PacketFinder
+from cvr_lightning.codec.container.pictures import H264Scanner, Pictures, PictureScanner, pictures
+from cvr_lightning.codec.container.rotation import may_turn
+from cvr_lightning.codec.ffmpeg.decode_pass import DecodedVideo, Look, ShownFrame, decode_pass, look_of
+from cvr_lightning.codec.ffmpeg.decoder import Decoder
+from cvr_lightning.codec.limits import check_size
 from cvr_lightning.codec.mpeg4.vop_scan import VopScanner
 
-UNREAD_WITH_VECTORS = frozenset(
-    {"flv1", "h263", "h263i", "h263p", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"}
+WITH_VECTORS = frozenset(
+    {"mpeg4", "h264", "mpeg1video", "mpeg2video", "flv1", "h263", "h263i", "h263p"}
+    | {"msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"}
 )
-"""Codecs whose headers are not read here although FFmpeg exports their vectors."""
+"""Codecs whose vectors FFmpeg exports."""
+_BEGIN_WITHOUT_IFRAME = WITH_VECTORS - {"h264"}
+"""Codecs whose decoders show pictures that are predicted from nothing."""
 
 
-def _coded_order_to_display(frames: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    """MPEG reordering: an I- or P-frame is shown once the next one arrives, a B-frame at once."""
-    shown: list[tuple[int, str]] = []
-    held: tuple[int, str] | None = None
-    references = 0
-    for frame in frames:
-        if frame[1] == "B":
-            if references >= 2:  # a decoder drops B-frames that lack a reference
-                shown.append(frame)
-            continue
-        references += 1
-        if held is not None:
-            shown.append(held)
-        held = frame
-    return shown if held is None else [*shown, held]
+class _Packets(NamedTuple):
+    """What the container says of each packet.
 
+    Attributes:
+        keys: Keys.
+        pts: Display times.
+        places: Places of their bytes in the file, -1 where they are not looked for.
+        keyframes: The container's marks of keyframes.
+        discarded: The frame is decoded but not shown.
+        corrupt: Bytes are known to be missing.
+    """
 
-def _display_order(
-    codec: str, frames: list[tuple[int, str]], pts: Sequence[int]
-) -> list[tuple[int, str]] | None:
-    """The frames as they are shown, None where neither headers nor timestamps tell."""
-    while frames and frames[0][1] in "PBS":  # nothing to predict them from
-        frames = frames[1:]
-    if codec in ("mpeg4", "mpeg1video", "mpeg2video"):
-        return _coded_order_to_display(frames)
-    times = [pts[packet] for packet, _ in frames]
-    bidirectional = any(kind == "B" for _, kind in frames)
-    distinct = NO_TIMESTAMP not in times and len(set(times)) == len(times)
-    # Where a container stores no display times, FFmpeg counts packets instead.
-    if not distinct or (bidirectional and times == sorted(times)):
-        return None if bidirectional else frames
-    return sorted(frames, key=lambda frame: pts[frame[0]])
+    keys: list[PacketKey]
+    pts: list[int]
+    places: list[int]
+    keyframes: npt.NDArray[np.bool_]
+    discarded: npt.NDArray[np.bool_]
+    corrupt: npt.NDArray[np.bool_]
 
 
 def build_index(demuxer: Demuxer) -> PacketIndex:
     """Index a freshly opened file.
 
-    The video is decoded only where its headers are not read although its codec has vectors, or where neither
-    headers nor timestamps tell the display order.
-
     Raises:
-        UnreadableVideoError: The container is damaged, or holds no frame.
+        UnreadableVideoError: The container is damaged, or no frame of it is shown.
+        UnsupportedStreamError: Its frames are too large, or displayed in a way that no reader gives.
     """
     codec = demuxer.stream.codec_context.codec.canonical_name
-    extradata = demuxer.stream.codec_context.extradata or b""
-    mpeg4 = VopScanner(extradata) if codec == "mpeg4" else None
-    scanner: PictureScanner = mpeg4 or HeaderScanner(codec, extradata)
-    keys, pts, places, keyframes, discarded = _gather(demuxer, scanner, located=mpeg4 is not None)
-    pictures = scanner.finish()
-    given = (pictures.gives != b"") & ~np.array(discarded, bool)
-    shown = _shown(demuxer, codec, np.flatnonzero(given), pictures.gives[given], pts, keys)
+    scanner = _scanner(codec, demuxer.stream.codec_context.extradata or b"")
+    packets = _gather(demuxer, scanner)
+    found = scanner.finish() if scanner else None
+    shown, decoded = None, None
+    if isinstance(scanner, H264Scanner) and found and _is_simple(demuxer, scanner, packets):
+        shown = _by_display_time(found, packets.pts)
+    elif isinstance(scanner, VopScanner) and found and not (found.types == b"?").any():
+        shown = _coded_order_to_display(found, packets.discarded)
+    if shown is None:
+        decoded = decode_pass(demuxer, demuxer.fetch(0, len(packets.keys) - 1, packets.keys))
+        found = _decoded_pictures(codec, decoded, packets, found)
+        shown = decoded.frames
+    assert found is not None
     if not shown:
-        raise demuxer.error("it holds no frame")
-    frame_packets = np.array([number for number, _ in shown], np.int64)
-    dts, positions, sizes = zip(*keys, strict=True)
-    first = int(pictures.starts.argmax())
-    headers = mpeg4.headers if mpeg4 else []
-    return PacketIndex(
-        facts=_facts(demuxer, codec, demuxer.fetch(first, first, keys)),
-        types=pictures.types,
-        sizes=np.array(sizes, np.int64),
-        pts=np.array(pts, np.int64),
-        dts=np.array(dts, np.int64),
-        positions=np.array(positions, np.int64),
-        data_positions=np.array(places, np.int64),
-        keyframes=np.array(keyframes, bool),
-        starts=pictures.starts,
-        reference=pictures.reference,
-        rounding=pictures.rounding,
-        frame_packets=frame_packets,
-        frame_kinds=np.array([kind for _, kind in shown], "S1"),
-        frame_sources=pictures.sources[frame_packets],
-        frame_offsets=pictures.offsets[frame_packets],
-        frame_sizes=pictures.sizes[frame_packets],
-        frame_times=pictures.times[frame_packets],
-        frame_headers=pictures.headers[frame_packets],
-        headers=np.frombuffer(b"".join(headers), np.uint8),
-        header_ends=np.cumsum([len(header) for header in headers], dtype=np.int64),
-    )
+        raise demuxer.error("it holds no frame that is shown")
+    damaged = packets.corrupt | _unfounded(codec, shown, found)
+    damaged[sorted(decoded.damaged) if decoded else []] = True
+    look = decoded.look if decoded else _look(demuxer, codec, found, packets.keys)
+    facts = _facts(demuxer, codec, look, decoded is not None and decoded.interlaced)
+    headers = scanner.headers if isinstance(scanner, VopScanner) else []
+    return _index(facts, packets, found, damaged, shown, headers)
 
 
-def _gather(
-    demuxer: Demuxer, scanner: PictureScanner, located: bool
-) -> tuple[list[PacketKey], list[int], list[int], list[bool], list[bool]]:
-    """Hand all packets to the scanner; what the container says of each.
+def _scanner(codec: str, extradata: bytes) -> PictureScanner | None:
+    if codec == "mpeg4":
+        return VopScanner(extradata)
+    return H264Scanner(extradata) if codec == "h264" else None
 
-    Returns:
-        Keys, display times, places of their bytes in the file (-1 unless ``located``), the marks of keyframes
-        and of packets whose frame is discarded.
-    """
+
+def _gather(demuxer: Demuxer, scanner: PictureScanner | None) -> _Packets:
+    """Hand all packets to the scanner, and note what the container says of each."""
     keys: list[PacketKey] = []
     pts: list[int] = []
     places: list[int] = []
-    keyframes: list[bool] = []
-    discarded: list[bool] = []
+    marks: list[tuple[bool, bool, bool]] = []
+    located = isinstance(scanner, VopScanner)
     with demuxer.buffer() as file:
         finder = PacketFinder(file)
         for packet in demuxer.scan():
-            data = bytes(packet)
-            scanner.add(data, packet.is_keyframe)
             keys.append(packet_key(packet))
             pts.append(NO_TIMESTAMP if packet.pts is None else packet.pts)
+            marks.append((packet.is_keyframe, packet.is_discard, packet.is_corrupt))
+            if scanner:
+                data = bytes(packet)
+                scanner.add(data, packet.is_keyframe)
             places.append(finder.find(data, keys[-1][1]) if located else -1)
-            keyframes.append(packet.is_keyframe)
-            discarded.append(packet.is_discard)
-    return keys, pts, places, keyframes, discarded
+    if not keys:
+        raise demuxer.error("it holds no packet of video")
+    return _Packets(keys, pts, places, *np.array(marks, bool).T)
 
 
-def _shown(
-    demuxer: Demuxer,
-    codec: str,
-    packets: npt.NDArray[np.int64],
-    kinds: npt.NDArray[np.bytes_],
-    pts: Sequence[int],
-    keys: Sequence[PacketKey],
-) -> list[tuple[int, str]]:
-    """(packet, type) of the frames in display order, from those in coded order."""
-    letters = kinds.tobytes().decode("ascii")
-    unread = codec in UNREAD_WITH_VECTORS or (codec == "mpeg4" and "?" in letters)
-    frames = list(zip(packets.tolist(), letters, strict=True))
-    shown = None if unread else _display_order(codec, frames, pts)
-    return decoded_order(demuxer, demuxer.fetch(0, len(keys) - 1, keys)) if shown is None else shown
+def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -> list[ShownFrame]:
+    """MPEG reordering: an I- or P-frame is shown once the next one arrives, a B-frame at once."""
+    order: list[int] = []
+    held: int | None = None
+    references = 0
+    kinds = found.gives.tolist()
+    for packet in np.flatnonzero(found.gives != b"").tolist():
+        if kinds[packet] == b"B":
+            if references >= 2:  # a decoder drops B-frames that lack a reference
+                order.append(packet)
+            continue
+        references += 1
+        if held is not None:
+            order.append(held)
+        held = packet
+    if held is not None:
+        order.append(held)
+    return [ShownFrame(n, kinds[n].decode(), n, -1) for n in order if not discarded[n]]
 
 
-def _facts(demuxer: Demuxer, codec: str, first: Iterator[tuple[int, Packet[VideoStream]]]) -> StreamFacts:
-    """The stream at a glance; ``first`` gives the first packet that decoding can start at."""
+def _is_simple(demuxer: Demuxer, scanner: H264Scanner, packets: _Packets) -> bool:
+    """Whether a decoder surely shows every picture of an H.264 stream at its display time."""
+    context = demuxer.stream.codec_context
+    try:
+        sets = h264_headers.parameter_sets(context.extradata or b"", scanner.parameters)
+    except EOFError:
+        return False
+    whole = scanner.plain and not packets.discarded.any() and not packets.corrupt.any()
+    if not (whole and sets.found and sets.progressive) or NO_TIMESTAMP in packets.pts:
+        return False
+    distinct = len(set(packets.pts)) == len(packets.pts)
+    depth = _reorder_depth(packets.pts)
+    # Where the container stores no display times, FFmpeg counts packets instead.
+    return distinct and (depth <= context.reorder_depth if depth else not context.reorder_depth)
+
+
+def _reorder_depth(pts: Sequence[int]) -> int:
+    """The most frames that come before a frame in coded order and behind it in display order."""
+    times: list[int] = []
+    depth = 0
+    for time in pts:
+        depth = max(depth, len(times) - bisect(times, time))
+        insort(times, time)
+    return depth
+
+
+def _by_display_time(found: Pictures, pts: Sequence[int]) -> list[ShownFrame]:
+    kinds = found.gives.tobytes().decode("ascii")
+    return [ShownFrame(n, kinds[n], n, -1) for n in sorted(range(len(pts)), key=pts.__getitem__)]
+
+
+def _decoded_pictures(
+    codec: str, decoded: DecodedVideo, packets: _Packets, found: Pictures | None
+) -> Pictures:
+    """The pictures of packets as a full decode gave them; the rest as their headers tell it."""
+    types = np.full(len(packets.keys), b"N", "S1")
+    for frame in decoded.frames:
+        types[frame.packet] = frame.kind
+    # The type of a frame that is not shown is not known, but the container's mark of it.
+    starts = (types == b"I") | (packets.keyframes & packets.discarded)
+    bidirectional = types == b"B" if codec in ("mpeg1video", "mpeg2video") else np.zeros(len(types), bool)
+    if found is None:
+        return pictures(types, starts, ~bidirectional)
+    reference = found.reference if codec == "h264" else ~bidirectional
+    return found._replace(types=types, gives=types, starts=starts, reference=reference)
+
+
+def _unfounded(codec: str, shown: Sequence[ShownFrame], found: Pictures) -> npt.NDArray[np.bool_]:
+    """Packets of frames that come before all I-frames, in codecs whose decoders show them nevertheless."""
+    unfounded = np.zeros(len(found.types), bool)
+    if codec in _BEGIN_WITHOUT_IFRAME:
+        first = int(found.starts.argmax()) if found.starts.any() else len(found.types)
+        order = [frame.packet for frame in shown]
+        place = order.index(first) if first in order else 0
+        unfounded[[packet for n, packet in enumerate(order) if packet < first or n < place]] = True
+    return unfounded
+
+
+def _look(demuxer: Demuxer, codec: str, found: Pictures, keys: Sequence[PacketKey]) -> Look:
+    """How frames look, by a decoded one where that may tell more than the container does."""
+    if may_turn(demuxer.container, codec):
+        start = int(found.starts.argmax())
+        run = Decoder(demuxer).decode(demuxer.fetch(start, start, keys), strict=False)
+        for _, frame in run:
+            return look_of(demuxer, frame)
+    stream = demuxer.stream
+    check_size(demuxer.path, stream.width, stream.height)
+    return Look(stream.width, stream.height, stream.codec_context.pix_fmt or "", 0)
+
+
+def _facts(demuxer: Demuxer, codec: str, look: Look, interlaced: bool) -> StreamFacts:
+    """The stream at a glance."""
     stream, context = demuxer.stream, demuxer.stream.codec_context
     return StreamFacts(
         codec=codec,
         codec_tag=context.codec_tag,
         profile=context.profile or "",
-        pixel_format=context.pix_fmt or "",
-        width=stream.width,
-        height=stream.height,
-        rotation=demuxer.rotation(next(first)[1]),
+        pixel_format=look.pixel_format,
+        width=look.width,
+        height=look.height,
+        rotation=look.rotation,
         fps=float(stream.average_rate or 0),
         duration=demuxer.duration(),
         file_size=demuxer.size,
+        interlaced=interlaced,
+        color_range=int(context.color_range),
+        color_matrix=int(context.colorspace),
+        color_primaries=int(context.color_primaries),
+        color_transfer=int(context.color_trc),
+    )
+
+
+def _index(
+    facts: StreamFacts,
+    packets: _Packets,
+    found: Pictures,
+    damaged: npt.NDArray[np.bool_],
+    shown: Sequence[ShownFrame],
+    headers: Sequence[bytes],
+) -> PacketIndex:
+    dts, positions, sizes = zip(*packets.keys, strict=True)
+    frame_packets = np.array([frame.packet for frame in shown], np.int64)
+    return PacketIndex(
+        facts=facts,
+        types=found.types,
+        sizes=np.array(sizes, np.int64),
+        pts=np.array(packets.pts, np.int64),
+        dts=np.array(dts, np.int64),
+        positions=np.array(positions, np.int64),
+        data_positions=np.array(packets.places, np.int64),
+        keyframes=packets.keyframes,
+        starts=found.starts,
+        reference=found.reference,
+        damaged=damaged,
+        rounding=found.rounding,
+        frame_packets=frame_packets,
+        frame_ends=np.array([frame.end for frame in shown], np.int64),
+        frame_checksums=np.array([frame.checksum for frame in shown], np.int64),
+        frame_kinds=np.array([frame.kind for frame in shown], "S1"),
+        frame_sources=found.sources[frame_packets],
+        frame_offsets=found.offsets[frame_packets],
+        frame_sizes=found.sizes[frame_packets],
+        frame_times=found.times[frame_packets],
+        frame_headers=found.headers[frame_packets],
+        headers=np.frombuffer(b"".join(headers), np.uint8),
+        header_ends=np.cumsum([len(header) for header in headers], dtype=np.int64),
     )

@@ -1,26 +1,27 @@
-"""A strict FFmpeg decoder: frames come with the number of their packet, and errors are never concealed."""
+"""FFmpeg's decoders, set up as a player does; frames come with the number of their packet."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Literal
 
-import av
+import numpy as np
 from av.codec.context import Flags2, ThreadType
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec.container.demux import Demuxer
-from cvr_lightning.codec.errors import BitstreamError, reason
+from cvr_lightning.codec.errors import PYAV_ERRORS, BitstreamError, reason
+from cvr_lightning.codec.limits import max_pixels
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 Skip = Literal["NONE", "NONREF"]
 
 
 class Decoder:
-    """Decodes runs of packets of one stream, single-threaded.
+    """Decodes runs of packets of one stream, single-threaded, with the container's own parameters.
 
     Args:
         demuxer: The file.
@@ -28,6 +29,9 @@ class Decoder:
         vectors: Export motion vectors.
         coded_size: Deliver all decoded samples, whole macroblocks, rather than the frame cropped for display.
         skip: Frames that the decoder need not decode.
+
+    Raises:
+        UnreadableVideoError: The decoder cannot be opened.
     """
 
     def __init__(
@@ -41,56 +45,76 @@ class Decoder:
     ) -> None:
         self._demuxer = demuxer
         self._frames_of_packets = frames or {}
-        source = demuxer.stream.codec_context
-        whole = source.width % 16 == 0 and source.height % 16 == 0
-        self._align = coded_size and source.name == "mpeg4" and not whole
-        context = av.CodecContext.create(source.codec, "r")
-        assert isinstance(context, VideoCodecContext)
-        extradata = source.extradata
-        if extradata:
-            context.extradata = mpeg4_headers.align_vols(extradata) if self._align else extradata
-        if source.codec_tag.isprintable() and source.codec_tag.isascii():
-            context.codec_tag = source.codec_tag  # tells FFmpeg of encoders whose streams need special care
-        if source.width and source.height:
+        context = demuxer.decoder_context()
+        whole = context.width % 16 == 0 and context.height % 16 == 0
+        self._align = coded_size and context.name == "mpeg4" and not whole
+        if self._align and context.extradata:
+            context.extradata = mpeg4_headers.align_vols(context.extradata)
+        if coded_size:
             # FFmpeg takes a size given to an H.264 decoder for a crop that comes before the stream's own.
-            side = 16 if coded_size else 1
-            context.width = -(-source.width // side) * side
-            context.height = -(-source.height // side) * side
+            context.width, context.height = -(-context.width // 16) * 16, -(-context.height // 16) * 16
+            context.flags2 |= Flags2.ignore_crop
+        if vectors:
+            context.flags2 |= Flags2.export_mvs
         context.thread_count = 1
         context.thread_type = ThreadType.NONE
         context.copy_opaque = True
         context.skip_frame = skip
-        if vectors:
-            context.flags2 |= Flags2.export_mvs
-        if coded_size:
-            context.flags2 |= Flags2.ignore_crop
-        context.options = {"err_detect": "explode"}
+        context.options = {"max_pixels": str(max_pixels())}
+        try:
+            context.open()
+        except PYAV_ERRORS as error:
+            raise demuxer.error(f"FFmpeg cannot open a decoder for it: {reason(error)}") from error
         self._context = context
 
     def decode(
-        self, packets: Iterable[tuple[int, Packet[VideoStream]]]
+        self, packets: Iterable[tuple[int, Packet[VideoStream]]], strict: bool = True
     ) -> Generator[tuple[int, VideoFrame], None, None]:
-        """Decode one run, from a packet that decoding can start at.
+        """Decode one run.
 
         Args:
             packets: Packets and their numbers.
+            strict: Damage is an error; otherwise decoding goes on behind it, as a player's does.
 
         Yields:
             Frames in display order, each with the number of its packet.
 
         Raises:
-            BitstreamError: A packet is damaged.
+            BitstreamError: A packet is damaged, and ``strict`` is set.
         """
         number = -1
         try:
             for number, packet in packets:
-                yield from self._frames(self._context.decode(self._tagged(number, packet)))
-            yield from self._frames(self._context.decode(None))
-        except av.FFmpegError as error:
-            raise self._damage(number, f"FFmpeg cannot decode packet {number}: {reason(error)}") from error
+                yield from self._tolerant(number, packet, strict)
+            yield from self._tolerant(number, None, strict)
         finally:
-            if self._context.is_open:
-                self._context.flush_buffers()
+            self._context.flush_buffers()
+
+    def decode_packet(self, number: int, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
+        """What comes out of the decoder when a packet goes in; None ends the run.
+
+        Raises:
+            BitstreamError: The packet cannot be decoded.
+        """
+        try:
+            frames = self._context.decode(None if packet is None else self._tagged(number, packet))
+        except PYAV_ERRORS as error:
+            raise self._damage(number, f"FFmpeg cannot decode packet {number}: {reason(error)}") from error
+        return [(tag[0] if isinstance(tag := frame.opaque, list) else number, frame) for frame in frames]
+
+    def _tolerant(
+        self, number: int, packet: Packet[VideoStream] | None, strict: bool
+    ) -> list[tuple[int, VideoFrame]]:
+        try:
+            frames = self.decode_packet(number, packet)
+        except BitstreamError:
+            if strict:
+                raise
+            return []
+        for tag, frame in frames:
+            if strict and frame.is_corrupt:
+                raise self._damage(tag, f"packet {tag} is damaged: FFmpeg conceals errors in its frame")
+        return frames
 
     def _tagged(self, number: int, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         if self._align:
@@ -105,15 +129,6 @@ class Decoder:
     def _damage(self, packet: int, cause: str) -> BitstreamError:
         return self._demuxer.damage(cause, self._frames_of_packets.get(packet))
 
-    def _frames(self, frames: list[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
-        for frame in frames:
-            tag = frame.opaque
-            if not isinstance(tag, list):
-                raise self._demuxer.error("FFmpeg gave a frame that belongs to no packet")
-            if frame.is_corrupt:
-                raise self._damage(tag[0], f"packet {tag[0]} is damaged: FFmpeg conceals errors in its frame")
-            yield tag[0], frame
-
 
 def _copy(packet: Packet[Any], data: bytes) -> Packet[Any]:
     copy: Packet[Any] = Packet(data)
@@ -121,9 +136,14 @@ def _copy(packet: Packet[Any], data: bytes) -> Packet[Any]:
     return copy
 
 
-def decoded_order(
-    demuxer: Demuxer, packets: Iterable[tuple[int, Packet[VideoStream]]]
-) -> list[tuple[int, str]]:
-    """(packet, type) of all frames in display order, found by decoding the whole video."""
-    frames = Decoder(demuxer).decode(packets)
-    return [(number, PictureType(frame.pict_type).name[0]) for number, frame in frames]
+def checksum(frame: VideoFrame) -> int:
+    """CRC-32 of a picture's samples and of how they are shown: two equal decodes of it share it."""
+    layout = (frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
+    crc = zlib.crc32(repr(layout).encode())
+    components = frame.format.components
+    if len(components) != len(frame.planes) or frame.format.has_palette:
+        return zlib.crc32(frame.to_ndarray(format="rgb24").tobytes(), crc)
+    for plane, component in zip(frame.planes, components, strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+        crc = zlib.crc32(rows[:, : plane.width * (1 + (component.bits > 8))].tobytes(), crc)
+    return crc

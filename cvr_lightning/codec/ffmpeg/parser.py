@@ -12,8 +12,9 @@ blocks predicted from beyond such an edge are not exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,9 @@ from cvr_lightning.codec.arrays import BlockMode, Modality, blocks
 from cvr_lightning.codec.capabilities import PIXEL_FORMATS, Support, find_support
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
+from cvr_lightning.codec.container.runs import damage_before, runs, starts_before
 from cvr_lightning.codec.errors import PREPARE, UnreadableVideoError, UnsupportedStreamError
-from cvr_lightning.codec.ffmpeg.decoder import Decoder, Skip
+from cvr_lightning.codec.ffmpeg.decoder import Decoder, Skip, checksum
 from cvr_lightning.codec.ffmpeg.vectors import VectorField, mark_skipped, vector_field
 from cvr_lightning.codec.fields import dct
 from cvr_lightning.codec.fields.scaling import RgbScaler
@@ -35,8 +37,6 @@ from cvr_lightning.codec.mpeg4 import prediction
 from cvr_lightning.codec.mpeg4.prediction import Planes
 from cvr_lightning.codec.parser import PFrame
 
-_OPEN_GOPS = frozenset({"h264", "hevc"})
-"""Codecs whose decoders take a picture for damaged that refers to one before the run; MPEG's pass it over."""
 _FILLER = -1
 """Number of a packet that only keeps a decoder going."""
 
@@ -56,6 +56,7 @@ class FFmpegParser:
         self._index = index
         self._support: Support = find_support(demuxer, index)
         self.reason = self._support.reason
+        self._to_rgb = RgbScaler()
 
     def require(self, modalities: Sequence[Modality]) -> None:
         """See :meth:`cvr_lightning.codec.parser.Parser.require`."""
@@ -63,18 +64,57 @@ class FFmpegParser:
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`; gives frames of any type."""
-        decoder = Decoder(self._demuxer, self._index.frame_of_packet)
-        to_rgb = RgbScaler()
-        for first, wanted in self._runs(frames):
-            missing = dict(wanted)
-            with closing(decoder.decode(self._packets(first, max(wanted)))) as decoded:
-                for number, picture in decoded:
-                    if missing.pop(number, None) is not None:
-                        yield to_rgb(picture, size)
-                    if not missing:
-                        break
-            if missing:
-                raise self._lost(missing)
+        for first, wanted in runs(self._index, frames):
+            found = self._pictures(self._plain, first, wanted, size)
+            for frame in wanted:
+                yield found[frame] if frame in found else self._picture_from_afar(frame, size)
+
+    @cached_property
+    def _plain(self) -> Decoder:
+        return Decoder(self._demuxer, self._index.frame_of_packet)
+
+    def _picture_from_afar(self, frame: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """A frame that decoding from the best start does not give as a full decode does."""
+        for first in starts_before(self._index, frame)[1:]:
+            decoder = self._plain if first else Decoder(self._demuxer, self._index.frame_of_packet)
+            found = self._pictures(decoder, first, [frame], size)
+            if frame in found:
+                return found[frame]
+        raise self._lost(frame)
+
+    def _pictures(
+        self, decoder: Decoder, first: int, wanted: Sequence[int], size: tuple[int, int]
+    ) -> dict[int, npt.NDArray[np.uint8]]:
+        """RGB of those of the wanted frames that decoding from ``first`` gives as a full decode does."""
+        index = self._index
+        self._check_damage(first, wanted)
+        last = int(index.frame_ends[list(wanted)].max())
+        missing = dict[int, list[int]]()
+        for frame in wanted:
+            missing.setdefault(int(index.frame_packets[frame]), []).append(frame)
+        found = dict[int, npt.NDArray[np.uint8]]()
+        decoded_before = bool(index.frame_checksums[wanted[0]] >= 0)
+        packets = self._demuxer.fetch(first, last, index.keys)
+        with closing(decoder.decode(packets, strict=not decoded_before)) as decoded:
+            for number, picture in decoded:
+                same = [n for n in missing.get(number, ()) if self._is_same(picture, n)]
+                if same:
+                    found.update(dict.fromkeys(same, self._to_rgb(picture, size)))
+                    missing[number] = [n for n in missing[number] if n not in same]
+                if len(found) == len(wanted):
+                    break
+        return found
+
+    def _is_same(self, picture: VideoFrame, frame: int) -> bool:
+        expected = int(self._index.frame_checksums[frame])
+        return expected < 0 or expected == checksum(picture)
+
+    def _check_damage(self, first: int, wanted: Sequence[int]) -> None:
+        for frame in wanted:
+            packet = damage_before(self._index, first, frame)
+            if packet is not None:
+                cause = f"packet {packet} is damaged, or what it is predicted from is missing"
+                raise self._demuxer.damage(cause, self._index.frame_of_packet.get(packet, frame))
 
     def pframes(
         self, frames: Sequence[int], coefficients: tuple[int, int] | None
@@ -84,42 +124,27 @@ class FFmpegParser:
         skip: Skip = "NONREF" if self._support.predicts_from_previous else "NONE"
         frame_numbers = self._index.frame_of_packet
         decoder = Decoder(self._demuxer, frame_numbers, vectors=True, coded_size=True, skip=skip)
-        for first, wanted in self._runs(frames):
-            yield from self._read_run(decoder, first, wanted, coefficients)
-
-    def _runs(self, frames: Sequence[int]) -> Iterator[tuple[int, dict[int, int]]]:
-        """Packets to begin decoding at, and the frames wanted of each run by packet number."""
-        first, wanted = -1, dict[int, int]()
-        for frame in frames:
-            packet = int(self._index.frame_packets[frame])
-            start = self._start(frame, packet)
-            if start != first and wanted:
-                yield first, wanted
-                wanted = {}
-            first = start
-            wanted[packet] = frame
-        if wanted:
-            yield first, wanted
-
-    def _start(self, frame: int, packet: int) -> int:
-        """Where to begin decoding: a frame shown before the I-frame that it follows needs the GOP before."""
-        start = self._index.start_before(packet)
-        leading = start > 0 and self._index.frame_of_packet.get(start, frame) > frame
-        return self._index.start_before(start - 1) if leading else start
+        for first, wanted in runs(self._index, frames):
+            self._check_damage(first, wanted)
+            packets = {int(self._index.frame_packets[frame]): frame for frame in wanted}
+            yield from self._read_run(decoder, first, packets, coefficients)
 
     def _read_run(
         self, decoder: Decoder, first: int, wanted: dict[int, int], coefficients: tuple[int, int] | None
     ) -> Iterator[tuple[int, PFrame]]:
         missing = dict(wanted)
         reference: VideoFrame | None = None
-        for number, decoded in decoder.decode(self._run_packets(first, max(wanted), missing)):
+        last = int(self._index.frame_ends[list(wanted.values())].max())
+        decoded_before = bool((self._index.frame_checksums >= 0).any())
+        run = decoder.decode(self._run_packets(first, last, missing), strict=not decoded_before)
+        for number, decoded in run:
             if number in missing:
                 frame = missing.pop(number)
                 yield frame, self._pframe(decoded, reference, number, frame, coefficients)
             if self._support.predicts_from_previous and decoded.pict_type != PictureType.B:
                 reference = decoded
         if missing:
-            raise self._lost(missing)
+            raise self._lost(next(iter(missing.values())))
 
     def _run_packets(
         self, first: int, last: int, missing: dict[int, int]
@@ -130,17 +155,18 @@ class FFmpegParser:
         follows as a filler: once to take the place of a held frame, once more for a packed bitstream, in
         which decoding lags a packet behind.
         """
-        yield from self._packets(first, last)
+        keys = self._index.keys
+        yield from self._demuxer.fetch(first, last, keys)
         if self._support.codec == "h264":
             return
         for _ in range(2):
             if missing:
-                yield from ((_FILLER, packet) for _, packet in self._packets(first, first))
+                yield from ((_FILLER, packet) for _, packet in self._demuxer.fetch(first, first, keys))
         if missing:
-            raise self._lost(missing)
+            raise self._lost(next(iter(missing.values())))
 
-    def _lost(self, missing: dict[int, int]) -> UnreadableVideoError:
-        return self._demuxer.error("FFmpeg gave no picture for it", next(iter(missing.values())))
+    def _lost(self, frame: int) -> UnreadableVideoError:
+        return self._demuxer.error("no decoding from an earlier I-frame gives it as it is shown", frame)
 
     def _pframe(
         self,
@@ -152,7 +178,7 @@ class FFmpegParser:
     ) -> PFrame:
         self._check(decoded, reference, frame)
         field = vector_field(decoded, (-(-decoded.height // 16), -(-decoded.width // 16)))
-        rows, columns = blocks(self._demuxer.stream.height), blocks(self._demuxer.stream.width)
+        rows, columns = blocks(self._index.facts.height), blocks(self._index.facts.width)
         motion = field.vectors.transpose(2, 0, 1).astype(np.float32) / np.float32(field.scale)
         modes = self._modes(field)
         residual = None
@@ -183,9 +209,9 @@ class FFmpegParser:
 
     def _check(self, decoded: VideoFrame, reference: VideoFrame | None, frame: int) -> None:
         """Refuse what the grid cannot hold; a stream may change its mind in the middle."""
-        stream, cause = self._demuxer.stream, ""
-        surplus = (decoded.width - stream.width, decoded.height - stream.height)
-        if decoded.interlaced_frame:
+        facts, cause = self._index.facts, ""
+        surplus = (decoded.width - facts.width, decoded.height - facts.height)
+        if decoded.interlaced_frame and facts.codec == "mpeg4":
             cause = "the frame is interlaced: its vectors may refer to fields"
         elif min(surplus) < 0 or max(surplus) >= 16:
             cause = f"the frame size changes to {decoded.width}x{decoded.height} in mid-stream"
@@ -196,15 +222,6 @@ class FFmpegParser:
                 cause = f"frame and reference are not whole macroblocks of one size and format: {layouts}"
         if cause:
             raise UnsupportedStreamError(self._demuxer.path, cause, PREPARE, frame)
-
-    def _packets(self, first: int, last: int) -> Iterable[tuple[int, Packet[VideoStream]]]:
-        """Packets of a run; in an open GOP, without the pictures that need what came before the run."""
-        packets = self._demuxer.fetch(first, last, self._index.keys)
-        if self._support.codec not in _OPEN_GOPS:
-            return packets
-        shown = self._index.frame_of_packet
-        start = shown.get(first, 0)
-        return ((number, packet) for number, packet in packets if shown.get(number, start) >= start)
 
 
 def _planes(frame: VideoFrame) -> Planes:

@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 
 from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.codec.mpeg4.prediction import Planes
+from cvr_lightning.codec.side_data import side_data
 
 _SKIPPED = np.uint8(BlockMode.SKIPPED)
 
@@ -73,10 +74,10 @@ def vector_field(frame: VideoFrame, macroblocks: tuple[int, int]) -> VectorField
     vectors = np.zeros((2 * rows, 2 * columns, 2), np.int64)
     area = np.zeros((2 * rows, 2 * columns), np.int64)
     parts = np.zeros((rows, columns), np.int64)
-    side_data = frame.side_data.get("MOTION_VECTORS")
+    exported = side_data(frame, "MOTION_VECTORS")
     scale = 0
-    if side_data is not None:
-        scale = _spread(side_data.to_ndarray(), vectors, area, parts)
+    if exported is not None:
+        scale = _spread(exported.to_ndarray(), vectors, area, parts)
     return VectorField(vectors, area > 0, parts == 4, scale or 2)
 
 

@@ -16,15 +16,26 @@ from av.video.frame import VideoFrame
 from cvr_lightning.codec.fields.scaling import RgbScaler
 
 _MOST_DECODERS = 8
+UNSPECIFIED_COLORS = (0, 2, 2, 2)
+"""What a container says that does not speak of colors."""
 
 
 class Coding(NamedTuple):
-    """What a decoder is opened with: the container's name of the codec, the size, the sequence header."""
+    """What a decoder is opened with.
+
+    Attributes:
+        codec_tag: The container's name of the codec.
+        width: Width of the frames.
+        height: Height of the frames.
+        header: The sequence header.
+        colors: The container's color range, matrix, primaries and transfer, as FFmpeg numbers them.
+    """
 
     codec_tag: str
     width: int
     height: int
     header: bytes
+    colors: tuple[int, int, int, int] = UNSPECIFIED_COLORS
 
 
 class _Kept(threading.local):
@@ -71,6 +82,7 @@ def _open(coding: Coding) -> VideoCodecContext:
     if coding.codec_tag.isprintable() and coding.codec_tag.isascii():
         context.codec_tag = coding.codec_tag  # tells FFmpeg of encoders whose streams need special care
     context.width, context.height = coding.width, coding.height
+    context.color_range, context.colorspace, context.color_primaries, context.color_trc = coding.colors
     context.thread_count = 1
     context.thread_type = ThreadType.NONE
     context.options = {"err_detect": "explode"}

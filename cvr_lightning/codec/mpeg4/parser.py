@@ -24,6 +24,7 @@ from cvr_lightning.codec.errors import (
 )
 from cvr_lightning.codec.fields.dct import COEFFICIENTS
 from cvr_lightning.codec.fields.geometry import nearest_blocks
+from cvr_lightning.codec.limits import max_pixels
 from cvr_lightning.codec.mpeg4 import headers
 from cvr_lightning.codec.mpeg4.iframes import Coding, decode_iframe
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
@@ -60,6 +61,8 @@ def unread_tool(vol: headers.VideoObjectLayer) -> str:
     """The coding tool of a layer that this parser does not read; empty where it reads all."""
     if vol.unread:
         return vol.unread
+    if not 0 < vol.width * vol.height <= max_pixels():
+        return f"frames of {vol.width}x{vol.height} pixels"
     if vol.interlaced:
         return "interlaced coding: vectors may refer to fields"
     if vol.sprite:
@@ -120,7 +123,7 @@ class Mpeg4Parser:
         facts = self._index.facts
         for frame in frames:
             header = self._index.sequence_headers[self._index.frame_headers[frame]]
-            coding = Coding(facts.codec_tag, facts.width, facts.height, header)
+            coding = Coding(facts.codec_tag, facts.width, facts.height, header, facts.colors)
             try:
                 rgb = decode_iframe(self._vop(frame), coding, size)
             except av.FFmpegError as error:
@@ -220,6 +223,9 @@ class Mpeg4Parser:
         """The bytes of a frame's VOP."""
         index = self._index
         packet, size = int(index.frame_sources[frame]), int(index.frame_sizes[frame])
+        if index.damaged[packet]:
+            cause = f"packet {packet} is damaged, or what it is predicted from is missing"
+            raise self._demuxer.damage(cause, frame)
         offset, place = int(index.frame_offsets[frame]), int(index.data_positions[packet])
         if place >= 0:
             data = self._demuxer.read(place + offset, size)

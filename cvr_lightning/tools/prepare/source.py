@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
-import av
 import numpy as np
 from av.video.frame import VideoFrame
 
 from cvr_lightning.codec.container.demux import Demuxer
-from cvr_lightning.codec.errors import UnsupportedStreamError
+from cvr_lightning.codec.errors import PYAV_ERRORS, UnsupportedStreamError, reason
+from cvr_lightning.codec.limits import max_pixels
+from cvr_lightning.codec.side_data import side_data
 
 FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 0xFFFF  # vop_time_increment_resolution has 16 bits (ISO/IEC 14496-2, 6.3.3)
@@ -37,7 +37,7 @@ class Source:
             self._demuxer.close()
             raise
         context.thread_count = 1
-        context.options = {"err_detect": "explode"}
+        context.options = {"max_pixels": str(max_pixels())}
         self.codec = context.codec.canonical_name
 
     def __enter__(self) -> Source:
@@ -77,10 +77,12 @@ class Source:
         try:
             for packet in self._demuxer.scan():
                 packets += 1
+                if packet.is_corrupt:
+                    raise self._demuxer.damage(f"packet {packets - 1} is cut short or damaged")
                 yield from context.decode(packet)
             yield from context.decode(None)
-        except av.FFmpegError as error:
-            cause = f"FFmpeg cannot decode packet {packets - 1}: {error.strerror}"
+        except PYAV_ERRORS as error:
+            cause = f"FFmpeg cannot decode packet {packets - 1}: {reason(error)}"
             raise self._demuxer.damage(cause) from error
 
     def turning(self, frame: VideoFrame) -> tuple[bool, list[str]]:
@@ -92,7 +94,7 @@ class Source:
         Raises:
             UnsupportedStreamError: It is turned by an angle that is no multiple of 90 degrees.
         """
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        matrix = side_data(frame, "DISPLAYMATRIX")
         if matrix is None:
             return False, []
         # A row vector times the matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 6.2.2).
