@@ -109,8 +109,8 @@ class PacketIndex:
         rounding: (P,) uint8, vop_rounding_type of the VOP that the packet decodes to (MPEG-4 Part 2).
         frame_packets: (F,) int64, the packet whose decoding gives the frame. A codec may show one twice.
         frame_ends: (F,) int64, the last packet that a decoder needs before it gives the frame.
-        frame_checksums: (F,) int64, :func:`~cvr_lightning.codec.ffmpeg.decoder.checksum` of the frame in a full
-            decode, -1 where the headers told enough and nothing was decoded.
+        frame_checksums: (F,) int64, checksum of the frame in a full decode (ffmpeg/decoder.py), -1 where the
+            headers told enough and nothing was decoded.
         frame_kinds: (F,) S1, type of the frame. In a packed bitstream this is not the type of its packet.
         frame_sources: (F,) int64, the packet that holds the frame's VOP.
         frame_offsets: (F,) int64, byte of that packet at which the VOP begins.
