@@ -27,6 +27,7 @@ class ParameterSets:
         shifted: The frame is cropped at its left or top, off the grid of its blocks.
         weighted: A picture parameter set uses weighted prediction of P slices.
         found: At least one parameter set of each kind was parsed.
+        number_bits: Length of frame_num, 0 where it differs or something stands in front of it.
     """
 
     references: int
@@ -34,6 +35,7 @@ class ParameterSets:
     shifted: bool
     weighted: bool
     found: bool
+    number_bits: int
 
 
 def length_size(extradata: bytes) -> int:
@@ -83,6 +85,8 @@ class CodedPicture(NamedTuple):
         start: Decoding can begin here: an IDR picture, or an I picture with a recovery point at itself.
         plain: One picture, of slices of one type, without data partitions.
         parameters: The units of parameter sets.
+        idr: It is an IDR picture.
+        number: The 16 bits behind pic_parameter_set_id of its last slice: frame_num is the first of them.
     """
 
     kind: str
@@ -90,12 +94,15 @@ class CodedPicture(NamedTuple):
     start: bool
     plain: bool
     parameters: tuple[bytes, ...]
+    idr: bool
+    number: int
 
 
 def coded_picture(data: bytes, prefix: int) -> CodedPicture:
     """Read the slice headers of a packet."""
     kinds, firsts, reference, start, plain = set[str](), 0, False, False, True
     parameters: tuple[bytes, ...] = ()
+    idr, number = False, 0
     for unit in nal_units(data, prefix):
         kind = unit[0] & 0x1F if unit else 0
         plain = plain and kind not in _PARTITIONS
@@ -107,12 +114,14 @@ def coded_picture(data: bytes, prefix: int) -> CodedPicture:
             try:
                 firsts += bits.unsigned() == 0  # first_mb_in_slice
                 kinds.add(_SLICE_TYPES[bits.unsigned() % 5])
+                bits.unsigned()  # pic_parameter_set_id
+                number = bits.read(16)
             except EOFError:
                 plain = False
-            reference = reference or unit[0] & 0x60 != 0
+            reference, idr = reference or unit[0] & 0x60 != 0, idr or kind == _SLICE_IDR
     plain = plain and len(kinds) == 1 and firsts == 1
     letter = max(kinds, key="IPB".index, default="N")
-    return CodedPicture(letter, reference, start and letter == "I", plain, parameters)
+    return CodedPicture(letter, reference, start and letter == "I", plain, parameters, idr, number)
 
 
 def _recovers_at_once(unit: bytes) -> bool:
@@ -136,13 +145,15 @@ def parameter_sets(extradata: bytes, in_band: Iterable[bytes]) -> ParameterSets:
     """
     units = [*_extradata_units(extradata), *in_band]
     sps = [_parse_sps(_unescape(u[1:])) for u in units if u and u[0] & 0x1F == _SPS]
+    lengths = {bits for *_, bits in sps}
     pps = [_parse_pps(_unescape(u[1:])) for u in units if u and u[0] & 0x1F == _PPS]
     return ParameterSets(
-        references=max((references for references, _, _ in sps), default=0),
-        progressive=all(progressive for _, progressive, _ in sps),
-        shifted=any(shifted for _, _, shifted in sps),
+        references=max((references for references, *_ in sps), default=0),
+        progressive=all(progressive for _, progressive, *_ in sps),
+        shifted=any(shifted for _, _, shifted, _ in sps),
         weighted=any(pps),
         found=bool(sps and pps),
+        number_bits=lengths.pop() if len(lengths) == 1 else 0,
     )
 
 
@@ -159,10 +170,10 @@ def _skip_scaling_list(bits: BitReader, size: int) -> None:
         last = following or last
 
 
-def _skip_chroma(bits: BitReader) -> None:
+def _skip_chroma(bits: BitReader) -> bool:
+    """Whether the color planes are coded apart."""
     chroma = bits.unsigned()
-    if chroma == 3:
-        bits.skip(1)
+    planes = chroma == 3 and bits.flag()
     bits.unsigned()  # bit_depth_luma_minus8
     bits.unsigned()
     bits.skip(1)
@@ -170,17 +181,17 @@ def _skip_chroma(bits: BitReader) -> None:
         for i in range(8 if chroma != 3 else 12):
             if bits.flag():
                 _skip_scaling_list(bits, 16 if i < 6 else 64)
+    return planes
 
 
-def _parse_sps(data: bytes) -> tuple[int, bool, bool]:
-    """max_num_ref_frames, frame_mbs_only_flag, and whether left or top is cropped (7.3.2.1.1)."""
+def _parse_sps(data: bytes) -> tuple[int, bool, bool, int]:
+    """max_num_ref_frames, frame_mbs_only_flag, if left or top is cropped, bits of frame_num (7.3.2.1.1)."""
     bits = BitReader(data[:512])
     profile = bits.read(8)
     bits.skip(16)
     bits.unsigned()
-    if profile in _CHROMA_PROFILES:
-        _skip_chroma(bits)
-    bits.unsigned()  # log2_max_frame_num_minus4
+    planes = profile in _CHROMA_PROFILES and _skip_chroma(bits)
+    number_bits = bits.unsigned() + 4
     order = bits.unsigned()
     if order == 0:
         bits.unsigned()
@@ -199,7 +210,7 @@ def _parse_sps(data: bytes) -> tuple[int, bool, bool]:
     left = top = 0
     if bits.flag():  # frame_cropping_flag
         left, _, top = bits.unsigned(), bits.unsigned(), bits.unsigned()
-    return references, progressive, bool(left or top)
+    return references, progressive, bool(left or top), 0 if planes or number_bits > 16 else number_bits
 
 
 def _parse_pps(data: bytes) -> bool:

@@ -75,6 +75,16 @@ class H264Scanner:
         self.parameters.update(dict.fromkeys(picture.parameters))
         self._rows.append(picture._replace(parameters=()))
 
+    def is_gapless(self, number_bits: int) -> bool:
+        """Whether each picture counts on from the reference picture before it (7.4.3, frame_num)."""
+        before = 0
+        for row in self._rows:
+            number = row.number >> (16 - number_bits)
+            if number != (0 if row.idr else (before + 1) % (1 << number_bits)):
+                return False
+            before = number if row.reference else before
+        return True
+
     def finish(self) -> Pictures:
         """What all packets hold."""
         types = np.array([row.kind for row in self._rows], "S1")

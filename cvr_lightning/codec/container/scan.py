@@ -67,7 +67,7 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     shown, decoded = None, None
     if isinstance(scanner, H264Scanner) and found and _is_simple(demuxer, scanner, packets):
         shown = _by_display_time(found, packets.pts)
-    elif isinstance(scanner, VopScanner) and found and not (found.types == b"?").any():
+    elif isinstance(scanner, VopScanner) and found:
         shown = _coded_order_to_display(found, packets.discarded)
     if shown is None:
         decoded = decode_pass(demuxer, demuxer.fetch(0, len(packets.keys) - 1, packets.keys))
@@ -112,24 +112,26 @@ def _gather(demuxer: Demuxer, scanner: PictureScanner | None) -> _Packets:
     return _Packets(keys, pts, places, *np.array(marks, bool).T)
 
 
-def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -> list[ShownFrame]:
-    """MPEG reordering: an I- or P-frame is shown once the next one arrives, a B-frame at once."""
+def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -> list[ShownFrame] | None:
+    """MPEG reordering: an I- or P-frame is shown once the next one arrives, a B-frame at once.
+
+    None where headers are not read or what is predicted from is missing: decoders differ in what they show.
+    """
     order: list[int] = []
-    held: int | None = None
-    references = 0
-    kinds = found.gives.tolist()
-    for packet in np.flatnonzero(found.gives != b"").tolist():
-        if kinds[packet] == b"B":
-            if references >= 2:  # a decoder drops B-frames that lack a reference
-                order.append(packet)
-            continue
-        references += 1
-        if held is not None:
-            order.append(held)
-        held = packet
-    if held is not None:
-        order.append(held)
-    return [ShownFrame(n, kinds[n].decode(), n, -1) for n in order if not discarded[n]]
+    held: list[int] = []
+    kinds, times = found.gives.tolist(), found.times.tolist()
+    given = np.flatnonzero(found.gives != b"").tolist()
+    if not given or kinds[given[0]] != b"I" or (found.types == b"?").any():
+        return None
+    for packet in given:
+        if kinds[packet] != b"B":
+            order += held[-1:]
+            held = [*held[-1:], packet]
+        elif len(held) == 2:  # a decoder drops B-frames that lack a reference
+            if not times[held[0]] < times[packet] < times[held[1]]:
+                return None
+            order.append(packet)
+    return [ShownFrame(n, kinds[n].decode(), n, -1) for n in [*order, *held[-1:]] if not discarded[n]]
 
 
 def _is_simple(demuxer: Demuxer, scanner: H264Scanner, packets: _Packets) -> bool:
@@ -139,7 +141,8 @@ def _is_simple(demuxer: Demuxer, scanner: H264Scanner, packets: _Packets) -> boo
         sets = h264_headers.parameter_sets(context.extradata or b"", scanner.parameters)
     except EOFError:
         return False
-    whole = scanner.plain and not packets.discarded.any() and not packets.corrupt.any()
+    gapless = sets.number_bits > 0 and scanner.is_gapless(sets.number_bits)
+    whole = gapless and scanner.plain and not packets.discarded.any() and not packets.corrupt.any()
     if not (whole and sets.found and sets.progressive) or NO_TIMESTAMP in packets.pts:
         return False
     distinct = len(set(packets.pts)) == len(packets.pts)
