@@ -12,6 +12,9 @@ MAX_PIXELS = 1 << 24
 VARIABLE = "CVR_MAX_PIXELS"
 """Environment variable that sets another bound."""
 
+RAISE = f"set {VARIABLE} in the environment to more pixels if you trust the file, or leave it out"
+"""Remedy for frames beyond the bound."""
+
 
 def max_pixels() -> int:
     """The most pixels that a frame may have.
@@ -38,12 +41,8 @@ def check_size(path: str, width: int, height: int) -> None:
     Raises:
         UnsupportedStreamError: There is no such frame, or it is larger than the bound.
     """
-    if width < 1 or height < 1:
-        raise UnsupportedStreamError(
-            path, f"it declares frames of {width}x{height} pixels", "encode the file again, or leave it out"
-        )
     bound = max_pixels()
-    if width * height > bound:
-        cause = f"it declares frames of {width}x{height} pixels; at most {bound} pixels are read"
-        remedy = f"set {VARIABLE}={width * height} in the environment if you trust the file, or leave it out"
-        raise UnsupportedStreamError(path, cause, remedy)
+    if not (width > 0 and height > 0 and width * height <= bound):
+        # FFmpeg passes over a size beyond the bound: then it is 0 here.
+        size = f"frames of {width}x{height} pixels" if width and height else "no frame size within the bound"
+        raise UnsupportedStreamError(path, f"it declares {size}; at most {bound} pixels are read", RAISE)

@@ -1,6 +1,6 @@
 """A full decode of a video by PyAV, and where the reader gives anything else.
 
-Run on files or folders it prints a line for each file: ``python tests/helpers/frame_oracle.py [--every] FOLDER``.
+``python tests/helpers/frame_oracle.py [--every] FOLDER`` prints a line for each file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cvr_lightning.codec.errors import VideoError
 
 
 class Shown(NamedTuple):
-    """A frame as a player shows it: its type, its (H, W, 3) RGB before it is turned, FFmpeg's mark of damage."""
+    """A frame as a player shows it: type, (H, W, 3) RGB before it is turned, FFmpeg's mark of damage."""
 
     kind: str
     rgb: npt.NDArray[np.uint8]

@@ -13,7 +13,7 @@ from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.rotation import display_rotation
 from cvr_lightning.codec.errors import BitstreamError
 from cvr_lightning.codec.ffmpeg.decoder import Decoder, checksum
-from cvr_lightning.codec.limits import check_size
+from cvr_lightning.codec.limits import check_size, max_pixels
 
 
 class ShownFrame(NamedTuple):
@@ -100,7 +100,7 @@ def decode_pass(demuxer: Demuxer, packets: Iterable[tuple[int, Packet[VideoStrea
         take(number, packet)
     take(number, None)
     if look is None:
-        raise demuxer.error("FFmpeg decodes no frame of it")
+        raise demuxer.error(f"FFmpeg decodes no frame of it, of {max_pixels()} pixels at most")
     return DecodedVideo(shown, damaged, look, interlaced)
 
 
