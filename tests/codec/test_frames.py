@@ -250,6 +250,14 @@ def test_a_damaged_tail_is_named_when_it_is_asked_for(tmp_path: Path) -> None:
             video.read_frames([Segment(18, ())])
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_an_encrypted_file_is_named_as_such(codec: str, tmp_path: Path) -> None:
+    options = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "76" * 16, "encryption_kid": "a7" * 16}
+    path = small(tmp_path / "clip.mp4", codec=codec, container_options=options)
+    with pytest.raises(UnsupportedStreamError, match=r"clip\.mp4: it is encrypted"):
+        CompressedVideoReader(path)
+
+
 def test_frames_larger_than_the_bound_are_refused_before_they_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from cvr_lightning.codec.errors import (
     PYAV_ERRORS,
     BitstreamError,
     UnreadableVideoError,
+    UnsupportedStreamError,
     reason,
 )
 from cvr_lightning.codec.limits import check_size, max_pixels
@@ -191,6 +192,8 @@ class Demuxer:
             if packet is None:
                 return
             if packet.size:
+                if packet.has_sidedata("encryption_info"):
+                    raise UnsupportedStreamError(self.path, "it is encrypted", "decrypt it, or leave it out")
                 number += 1
                 yield packet
 

@@ -100,7 +100,8 @@ def decode_pass(demuxer: Demuxer, packets: Iterable[tuple[int, Packet[VideoStrea
         take(number, packet)
     take(number, None)
     if look is None:
-        raise demuxer.error(f"FFmpeg decodes no frame of it, of {max_pixels()} pixels at most")
+        cause = f"FFmpeg decodes no frame of it (larger ones than {max_pixels()} pixels are not tried)"
+        raise demuxer.error(cause)
     return DecodedVideo(shown, damaged, look, interlaced)
 
 
