@@ -21,8 +21,7 @@ from machine import heading
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvr_lightning.models import lif_cpu, lif_plain
-from cvr_lightning.models.neurons import AdaptiveLIF
+from cvr_lightning.models.neurons import AdaptiveLIF, equations
 
 SHAPES = [
     (steps, segments, channels, side)
@@ -83,18 +82,18 @@ def contestants(
         if backward:
             torch.autograd.grad(values, current, d_values)
 
-    def layer(integrate: Callable[..., lif_plain.Outcome]) -> Callable[[], None]:
+    def layer(compiled: bool) -> Callable[[], None]:
         wanted: list[Tensor] = [current, offset, decay, *neurons.parameters()]
 
         def run() -> None:
-            neurons._integrate = lambda *inputs: integrate(*inputs[:-1], neurons.surrogate, inputs[-1])  # type: ignore[method-assign]
+            equations._runs_compiled = lambda current: compiled
             fired = neurons(current, mask, offset, None, decay, keep_state=False)
             if backward:
                 torch.autograd.grad([fired.spikes, fired.readout], wanted, [d_values, d_readout])
 
         return run
 
-    return [relu, layer(lif_cpu.integrate), layer(lif_plain.integrate)]
+    return [relu, layer(compiled=True), layer(compiled=False)]
 
 
 def medians(ways: list[Callable[[], object]], rounds: int, backward: bool) -> list[float]:

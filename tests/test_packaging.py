@@ -216,7 +216,7 @@ def test_every_imported_distribution_is_declared(tree_files: list[Path]) -> None
             imported.update({module.partition(".")[0]: str(name) for module in modules})
     for_users = [EXTRAS[name] for name in EXTRAS.keys() - {"test", "dev"}]
     declared = requirements(PYPROJECT["project"]["dependencies"], *for_users)
-    allowed = {canonicalize_name(r.name) for r in declared} | {"triton"}  # comes with torch's CUDA builds
+    allowed = {canonicalize_name(r.name) for r in declared}
     providers = importlib.metadata.packages_distributions()
     undeclared = {
         module: where

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.models.lif_plain import at_least_float32
 from cvr_lightning.models.neurons import AdaptiveLIF, LIFState
-from cvr_lightning.models.surrogates import Surrogate
+from cvr_lightning.models.neurons.equations import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,14 @@ class ModulatorOptions:
         adaptation: Recent spikes raise the threshold.
         iframe_term: The I-frame moves the threshold.
         potential: The currents are read out beside the spikes.
-        surrogate: What stands in for the derivative of a spike.
-        recompute: See :class:`~cvr_lightning.models.neurons.AdaptiveLIF`.
+        checkpoint_activations: See :class:`~cvr_lightning.models.neurons.AdaptiveLIF`.
     """
 
     spiking: bool = True
     adaptation: bool = True
     iframe_term: bool = True
     potential: bool = True
-    surrogate: Surrogate = "arctangent"
-    recompute: bool = False
+    checkpoint_activations: bool = False
 
 
 class ModulatorState(NamedTuple):
@@ -135,8 +132,7 @@ class SpikingTemporalModulator(nn.Module):
         self.neurons = AdaptiveLIF(
             channels,
             adaptation=0.2 if options.adaptation else None,
-            surrogate=options.surrogate,
-            recompute=options.recompute,
+            checkpoint_activations=options.checkpoint_activations,
         )
         self.readout = TemporalReadout(channels, options.potential)
         self.iframe_term: nn.Conv2d | None = None

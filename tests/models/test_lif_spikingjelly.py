@@ -10,20 +10,17 @@ neuron = pytest.importorskip(
 )
 surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
 
-PEERS = {"arctangent": surrogate.ATan(alpha=2.0), "sigmoid": surrogate.Sigmoid(alpha=4.0)}
 
-
-@pytest.mark.parametrize("name", PEERS)
-def test_spikes_membrane_and_gradient_are_those_of_spikingjelly(name: str) -> None:
+def test_spikes_membrane_and_gradient_are_those_of_spikingjelly() -> None:
     peer = neuron.LIFNode(
         tau=2.0,
         decay_input=False,
         v_threshold=1.0,
         v_reset=None,
-        surrogate_function=PEERS[name],
+        surrogate_function=surrogate.ATan(alpha=2.0),
         step_mode="m",
     )
-    ours = AdaptiveLIF(3, leak=0.5, threshold=1.0, adaptation=None, surrogate=name)  # type: ignore[arg-type]
+    ours = AdaptiveLIF(3, leak=0.5, threshold=1.0, adaptation=None)
     torch.manual_seed(0)
     current, weight = torch.randn(20, 2, 3, 8, 8), torch.randn(20, 2, 3, 8, 8)
     results = []

@@ -12,7 +12,7 @@ VARIANTS = [
     ModulatorOptions(),
     ModulatorOptions(adaptation=False),
     ModulatorOptions(iframe_term=False),
-    ModulatorOptions(adaptation=False, iframe_term=False, surrogate="triangle", recompute=True),
+    ModulatorOptions(adaptation=False, iframe_term=False, checkpoint_activations=True),
     ModulatorOptions(spiking=False),
 ]
 

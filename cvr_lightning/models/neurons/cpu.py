@@ -1,0 +1,97 @@
+"""The neurons on the CPU, compiled, with the results of ``equations.py``: autograd and threads."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from cvr_lightning.models.neurons import kernels
+
+GRAIN = 32768
+"""Neurons times steps below which another thread does not pay; the grain size of torch itself."""
+
+
+def integrate(
+    current_TMCHW: Tensor,
+    mask_TM: Tensor,
+    threshold_MCHW: Tensor,
+    constants_4C: Tensor,
+    start_3MCHW: Tensor | None,
+    keep_state: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run the neurons over T steps; see :func:`cvr_lightning.models.neurons.equations.integrate`.
+
+    Only the inputs are kept for the backward pass, which computes the steps once more.
+    """
+    given = (current_TMCHW, mask_TM, threshold_MCHW, constants_4C, start_3MCHW)
+    inputs = [None if tensor is None else tensor.contiguous() for tensor in given]
+    if not torch.is_grad_enabled():
+        return _run(keep_state, *inputs)
+    result: tuple[Tensor, Tensor, Tensor | None] = _LIF.apply(keep_state, *inputs)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _run(keep_state: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    current = inputs[0]
+    spikes, readout = torch.empty_like(current), torch.empty_like(current[0])
+    end = readout.new_empty((2, *readout.shape)) if keep_state else None
+    _in_threads(kernels.forward, *inputs, spikes, readout, end)
+    return spikes, readout, end
+
+
+class _LIF(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, keep_state: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+        ctx.save_for_backward(*inputs)
+        ctx.set_materialize_grads(False)
+        return _run(keep_state, *inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        current, _, threshold, _, start = inputs
+        d_current, d_threshold = torch.empty_like(current), torch.empty_like(threshold)
+        d_constants = current.new_empty((4, 1, *current.shape[2:]))
+        d_start = None if start is None else torch.empty_like(start)
+        given = tuple(None if gradient is None else gradient.contiguous() for gradient in given)
+        _in_threads(kernels.backward, *inputs, *given, d_current, d_threshold, d_constants, d_start)
+        return None, d_current, None, d_threshold, d_constants.flatten(3).sum(dim=(1, 3)), d_start
+
+
+def _in_threads(kernel: Callable[..., None], *tensors: Tensor | None) -> None:
+    """Run a kernel on the inputs and outputs, its neurons shared among as many threads as torch may use."""
+    arrays = [_array(tensor) for tensor in tensors]
+    steps, sequences, neurons = arrays[0].shape
+    threads = max(1, min(torch.get_num_threads(), steps * sequences * neurons // GRAIN))
+    bounds = [neurons * i // threads for i in range(threads + 1)]
+    shares = itertools.pairwise(bounds[1:])
+    jobs = [_pool(os.getpid()).submit(kernel, first, last, *arrays) for first, last in shares]
+    kernel(0, bounds[1], *arrays)
+    for job in jobs:
+        job.result()
+
+
+def _array(tensor: Tensor | None) -> Any:
+    """The numbers (..., P) of a tensor (..., C, H, W); as they are of fewer axes, which hold no neurons."""
+    if tensor is None:
+        return np.empty((0, 0, 0), np.float32)
+    if tensor.ndim < 4:
+        return tensor.detach().numpy()
+    array = tensor.detach().flatten(-3).numpy()
+    return array if array.ndim == 3 else array[None]
+
+
+@functools.cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a forked one has none of its parent's."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="neurons")

@@ -1,0 +1,248 @@
+"""Adaptive-threshold leaky integrate-and-fire neurons over time.
+
+The equations are this project's own reconstruction; arXiv 2503.13724 publishes none. For the current x_t of a
+channel, with leak a, threshold offset o, adaptation strength b and adaptation decay r (all learned, one per
+channel):
+
+    u_t = a * v_(t-1) + x_t                          membrane
+    theta_t = softplus(o + i) + b * z_(t-1)          dynamic threshold, i: the I-frame's term
+    s_t = 1 if u_t >= theta_t else 0                 spike
+    v_t = u_t - s_t * theta_t                        soft reset
+    z_t = r * z_(t-1) + (1 - r) * s_t                trace of recent spikes
+    q_t = k * q_(t-1) + (1 - k) * s_t                readout, where a decay k is given
+
+:func:`integrate` states them in plain torch, for GPUs, compilers, export and float64. ``cpu.py`` computes
+the same in one compiled pass.
+
+Shape suffixes: T time steps, M sequences (segments of all clips), C channels, H, W positions; a 4C tensor
+holds leak a, adaptation strength b, trace decay r and readout decay k of each channel, a 3MCHW tensor
+membrane, trace and readout.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from cvr_lightning.models.neurons import cpu
+
+
+class LIFState(NamedTuple):
+    """What a neuron carries from one P-frame to the next, (M, C, H, W) each, float32 or float64.
+
+    Attributes:
+        membrane: Membrane.
+        trace: Trace of recent spikes; stays zero without adaptation.
+        readout: Leaky mean of the spikes; stays zero where none is asked for.
+    """
+
+    membrane: Tensor
+    trace: Tensor
+    readout: Tensor
+
+
+class Firing(NamedTuple):
+    """The output of a layer of neurons.
+
+    Attributes:
+        spikes: (T, M, C, H, W), 0 or 1 in the dtype of the current.
+        readout: (M, C, H, W), leaky mean of the spikes; None where none is asked for.
+        state: The final state; None where it is not kept.
+    """
+
+    spikes: Tensor
+    readout: Tensor | None
+    state: LIFState | None
+
+
+class SurrogateSpike(torch.autograd.Function):
+    """Heaviside step with the derivative of atan(pi x) / pi + 1/2.
+
+    The arctangent surrogate of Fang et al., "Incorporating learnable membrane time constant" (ICCV 2021),
+    with alpha = 2.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, distance: Tensor) -> Tensor:
+        """Return 1.0 where ``distance`` (membrane minus threshold) is not negative, else 0.0."""
+        ctx.save_for_backward(distance)
+        return (distance >= 0).to(distance.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Gradient with respect to ``distance``."""
+        (distance,) = ctx.saved_tensors
+        slope: Tensor = 1 / (1 + (math.pi * distance) ** 2)
+        return gradients[0] * slope
+
+
+class AdaptiveLIF(nn.Module):
+    """A layer of leaky integrate-and-fire neurons with a dynamic threshold.
+
+    Membranes, traces and thresholds are at least float32 under any precision. The state is explicit: none is
+    kept inside the module, so there is nothing to reset between videos and a stream can carry on.
+
+    Args:
+        channels: Number of channels C; each has its own constants.
+        leak: Initial leak a, the fraction of the membrane that a step keeps.
+        threshold: Initial threshold for a current of unit variance.
+        adaptation: Initial strength b with which recent spikes raise the threshold; without adaptation, and
+            without its parameters, where None.
+        checkpoint_activations: Where the equations run in plain torch, keep only the inputs for the backward
+            pass and recompute the steps there. The CPU kernel always does.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        leak: float = 0.9,
+        threshold: float = 1.0,
+        adaptation: float | None = 0.2,
+        checkpoint_activations: bool = False,
+    ) -> None:
+        super().__init__()
+        shape = (channels, 1, 1)
+        self.checkpoint_activations = checkpoint_activations
+        self.leak = nn.Parameter(torch.full(shape, _logit(leak)))
+        self.trace_decay: nn.Parameter | None = None
+        self.adaptation: nn.Parameter | None = None
+        if adaptation is not None:
+            self.trace_decay = nn.Parameter(torch.full(shape, _logit(0.7)))
+        self.threshold = nn.Parameter(torch.full(shape, _inverse_softplus(threshold)))
+        if adaptation is not None:
+            self.adaptation = nn.Parameter(torch.full(shape, _inverse_softplus(adaptation)))
+
+    def forward(
+        self,
+        current_TMCHW: Tensor,
+        mask_TM: Tensor,
+        offset_MCHW: Tensor | None = None,
+        state: LIFState | None = None,
+        readout_decay: Tensor | None = None,
+        keep_state: bool = True,
+    ) -> Firing:
+        """Run the neurons over T steps.
+
+        Args:
+            current_TMCHW: Input current.
+            mask_TM: bool; where false the P-frame does not exist: no spike, and the state is held.
+            offset_MCHW: What the I-frame adds to the threshold before its softplus.
+            state: The state to start from; at rest where None.
+            readout_decay: (C, 1, 1), decay k of a leaky mean of the spikes, then part of the state.
+            keep_state: The final state is wanted, to carry on from.
+        """
+        current = at_least_float32(current_TMCHW)
+        start = None if state is None else torch.stack(state)
+        inputs = (
+            current,
+            mask_TM,
+            self._threshold(current, offset_MCHW),
+            self._constants(readout_decay),
+            start,
+        )
+        if _runs_compiled(current):
+            spikes, readout_MCHW, end = cpu.integrate(*inputs, keep_state)
+        else:
+            spikes, readout_MCHW, end = integrate(*inputs, keep_state, self.checkpoint_activations)
+        return Firing(
+            spikes.to(current_TMCHW.dtype),
+            None if readout_decay is None else readout_MCHW,
+            None if end is None else LIFState(end[0], end[1], readout_MCHW),
+        )
+
+    def _threshold(self, current_TMCHW: Tensor, offset_MCHW: Tensor | None) -> Tensor:
+        threshold = at_least_float32(self.threshold)
+        if offset_MCHW is not None:
+            return threshold + at_least_float32(offset_MCHW)
+        return threshold.expand(current_TMCHW.shape[1:])
+
+    def _constants(self, readout_decay: Tensor | None) -> Tensor:
+        leak = torch.sigmoid(at_least_float32(self.leak))
+        strength, decay = torch.zeros_like(leak), torch.ones_like(leak)  # the trace then stays as it is
+        if self.adaptation is not None and self.trace_decay is not None:
+            strength = F.softplus(at_least_float32(self.adaptation))
+            decay = torch.sigmoid(at_least_float32(self.trace_decay))
+        readout_decay = torch.ones_like(leak) if readout_decay is None else at_least_float32(readout_decay)
+        return torch.stack([leak, strength, decay, readout_decay]).flatten(1)
+
+
+def integrate(
+    current_TMCHW: Tensor,
+    mask_TM: Tensor,
+    threshold_MCHW: Tensor,
+    constants_4C: Tensor,
+    start_3MCHW: Tensor | None,
+    keep_state: bool = True,
+    checkpoint_activations: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run the equations over T steps in plain torch.
+
+    Args:
+        current_TMCHW: Input current, float32 or float64, as is all that is given and returned.
+        mask_TM: bool; where false there is no spike and the state is held.
+        threshold_MCHW: The threshold of a neuron that has not fired, before its softplus.
+        constants_4C: The constants of each channel.
+        start_3MCHW: The state to start from; zero where None.
+        keep_state: Membrane and trace are wanted, to carry on from.
+        checkpoint_activations: Keep only the inputs for the backward pass, which runs the steps once more,
+            instead of several values for each neuron and step.
+
+    Returns:
+        Spikes (T, M, C, H, W), readout (M, C, H, W), and membrane and trace (2, M, C, H, W), None where they
+        are not kept.
+    """
+    inputs = (current_TMCHW, mask_TM, threshold_MCHW, constants_4C, start_3MCHW)
+    if checkpoint_activations and torch.is_grad_enabled():
+        spikes, readout, membrane, trace = checkpoint(
+            _steps, *inputs, use_reentrant=False, preserve_rng_state=False
+        )
+    else:
+        spikes, readout, membrane, trace = _steps(*inputs)
+    return spikes, readout, torch.stack([membrane, trace]) if keep_state else None
+
+
+def _steps(
+    current_TMCHW: Tensor,
+    mask_TM: Tensor,
+    threshold_MCHW: Tensor,
+    constants_4C: Tensor,
+    start_3MCHW: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    leak, strength, decay, readout_decay = constants_4C[:, :, None, None].unbind()
+    baseline = F.softplus(threshold_MCHW)
+    rest = torch.zeros_like(baseline)
+    membrane, trace, readout = (rest, rest, rest) if start_3MCHW is None else start_3MCHW.unbind()
+    spikes = []
+    for current_MCHW, alive in zip(current_TMCHW, mask_TM[:, :, None, None, None], strict=True):
+        integrated = leak * membrane + current_MCHW
+        threshold = baseline + strength * trace
+        spike: Tensor = SurrogateSpike.apply(integrated - threshold) * alive  # type: ignore[no-untyped-call]
+        membrane = torch.where(alive, integrated - spike * threshold, membrane)
+        trace = torch.where(alive, decay * trace + (1 - decay) * spike, trace)
+        readout = torch.where(alive, readout_decay * readout + (1 - readout_decay) * spike, readout)
+        spikes.append(spike)
+    return torch.stack(spikes), readout, membrane, trace
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision would round membranes so that spikes flip; double stays double."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _runs_compiled(current_TMCHW: Tensor) -> bool:
+    """Whether the CPU kernel takes this current: a compiler wants the equations, to make its own kernel."""
+    is_plain_call = not torch.compiler.is_compiling()
+    return is_plain_call and current_TMCHW.device.type == "cpu" and current_TMCHW.dtype == torch.float32
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _inverse_softplus(value: float) -> float:
+    return math.log(math.expm1(value))
