@@ -13,8 +13,7 @@ from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.files import report_left_out
 from cvr_lightning.datamodules.sampling import check_seed
-from cvr_lightning.files.left_out import LeftOut
-from cvr_lightning.files.video_files import EXTENSIONS, OTHERS, is_video, visible_files
+from cvr_lightning.files.video_files import EXTENSIONS, list_folder
 
 
 class Unlabelled(CompressedVideoDataModule):
@@ -68,13 +67,6 @@ class Unlabelled(CompressedVideoDataModule):
         return {"train": train, "val": val, "test": val}
 
     def _list(self) -> list[str]:
-        left_out = LeftOut()
-        names = []
-        for name in visible_files(self.root, left_out):
-            if is_video(name):
-                names.append(name)
-            else:
-                folder, _, file = name.rpartition("/")
-                left_out.add(folder, OTHERS, file)
+        names, left_out = list_folder(self.root)
         report_left_out(type(self).__name__, self.root, left_out)
-        return sorted(names)
+        return names

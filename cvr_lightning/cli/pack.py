@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cvr_lightning.cli.option_errors import plain_errors
 from cvr_lightning.cli.parser import HelpfulParser
-from cvr_lightning.cli.trainer import plain_errors
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import ShardError
 from cvr_lightning.tools.pack.writer import pack

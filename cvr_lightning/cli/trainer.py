@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import yaml
 from lightning import LightningModule, Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -22,6 +20,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.cli.bundled import with_shipped_configs
+from cvr_lightning.cli.option_errors import plain_errors, trainer_errors
 from cvr_lightning.cli.parser import HelpfulParser, keep_integers
 from cvr_lightning.cli.run_directory import (
     default_run_name,
@@ -31,7 +30,7 @@ from cvr_lightning.cli.run_directory import (
     require_weights,
 )
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
-from cvr_lightning.errors import RunError, UserError
+from cvr_lightning.errors import RunError
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, load_pretraining
 from cvr_lightning.training.module import RecognitionModule
@@ -94,22 +93,23 @@ def _run(
     callbacks: list[Callback],
 ) -> None:
     require_data(arguments, cli.example)
-    cli(
-        module,
-        CompressedVideoDataModule,
-        subclass_mode_data=True,
-        save_config_callback=None,  # before_fit writes it, to the run directory
-        parser_class=HelpfulParser,
-        load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
-        auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
-        seed_everything_default=0,
-        args=arguments,
-        trainer_defaults={
-            "default_root_dir": "runs",
-            "enable_model_summary": False,  # its count of operations is zero; the module says its size itself
-            "callbacks": callbacks,
-        },
-    )
+    with trainer_errors():
+        cli(
+            module,
+            CompressedVideoDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,  # before_fit writes it, to the run directory
+            parser_class=HelpfulParser,
+            load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
+            auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
+            seed_everything_default=0,
+            args=arguments,
+            trainer_defaults={
+                "default_root_dir": "runs",
+                "enable_model_summary": False,  # it counts no operations; the module says its size itself
+                "callbacks": callbacks,
+            },
+        )
 
 
 def named_checkpoint(arguments: list[str]) -> str:
@@ -155,31 +155,6 @@ def require_data(arguments: list[str], example: str) -> None:
     if arguments[0] != "fit":  # a checkpoint's configuration would have named the data
         require_weights(arguments[0], named_checkpoint(arguments))
     raise RunError(f"no videos to read: name a data set or a configuration, such as\n{example}")
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Take the parser's frame off the errors of the classes that it builds.
-
-    Raises:
-        UserError: As it was raised.
-        RunError: In the place of all others.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise RunError(f"{error}; install what is missing, or choose options that do without it") from error
-    except MisconfigurationException as error:
-        raise RunError(
-            f"{error} Check the --trainer options; --trainer.accelerator auto takes what this machine has"
-        ) from error
-    except ValueError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise RunError(str(cause)) from error
 
 
 class CompressedVideoCLI(LightningCLI):
@@ -231,6 +206,8 @@ class CompressedVideoCLI(LightningCLI):
         else:
             require_weights(command, config.ckpt_path)
             config.trainer.enable_checkpointing = False
+        if config.trainer.accumulate_grad_batches < 1:
+            raise RunError("--trainer.accumulate_grad_batches must be at least 1: batches of one step")
         if command == "test":
             config.verbose = False  # Results prints the table
         config.trainer.default_root_dir = str(directory)

@@ -9,10 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cvr_lightning.errors import RunError
-from cvr_lightning.evaluation.results import ACCURACIES, accuracy_text, read_results, videos_text
+from cvr_lightning.evaluation.results import (
+    ACCURACIES,
+    accuracy_text,
+    read_results,
+    refuse_limited,
+    videos_text,
+)
 from cvr_lightning.files.printable import align
 
-SHOWN = (*ACCURACIES, "videos", "unreadable", "missing")
+SHOWN = (*ACCURACIES, "videos", "part_videos", "unreadable", "missing")
 """What is repeated of each run."""
 
 
@@ -33,6 +39,8 @@ def average(runs: Sequence[str]) -> dict[str, Any]:
     if len(runs) < 2:
         raise RunError(f"one run has no mean over splits: name the runs of the other splits beside {runs[0]}")
     results = [read_results(run) for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        refuse_limited(run, result)
     protocols = [dict(result["protocol"]) for result in results]
     splits = [protocol.pop("split", None) for protocol in protocols]
     for run, split, protocol in zip(runs, splits, protocols, strict=True):

@@ -98,9 +98,29 @@ def _fields(protocol: dict[str, Any]) -> str:
 def videos_text(results: dict[str, Any]) -> str:
     """How many videos were scored and how many were not."""
     missing = results.get("missing")  # older files do not say
-    return f"{results['videos']} scored, {len(results['unreadable'])} unreadable" + (
+    of_all = f" of {results['part_videos']}" if is_limited(results) else ""
+    return f"{results['videos']}{of_all} scored, {len(results['unreadable'])} unreadable" + (
         f", {missing} missing" if missing else ""
     )
+
+
+def is_limited(results: dict[str, Any]) -> bool:
+    """Whether a test was stopped before the last video, as ``limit_test_batches`` does."""
+    total = results.get("part_videos")  # older files do not say
+    return total is not None and results["videos"] + len(results["unreadable"]) < total
+
+
+def refuse_limited(run: str, results: dict[str, Any]) -> None:
+    """Check that a test has met all videos of its part.
+
+    Raises:
+        RunError: It has not; its accuracy is not that of the part.
+    """
+    if is_limited(results):
+        raise RunError(
+            f"{run}: {videos_text(results)}: a limited test; run cvr test again without "
+            "--trainer.limit_test_batches"
+        )
 
 
 def accuracy_text(accuracies: dict[str, Any], k: int) -> str:

@@ -6,12 +6,14 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import numpy as np
 
 from cvr_lightning.errors import RunError
-from cvr_lightning.evaluation.results import accuracy_text
+from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
+from cvr_lightning.evaluation.results import accuracy_text, read_results, refuse_limited
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import Averaging, Floats, top_k
 from cvr_lightning.files.printable import align
@@ -35,6 +37,9 @@ def fuse(
             not fit; the message names the difference.
     """
     shares = _shares(runs, weights)
+    for run in runs:
+        if (Path(run) / RESULTS).exists():
+            refuse_limited(run, read_results(run))
     files = [_in_order(ScoreFile.read(run)) for run in runs]
     for run, file in zip(runs[1:], files[1:], strict=True):
         _refuse_difference(runs[0], files[0], run, file)

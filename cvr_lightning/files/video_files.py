@@ -92,3 +92,15 @@ def _visible_files(root: Path, folder: str, above: tuple[Identity, ...], left_ou
                 yield name
             else:  # a pipe or a device: to open it may wait for ever
                 left_out.add(folder, NO_FILES, entry.name)
+
+
+def list_folder(root: Path) -> tuple[list[str], LeftOut]:
+    """Sorted names of the videos below a folder at any depth, and what else lies there."""
+    left_out = LeftOut()
+    names = []
+    for name in visible_files(root, left_out):
+        if is_video(name):
+            names.append(name)
+        else:
+            left_out.add(os.path.dirname(name), OTHERS, os.path.basename(name))
+    return sorted(names), left_out

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,8 +21,9 @@ from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.errors import CheckpointError
+from cvr_lightning.errors import CheckpointError, RunError
 from cvr_lightning.evaluation.video_table import Averaging
+from cvr_lightning.files.video_files import list_folder
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, recognizer_weights
 
@@ -179,7 +181,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="cvr classify", description="Label video files with a trained model."
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="video files")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="video files, or folders of them")
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per file (default: 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
@@ -195,8 +197,9 @@ def main(arguments: Sequence[str]) -> None:
     classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
     classifier.dtype = PRECISIONS[options.precision]
     failed = 0
-    labels = classifier.stream(options.files, options.top, options.batch_size)
-    for path, predictions in zip(options.files, labels, strict=True):
+    files = [file for path in options.files for file in _files(path)]
+    labels = classifier.stream(files, options.top, options.batch_size)
+    for path, predictions in zip(files, labels, strict=True):
         if isinstance(predictions, VideoError):
             failed += 1
             print(f"cvr classify: {predictions}", file=sys.stderr)
@@ -205,8 +208,24 @@ def main(arguments: Sequence[str]) -> None:
         else:
             print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
     if failed:
-        print(f"cvr classify: {failed} of {len(options.files)} files have no label", file=sys.stderr)
+        print(f"cvr classify: {failed} of {len(files)} files have no label", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _files(path: str) -> list[str]:
+    """A file itself, or the videos below a folder; one line says what else lies there.
+
+    Raises:
+        RunError: There is no video in the folder.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    names, left_out = list_folder(Path(path))
+    if left_out:
+        print(f"cvr classify: {path}: {left_out}", file=sys.stderr)
+    if not names:
+        raise RunError(f"{path}: there are no videos in it; give the folder that holds them")
+    return [os.path.join(path, name) for name in names]
 
 
 def _as_json(path: str, predictions: Sequence[Prediction]) -> str:

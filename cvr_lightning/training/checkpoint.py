@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from lightning import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from cvr_lightning.errors import CheckpointError
@@ -90,6 +92,20 @@ def recognizer_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """The recogniser's weights by their names in the recogniser."""
     state: dict[str, Tensor] = checkpoint["state_dict"]
     return {name.partition(PREFIX)[2]: tensor for name, tensor in state.items() if PREFIX in name}
+
+
+def refuse_fewer_epochs(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
+    """Check that a training that is resumed has not gone further than it is asked to.
+
+    Raises:
+        CheckpointError: It has.
+    """
+    done, max_epochs = checkpoint.get("epoch", -1) + 1, trainer.max_epochs
+    if trainer.state.fn == TrainerFn.FITTING and max_epochs is not None and 0 <= max_epochs < done:
+        raise CheckpointError(
+            f"the checkpoint was trained for {done} epochs, more than --trainer.max_epochs {max_epochs}; "
+            "raise max_epochs to go on, or begin another --run"
+        )
 
 
 def refuse_other_model(

@@ -22,7 +22,12 @@ from cvr_lightning.evaluation.video_table import Averaging, VideoTable
 from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_pretrained, refuse_other_model
+from cvr_lightning.training.checkpoint import (
+    CHECKPOINT_KEY,
+    load_pretrained,
+    refuse_fewer_epochs,
+    refuse_other_model,
+)
 from cvr_lightning.training.optimizer import adamw, seed_epoch
 
 
@@ -286,9 +291,10 @@ class RecognitionModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another set of classes, or of another model.
+        """Refuse the weights of another set of classes or another model, and a training that is over.
 
         Raises:
             CheckpointError: Where they differ; the message says in what.
         """
         refuse_other_model(checkpoint, self.class_names, self.architecture)
+        refuse_fewer_epochs(checkpoint, self.trainer)

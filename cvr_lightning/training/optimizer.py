@@ -34,10 +34,16 @@ def adamw(
         relative: A part of the module, and its learning rate over that of the rest.
 
     Raises:
-        RunError: Where ``warmup`` is no share, or the training has no end.
+        RunError: Where an option is out of range, or the training has no end.
     """
+    if not 0 < learning_rate < math.inf:
+        raise RunError(f"learning_rate={learning_rate} must be a positive number, such as 0.001")
+    if not 0 <= weight_decay < math.inf:
+        raise RunError(f"weight_decay={weight_decay} must not be negative")
     if not 0 <= warmup < 1:
         raise RunError(f"warmup={warmup} must lie in [0, 1): it is a share of the steps")
+    if not 0 <= final_lr <= 1:
+        raise RunError(f"final_lr={final_lr} must lie in [0, 1]: it is a share of the peak learning rate")
     # The many small tensors are fastest updated in one call. Elsewhere torch's own choice is as fast, and
     # Lightning's mixed precision does not clip gradients for a fused optimizer.
     is_mixed = isinstance(module.trainer.precision_plugin, MixedPrecision)

@@ -18,7 +18,7 @@ from cvr_lightning.models import CompressedVideoRecognizer, Preset
 from cvr_lightning.models.encoders import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.models.weights import load_imagenet_weights
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs
 from cvr_lightning.training.optimizer import adamw, seed_epoch
 
 
@@ -147,10 +147,11 @@ class PretrainingModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume a training with labels.
+        """Refuse to resume a training with labels, or one that is over.
 
         Raises:
-            CheckpointError: Where the checkpoint knows classes.
+            CheckpointError: Where the checkpoint knows classes, or has more epochs than are asked for.
         """
         if "class_names" in checkpoint.get(CHECKPOINT_KEY, {}):
             raise CheckpointError("--ckpt_path is a checkpoint of `cvr fit`, which pretraining cannot resume")
+        refuse_fewer_epochs(checkpoint, self.trainer)

@@ -320,6 +320,55 @@ def test_the_weights_of_other_classes_or_models_are_refused(
     )
 
 
+def test_a_limit_of_one_batch_tests_one_batch_and_says_so(
+    run: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    main(
+        [
+            "test",
+            f"--ckpt_path={checkpoint}",
+            f"--trainer.default_root_dir={tmp_path}",
+            "--run=limited",
+            "--trainer.limit_test_batches=1",
+            "--trainer.enable_progress_bar=false",
+        ]
+    )
+    results = read_results(tmp_path / "limited")
+    assert (results["videos"], results["part_videos"]) == (5, 10)
+    assert "5 of 10 scored" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trainer.val_check_interval=100"], "val_check_interval"),
+        (["--trainer.accumulate_grad_batches=0"], "accumulate_grad_batches"),
+        (["--trainer.accumulate_grad_batches=-1"], "accumulate_grad_batches"),
+        (["--model.learning_rate=-1"], "learning_rate=-1"),
+        (["--model.learning_rate=nan"], "model.learning_rate"),
+        (
+            [
+                "--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping",
+                "--trainer.callbacks.monitor=val/topp",
+            ],
+            "val/topp",
+        ),
+    ],
+)
+def test_options_that_training_cannot_follow_are_one_message(
+    options: list[str], message: str, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refusal(capsys, *fit_arguments(shapes, tmp_path, *options))
+
+
+def test_fewer_epochs_than_the_checkpoint_has_are_refused(
+    run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--ckpt_path=last", "--trainer.max_epochs=1"]
+    assert "max_epochs" in refusal(capsys, *fit_arguments(shapes, run.parent, *options))
+
+
 def final_loss(run: Path) -> float:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -107,3 +107,20 @@ def test_one_run_has_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         main(["average", write_run(tmp_path, 1, 0.9)])
     assert "one run has no mean over splits" in capsys.readouterr().err
+
+
+def test_a_limited_test_is_shown_as_one_and_not_averaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run(tmp_path, 1, 0.9), write_run(tmp_path, 2, 0.9)]
+    path = Path(runs[1]) / "results.json"
+    limited = json.loads(path.read_text()) | {"videos": 2, "part_videos": 547}
+    path.write_text(json.dumps(limited))
+    main(["results", *runs])
+    assert "2 of 547 scored" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["average", *runs])
+    assert "2 of 547 scored, 0 unreadable: a limited test" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["fuse", *runs])
+    assert "a limited test; run cvr test again" in capsys.readouterr().err

@@ -1,0 +1,27 @@
+"""A folder given to ``cvr classify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cvr_lightning.errors import RunError
+from cvr_lightning.inference.classify import _files
+
+
+def test_a_folder_stands_for_its_videos_and_the_rest_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("2.AVI", "a/1.mp4", "a/notes.txt", "._2.AVI"):
+        (tmp_path / name).touch()
+    assert _files(str(tmp_path)) == [str(tmp_path / "2.AVI"), str(tmp_path / "a" / "1.mp4")]
+    error = capsys.readouterr().err
+    assert "left out of the root: 1 hidden (._2.AVI); of a: 1 not named as videos (notes.txt)" in error
+    assert _files("video.avi") == ["video.avi"]
+
+
+def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there are no videos in it"):
+        _files(str(tmp_path))
