@@ -48,10 +48,10 @@ class Support:
             UnsupportedStreamError: They cannot; the text names the file, the cause and the remedy.
         """
         if self.no_motion and ("motion" in modalities or "residual" in modalities):
-            raise UnsupportedStreamError(file, self.no_motion, f"{PREPARE} {IFRAMES_ONLY}")
+            raise UnsupportedStreamError(file, self.no_motion, PREPARE, alternative=IFRAMES_ONLY)
         if self.no_residual and "residual" in modalities:
             raise UnsupportedStreamError(
-                file, f"no residual: {self.no_residual}", f"{PREPARE} {_MOTION_ONLY}"
+                file, f"no residual: {self.no_residual}", PREPARE, alternative=_MOTION_ONLY
             )
 
 

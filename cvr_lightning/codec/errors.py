@@ -17,8 +17,12 @@ PREPARE = (
     "(a folder: cvr prepare SRC DST)"
 )
 """Remedy for a stream that holds no readable motion or residuals."""
+PREPARE_FOLDER = "put it into a folder and prepare that: cvr prepare SRC DST"
+"""Remedy where a line of ffmpeg is none: some of its versions do not mirror frames."""
+TURN_UPRIGHT = "turn it upright with a video editor, or leave it out"
+"""Remedy for frames that no command of this package turns."""
 IFRAMES_ONLY = "or ask for modalities=('iframes',), in cvr --data.modalities '[iframes]'"
-"""Remedy for a stream whose I-frames alone can be read."""
+"""Alternative for a stream whose I-frames alone can be read."""
 FETCH_AGAIN = "fetch or encode the file again, or leave it out"
 """Remedy for a damaged file."""
 
@@ -38,6 +42,7 @@ class VideoError(UserError):
         frame: Frame number in display order, where the error belongs to one frame.
         macroblock: Macroblock number in raster order, where known.
         bit: Bit position in the frame's packet, where known.
+        alternative: What helps whoever chooses what is read, as training does and labelling does not.
     """
 
     def __init__(
@@ -48,17 +53,23 @@ class VideoError(UserError):
         frame: int | None = None,
         macroblock: int | None = None,
         bit: int | None = None,
+        alternative: str = "",
     ) -> None:
         # All fields as positional arguments: this is what pickle hands back to __init__.
-        super().__init__(file, cause, remedy, frame, macroblock, bit)
+        super().__init__(file, cause, remedy, frame, macroblock, bit, alternative)
         self.file = file
         self.cause = cause
         self.remedy = remedy
         self.frame = frame
         self.macroblock = macroblock
         self.bit = bit
+        self.alternative = alternative
 
     def __str__(self) -> str:
+        return f"{self.without_alternative()} {self.alternative}".rstrip()
+
+    def without_alternative(self) -> str:
+        """The message of a command that cannot choose what is read of a video."""
         places = (("frame", self.frame), ("macroblock", self.macroblock), ("bit", self.bit))
         where = "".join(f", {name} {value}" for name, value in places if value is not None)
         return f"{self.file}{where}: {self.cause}" + (f"; {self.remedy}" if self.remedy else "")

@@ -202,9 +202,10 @@ def main(arguments: Sequence[str]) -> None:
     for path, predictions in zip(files, labels, strict=True):
         if isinstance(predictions, VideoError):
             failed += 1
-            print(f"cvr classify: {predictions}", file=sys.stderr)
+            message = predictions.without_alternative()  # a checkpoint says what is read
+            print(f"cvr classify: {message}", file=sys.stderr)
             if options.json:
-                print(json.dumps({"file": path, "error": str(predictions)}))
+                print(json.dumps({"file": path, "error": message}))
         else:
             print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
     if failed:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cvr_lightning.cli import main
 from cvr_lightning.cli.boundary import READER_LEFT, one_message
+from cvr_lightning.cli.main import main
 from cvr_lightning.errors import RunError
 
 POSIX = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -6,7 +6,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
+from cvr_lightning.codec.errors import PREPARE_FOLDER, TURN_UPRIGHT, UnsupportedStreamError
 from cvr_lightning.codec.side_data import side_data
 
 _TURNING_CODECS = frozenset({"h264", "hevc"})  # a display orientation SEI message may turn them
@@ -32,7 +32,8 @@ def display_rotation(path: str, frame: VideoFrame) -> int:
     if matrix is None:
         return 0
     a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
-    turned = sorted((abs(a), abs(b))) == [0, max(abs(a), abs(b))] and (a, b) == (d, -c)
-    if not turned:
-        raise UnsupportedStreamError(path, "its frames are displayed mirrored or turned askew", PREPARE)
+    if bool(a) != bool(d) or bool(b) != bool(c) or bool(a) == bool(b):
+        raise UnsupportedStreamError(path, "its frames are displayed turned askew", TURN_UPRIGHT)
+    if (a, b) != (d, -c):
+        raise UnsupportedStreamError(path, "its frames are displayed mirrored or stretched", PREPARE_FOLDER)
     return frame.rotation % 360
