@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
-from helpers.encoders import encode, scene
+from helpers.encoders import SINGLE_REFERENCE, encode, scene
 from helpers.frame_oracle import disagreements, shown
 from helpers.real_clips import REAL_CLIPS
 from helpers.remux import remux
@@ -21,6 +21,7 @@ from cvr_lightning.codec.errors import (
     UnsupportedStreamError,
 )
 from cvr_lightning.codec.mpeg4.headers import parse_vol
+from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.codec.side_data import side_data
 from cvr_lightning.codec.stream import CompressedStream
 
@@ -145,6 +146,25 @@ def test_edit_lists_hide_frames_that_decoding_begins_at(codec: str, shift: int, 
     assert disagreements(path) == []
     with CompressedVideoReader(path) as video:
         assert video.info.num_frames == len(packets) - hidden
+
+
+@pytest.mark.parametrize("parser", ["auto", "ffmpeg"])
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_residuals_behind_hidden_frames_are_those_of_the_whole_video(
+    codec: str, parser: ParserName, tmp_path: Path
+) -> None:
+    options = SINGLE_REFERENCE if codec == "libx264" else {}
+    whole = small(tmp_path / "whole.mkv", codec=codec, options=options, gop=20)
+    edited = remux(whole, tmp_path / "edited.mp4", shift=-200)  # 5 frames, the I-frame among them
+    later = remux(whole, tmp_path / "later.mp4", shift=0)
+    with (
+        CompressedVideoReader(edited, parser=parser) as video,
+        CompressedVideoReader(later, parser=parser) as other,
+    ):
+        assert video.info.frame_types == other.info.frame_types[5:]
+        expected = other.read([Segment(0, (5, 6))]).residual
+        _, pframes = zip(*video._parser.pframes([0, 1], (16, 4)), strict=True)
+    np.testing.assert_array_equal(np.stack([pframe.residual for pframe in pframes]), expected[0])
 
 
 @pytest.mark.parametrize("codec", ["mpeg4", "libx264"])

@@ -26,7 +26,7 @@ class Decoder:
     Args:
         demuxer: The file.
         frames: Frame number of each packet, for the text of errors.
-        vectors: Export motion vectors.
+        vectors: Export motion vectors, and give hidden frames too: others are predicted from them.
         coded_size: Deliver all decoded samples, whole macroblocks, rather than the frame cropped for display.
         skip: Frames that the decoder need not decode.
 
@@ -45,6 +45,7 @@ class Decoder:
     ) -> None:
         self._demuxer = demuxer
         self._frames_of_packets = frames or {}
+        self._vectors = vectors
         context = demuxer.decoder_context()
         whole = context.width % 16 == 0 and context.height % 16 == 0
         self._align = coded_size and context.name == "mpeg4" and not whole
@@ -122,6 +123,8 @@ class Decoder:
             aligned = mpeg4_headers.align_vols(data)
             if aligned != data:
                 packet = _copy(packet, aligned)
+        if self._vectors and packet.is_discard:
+            packet = _copy(packet, bytes(packet))  # without the mark that hides it
         # PyAV files the object under its address: a shared one, such as a small int, would be lost.
         packet.opaque = [number]
         return packet
@@ -133,6 +136,7 @@ class Decoder:
 def _copy(packet: Packet[Any], data: bytes) -> Packet[Any]:
     copy: Packet[Any] = Packet(data)
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    copy.is_keyframe = packet.is_keyframe
     return copy
 
 
