@@ -18,9 +18,9 @@ def starts_before(index: PacketIndex, frame: int) -> list[int]:
     A frame that is shown before the I-frame which its run begins with (an open GOP) needs an earlier one.
     """
     packet = int(index.frame_packets[frame])
-    starts = np.flatnonzero(index.starts[: packet + 1])[::-1].tolist()
+    starts = np.flatnonzero(index.starts[: packet + 1])[::-1][: 2 * _TRIES].tolist()
     numbers = index.frame_of_packet
-    good = [start for start in starts[: 2 * _TRIES] if numbers.get(start, -1) <= frame]
+    good = [start for start in starts if numbers.get(start, -1) <= frame]
     return list(dict.fromkeys([*good[:_TRIES], 0]))
 
 

@@ -33,6 +33,11 @@ _BEGIN_WITHOUT_IFRAME = WITH_VECTORS - {"h264"}
 """Codecs whose decoders show pictures that are predicted from nothing."""
 
 
+_WITH_SIZES = frozenset({"mov", "matroska"})
+"""Containers that tell the size of each packet and its display time: missing bytes do not go unnoticed."""
+_MOST_HELD = 16  # frames that an H.264 decoder holds (A.3.1)
+
+
 class _Packets(NamedTuple):
     """What the container says of each packet.
 
@@ -137,6 +142,8 @@ def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -
 def _is_simple(demuxer: Demuxer, scanner: H264Scanner, packets: _Packets) -> bool:
     """Whether a decoder surely shows every picture of an H.264 stream at its display time."""
     context = demuxer.stream.codec_context
+    if not _WITH_SIZES & set(demuxer.container.format.name.split(",")):
+        return False
     try:
         sets = h264_headers.parameter_sets(context.extradata or b"", scanner.parameters)
     except EOFError:
@@ -152,11 +159,16 @@ def _is_simple(demuxer: Demuxer, scanner: H264Scanner, packets: _Packets) -> boo
 
 
 def _reorder_depth(pts: Sequence[int]) -> int:
-    """The most frames that come before a frame in coded order and behind it in display order."""
+    """The most frames that come before a frame in coded order and behind it in display order.
+
+    Counting ends beyond what a decoder can hold back.
+    """
     times: list[int] = []
     depth = 0
     for time in pts:
         depth = max(depth, len(times) - bisect(times, time))
+        if depth > _MOST_HELD:
+            break
         insort(times, time)
     return depth
 
