@@ -11,10 +11,12 @@ from typing import NamedTuple
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning.datamodules.errors import DatasetError, DatasetNotFoundError
+from cvr_lightning.files.bounds import LimitError, read_text
 
 log = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 2
+_SHOWN = 100  # characters of a line
 
 
 class Listed(NamedTuple):
@@ -86,9 +88,13 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
         DatasetError: Where the file is not text.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as error:
+        raise DatasetError(f"{file} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file} is not text ({error.reason}): download it again") from error
+    except LimitError as error:
+        raise DatasetError(f"{file} is no list of videos: {error}") from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.strip()
@@ -97,7 +103,8 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
 def bad_line(file: Path, number: int, line: str, expected: str) -> DatasetError:
     """The error for a line that says something else than its kind of file does."""
     return DatasetError(
-        f"{file}, line {number}: {line!r} is not {expected}; download the annotations again or mend the line"
+        f"{file}, line {number}: {line[:_SHOWN]!r} is not {expected}; "
+        "download the annotations again or mend the line"
     )
 
 

@@ -24,6 +24,7 @@ ANNOTATION_FOLDERS = ("annotations", "")
 WORDS = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
 """How files, folders and the column ``split`` call each part."""
 
+_DIGITS = 9  # of the number of a class
 TestPart = Literal["val", "test"]
 
 
@@ -81,12 +82,9 @@ class Kinetics(PublishedDataModule):
         check_choice("test_part", test_part, get_args(TestPart))
         folders = annotation_folders(root, annotations, ANNOTATION_FOLDERS)
         parts = {part: self._read(part, folders) for part in dict.fromkeys(("train", "val", test_part))}
-        class_names, labels = _number_classes([*parts["train"], *parts["val"]])
-        if len(class_names) > self.number_of_classes:
-            raise DatasetMismatchError(
-                f"{folders[0]}: the annotations have {len(class_names)} classes, {type(self).__name__} has "
-                f"{self.number_of_classes}; choose another --data or other --data.annotations"
-            )
+        labelled = [*parts["train"], *parts["val"]]
+        self._check_classes(folders[0], labelled)
+        class_names, labels = _number_classes(labelled)
         super().__init__(
             root=root,
             class_names=class_names,
@@ -94,6 +92,16 @@ class Kinetics(PublishedDataModule):
             **options,
         )
         self._listed = {part: _labelled(part, videos, labels) for part, videos in parts.items()}
+
+    def _check_classes(self, folder: Path, videos: Sequence[Video]) -> None:
+        """Refuse other numbers of classes than the data set's, before a list of that length is made."""
+        names = len({video.label for video in videos if isinstance(video.label, str)})
+        numbers = 1 + max((video.label for video in videos if isinstance(video.label, int)), default=-1)
+        if max(names, numbers) > self.number_of_classes:
+            raise DatasetMismatchError(
+                f"{folder}: the annotations have {max(names, numbers)} classes, {type(self).__name__} has "
+                f"{self.number_of_classes}; choose another --data or other --data.annotations"
+            )
 
     def video_folders(self, part: str) -> Sequence[str]:
         """The folders that downloads and toolboxes make."""
@@ -143,18 +151,25 @@ def read_annotations(file: Path, part: str) -> list[Video]:
     lines = list(read_lines(file))
     if not lines:
         raise DatasetError(f"{file} is empty: download it again")
-    header = next(csv.reader([lines[0][1]]))
+    header = _cells(file, *lines[0])
     if "youtube_id" in header:
         return [_from_csv(file, number, line, header, part) for number, line in lines[1:]]
     return [_from_list(file, number, line, part) for number, line in lines]
 
 
+def _cells(file: Path, number: int, line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]))
+    except csv.Error as error:
+        raise bad_line(file, number, line, f"a line of a CSV file ({error})") from error
+
+
 def _from_csv(file: Path, number: int, line: str, header: list[str], part: str) -> Video:
-    row = dict(zip(header, next(csv.reader([line])), strict=False))
+    row = dict(zip(header, _cells(file, number, line), strict=False))
     try:
         start, end = (int(float(row[name])) for name in ("time_start", "time_end"))
         name = f"{row['youtube_id']}_{start:06d}_{end:06d}"
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise bad_line(file, number, line, f"a line of {','.join(header)}") from error
     if row.get("split", part) not in WORDS[part]:
         raise DatasetMismatchError(
@@ -169,7 +184,7 @@ def _from_csv(file: Path, number: int, line: str, header: list[str], part: str) 
 
 def _from_list(file: Path, number: int, line: str, part: str) -> Video:
     name, _, label = line.rpartition(" ")
-    if name and label.isdigit():
+    if name and label.isascii() and label.isdigit() and len(label) <= _DIGITS:
         return Video(name.strip(), int(label))
     if part == "test" and not name:
         return Video(line, None)
@@ -202,6 +217,8 @@ def _number_classes(videos: Sequence[Video]) -> tuple[list[str], dict[str | int 
     labels: dict[str | int | None, int] = {None: -1}
     if names:
         return names, labels | {name: index for index, name in enumerate(names)}
+    if not numbers:
+        raise DatasetError("none of the annotation files of train and val has a label: download them again")
     return _folder_names(videos, max(numbers) + 1), labels | {number: number for number in numbers}
 
 

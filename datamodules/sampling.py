@@ -6,6 +6,7 @@ resumed run changes it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
@@ -18,7 +19,10 @@ from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality
 from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.protocols import Crops
 from cvr_lightning.errors import RunError
+from cvr_lightning.files.bounds import CLIP_PIXELS
 
+MOST_VIEWS = 1000
+"""Of a video, as a checkpoint may ask for."""
 ClipRepresentation = Literal["block", "pixel", "rgb"]
 """What the reader gives of P-frames, or decoded frames alone."""
 
@@ -179,6 +183,7 @@ class ClipSampling:
 
         Raises:
             ValueError: Where a value is missing, unknown or out of range.
+            LimitError: Where a clip would hold more pixels than the limit of a checkpoint.
         """
         known = {item.name for item in fields(cls)}
         if set(values) != known:
@@ -188,7 +193,11 @@ class ClipSampling:
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        return cls(**plain)
+        sampling = cls(**plain)
+        CLIP_PIXELS.check(sampling.segments * sampling.pframes * math.prod(sampling.size))
+        if sampling.views > MOST_VIEWS:
+            raise ValueError(f"views={sampling.views} must be at most {MOST_VIEWS}")
+        return sampling
 
 
 class VideoSampler(DistributedSampler[Draw]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple
 from cvr_lightning.datamodules.shard_files import ShardFiles
 from cvr_lightning.errors import ShardError
 from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.bounds import CLASSES, VIDEO_BYTES, parse_json
 
 INDEX = "index.json"
-VERSION = 1
+VERSION = 2
 """Grows whenever the files mean something else."""
+_MOST_BYTES = 1 << 40  # of a shard
 
 
 def member_room(size: int) -> int:
@@ -87,7 +90,9 @@ class ShardIndex:
     def save(self, folder: Path) -> None:
         """Write the index, whole or not at all."""
         with atomic_path(folder / INDEX) as unfinished:
-            unfinished.write_text(json.dumps({"version": VERSION, **asdict(self)}), encoding="utf-8")
+            values = asdict(self)
+            text = json.dumps({"version": VERSION, "checksum": _checksum(values), **values})
+            unfinished.write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, files: ShardFiles) -> ShardIndex:
@@ -98,9 +103,11 @@ class ShardIndex:
         """
         place = f"{files.location}/{INDEX}"
         try:
-            fields = json.loads(files.read(INDEX))
+            fields = parse_json(files.read(INDEX))
             version = fields.pop("version")
             if version == VERSION:
+                if fields.pop("checksum") != _checksum(fields):
+                    raise ValueError("wrong checksum")
                 parts = {name: Part(**columns) for name, columns in fields.pop("parts").items()}
                 index = cls(parts=parts, **fields)
                 index._check()
@@ -110,10 +117,34 @@ class ShardIndex:
         raise ShardError(f"{place}: of version {version}, this release reads {VERSION}; pack again")
 
     def _check(self) -> None:
+        classes = len(self.class_names)
+        CLASSES.check(classes)
+        if not all(type(name) is str for name in [*self.shards, *self.class_names]):
+            raise ValueError("a shard or a class without a name")
+        if type(self.flip) is not bool or not isinstance(self.protocol, dict):
+            raise ValueError("flip or protocol")
+        if not {"dataset", "part"} <= self.protocol.keys() or not isinstance(self.missing, dict):
+            raise ValueError("protocol or missing")
         for name, part in self.parts.items():
+            _check_column(f"labels of {name}", part.labels, -1, classes - 1)
+            _check_column(f"shards of {name}", part.shards, 0, len(self.shards) - 1)
+            for column in (part.offsets, part.sizes, part.index_sizes):
+                _check_column(f"places of {name}", column, 0, _MOST_BYTES)
+            VIDEO_BYTES.check(max([0, *part.sizes, *part.index_sizes]))
+            if not all(type(video) is str for video in part.names):
+                raise ValueError(f"{name} has a video without a name")
             if len({len(column) for column in asdict(part).values()}) != 1:
                 raise ValueError(f"the columns of {name} differ in length")
-            if not all(0 <= shard < len(self.shards) for shard in part.shards):
-                raise ValueError(f"{name} names a shard that there is not")
         if any("/" in name for name in self.shards):
             raise ValueError("a shard lies in another folder")
+
+
+def _check_column(name: str, values: Any, low: int, high: int) -> None:
+    if not isinstance(values, list) or not all(
+        type(value) is int and low <= value <= high for value in values
+    ):
+        raise ValueError(f"{name} are not numbers from {low} to {high}")
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,6 +10,7 @@ from cvr_lightning.datamodules.annotations import Listed, annotation_files, anno
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError
 from cvr_lightning.datamodules.published import PublishedDataModule
 from cvr_lightning.datamodules.sampling import check_choice
+from cvr_lightning.files.bounds import CLASSES, LimitError, parse_json, read_text
 
 SOURCE = "https://www.qualcomm.com/developer/software/something-something-v-2-dataset"
 ANNOTATION_FOLDERS = ("annotations", "labels", "")
@@ -114,9 +114,12 @@ def _read_classes(file: Path) -> list[str]:
     """The templates in the order of their numbers, which the file has as strings."""
     numbers = _read_json(file, dict)
     try:
+        CLASSES.check(len(numbers))
         names = sorted(numbers, key=lambda name: int(numbers[name]))
         complete = [int(numbers[name]) for name in names] == list(range(len(names)))
-    except (TypeError, ValueError):
+    except LimitError as error:
+        raise DatasetError(f"{file}: {error}") from error
+    except (TypeError, ValueError, OverflowError):
         complete = False
     if not complete or not names:
         raise DatasetError(
@@ -127,7 +130,9 @@ def _read_classes(file: Path) -> list[str]:
 
 def _read_json(file: Path, kind: type) -> Any:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        content = parse_json(read_text(file, "utf-8-sig"))
+    except OSError as error:
+        raise DatasetError(f"{file} cannot be read ({error.strerror})") from error
     except ValueError as error:  # UnicodeDecodeError is one
         raise DatasetError(f"{file} is not readable JSON ({error}): download it again") from error
     if not isinstance(content, kind):

@@ -18,6 +18,7 @@ from cvr_lightning.datamodules.annotations import (
 from cvr_lightning.datamodules.errors import DatasetError
 from cvr_lightning.datamodules.files import stem
 from cvr_lightning.datamodules.three_splits import Split, ThreeSplitDataModule
+from cvr_lightning.files.bounds import CLASSES
 
 SOURCE = "https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip"
 ANNOTATION_FOLDERS = ("ucfTrainTestlist", "annotations", "")
@@ -113,6 +114,8 @@ def _read_classes(file: Path) -> list[str]:
         if index != str(len(names) + 1) or not name:
             raise bad_line(file, number, line, f"class {len(names) + 1} as '<number> <name>'")
         names.append(name)
+        if len(names) > CLASSES.value:
+            raise bad_line(file, number, line, "a class: there are too many")
     if not names:
         raise DatasetError(f"{file} is empty: download it again")
     return names

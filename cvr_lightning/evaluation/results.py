@@ -10,7 +10,9 @@ from typing import Any
 
 from cvr_lightning.energy.table import spikes_text
 from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.results_schema import check_results
 from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.bounds import parse_json, read_text
 from cvr_lightning.files.printable import align
 
 FILE_NAME = "results.json"
@@ -34,11 +36,14 @@ def read_results(run: str | Path) -> dict[str, Any]:
     """
     path = Path(run) / FILE_NAME
     try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        results: dict[str, Any] = parse_json(read_text(path))
+        check_results(results)
         results_column(results)
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; cvr test writes it") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path}: not a file of results ({error!r}); run cvr test again") from error
     return results
 

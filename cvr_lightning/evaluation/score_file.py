@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.video_table import Floats, Integers
 from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.bounds import CLASSES, read_arrays
 
 FILE_NAME = "scores.npz"
 Names = npt.NDArray[np.str_]
@@ -53,18 +53,32 @@ class ScoreFile:
         """
         path = Path(run) / FILE_NAME
         try:
-            with np.load(path, allow_pickle=False) as file:
-                scores = cls(**{field.name: file[field.name] for field in fields(cls)})
+            arrays = read_arrays(path)
+            scores = cls(**{field.name: arrays[field.name] for field in fields(cls)})
             scores._check()
         except FileNotFoundError as error:
             raise RunError(f"{path}: no such file; cvr test writes it") from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise RunError(f"{path}: not a file of scores ({error}); run cvr test again") from error
         return scores
 
     def _check(self) -> None:
-        videos, classes = len(self.video), len(self.class_names)
-        expected = {"label": (videos,), "logits": (videos, classes), "probabilities": (videos, classes)}
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {shape}")
+        videos, classes, unreadable = len(self.video), len(self.class_names), len(self.unreadable)
+        CLASSES.check(classes)
+        expected = {
+            "video": ("U", (videos,)),
+            "label": ("i", (videos,)),
+            "views": ("i", (videos,)),
+            "logits": ("f", (videos, classes)),
+            "probabilities": ("f", (videos, classes)),
+            "class_names": ("U", (classes,)),
+            "unreadable": ("U", (unreadable,)),
+        }
+        for name, (kind, shape) in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind != kind:
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, expected {shape}")
+        if videos and not -1 <= int(self.label.min()) <= int(self.label.max()) < classes:
+            raise ValueError(f"labels from {self.label.min()} to {self.label.max()} of {classes} classes")
+        if not (np.isfinite(self.logits).all() and np.isfinite(self.probabilities).all()):
+            raise ValueError("scores that are no numbers")

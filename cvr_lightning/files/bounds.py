@@ -65,6 +65,9 @@ class Limit:
 
 
 CLASSES = Limit("CVR_MAX_CLASSES", 100_000, "classes")
+CLIP_PIXELS = Limit("CVR_MAX_CLIP_PIXELS", 1 << 27, "pixels of a clip's P-frames")
+"""As a checkpoint asks for: 64 windows of 12 P-frames of 340x256 are half of it."""
+VIDEO_BYTES = Limit("CVR_MAX_VIDEO_BYTES", 4 << 30, "bytes of a video in a shard")
 TEXT_BYTES = Limit("CVR_MAX_TEXT_BYTES", 128 << 20, "bytes of text")
 """Of a list of videos, a table of results, the index of shards: half a million videos take some 80 MB."""
 INDEX_BYTES = Limit("CVR_MAX_INDEX_BYTES", 32 << 20, "bytes of a packet index")

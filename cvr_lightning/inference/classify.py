@@ -23,9 +23,10 @@ from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError, RunError
 from cvr_lightning.evaluation.video_table import Averaging
+from cvr_lightning.files.bounds import LimitError
 from cvr_lightning.files.video_files import list_folder
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, recognizer_weights
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, build_recognizer, load_checkpoint
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
 """What ``--precision`` may be."""
@@ -84,9 +85,10 @@ class Classifier:
         checkpoint = load_checkpoint(path)
         about = checkpoint[CHECKPOINT_KEY]
         try:
-            recognizer = CompressedVideoRecognizer(**about["architecture"])
-            recognizer.load_state_dict(recognizer_weights(checkpoint))
+            recognizer = build_recognizer(checkpoint)
             sampling = ClipSampling.from_dict(about["sampling"])
+        except LimitError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         except (RuntimeError, TypeError, ValueError) as error:  # weights; options; their values
             made_by = about["versions"]["cvr_lightning"]
             raise CheckpointError(

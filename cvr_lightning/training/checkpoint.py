@@ -13,7 +13,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from cvr_lightning.errors import CheckpointError
+from cvr_lightning.files.bounds import CLASSES, LimitError
 from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.training.checkpoint_file import CheckpointFileError, check_checkpoint_file
 
 CHECKPOINT_KEY = "cvr_lightning"
 """Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
@@ -72,11 +74,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint; `cvr fit` writes them to RUN/checkpoints/")
     try:
+        check_checkpoint_file(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         # Of other errors the text is a number, or proposes to execute the file.
         reason = "it was not written by torch, or holds more than weights and plain values"
-        if isinstance(error, (RuntimeError, OSError)):
+        if isinstance(error, (RuntimeError, OSError, CheckpointFileError, LimitError)):
             reason = str(error).strip().splitlines()[0].partition(". ")[0]
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({reason}); train again or copy it anew"
@@ -135,6 +138,30 @@ def refuse_other_model(
     differing = _differences(about.get("architecture", {}), architecture, free=("dropout",))
     if differing:
         raise CheckpointError(f"the checkpoint is of another model: {differing}; leave these options out")
+
+
+def build_recognizer(checkpoint: Mapping[str, Any]) -> CompressedVideoRecognizer:
+    """The model of a checkpoint with its weights.
+
+    It is built without memory first: the architecture may ask for any amount, the weights are there.
+
+    Raises:
+        TypeError, ValueError: The architecture is none that this version builds, or another than the weights'
+            or the classes'.
+    """
+    about, weights = checkpoint[CHECKPOINT_KEY], recognizer_weights(checkpoint)
+    architecture = about["architecture"]
+    CLASSES.check(len(about["class_names"]))
+    with torch.device("meta"):
+        expected = CompressedVideoRecognizer(**architecture).state_dict()
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    if shapes != {name: tensor.shape for name, tensor in expected.items()}:
+        raise ValueError("weights of other shapes")
+    if architecture["num_classes"] != len(about["class_names"]):
+        raise ValueError(f"{architecture['num_classes']} classes with {len(about['class_names'])} names")
+    recognizer = CompressedVideoRecognizer(**architecture)
+    recognizer.load_state_dict(weights)
+    return recognizer
 
 
 def load_pretrained(

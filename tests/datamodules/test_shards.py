@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import os
@@ -11,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
@@ -180,13 +181,30 @@ def test_videos_are_not_scanned_again(packed: Path, monkeypatch: pytest.MonkeyPa
     assert same(epoch(Shards(str(packed), **SMALL, num_workers=0)), expected)
 
 
+def with_checksum(index: dict[str, Any]) -> str:
+    """The text of an index, as whoever writes one by hand would make it."""
+    values = {name: value for name, value in index.items() if name not in ("version", "checksum")}
+    checksum = hashlib.blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()
+    return json.dumps({"version": index["version"], "checksum": checksum, **values})
+
+
+def test_a_changed_index_of_shards_is_refused(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "shards")
+    index = json.loads((packed / "index.json").read_text())
+    offsets = index["parts"]["train"]["offsets"]
+    offsets[0], offsets[1] = offsets[1], offsets[0]
+    (tmp_path / "shards" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ShardError, match="wrong checksum"):
+        Shards(str(tmp_path / "shards"))
+
+
 def test_indexes_of_another_release_are_passed_over(
     packed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(packed, tmp_path / "shards")
     index = json.loads((packed / "index.json").read_text())
     index["index_versions"]["index"] = 0
-    (tmp_path / "shards" / "index.json").write_text(json.dumps(index))
+    (tmp_path / "shards" / "index.json").write_text(with_checksum(index))
     old = Shards(str(tmp_path / "shards"), **SMALL, num_workers=0)
     assert "was packed by another release: each visit to a video takes longer" in caplog.text
     assert same(epoch(old), epoch(Shards(str(packed), **SMALL, num_workers=0)))
@@ -296,8 +314,10 @@ def test_a_damaged_video_in_a_sound_shard_is_skipped_by_name(packed: Path, tmp_p
     [
         (None, "no such file; give the folder or the URL that cvr pack wrote to"),
         ("{", "index.json: damaged"),
-        ({"version": 2}, "of version 2, this release reads 1"),
-        ({"shards": []}, "train names a shard that there is not"),
+        ({"version": 1}, "of version 1, this release reads 2"),
+        ({"shards": []}, "shards of train are not numbers from 0 to -1"),
+        ({"class_names": ["a"]}, "labels of train are not numbers from -1 to 0"),
+        ({"flip": "no"}, "damaged"),
         ({"shards": ["../../etc/passwd"] * 99}, "a shard lies in another folder"),
         ({"flop": 1}, "damaged"),
     ],
@@ -308,7 +328,7 @@ def test_what_is_no_folder_of_shards_is_refused(
     memory = fsspec.filesystem("memory")
     index = (packed / "index.json").read_text()
     if change is not None:
-        text = change if isinstance(change, str) else json.dumps(json.loads(index) | change)
+        text = change if isinstance(change, str) else with_checksum(json.loads(index) | change)
         memory.pipe("/shards/index.json", text.encode())
     try:
         with pytest.raises(ShardError, match=message):

@@ -137,7 +137,7 @@ def test_files_that_are_none_are_refused_by_name(tmp_path: Path, capsys: pytest.
         "nowhere": "no such file; cvr test writes it",
         "garbage": "not a file of scores",
         "pickled": "not a file of scores",
-        "short": r"label has shape (3,), expected (40,)",
+        "short": r"label is int64 of shape (3,), expected (40,)",
     }.items():
         with pytest.raises(SystemExit):
             main(["fuse", str(tmp_path / name), str(tmp_path / name)])

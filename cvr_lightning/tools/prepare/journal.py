@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.files.atomic import atomic_path, unfinished_files
+from cvr_lightning.files.bounds import TEXT_BYTES, LimitError, parse_json, read_text
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, file_size
 from cvr_lightning.tools.prepare.tree import Shard
@@ -41,7 +42,7 @@ def check_recipe(destination: Path, recipe: Recipe) -> None:
             )
         return
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(read_text(file))
     except ValueError as error:
         raise PrepareError(f"{file} is damaged ({error}): delete {destination} to start anew") from error
     if found != recipe.to_dict():
@@ -117,14 +118,23 @@ def read_rows(destination: Path) -> dict[str, Row]:
     """The last row of each video, by its source, from the journals of all runs."""
     rows = {}
     for path in sorted((destination / FOLDER).glob("*.jsonl")):
-        for line in path.read_bytes().splitlines():
+        for line in _lines(path):
             try:
-                row = Row(**json.loads(line))
+                row = Row(**parse_json(line))
+                row.check()
             except (ValueError, TypeError):
                 continue  # torn by a kill
             if row.source not in rows or row.status != "failed":
                 rows[row.source] = row
     return rows
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        TEXT_BYTES.check(path.stat().st_size)
+        return path.read_bytes().splitlines()
+    except LimitError as error:
+        raise PrepareError(f"{path}: {error}") from error
 
 
 def is_done(row: Row | None, source: Path, destination: Path) -> bool:

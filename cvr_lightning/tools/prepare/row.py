@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from cvr_lightning.tools.prepare.recipe import Recipe
 
@@ -58,6 +58,22 @@ class Row:
     source_bytes: int = 0
     note: str = ""
     error: str = ""
+
+    def check(self) -> None:
+        """Refuse what no run writes: other types, names that lead out of the folders.
+
+        Raises:
+            ValueError: Naming the value.
+        """
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if type(value) is not (int if item.type == "int" else str):
+                raise ValueError(f"{item.name}: {value!r:.50}")
+        for name in (self.source, self.target):
+            if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+                raise ValueError(f"{name!r:.100} leads out of the folder")
+        if self.status not in get_args(Status):
+            raise ValueError(f"status: {self.status!r:.50}")
 
 
 def file_size(path: Path) -> int:
