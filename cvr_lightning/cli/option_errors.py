@@ -24,7 +24,7 @@ def trainer_errors() -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         raise RunError(f"{error} Check the --trainer options") from error
-    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError) as error:
         if not _raised_in(error).startswith(TRAINER):
             raise
         raise RunError(f"{type(error).__name__}: {error}; check the --trainer and --model options") from error

@@ -236,13 +236,17 @@ class CompressedVideoCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
 
-        A callback that the configuration names takes the place of the default one of its class.
+        A callback that the configuration names takes the place of the default one of its class. Checkpoints
+        lie in the run directory whatever the loggers.
         """
         config = self.config_init[self.subcommand].trainer
         named = {type(callback) for callback in config.callbacks or []}
         self.trainer_defaults["callbacks"] = [
             callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
         ]
+        for callback in self.trainer_defaults["callbacks"]:
+            if isinstance(callback, RunCheckpoint):  # by itself it would follow the first logger
+                callback.dirpath = str(Path(config.default_root_dir) / "checkpoints")
         if config.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
                 config.default_root_dir, name="", version="", default_hp_metric=False

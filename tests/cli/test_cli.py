@@ -26,6 +26,7 @@ from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.inference import watch
 from cvr_lightning.inference.streaming import StreamPrediction
+from cvr_lightning.tools.report.run import read_curves
 
 ROOT = Path(__file__).resolve().parents[2]
 # Small enough for seconds: two shots of six frames' worth of segments at a coarse resolution.
@@ -360,6 +361,24 @@ def test_options_that_training_cannot_follow_are_one_message(
     options: list[str], message: str, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in refusal(capsys, *fit_arguments(shapes, tmp_path, *options))
+
+
+@pytest.mark.parametrize("logger", ["csv", "none"])
+def test_a_run_of_any_logger_is_one_directory_and_goes_on(logger: str, shapes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "tiny"
+    options = {
+        "csv": ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={run}"],
+        "none": ["--trainer.logger=false"],
+    }[logger]
+    main(fit_arguments(shapes, tmp_path, *options, "--trainer.max_epochs=1"))
+    main(fit_arguments(shapes, tmp_path, *options, "--trainer.max_epochs=2", "--ckpt_path=last"))
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+    assert os.listdir(tmp_path) == ["tiny"]
+    curves = read_curves(run)
+    assert ("train/loss" in curves) == (logger == "csv")
+    if logger == "csv":
+        assert len(curves["train/loss"]) == 8  # 20 videos in batches of 5, two epochs
 
 
 def test_fewer_epochs_than_the_checkpoint_has_are_refused(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Run:
         results: results.json, None where there is none.
         scores: scores.npz, None where there is none.
         config: config.yaml, empty where there is none.
-        curves: (n, 2) step and value of each scalar of the event files.
+        curves: (n, 2) step and value of each scalar, see :func:`read_curves`.
         missing: What is not there, and what would write it.
     """
 
@@ -65,7 +66,7 @@ class Run:
         if not config:
             missing.append(f"{path / CONFIG} (cvr fit writes it)")
         if not curves:
-            missing.append(f"{path}/events.out.tfevents* with scalars (cvr fit writes them)")
+            missing.append(f"{path}/events.out.tfevents* or metrics.csv with scalars (cvr fit writes them)")
         if results is None and scores is None and not curves and not config:
             raise RunError(f"{path}: holds nothing of a run ({RESULTS}, {SCORES}, {CONFIG}, events)")
         return cls(directory, results, scores, config, curves, tuple(missing))
@@ -107,11 +108,18 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 
 def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """(n, 2) step and value of each scalar in a directory's own event files, in order of the steps.
+    """(n, 2) step and value of each scalar that TensorBoard or CSVLogger wrote, in order of the steps.
 
-    Where a step was logged twice, as by a run that was resumed, the later value counts.
+    Read are the directory's own event files, and every ``metrics.csv`` in it. Where a step was logged twice,
+    as by a run that was resumed, the later value counts.
+
+    Raises:
+        RunError: A file of CSVLogger is damaged.
     """
     points: dict[str, dict[int, float]] = {}
+    for file in sorted(directory.rglob("metrics.csv")):
+        for tag, step, value in _csv_scalars(file):
+            points.setdefault(tag, {})[step] = value
     for file in sorted(directory.glob("events.out.tfevents*")):
         events = EventAccumulator(str(file), size_guidance={"scalars": 0})
         events.Reload()
@@ -119,3 +127,16 @@ def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
             values = {event.step: event.value for event in events.Scalars(tag)}
             points.setdefault(tag, {}).update(values)
     return {tag: np.array(sorted(values.items()), np.float64) for tag, values in points.items()}
+
+
+def _csv_scalars(path: Path) -> Iterator[tuple[str, int, float]]:
+    """Name, step and value of what CSVLogger wrote."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                step = int(row.pop("step"))
+                yield from (
+                    (tag, step, float(value)) for tag, value in row.items() if value and tag != "epoch"
+                )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not a file of CSVLogger ({error!r}); take it out of the run") from error
