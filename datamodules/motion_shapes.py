@@ -28,6 +28,7 @@ from cvr_lightning.datamodules.motion_scenes import (
 from cvr_lightning.datamodules.motion_video import write_video
 from cvr_lightning.datamodules.sampling import check_seed
 from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.bounds import parse_json, read_text
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ def _scene_names(part: str, scene: int) -> list[str]:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text())
+        return parse_json(read_text(file))
     except ValueError as error:
         raise DatasetError(
             f"{file} is damaged ({error}): delete the folder {file.parent} to have it written anew"

@@ -119,6 +119,7 @@ def test_damaged_bytes_are_no_index(mpeg4: str) -> None:
         ("sizes", -5),
         ("header_ends", 0),
         ("types", b"\n"),
+        ("frame_kinds", b"I"),
     ],
 )
 def test_an_index_that_contradicts_itself_is_refused(mpeg4: str, column: str, value: object) -> None:

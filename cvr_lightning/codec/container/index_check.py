@@ -40,6 +40,7 @@ def check_index(index: PacketIndex) -> None:
     rest = index.sizes[index.frame_sources] - index.frame_offsets - index.frame_sizes
     _check_range("frame_sizes", rest, 0, (1 << 31) - 1)
     _check_range("frame_headers", index.frame_headers, 0, max(0, len(index.header_ends) - 1))
+    _check_kinds(index)
     ends = [0, *index.header_ends.tolist()]
     if ends != sorted(ends) or ends[-1] != len(index.headers):
         raise ValueError("header_ends: not the ends of the headers")
@@ -77,6 +78,15 @@ def _check_types(index: PacketIndex) -> None:
         letters = set(getattr(index, name).tobytes())
         if not all(chr(letter).isupper() or letter == ord("?") for letter in letters):
             raise ValueError(f"{name}: no types of pictures")
+
+
+def _check_kinds(index: PacketIndex) -> None:
+    """A frame is of the type of the picture that its packet begins with, unless others lie before it."""
+    places = index.frame_sources if index.codec == "mpeg4" else index.frame_packets
+    begun = index.types[places]
+    told = (index.frame_offsets == 0) & (begun != b"?") & (begun != b"N") & (index.frame_kinds != b"?")
+    if not np.array_equal(begun[told], index.frame_kinds[told]):
+        raise ValueError("frame_kinds: other types than the packets'")
 
 
 def _check_range(name: str, values: npt.NDArray[np.int64], low: int, high: int) -> None:

@@ -19,6 +19,7 @@ from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import VideoTable
+from cvr_lightning.files.bounds import read_text
 
 CONFIG = "config.yaml"
 _TESTS = "cvr test writes it"
@@ -99,8 +100,8 @@ class Run:
 
 def _read_config(path: Path) -> Mapping[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        config = yaml.safe_load(read_text(path))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RunError(f"{path}: not a configuration ({error}); take it out of the run") from error
     if not isinstance(config, dict):
         raise RunError(f"{path}: not a configuration, which is a mapping; take it out of the run")
