@@ -99,6 +99,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         flip: Left and right are no labels.
         videos: The videos of the parts ``train``, ``val`` and ``test``; empty before :meth:`setup`.
         indexes: Their packet indexes; None before :meth:`setup`, and where ``index_dir`` is null.
+        writable: Whether anything may be written below the root: not where a checkpoint alone names it.
 
     Raises:
         ValueError: Where an option is out of range; the message lists what is supported.
@@ -173,6 +174,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.flip = flip
         self.seed = seed
         self.on_error: OnError = on_error
+        self.writable = True
         self.index_dir = index_dir
         self.videos: Mapping[str, VideoList] = {}
         self.indexes: IndexCache | None = None
@@ -248,7 +250,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     def prepare_data(self) -> None:
         """Index the videos that will be read, where they are new or have changed; see ``index_dir``."""
         self.setup()
-        if self.indexes is not None:
+        if self.indexes is not None and self.writable:
             parts = _PARTS.get(self.trainer.state.fn or "", self.videos) if self.trainer else self.videos
             names = [name for part in parts for name in self.videos[part].names]
             self.indexes.update(names, os.cpu_count() or 1 if self.num_workers else 0)

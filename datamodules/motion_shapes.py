@@ -87,6 +87,9 @@ class MotionShapes(CompressedVideoDataModule):
 
     def prepare_data(self) -> None:
         """Write the videos that are not there yet, and index them."""
+        if not self.writable:
+            super().prepare_data()
+            return
         self._claim_root()
         jobs = [
             (part, scene)
@@ -115,7 +118,7 @@ class MotionShapes(CompressedVideoDataModule):
             if not (self.root / name).is_file():
                 raise DatasetNotFoundError(
                     f"{type(self).__name__}: {self.root / name} has not been written: call prepare_data() "
-                    "first, as the trainer does"
+                    "first, as the trainer does where --data.root names the folder"
                 )
         return parts
 

@@ -12,10 +12,15 @@ from collections.abc import Collection
 from types import UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
+from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cvr_lightning import datamodules
 from cvr_lightning.datamodules import CompressedVideoDataModule
+
+# An option that takes any value is never to build an object. Releases before 4.53 lack the setting.
+if "instantiate_subclass_spec_in_any" in inspect.signature(set_parsing_settings).parameters:
+    set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 _NOISE = re.compile(
     r"""^[ ]*(-[ ])?(

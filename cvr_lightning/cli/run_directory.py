@@ -6,11 +6,11 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from fsspec.core import url_to_fs
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cvr_lightning.errors import RunError
+from cvr_lightning.training.checkpoint import require_local
 
 
 def default_run_name(command: str) -> str:
@@ -42,11 +42,12 @@ def protect(directory: Path, ckpt_path: str | None) -> None:
         )
 
 
-def require_last(trainer: Trainer) -> None:
-    """Refuse to train from scratch where a run was to go on, which the trainer would do with a warning.
+def require_last(trainer: Trainer) -> list[Path]:
+    """The last checkpoints that a run can go on from.
 
     Raises:
-        RunError: No checkpoint callback has left a last checkpoint where it writes.
+        RunError: No checkpoint callback has left one where it writes; the trainer would begin from scratch
+            with a warning.
     """
     folders = [
         callback.dirpath or str(Path(trainer.default_root_dir) / "checkpoints")
@@ -54,9 +55,9 @@ def require_last(trainer: Trainer) -> None:
         if isinstance(callback, ModelCheckpoint)
     ]
     for folder in folders:
-        files, path = url_to_fs(str(folder))
-        if files.glob(f"{path}/*last*.ckpt"):
-            return
+        found = sorted(Path(folder).glob("*last*.ckpt"))
+        if found:
+            return found
     raise RunError(
         f"{trainer.default_root_dir} holds no checkpoint to go on from: name the run with --run, or leave "
         "out --ckpt_path last to begin one"
@@ -77,11 +78,18 @@ def keep_apart(directory: Path, root: Path) -> None:
 
 
 def require_weights(command: str, ckpt_path: str | None) -> None:
-    """Refuse to score a model that was never trained, which the trainer would do in silence.
+    """Refuse what is no checkpoint file, and to score a model that was never trained.
+
+    The trainer would do the latter in silence, and knows words other than ``last`` and places that are not
+    on this machine.
 
     Raises:
-        RunError: No checkpoint is named.
+        RunError: No checkpoint is named, or none that can be.
+        CheckpointError: It is an address.
     """
+    require_local(ckpt_path or "")
+    if command == "fit" and ckpt_path in (None, "last"):
+        return
     if not ckpt_path or not ckpt_path.endswith(".ckpt"):
         given = f", and {ckpt_path} is no .ckpt file" if ckpt_path else ""
         raise RunError(f"cvr {command} needs trained weights{given}: --ckpt_path RUN/checkpoints/last.ckpt")

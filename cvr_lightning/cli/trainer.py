@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +30,12 @@ from cvr_lightning.cli.run_directory import (
     require_last,
     require_weights,
 )
+from cvr_lightning.cli.stored_options import StoredOptions, with_stored_options
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.atomic import atomic_path
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, load_pretraining
+from cvr_lightning.files.printable import all_without_secrets
+from cvr_lightning.training.checkpoint import load_checkpoint, load_pretraining, read_checkpoint
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.pretraining import PretrainingModule
 
@@ -44,9 +47,6 @@ warnings.filterwarnings("ignore", message=r".*callbacks used to create the check
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
     lambda record: "Tip: For seamless cloud" not in record.getMessage()
 )
-
-REPEATED = ("seed_everything", "run", "trainer", "model", "data")
-"""Sections of a training run's configuration that its checkpoint hands to later commands."""
 
 
 def run_trainer(arguments: list[str]) -> None:
@@ -60,7 +60,7 @@ def run_trainer(arguments: list[str]) -> None:
     callbacks = default_callbacks(arguments[0])
     if arguments[0] == "fit":
         callbacks += _checkpoints("val/top1", "max")
-    _run(CompressedVideoCLI, RecognitionModule, with_checkpoint_config(arguments), callbacks)
+    _run(CompressedVideoCLI, RecognitionModule, arguments, load_checkpoint, callbacks)
 
 
 def run_pretraining(options: list[str]) -> None:
@@ -70,8 +70,8 @@ def run_pretraining(options: list[str]) -> None:
         RunError: Where the run cannot start as asked.
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of a pretraining.
     """
-    arguments = with_checkpoint_config(with_shipped_configs(["fit", *options]), load_pretraining)
-    _run(PretrainingCLI, PretrainingModule, arguments, _checkpoints("val/loss", "min"))
+    arguments = with_shipped_configs(["fit", *options])
+    _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, _checkpoints("val/loss", "min"))
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -90,9 +90,11 @@ def _run(
     cli: type[CompressedVideoCLI],
     module: type[LightningModule],
     arguments: list[str],
+    load: Callable[[str], dict[str, Any]],
     callbacks: list[Callback],
 ) -> None:
-    require_data(arguments, cli.example)
+    stored = with_stored_options(arguments, load)
+    require_data(stored, cli.example)
     with trainer_errors():
         cli(
             module,
@@ -103,7 +105,8 @@ def _run(
             load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
             auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
             seed_everything_default=0,
-            args=arguments,
+            args=stored.arguments,
+            stored=stored,
             trainer_defaults={
                 "default_root_dir": "runs",
                 "enable_model_summary": False,  # it counts no operations; the module says its size itself
@@ -112,53 +115,31 @@ def _run(
         )
 
 
-def named_checkpoint(arguments: list[str]) -> str:
-    """What ``--ckpt_path`` names, the last where it is given twice; empty where it is not given."""
-    given = [
-        value if option == "--ckpt_path" else option.partition("=")[2]
-        for option, value in zip(arguments, [*arguments[1:], ""], strict=True)
-        if option.partition("=")[0] == "--ckpt_path"
-    ]
-    return given[-1] if given else ""
-
-
-def with_checkpoint_config(
-    arguments: list[str], load: Callable[[str], dict[str, Any]] = load_checkpoint
-) -> list[str]:
-    """Put the configuration inside a checkpoint before all other options, so that each of them overrides it.
-
-    Args:
-        arguments: The command and its options.
-        load: Loads a checkpoint of the command, and refuses others.
-    """
-    path = named_checkpoint(arguments)
-    if not path.endswith(".ckpt"):  # none, or the name "last" of the run itself
-        return arguments
-    stored = load(path)[CHECKPOINT_KEY].get("config", {})
-    repeated = {name: stored[name] for name in REPEATED if name in stored}
-    return [arguments[0], "--config", json.dumps(repeated), *arguments[1:]]
-
-
-def require_data(arguments: list[str], example: str) -> None:
+def require_data(command: StoredOptions, example: str) -> None:
     """Refuse a command line that names no videos.
 
     Args:
-        arguments: The command and its options.
+        command: The command, its options and its checkpoint.
         example: Command lines that name some.
 
     Raises:
         RunError: Neither a configuration nor a data set is named.
     """
-    names = {option.partition("=")[0] for option in arguments}
+    names = {option.partition("=")[0] for option in command.arguments}
     if not names.isdisjoint({"-c", "--config", "--data", "-h", "--help", "--data.help"}):
         return
-    if arguments[0] != "fit":  # a checkpoint's configuration would have named the data
-        require_weights(arguments[0], named_checkpoint(arguments))
+    if command.arguments[0] != "fit":  # a checkpoint's configuration would have named the data
+        require_weights(command.arguments[0], command.path)
     raise RunError(f"no videos to read: name a data set or a configuration, such as\n{example}")
 
 
 class CompressedVideoCLI(LightningCLI):
     """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side.
+
+    Args:
+        stored: What the command's checkpoint adds to it.
+        *arguments: As of LightningCLI.
+        **options: As of LightningCLI.
 
     Attributes:
         linked: What the data says to the model, by its name in both.
@@ -171,6 +152,21 @@ class CompressedVideoCLI(LightningCLI):
         "  cvr fit --config ucf101 --data.root UCF101   a published data set\n"
         "  cvr fit --config demo                        generated videos, for a first look"
     )
+
+    def __init__(self, *arguments: Any, stored: StoredOptions, **options: Any) -> None:
+        self._stored = stored
+        super().__init__(*arguments, **options)
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Checkpoints are always loaded as weights and plain values: there is no option to do otherwise."""
+        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    def _parse_ckpt_path(self) -> None:
+        """Take no hyper-parameters from a checkpoint, which LightningCLI would put over all options."""
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name; link what the data says to the model."""
@@ -196,8 +192,13 @@ class CompressedVideoCLI(LightningCLI):
                 needed and none are named.
         """
         command = str(self.subcommand)
-        self.run_config = json.loads(self.parser.dump(self.config, format="json"))[command]
+        dumped = json.loads(self.parser.dump(self.config, format="json"))[command]
+        self.run_config = all_without_secrets(dumped)
         config = self.config[command]
+        if config.ckpt_path not in (None, "last", self._stored.path):
+            raise RunError(
+                "ckpt_path in a configuration: name the checkpoint on the command line, by --ckpt_path"
+            )
         directory = Path(config.trainer.default_root_dir) / (
             config.run or default_run_name(self.run_name(command))
         )
@@ -208,6 +209,8 @@ class CompressedVideoCLI(LightningCLI):
             config.trainer.enable_checkpointing = False
         if config.trainer.accumulate_grad_batches < 1:
             raise RunError("--trainer.accumulate_grad_batches must be at least 1: batches of one step")
+        if config.ckpt_path not in (None, "last"):
+            config.ckpt_path = os.path.abspath(config.ckpt_path)  # never taken for a URL or a registry
         if command == "test":
             config.verbose = False  # Results prints the table
         config.trainer.default_root_dir = str(directory)
@@ -222,11 +225,13 @@ class CompressedVideoCLI(LightningCLI):
         """
         with plain_errors():
             super().instantiate_classes()
+        self.datamodule.writable = self._stored.root_is_named
         directory = Path(self.trainer.default_root_dir)
         if isinstance(self.datamodule, Folder) and self.datamodule.flat:
             keep_apart(directory, self.datamodule.root)
         if self.config[self.subcommand].ckpt_path == "last":
-            require_last(self.trainer)
+            for path in filter(Path.is_file, require_last(self.trainer)):
+                read_checkpoint(path)
         if self.trainer.overfit_batches:  # type: ignore[attr-defined]
             raise RunError(
                 "--trainer.overfit_batches puts a sampler of its own in the place of the data set's, which "

@@ -1,8 +1,14 @@
-"""Text for terminals: names of files and codecs with non-printable characters escaped, aligned columns."""
+"""Text that others chose, in a form that is safe to show and to store; aligned columns."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
+
+_ADDRESS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@'\"]*@)?(?P<place>[^\s?'\"]*)(?:\?[^\s'\"]*)?"
+)
 
 
 def printable(text: str) -> str:
@@ -15,3 +21,17 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line.rstrip()}" for line in lines)
+
+
+def without_secrets(text: str) -> str:
+    """The text, with no user, password or query in the URLs that it names: these may hold credentials."""
+    return _ADDRESS.sub(r"\g<scheme>\g<place>", text)
+
+
+def all_without_secrets(value: Any) -> Any:
+    """Plain values, with every text :func:`without_secrets`."""
+    if isinstance(value, dict):
+        return {name: all_without_secrets(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [all_without_secrets(item) for item in value]
+    return without_secrets(value) if isinstance(value, str) else value

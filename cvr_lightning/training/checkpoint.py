@@ -14,8 +14,10 @@ from torch import Tensor
 
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import CLASSES, LimitError
+from cvr_lightning.files.printable import without_secrets
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.training.checkpoint_file import CheckpointFileError, check_checkpoint_file
+from cvr_lightning.training.checkpoint_schema import check_contents, check_states, is_local
 
 CHECKPOINT_KEY = "cvr_lightning"
 """Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
@@ -66,11 +68,13 @@ def load_pretraining(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Load any checkpoint of this package onto the CPU, weights and plain values only.
+    """Load any checkpoint of this package onto the CPU, weights and plain values only, each checked.
 
     Raises:
-        CheckpointError: Where the file is missing, damaged or not a checkpoint of this package.
+        CheckpointError: Where the file is missing, damaged or not a checkpoint of this package, or holds what
+            :mod:`cvr_lightning.training.checkpoint_schema` does not let through.
     """
+    require_local(path)
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint; `cvr fit` writes them to RUN/checkpoints/")
     try:
@@ -88,7 +92,42 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: a checkpoint, but not one that `cvr fit` wrote; give RUN/checkpoints/best.ckpt"
         )
+    check_contents(str(path), checkpoint[CHECKPOINT_KEY])
+    check_states(str(path), checkpoint.get("callbacks", {}))
+    check_weights(path, checkpoint.get("state_dict"))
     return checkpoint
+
+
+def require_local(path: str | os.PathLike[str]) -> None:
+    """Refuse the address of a file that lies elsewhere.
+
+    Raises:
+        CheckpointError: It is a URL, or a name of some registry.
+    """
+    if not is_local(os.fspath(path)):
+        raise CheckpointError(
+            f"{without_secrets(os.fspath(path))}: not a file of this machine; download it, and give its path"
+        )
+
+
+def check_weights(path: str | os.PathLike[str], weights: Any) -> None:
+    """Refuse weights that no training leaves behind.
+
+    Raises:
+        CheckpointError: There are none, or one of them is no tensor, larger than its data, or not finite.
+    """
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise CheckpointError(f"{path}: it holds no weights; copy it anew, or train again")
+    for name, tensor in weights.items():
+        if tensor.layout != torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{path}: the weight {name} is not stored as a training stores it; train again"
+            )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{path}: the weight {name} holds NaN or infinity: its training diverged; train again with a "
+                "lower --model.learning_rate, or take an earlier checkpoint"
+            )
 
 
 def recognizer_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

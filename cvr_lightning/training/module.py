@@ -28,6 +28,7 @@ from cvr_lightning.training.checkpoint import (
     refuse_fewer_epochs,
     refuse_other_model,
 )
+from cvr_lightning.training.checkpoint_schema import taken
 from cvr_lightning.training.optimizer import adamw, seed_epoch
 
 
@@ -286,7 +287,7 @@ class RecognitionModule(LightningModule):
             "architecture": self.architecture,
             "sampling": sampling,
             "averaging": self.scores.averaging,
-            "config": self.run_config,
+            "config": taken(self.run_config),
             "versions": versions(),
         }
 

@@ -19,6 +19,7 @@ from cvr_lightning.models.encoders import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs
+from cvr_lightning.training.checkpoint_schema import taken
 from cvr_lightning.training.optimizer import adamw, seed_epoch
 
 
@@ -142,7 +143,7 @@ class PretrainingModule(LightningModule):
         """Store what it takes to start a training from it."""
         checkpoint[CHECKPOINT_KEY] = {
             "architecture": self.architecture,
-            "config": self.run_config,
+            "config": taken(self.run_config),
             "versions": versions(),
         }
 

@@ -1,0 +1,251 @@
+"""What a checkpoint may say: names and types of every value that steers a later command.
+
+A checkpoint is data. Nothing outside these tables is taken from it: no class to import but this package's
+own data sets, no strategy, callback, logger or plugin, and no path that is written to.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from cvr_lightning import datamodules
+from cvr_lightning.errors import CheckpointError
+
+MAX_TEXT = 4096
+"""Characters of a name or a path."""
+Kind = Any
+"""``int``, ``float``, ``bool``, ``str``, None, a list of these, or a union."""
+
+TRAINER: dict[str, Kind] = {
+    "accumulate_grad_batches": int,
+    "gradient_clip_algorithm": str | None,
+    "gradient_clip_val": float | None,
+    "max_epochs": int | None,
+    "max_steps": int,
+    "precision": int | str | None,
+}
+"""The numbers that resuming needs to end with the same weights, and the precision."""
+
+MODEL: dict[str, Kind] = {
+    "averaging": str,
+    "compile": bool,
+    "dropout": float,
+    "final_lr": float,
+    "iframe_lr": float,
+    "label_smoothing": float,
+    "learning_rate": float,
+    "mask_ratio": float,
+    "preset": str,
+    "warmup": float,
+    "weight_decay": float,
+    "without": list[str],
+}
+"""Not ``iframe_weights`` and ``pretrained``: the checkpoint's own weights take their place."""
+
+SAMPLING: dict[str, Kind] = {
+    "accumulate": bool,
+    "coefficients": list[int],
+    "crop": int,
+    "crops": int,
+    "modalities": list[str],
+    "parser": str,
+    "pframes": int,
+    "representation": str,
+    "segments": int,
+    "size": list[int],
+    "views": int,
+}
+
+DATA: dict[str, Kind] = {
+    **{name: kind for name, kind in SAMPLING.items() if name != "size"},
+    "annotations": str | None,
+    "batch_size": int,
+    "class_order": str,
+    "colour": float,
+    "crops": int | None,
+    "cutmix": float,
+    "flip": bool | None,
+    "height": int,
+    "index_dir": None,
+    "mixup": float,
+    "modality_drop": float,
+    "num_workers": int | None,
+    "on_error": str,
+    "on_missing": str,
+    "protocol": str | None,
+    "root": str,
+    "scales": list[float],
+    "scene_seed": int,
+    "seed": int,
+    "split": int,
+    "split_seed": int,
+    "test_crop": int | None,
+    "test_fraction": float,
+    "test_part": str,
+    "test_scenes": int,
+    "train_scenes": int,
+    "val_fraction": float,
+    "val_scenes": int,
+    "views": int | None,
+    "width": int,
+}
+"""``root`` and ``annotations`` are read and never written to; of ``index_dir`` only that there is none."""
+
+ARCHITECTURE: dict[str, Kind] = {
+    "dropout": float,
+    "num_classes": int,
+    "preset": str,
+    "representation": str,
+    "residual_channels": int,
+    "without": list[str],
+}
+
+_PACKAGE = datamodules.__name__
+_DATA_SETS = [name for name in datamodules.__all__ if name != "CompressedVideoDataModule"]
+_SEED: Kind = bool | int | None
+_PLAIN: Kind = None | bool | int | float | str | list[int] | list[float] | list[str]
+_URL = re.compile(r"[A-Za-z][\w+.-]+:|.*::", re.DOTALL)
+
+
+class _Never:
+    """No value is of this kind."""
+
+
+def fits(value: Any, kind: Kind) -> bool:
+    """Whether a value is of a kind; a whole number passes for a float, and none of them is infinite."""
+    choices = get_args(kind)
+    if kind is None or kind is type(None):
+        return value is None
+    if getattr(kind, "__origin__", None) is list:
+        return type(value) is list and all(fits(item, choices[0]) for item in value)
+    if choices:
+        return any(fits(value, choice) for choice in choices)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind and (kind is not str or len(value) <= MAX_TEXT)
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is one of this machine's file system, and no URL or other address."""
+    return not _URL.match(path)
+
+
+def taken(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's configuration that its checkpoints hand to later commands."""
+    data = config.get("data") or {}
+    stored = {
+        "seed_everything": config.get("seed_everything"),
+        "trainer": _chosen(config.get("trainer"), TRAINER),
+        "model": _chosen(config.get("model"), MODEL),
+        "data": {
+            "class_path": data.get("class_path"),
+            "init_args": _chosen(data.get("init_args"), DATA),
+        },
+    }
+    return {name: value for name, value in stored.items() if config.get(name) is not None}
+
+
+def _chosen(section: Mapping[str, Any] | None, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    return {name: value for name, value in (section or {}).items() if fits(value, kinds.get(name, _Never))}
+
+
+def check_contents(path: str, about: Any) -> None:
+    """Refuse a checkpoint's own section where it holds anything else than a training wrote.
+
+    Args:
+        path: Names the file in errors.
+        about: The section.
+
+    Raises:
+        CheckpointError: A name that is not known, or a value of another type.
+    """
+    kinds: dict[str, Kind] = {"class_names": list[str], "averaging": str}
+    sections = {"architecture": ARCHITECTURE, "sampling": SAMPLING, "versions": {}, "config": {}}
+    _check_names(path, "", about, kinds.keys() | sections.keys())
+    for name, kind in kinds.items():
+        if name in about and not fits(about[name], kind):
+            raise _refused(path, name)
+    for name, known in sections.items():
+        if name in about and name != "config":
+            _check_values(path, name, about[name], known, others=str if name == "versions" else _PLAIN)
+    _require(path, about, "architecture", "versions")
+    if "class_names" in about:
+        _require(path, about, "sampling", "averaging")
+    check_config(path, about.get("config", {}))
+
+
+def check_config(path: str, config: Any) -> None:
+    """Refuse a stored configuration with a name or a type that :func:`taken` does not let through.
+
+    Raises:
+        CheckpointError: Naming the value.
+    """
+    _check_names(path, "config", config, {"seed_everything", "trainer", "model", "data"})
+    if not fits(config.get("seed_everything"), _SEED):
+        raise _refused(path, "config.seed_everything")
+    for name, kinds in (("trainer", TRAINER), ("model", MODEL)):
+        _check_values(path, f"config.{name}", config.get(name, {}), kinds)
+    data = config.get("data", {})
+    _check_names(path, "config.data", data, {"class_path", "init_args"})
+    if not fits(data.get("class_path"), str | None):
+        raise _refused(path, "config.data.class_path")
+    _check_values(path, "config.data", data.get("init_args", {}), DATA)
+
+
+def own_data_set(class_path: str | None) -> str | None:
+    """The import path of a data set of this package; None for any other class, which is never imported."""
+    module, _, name = (class_path or "").rpartition(".")
+    ours = (module == _PACKAGE or module.startswith(f"{_PACKAGE}.")) and name in _DATA_SETS
+    return f"{_PACKAGE}.{name}" if ours else None
+
+
+def check_states(path: str, states: Any) -> None:
+    """Refuse states of callbacks that lead out of a run: a callback deletes the files that it remembers.
+
+    Raises:
+        CheckpointError: A path with ``..`` in it, or an address.
+    """
+    if isinstance(states, str):
+        if ".." in re.split(r"[/\\]", states) or "://" in states or "::" in states:
+            raise _refused(path, "callbacks")
+    elif isinstance(states, Mapping):
+        for name, value in states.items():
+            check_states(path, name)
+            check_states(path, value)
+    elif isinstance(states, list | tuple):
+        for value in states:
+            check_states(path, value)
+
+
+def _check_names(path: str, section: str, values: Any, known: Any) -> None:
+    if not isinstance(values, Mapping):
+        raise _refused(path, section or "its contents")
+    for name in values:
+        if name not in known:
+            raise _refused(path, f"{section}.{name}" if section else str(name))
+
+
+def _check_values(
+    path: str, section: str, values: Any, kinds: Mapping[str, Kind], others: Kind = _Never
+) -> None:
+    if not isinstance(values, Mapping):
+        raise _refused(path, section)
+    for name, value in values.items():
+        if not (fits(name, str) and fits(value, kinds.get(name, others))):
+            raise _refused(path, f"{section}.{name}")
+
+
+def _require(path: str, about: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if name not in about:
+            raise CheckpointError(f"{path}: a checkpoint without {name}; copy it anew, or train again")
+
+
+def _refused(path: str, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: refused: a checkpoint may not hold this value of {name[:100]!r}; take one that this "
+        "version of cvr_lightning wrote"
+    )
