@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from cvr_lightning.cli.boundary import accept_any_text, one_message
+from cvr_lightning.cli.import_path import leave_it_out_of_children, leave_out_current_directory
+from cvr_lightning.cli.imports import import_by_name, split_imports
 
 USAGE = """\
 usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
@@ -31,6 +32,8 @@ tools
   average     mean over the splits             cvr average RUN...
   fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
   summarize   parameters, operations, joules   cvr summarize --preset small
+
+your own data sets and callbacks               cvr fit --import gestures.py --data gestures.Gestures ...
 """
 
 
@@ -43,13 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With 1 or 2 where the command could not do what was asked; the message is on stderr.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # A console script does not see the user's own modules; last in line, they cannot shadow an import.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    leave_out_current_directory()
+    if arguments is None:
+        leave_it_out_of_children()
+        arguments = sys.argv[1:]
     accept_any_text()
     with one_message():
-        _command(arguments[0] if arguments else "--help")(arguments)
+        rest, modules = split_imports(list(arguments))
+        command = _command(rest[0] if rest else "--help")
+        for module in modules:
+            import_by_name(module)
+        command(rest)
 
 
 def _help(arguments: list[str]) -> None:

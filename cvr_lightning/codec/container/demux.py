@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec.container.length import HEAD_BYTES, declared_size
+from cvr_lightning.codec.container.opening import open_container, require_regular
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
     PYAV_ERRORS,
@@ -26,7 +27,7 @@ from cvr_lightning.codec.errors import (
     UnsupportedStreamError,
     reason,
 )
-from cvr_lightning.codec.limits import check_size, max_pixels
+from cvr_lightning.codec.limits import check_size
 
 log = logging.getLogger(__name__)
 
@@ -137,10 +138,8 @@ class Demuxer:
         return os.pread(self._descriptor, size, position)
 
     def _check_file(self) -> None:
-        if self._data is None and not os.path.exists(self.path):
-            raise UnreadableVideoError(self.path, "no such file", "check the path")
-        if self._data is None and not os.path.isfile(self.path):
-            raise UnreadableVideoError(self.path, "not a regular file", "give the path of a video file")
+        if self._data is None:
+            require_regular(self.path, self.path)
         if self.size == 0:
             raise self.error("the file is empty")
 
@@ -167,13 +166,7 @@ class Demuxer:
         return self._opened
 
     def _open_container(self) -> InputContainer:
-        # An absolute path is never taken for a protocol, and a playlist may not reach the network.
-        file = os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data)
-        options = {"protocol_whitelist": "file", "max_pixels": str(max_pixels())}
-        try:
-            return av.open(file, mode="r", metadata_errors="replace", options=options)
-        except PYAV_ERRORS as error:
-            raise self.error(f"FFmpeg cannot open it: {reason(error)}") from error
+        return open_container(self.path if self._data is None else io.BytesIO(self._data), self.path)
 
     def _check_length(self) -> None:
         declared = declared_size(self.read(0, HEAD_BYTES))

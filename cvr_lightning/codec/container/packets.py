@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from cvr_lightning.codec.container.demux import Demuxer, best_video
+from cvr_lightning.codec.container.opening import open_container
 from cvr_lightning.codec.container.rotation import display_rotation, may_turn
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
@@ -24,9 +25,7 @@ from cvr_lightning.codec.errors import (
     PYAV_ERRORS,
     UnreadableVideoError,
     UnsupportedStreamError,
-    reason,
 )
-from cvr_lightning.codec.limits import max_pixels
 
 STDIN = "-"
 """The name of standard input."""
@@ -83,17 +82,11 @@ def open_packets(path: str | os.PathLike[str]) -> Iterator[PacketStream]:
         return
     # Unbuffered: a buffered file would wait for a whole block before it gives the frame that is there.
     file = sys.stdin.fileno() if name == STDIN else name
-    with open(file, "rb", buffering=0, closefd=name != STDIN) as pipe:
-        try:
-            # What comes through a pipe may not name further files or addresses to open.
-            options = {"protocol_whitelist": "pipe", "max_pixels": str(max_pixels())}
-            container = av.open(pipe, mode="r", metadata_errors="replace", options=options)
-        except PYAV_ERRORS as error:
-            raise UnreadableVideoError(
-                name, f"FFmpeg cannot open it: {reason(error)}", _STREAMABLE
-            ) from error
-        with container:
-            yield _packets_of(container, name, _STREAMABLE)
+    with (
+        open(file, "rb", buffering=0, closefd=name != STDIN) as pipe,
+        open_container(pipe, name, _STREAMABLE) as container,
+    ):
+        yield _packets_of(container, name, _STREAMABLE)
 
 
 def packets_of(container: InputContainer, name: str) -> PacketStream:

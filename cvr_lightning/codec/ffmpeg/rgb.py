@@ -7,13 +7,13 @@ and it conceals damage. Data is read by :meth:`cvr_lightning.codec.CompressedVid
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from cvr_lightning.codec.container.opening import open_container
 from cvr_lightning.codec.errors import FETCH_AGAIN, UnreadableVideoError
 
 
@@ -36,10 +36,9 @@ def read_rgb(
     import decord  # here, since it loads an FFmpeg of its own that few readers need
 
     name = os.fspath(path)
-    if not Path(name).is_file():
-        raise UnreadableVideoError(name, "there is no such file", "check the path")
+    open_container(name, name).close()  # decord would follow a script that names other files
     try:
-        video = decord.VideoReader(name, ctx=decord.cpu(0), num_threads=1)
+        video = decord.VideoReader(os.path.abspath(name), ctx=decord.cpu(0), num_threads=1)
         numbers = ((np.arange(frames) + 0.5) * len(video) / frames).astype(int)
         pictures: npt.NDArray[np.uint8] = video.get_batch(numbers).asnumpy()
     except (decord.DECORDError, RuntimeError) as error:
