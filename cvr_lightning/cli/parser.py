@@ -30,6 +30,7 @@ _NOISE = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 """Lines of jsonargparse about its own search among the types of an option."""
+_NO_MODULE = re.compile(r"No module named '(\w+)'")
 _UNKNOWN = re.compile(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'")
 _NOT_ACCEPTED = re.compile(r"class_path '[\w.]*\.(\w+)':\s+Option '(\w+)' is not accepted")
 
@@ -40,8 +41,10 @@ class HelpfulParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exit with 2 after a message without noise, and with a hint where a name is misspelt."""
         parser = getattr(ex, "subcommand_parser", None) or self
-        hint = _data_set_hint(message) or _option_hint(
-            message, list(parser.get_defaults(skip_validation=True).keys())
+        hint = (
+            _import_hint(message)
+            or _data_set_hint(message)
+            or _option_hint(message, list(parser.get_defaults(skip_validation=True).keys()))
         )
         super().error(_NOISE.sub("", message).rstrip() + hint, ex)
 
@@ -62,6 +65,11 @@ def keep_integers(parser: LightningArgumentParser) -> None:
         if get_origin(hint) in (Union, UnionType) and int in types and float in types:
             others = [kind for kind in types if kind not in (int, float)]
             action._typehint = functools.reduce(operator.or_, (int, float, *others))  # type: ignore[attr-defined]
+
+
+def _import_hint(message: str) -> str:
+    missing = _NO_MODULE.search(message)
+    return f"\n\nA module of your own is named first: --import {missing[1]}.py" if missing else ""
 
 
 def _data_set_hint(message: str) -> str:

@@ -18,6 +18,7 @@ FORMATS = (
     *("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "asf_o", "flv", "ogg"),
     *("nut", "mxf", "gxf", "dv", "ivf", "rm", "wtv", "nsv", "nuv", "gif", "apng", "swf", "yuv4mpegpipe"),
     *("h261", "h263", "h264", "hevc", "vvc", "evc", "m4v", "mjpeg", "av1", "obu", "vc1", "vc1test", "dirac"),
+    *("wav", "mp3", "flac", "aac"),  # no video, which is what is said then
     *("cavsvideo", "avs2", "avs3", "dnxhd", "apv", "smk", "bink", "film_cpk", "flic", "roq", "live_flv"),
 )
 """Containers that hold the video themselves: none that is a script or a list of other files to open."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -25,6 +24,7 @@ from cvr_lightning.codec.errors import (
     PYAV_ERRORS,
     UnreadableVideoError,
     UnsupportedStreamError,
+    reason,
 )
 
 STDIN = "-"
