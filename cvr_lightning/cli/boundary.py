@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from cvr_lightning.errors import UserError
+from cvr_lightning.files.printable import printable, without_secrets
 
 READER_LEFT = 141
 """Exit status where nobody reads the output any more: that of a program that SIGPIPE ends."""
@@ -41,7 +42,7 @@ def one_message() -> Iterator[None]:
         finally:
             sys.stdout.flush()  # here, not at exit: the reader may have left
     except UserError as error:
-        _fail(str(error), error)
+        _fail("\n".join(printable(without_secrets(line)) for line in str(error).split("\n")), error)
     except BrokenPipeError as error:
         broken = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
         if not broken:

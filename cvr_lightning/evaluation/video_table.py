@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.errors import RunError
+
 Averaging = Literal["softmax", "logits"]
 """What is averaged over the views of a video: their class probabilities, or their logits."""
 
@@ -101,3 +103,16 @@ def top_k(scores: Floats, label: Integers, k: int, missing: int = 0) -> float | 
     best = np.argsort(-scores[labelled], axis=1, kind="stable")[:, :k]
     right = (best == label[labelled, None]).any(axis=1)
     return float(right.sum() / (len(right) + missing))
+
+
+def require_finite(is_finite: object) -> None:
+    """Refuse scores that are no numbers: the class that they would choose means nothing.
+
+    Raises:
+        RunError: They are not finite.
+    """
+    if not is_finite:
+        raise RunError(
+            "the model's scores hold NaN or infinity: take another checkpoint, or compute in float32 "
+            "(--precision 32, --trainer.precision 32)"
+        )

@@ -24,6 +24,7 @@ from cvr_lightning.codec.stream import CompressedStream, OnError
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError
+from cvr_lightning.evaluation.video_table import require_finite
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.encoders import IFrameFeatures, PFrameState
@@ -237,6 +238,7 @@ class StreamingRecognizer:
                 continue
             if frame.arrays is not None:
                 logits = window.add_pframe(self._clip(frame.arrays), begins=frame.step == 0)
+                require_finite(logits.isfinite().all())
                 probabilities = logits.float().softmax(dim=-1).cpu()
             best = int(probabilities.argmax())
             yield StreamPrediction(

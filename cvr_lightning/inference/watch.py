@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from cvr_lightning.files.printable import printable
+
 if TYPE_CHECKING:  # a mistake in the arguments is answered before torch is imported
     from cvr_lightning.inference.streaming import StreamPrediction
 
@@ -132,7 +134,7 @@ class _Display:
 def _as_text(prediction: StreamPrediction) -> str:
     seconds = prediction.seconds
     when = f"frame {prediction.frame:6d}" if seconds is None else f"{seconds:9.2f} s"
-    return f"{when}  {100 * prediction.probability:5.1f} %  {prediction.label}"
+    return f"{when}  {100 * prediction.probability:5.1f} %  {printable(prediction.label)}"
 
 
 def _as_json(prediction: StreamPrediction) -> str:

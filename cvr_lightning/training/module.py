@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -18,7 +19,7 @@ from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.scores import VideoScores
-from cvr_lightning.evaluation.video_table import Averaging, VideoTable
+from cvr_lightning.evaluation.video_table import Averaging, VideoTable, require_finite
 from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
@@ -269,6 +270,8 @@ class RecognitionModule(LightningModule):
                 f"none of the {part} videos could be scored: {len(self.table.unreadable)} cannot be read, as "
                 "the log says; check --data.root"
             )
+        if part == "test":
+            require_finite(np.isfinite(self.table.logits).all())
         metrics = {"loss": self.table.loss(), "top1": self.table.top(1), "top5": self.table.top(5)}
         for name, value in (metrics | {"unreadable": len(self.table.unreadable) or None}).items():
             if value is not None:
