@@ -1,6 +1,7 @@
 """Frames are those of a full decode: their count, order, types and pictures; or they are refused by name."""
 
 import logging
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cvr_lightning.codec.errors import (
     BitstreamError,
     UnreadableVideoError,
     UnsupportedStreamError,
+    VideoError,
 )
 from cvr_lightning.codec.mpeg4.headers import parse_vol
 from cvr_lightning.codec.reader import ParserName
@@ -292,21 +294,44 @@ def test_frames_larger_than_the_bound_are_refused_before_they_are_decoded(
         assert video.info.num_frames == 20
 
 
-def without_width(data: bytes) -> bytes:
-    """The same bytes with a width of 0 in every video object layer."""
+def with_layer_size(data: bytes, width: int, height: int) -> bytes:
+    """The same bytes with another size in every video object layer."""
     out, start = bytearray(data), data.find(VOL_START)
     while start >= 0:
         header = data[start : start + 64]
         place = 8 * len(header) - parse_vol(header).size_bit - 13
-        bits = int.from_bytes(header, "big") & ~(0x1FFF << place)
-        out[start : start + len(header)] = bits.to_bytes(len(header), "big")
+        bits = int.from_bytes(header, "big") & ~(0x1FFF << place | 0x1FFF << place - 14)
+        out[start : start + 64] = (bits | width << place | height << place - 14).to_bytes(len(header), "big")
         start = data.find(VOL_START, start + 4)
     return bytes(out)
 
 
+def with_container_size(data: bytes, width: int, height: int) -> bytes:
+    """The bytes of an AVI with another size in the header of its stream."""
+    place = data.index(b"strf") + 12
+    return data[:place] + struct.pack("<ii", width, height) + data[place + 8 :]
+
+
+def test_a_small_file_of_huge_frames_is_refused_by_name(tmp_path: Path) -> None:
+    data, path = small(tmp_path / "clip.avi").read_bytes(), tmp_path / "huge.avi"
+    path.write_bytes(with_layer_size(with_container_size(data, 8176, 8176), 8176, 8176))
+    with pytest.raises(UnsupportedStreamError, match=r"huge\.avi.*at most 16777216 pixels are read"):
+        CompressedVideoReader(path)
+    path.write_bytes(with_layer_size(data, 8176, 8176))
+    with pytest.raises(VideoError, match=r"huge\.avi"), CompressedVideoReader(path) as video:
+        video.read(video.segments(1, 2))
+    with (
+        open_packets(path) as packets,
+        pytest.raises(UnsupportedStreamError, match=r"huge\.avi: not read: frames of 8176x8176 pixels"),
+    ):
+        list(CompressedStream(packets, 2, 2, (64, 96)))
+    path.write_bytes(with_container_size(data, 8176, 8176))
+    assert disagreements(path) == []  # FFmpeg takes the size of the layer
+
+
 def test_a_layer_without_pixels_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "no_width.avi"
-    path.write_bytes(without_width(small(tmp_path / "clip.avi").read_bytes()))
+    path.write_bytes(with_layer_size(small(tmp_path / "clip.avi").read_bytes(), 0, 64))
     assert disagreements(path) == []  # FFmpeg takes the size that the container declares
     with (
         open_packets(path) as packets,

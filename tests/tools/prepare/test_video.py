@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from helpers.encoders import encode, scene
+from helpers.real_clips import REAL_CLIPS
 
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.errors import PrepareError
@@ -313,3 +314,12 @@ def test_a_full_disk_is_not_the_videos_fault(
     monkeypatch.setattr(video_module, "encode", fill_up)
     with pytest.raises(PrepareError, match=r"No space left on device; make room and run the same command"):
         prepare(path)
+
+
+def test_sound_mpeg2_is_prepared_with_every_frame(source: Path, prepare: Prepare) -> None:
+    sample = REAL_CLIPS / "defects" / "mpeg2_t.mpg"
+    if not sample.is_file():
+        pytest.skip("no real clip mpeg2_t.mpg: CVR_TEST_CLIPS names no folder that holds it")
+    (source / "clip.mpg").write_bytes(sample.read_bytes())
+    row = prepare(source / "clip.mpg")
+    assert (row.error, row.frames, row.note) == ("", 69, INTERLACED)
