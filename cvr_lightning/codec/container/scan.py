@@ -190,8 +190,9 @@ def _decoded_pictures(
     bidirectional = types == b"B" if codec in ("mpeg1video", "mpeg2video") else np.zeros(len(types), bool)
     if found is None:
         return pictures(types, starts, ~bidirectional)
-    reference = found.reference if codec == "h264" else ~bidirectional
-    return found._replace(types=types, gives=types, starts=starts, reference=reference)
+    if codec == "h264":  # an I-frame alone does not end prediction across it
+        return found._replace(types=types)
+    return found._replace(types=types, gives=types, starts=starts, reference=~bidirectional)
 
 
 def _unfounded(codec: str, shown: Sequence[ShownFrame], found: Pictures) -> npt.NDArray[np.bool_]:

@@ -75,7 +75,8 @@ class Decoder:
 
         Args:
             packets: Packets and their numbers.
-            strict: Damage is an error; otherwise decoding goes on behind it, as a player's does.
+            strict: Damage is an error, but in pictures shown before the first of the run, which may lack what
+                they are predicted from; otherwise decoding goes on behind it, as a player's does.
 
         Yields:
             Frames in display order, each with the number of its packet.
@@ -83,11 +84,12 @@ class Decoder:
         Raises:
             BitstreamError: A packet is damaged, and ``strict`` is set.
         """
-        number = -1
+        first = number = -1
         try:
             for number, packet in packets:
-                yield from self._tolerant(number, packet, strict)
-            yield from self._tolerant(number, None, strict)
+                first = number if first < 0 else first
+                yield from self._sound(number, packet, first if strict else None)
+            yield from self._sound(number, None, first if strict else None)
         finally:
             self._context.flush_buffers()
 
@@ -103,19 +105,25 @@ class Decoder:
             raise self._damage(number, f"FFmpeg cannot decode packet {number}: {reason(error)}") from error
         return [(tag[0] if isinstance(tag := frame.opaque, list) else number, frame) for frame in frames]
 
-    def _tolerant(
-        self, number: int, packet: Packet[VideoStream] | None, strict: bool
+    def _sound(
+        self, number: int, packet: Packet[VideoStream] | None, first: int | None
     ) -> list[tuple[int, VideoFrame]]:
+        """What a packet gives; damage is an error in a run that begins with the packet ``first``."""
         try:
             frames = self.decode_packet(number, packet)
         except BitstreamError:
-            if strict:
-                raise
-            return []
+            if first is None or self._leads(number, first):
+                return []
+            raise
         for tag, frame in frames:
-            if strict and frame.is_corrupt:
+            if frame.is_corrupt and not (first is None or self._leads(tag, first)):
                 raise self._damage(tag, f"packet {tag} is damaged: FFmpeg conceals errors in its frame")
         return frames
+
+    def _leads(self, packet: int, first: int) -> bool:
+        """Whether a packet's frame is shown before that of the run's first packet."""
+        begin = self._frames_of_packets.get(first, -1)
+        return self._frames_of_packets.get(packet, begin) < begin
 
     def _tagged(self, number: int, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         if self._align:
