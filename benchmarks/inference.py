@@ -40,6 +40,7 @@ from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.inference.export import INPUTS, OUTPUT, WindowModel, random_inputs
+from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
 PACKAGES = ("torch", "av", "numpy", "numba", "decord2", "torchcodec", "onnxruntime")
@@ -112,6 +113,7 @@ def measure(
     batches: Sequence[int] | None = None,
 ) -> list[Measured]:
     """Videos per second of the presets and the peers."""
+    keep_freed_memory()  # as the commands do
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     rows: list[Row] = []
     for preset, device in itertools.product(presets, devices):

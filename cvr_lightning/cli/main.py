@@ -82,7 +82,9 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 def _run_trainer(arguments: list[str]) -> None:
     from cvr_lightning.cli.trainer import run_trainer
+    from cvr_lightning.inference.memory import keep_freed_memory
 
+    keep_freed_memory()
     run_trainer(arguments)
 
 
@@ -112,13 +114,17 @@ def _pack(arguments: list[str]) -> None:
 
 def _classify(arguments: list[str]) -> None:
     from cvr_lightning.inference.classify import main as classify
+    from cvr_lightning.inference.memory import keep_freed_memory
 
+    keep_freed_memory()
     classify(arguments[1:])
 
 
 def _watch(arguments: list[str]) -> None:
+    from cvr_lightning.inference.memory import keep_freed_memory
     from cvr_lightning.inference.watch import main as watch
 
+    keep_freed_memory()
     watch(arguments[1:])
 
 

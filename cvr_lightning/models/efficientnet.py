@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.models.encoders import IFrameFeatures, in_parts
-from cvr_lightning.models.memory import keep_freed_memory
 
 _STEM = 32
 _STAGES = (
@@ -80,7 +79,6 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        keep_freed_memory()
         channels = _STEM
         stages: list[nn.Module] = []
         for groups in _STAGES:

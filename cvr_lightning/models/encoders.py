@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from cvr_lightning.errors import CropError
 from cvr_lightning.models.camera import CameraCurrent
-from cvr_lightning.models.memory import keep_freed_memory
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
 STRIDE = 32
@@ -83,7 +82,6 @@ class IFrameEncoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int]) -> None:
         super().__init__()
-        keep_freed_memory()
         stages: list[nn.Module] = []
         previous, patch = 3, 4
         for width, depth in zip(widths, depths, strict=True):

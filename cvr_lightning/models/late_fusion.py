@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cvr_lightning.models.dropout import ClipDropout
 from cvr_lightning.models.transformer import UnifiedTransformer
 
 
@@ -16,13 +15,7 @@ class ClassHead(nn.Sequential):
     """Class scores from two vectors of D channels side by side: the cls token and the mean of the tokens."""
 
     def __init__(self, width: int, num_classes: int, dropout: float) -> None:
-        super().__init__(nn.LayerNorm(2 * width), ClipDropout(dropout), nn.Linear(2 * width, num_classes))
-
-    def forward(self, features_BD: Tensor, key_B: Tensor | None = None) -> Tensor:
-        """Class scores (B, classes); the dropout of each clip is drawn from its key, where there is one."""
-        norm, dropout, linear = self
-        scores: Tensor = linear(dropout(norm(features_BD), key_B))
-        return scores
+        super().__init__(nn.LayerNorm(2 * width), nn.Dropout(dropout), nn.Linear(2 * width, num_classes))
 
 
 class LateFusion(nn.Module):
@@ -48,15 +41,12 @@ class LateFusion(nn.Module):
         )
         self.heads = nn.ModuleList(ClassHead(width, num_classes, dropout) for _ in range(2))
 
-    def forward(
-        self, tokens: tuple[Tensor, Tensor], exists: tuple[Tensor, Tensor], key_B: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, tokens: tuple[Tensor, Tensor], exists: tuple[Tensor, Tensor]) -> Tensor:
         """Class scores (B, classes); a modality of which a clip has nothing has no say in it.
 
         Args:
             tokens: I- and P-tokens, (B, L, D) each.
             exists: Which of them exist, (B, L) bool each.
-            key_B: What the dropout of each clip is drawn from.
         """
         scores, says = [], []
         for transformer, head, tokens_BLD, exists_BL in zip(
@@ -64,7 +54,7 @@ class LateFusion(nn.Module):
         ):
             cls_BD, tokens_BLD = transformer(tokens_BLD, exists_BL)
             pooled_BD = masked_mean(tokens_BLD, exists_BL)
-            scores.append(head(torch.cat([cls_BD, pooled_BD], dim=-1), key_B))
+            scores.append(head(torch.cat([cls_BD, pooled_BD], dim=-1)))
             says.append(exists_BL.any(dim=1))
         return masked_mean(torch.stack(scores, dim=1), torch.stack(says, dim=1))
 

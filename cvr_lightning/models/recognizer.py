@@ -126,12 +126,11 @@ class CompressedVideoRecognizer(nn.Module):
         nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
 
-    def forward(self, clip: CompressedClip, key_B: Tensor | None = None) -> Tensor:
+    def forward(self, clip: CompressedClip) -> Tensor:
         """Class scores (logits) of a batch.
 
         Args:
             clip: Batch in the representation that the recogniser takes; H and W multiples of 32.
-            key_B: int64, what the dropout of each clip is drawn from; the global generator where None.
 
         Returns:
             (B, num_classes) logits.
@@ -141,7 +140,7 @@ class CompressedVideoRecognizer(nn.Module):
             ValueError: For a batch in another representation.
         """
         check_frame_size(*clip.iframes.shape[-2:])
-        return self.decide(*self.encode(clip, self.pframes(clip)), key_B)
+        return self.decide(*self.encode(clip, self.pframes(clip)))
 
     def encode(self, clip: CompressedClip, pframes: PFrames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The dual encoder, whose results are the arguments of :meth:`decide`.
@@ -179,7 +178,6 @@ class CompressedVideoRecognizer(nn.Module):
         readout_BNCHW: Tensor,
         iframe_index_BN: Tensor,
         exists_BN: Tensor,
-        key_B: Tensor | None = None,
     ) -> Tensor:
         """Class scores (B, num_classes) from what the dual encoder gave.
 
@@ -188,19 +186,18 @@ class CompressedVideoRecognizer(nn.Module):
             readout_BNCHW: Read-outs of the segments' P-frames.
             iframe_index_BN: Which of the K I-frames each segment uses.
             exists_BN: bool, false where a segment has no P-frame.
-            key_B: As of :meth:`forward`.
         """
         tokens = self.embed(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
         if self.late_fusion is not None:
             places = tokens.pframe.shape[2]
             slots = [mask.repeat_interleave(places, dim=1) for mask in (tokens.used, exists_BN)]
             both = (tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2))
-            scores: Tensor = self.late_fusion(both, (slots[0], slots[1]), key_B)
+            scores: Tensor = self.late_fusion(both, (slots[0], slots[1]))
             return scores
         cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
         exists_B2N = _joint_exists(exists_BN)
         pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1), key_B)
+        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
         return logits
 
     def embed(

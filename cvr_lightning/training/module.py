@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -185,7 +184,7 @@ class RecognitionModule(LightningModule):
         if not len(clip):
             self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)
             return self._zero_loss()
-        logits = self.recognizer(clip, self._dropout_keys(clip))
+        logits = self.recognizer(clip)
         loss = self.loss(logits, clip)
         right = (logits.argmax(dim=-1) == clip.label).sum()
         mean = loss.detach().float()
@@ -205,11 +204,6 @@ class RecognitionModule(LightningModule):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         target = clip.label if clip.target is None else clip.target.to(logits.dtype)
         return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-
-    def _dropout_keys(self, clip: CompressedClip) -> Tensor:
-        """(B,) int64 by seed, epoch and video: the same in any number of processes and after resuming."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        return clip.video + ((seed * 100_003 + self.current_epoch) % 2**31 << 32)
 
     def _zero_loss(self) -> Tensor:
         """The loss of a batch of which nothing can be read: zero gradients, for every process must step."""

@@ -178,6 +178,7 @@ def training(root: Path, processes: int, run: str) -> list[str]:
         *(f"--data.{name}={value}" for name, value in options.items()),
         f"--data.batch_size={4 // processes}",
         *AUGMENTED,
+        "--model.dropout=0",  # each process draws its own
         f"--trainer.default_root_dir={root}",
         f"--trainer.max_epochs={EPOCHS}",
         f"--trainer.precision={PRECISION}",

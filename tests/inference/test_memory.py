@@ -11,11 +11,13 @@ import resource
 import torch
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.inference.export import WindowModel, random_inputs
+from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.models import CompressedVideoRecognizer
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
+keep_freed_memory()
 sampling = ClipSampling(segments=8, pframes=3, crop=160)
 model = WindowModel(CompressedVideoRecognizer(101, "small", sampling.residual_channels).eval())
 inputs = random_inputs(sampling, clips=1)
