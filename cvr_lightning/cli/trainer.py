@@ -199,7 +199,7 @@ class CompressedVideoCLI(LightningCLI):
             raise RunError(
                 "ckpt_path in a configuration: name the checkpoint on the command line, by --ckpt_path"
             )
-        directory = Path(config.trainer.default_root_dir) / (
+        directory = Path(config.trainer.default_root_dir or "runs") / (
             config.run or default_run_name(self.run_name(command))
         )
         if command == "fit":
