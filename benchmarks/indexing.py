@@ -164,13 +164,15 @@ def measure_step(step: str, root: Path) -> list[float]:
 
 def private_memory(data: Any, start_method: str) -> float:
     """Largest private memory of a worker in MB, after reading."""
-    from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
+    from torch.utils.data import DataLoader
+
+    from cvr_lightning.datamodules.loader import collate_or_carry
     from cvr_lightning.datamodules.sampling import Draw
 
     dataset = data.train_dataloader().dataset
     videos = np.random.default_rng(0).integers(len(dataset), size=2 * CLIPS)
     batches = iter(
-        VideoLoader(
+        DataLoader(
             dataset,
             batch_size=BATCH,
             sampler=[Draw(0, video, 0) for video in videos.tolist()],

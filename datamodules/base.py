@@ -189,6 +189,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             modality_drop=modality_drop,
         )
         self._reported: set[str] = set()
+        self._train_loader: VideoLoader | None = None
+        self._train_state: dict[str, int] = {}
 
     @property
     def num_classes(self) -> int:
@@ -264,7 +266,11 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> VideoLoader:
         """Shuffled clips with a new random window in each span every epoch."""
-        return self._loader("train", self.sampling, self.batch_size, training=True)
+        self._train_loader = self._loader("train", self.sampling, self.batch_size, training=True)
+        if self._train_state:
+            self._train_loader.load_state_dict(self._train_state)
+            self._train_state = {}
+        return self._train_loader
 
     def val_dataloader(self) -> VideoLoader:
         """The middle view of each validation video."""
@@ -278,6 +284,18 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> VideoLoader:
         """The test part."""
         return self.test_dataloader()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and batch of the training, for checkpoints written in the middle of an epoch."""
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue after that batch.
+
+        Not left to the trainer, which builds the loader for the learning rate's schedule, and then restores
+        the states of loaders that it has not built yet.
+        """
+        self._train_state = state_dict
 
     def on_before_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
         """Note the videos, for which the device would have to be waited for afterwards."""

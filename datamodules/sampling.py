@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -217,6 +218,9 @@ class VideoSampler(DistributedSampler[Draw]):
         training: Shuffle and give each rank the same number.
         seed: Seed of the order.
         views: Temporal views of each video.
+
+    Attributes:
+        start: Draws of this process that are left out at the start of an iteration.
     """
 
     def __init__(self, videos: int, training: bool, seed: int = 0, views: int = 1) -> None:
@@ -225,14 +229,14 @@ class VideoSampler(DistributedSampler[Draw]):
         self.training = training
         self.seed = seed
         self.views = views
+        self.start = 0
 
     def __len__(self) -> int:
         return len(self._own_videos()) * self.views
 
     def __iter__(self) -> Iterator[Draw]:
-        for video in self._own_videos():
-            for view in range(self.views):
-                yield Draw(self.epoch, video, view)
+        draws = (Draw(self.epoch, v, view) for v in self._own_videos() for view in range(self.views))
+        return islice(draws, self.start, None)
 
     def _own_videos(self) -> list[int]:
         rank, world = _rank_and_world()

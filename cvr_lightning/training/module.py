@@ -29,7 +29,7 @@ from cvr_lightning.training.checkpoint import (
     refuse_other_model,
 )
 from cvr_lightning.training.checkpoint_schema import taken
-from cvr_lightning.training.optimizer import adamw, seed_epoch
+from cvr_lightning.training.optimizer import adamw, seed_step
 
 
 class RecognitionModule(LightningModule):
@@ -169,17 +169,14 @@ class RecognitionModule(LightningModule):
         )
 
     def on_train_epoch_start(self) -> None:
-        """Seed the global generator by epoch and rank: a resumed run then draws the same from it.
-
-        Another process may meet a damaged video in this epoch: the log has its name already.
-        """
+        """Another process may meet a damaged video in this epoch: the log has its name already."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, CompressedVideoDataModule):
             data.share_reports()
-        seed_epoch(self)
 
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
         """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
+        seed_step(self, batch_index)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         if not len(clip):
             self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)

@@ -1,4 +1,4 @@
-"""How both modules are trained: what decays, the learning rate by step, the random numbers of an epoch."""
+"""How both modules are trained: what decays, the learning rate and the random numbers of a step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.plugins.precision import MixedPrecision
@@ -109,8 +110,8 @@ def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:
     return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def seed_epoch(module: LightningModule) -> None:
-    """Seed by epoch and rank, so that a resumed run repeats the random numbers of each epoch exactly."""
+def seed_step(module: LightningModule, batch_index: int) -> None:
+    """Seed the global generator for a training step, so that a resumed run draws the same in each step."""
     seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-    epochs = seed * 100_003 + module.current_epoch
-    torch.manual_seed(epochs * module.trainer.world_size + module.global_rank)
+    key = (seed, module.current_epoch, batch_index, module.global_rank)
+    torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))

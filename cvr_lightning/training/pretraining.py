@@ -20,7 +20,7 @@ from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, dra
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs
 from cvr_lightning.training.checkpoint_schema import taken
-from cvr_lightning.training.optimizer import adamw, seed_epoch
+from cvr_lightning.training.optimizer import adamw, seed_step
 
 
 class PretrainingModule(LightningModule):
@@ -104,12 +104,9 @@ class PretrainingModule(LightningModule):
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
 
-    def on_train_epoch_start(self) -> None:
-        """Seed augmentation and masks by epoch and rank, so that a resumed run repeats them exactly."""
-        seed_epoch(self)
-
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
         """Error of the hidden places of a batch."""
+        seed_step(self, batch_index)
         if not len(clip):  # nothing can be read: zero gradients, for every process must step
             return 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
         loss = self._error(clip).loss

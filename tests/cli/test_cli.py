@@ -417,7 +417,7 @@ main(sys.argv[1:])
 def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
     run: Path, shapes: Path, tmp_path: Path
 ) -> None:
-    arguments = fit_arguments(shapes, tmp_path)
+    arguments = fit_arguments(shapes, tmp_path, "--data.num_workers=2")
     killed = subprocess.run([sys.executable, "-c", DIES_IN_THE_SECOND_EPOCH, *arguments], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     main([*arguments, "--ckpt_path=last"])

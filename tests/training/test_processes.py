@@ -177,6 +177,7 @@ def training(root: Path, processes: int, run: str) -> list[str]:
         f"--data.root={root / 'data'}",
         *(f"--data.{name}={value}" for name, value in options.items()),
         f"--data.batch_size={4 // processes}",
+        "--data.num_workers=2",
         *AUGMENTED,
         "--model.dropout=0",  # each process draws its own
         f"--trainer.default_root_dir={root}",
@@ -347,4 +348,5 @@ def test_a_killed_run_resumes_in_any_number_of_processes(trained: Path, killed: 
         for name in (run, "two")
     ]
     for name, weights in states[1].items():
-        torch.testing.assert_close(states[0][name], weights, rtol=0, atol=1e-6, msg=name)
+        tolerance = 0 if processes == 2 else 1e-6  # another number of processes sums in another order
+        torch.testing.assert_close(states[0][name], weights, rtol=0, atol=tolerance, msg=name)
