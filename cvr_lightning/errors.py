@@ -31,3 +31,14 @@ class TrainingError(UserError):
 
 class WeightsError(UserError):
     """Published weights cannot be loaded; the message says which do not fit."""
+
+
+class OutputError(UserError, OSError):
+    """A file cannot be written: the disk is full, read-only or gone, or the folder is somebody else's."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class InUseError(UserError):
+    """Another process is writing to the same folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
 from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
 from cvr_lightning.datamodules.protocols import Crops, ProtocolName, choose_protocol
+from cvr_lightning.datamodules.reading import ReadingLog
 from cvr_lightning.datamodules.sampling import (
     ClipRepresentation,
     ClipSampling,
@@ -30,8 +30,6 @@ from cvr_lightning.datamodules.sampling import (
     check_seed,
     clip_generators,
 )
-
-log = logging.getLogger(__name__)
 
 _PARTS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 """The parts that each of the trainer's functions reads."""
@@ -98,6 +96,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         test_sampling: The same in test and prediction, as checkpoints store it.
         flip: Left and right are no labels.
         videos: The videos of the parts ``train``, ``val`` and ``test``; empty before :meth:`setup`.
+        reading: Which of them could not be read.
         indexes: Their packet indexes; None before :meth:`setup`, and where ``index_dir`` is null.
         writable: Whether anything may be written below the root: not where a checkpoint alone names it.
 
@@ -178,6 +177,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.index_dir = index_dir
         self.videos: Mapping[str, VideoList] = {}
         self.indexes: IndexCache | None = None
+        self.reading = ReadingLog()
         self._train_transform = TrainTransform(
             self.sampling,
             num_classes=len(class_names),
@@ -188,7 +188,6 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             cutmix=cutmix,
             modality_drop=modality_drop,
         )
-        self._reported: set[str] = set()
         self._train_loader: VideoLoader | None = None
         self._train_state: dict[str, int] = {}
 
@@ -310,22 +309,19 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
         """Augment, or cut the views, on the device; name what could not be read."""
-        for error in batch.unreadable.values():
-            if error.file not in self._reported:
-                self._reported.add(error.file)
-                log.warning("left out, as on_error=skip asks: %s", error)
+        self.reading.note(self._part(), batch)
         if self.trainer is not None and self.trainer.training:
             own = clip_generators(self.seed, self.trainer.current_epoch, self._batch_videos)
             return self._train_transform(batch, own)
         is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 
-    def share_reports(self) -> None:
-        """Tell all processes what each of them has named, so that none names it again; all must call it."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            reported: list[set[str]] = [set() for _ in range(torch.distributed.get_world_size())]
-            torch.distributed.all_gather_object(reported, self._reported)
-            self._reported = set().union(*reported)
+    def _part(self) -> str:
+        """The part that the trainer reads at the moment; none in its sanity check."""
+        trainer = self.trainer
+        if trainer is None or trainer.sanity_checking:
+            return ""
+        return "train" if trainer.training else "val" if trainer.validating else "test"
 
     def dataset(self, part: str, sampling: ClipSampling, training: bool) -> VideoDataset:
         """The videos of a part, one clip for each draw."""

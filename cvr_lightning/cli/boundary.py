@@ -6,12 +6,14 @@ import io
 import os
 import select
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from cvr_lightning.errors import UserError
+from cvr_lightning.files.atomic import DISK_FAULTS
 from cvr_lightning.files.printable import printable, without_secrets
 
 READER_LEFT = 141
@@ -38,7 +40,8 @@ def one_message() -> Iterator[None]:
     """
     try:
         try:
-            yield
+            with _quiet_threads():
+                yield
         finally:
             sys.stdout.flush()  # here, not at exit: the reader may have left
     except UserError as error:
@@ -56,6 +59,22 @@ def one_message() -> Iterator[None]:
         _fail(f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}", error)
     except Exception as error:
         _report_defect(error)
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Leave a full disk to the main thread, where TensorBoard raises the error of its writer again."""
+    report = threading.excepthook
+
+    def report_others(failure: threading.ExceptHookArgs) -> None:
+        if not isinstance(failure.exc_value, OSError) or failure.exc_value.errno not in DISK_FAULTS:
+            report(failure)
+
+    threading.excepthook = report_others
+    try:
+        yield
+    finally:
+        threading.excepthook = report
 
 
 def _fail(message: str, error: Exception) -> NoReturn:

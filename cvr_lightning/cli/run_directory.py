@@ -10,7 +10,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cvr_lightning.errors import RunError
-from cvr_lightning.training.checkpoint import require_local
+from cvr_lightning.training.checkpoint import is_whole, require_local
 
 
 def default_run_name(command: str) -> str:
@@ -35,11 +35,19 @@ def protect(directory: Path, ckpt_path: str | None) -> None:
     Raises:
         RunError: There are some.
     """
-    if not ckpt_path and any(directory.glob("checkpoints/*.ckpt")):
-        raise RunError(
-            f"{directory} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
-            "choose another --run, or remove the directory"
-        )
+    checkpoints = sorted((directory / "checkpoints").glob("*.ckpt"))
+    if ckpt_path or not checkpoints:
+        return
+    whole = [path for path in checkpoints if is_whole(path)]
+    advice = f"Resume it with --ckpt_path {_ckpt_path(whole)}, choose" if whole else "None is whole: choose"
+    raise RunError(
+        f"{directory} holds the checkpoints of an earlier run. {advice} another --run, or remove "
+        "the directory"
+    )
+
+
+def _ckpt_path(checkpoints: list[Path]) -> str:
+    return "last" if any(path.name == "last.ckpt" for path in checkpoints) else str(checkpoints[0])
 
 
 def require_last(trainer: Trainer) -> list[Path]:
@@ -54,10 +62,14 @@ def require_last(trainer: Trainer) -> list[Path]:
         for callback in trainer.checkpoint_callbacks
         if isinstance(callback, ModelCheckpoint)
     ]
-    for folder in folders:
-        found = sorted(Path(folder).glob("*last*.ckpt"))
-        if found:
-            return found
+    names = [path for folder in folders if Path(folder).is_dir() for path in sorted(Path(folder).iterdir())]
+    checkpoints = [path for path in names if path.suffix == ".ckpt"]  # no pattern: names may hold brackets
+    last = [path for path in checkpoints if path.name.startswith("last")]
+    if last:
+        return last
+    whole = [path for path in checkpoints if is_whole(path)]
+    if whole:
+        raise RunError(f"{trainer.default_root_dir} holds no last.ckpt: resume with --ckpt_path {whole[0]}")
     raise RunError(
         f"{trainer.default_root_dir} holds no checkpoint to go on from: name the run with --run, or leave "
         "out --ckpt_path last to begin one"

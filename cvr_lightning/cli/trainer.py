@@ -7,14 +7,14 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import yaml
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
@@ -30,14 +30,17 @@ from cvr_lightning.cli.run_directory import (
     require_last,
     require_weights,
 )
+from cvr_lightning.cli.signals import exit_status_of_signals
 from cvr_lightning.cli.stored_options import StoredOptions, with_stored_options
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
 from cvr_lightning.errors import RunError
-from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.atomic import unfinished_files, write_output
+from cvr_lightning.files.lock import hold
 from cvr_lightning.files.printable import all_without_secrets
 from cvr_lightning.training.checkpoint import load_checkpoint, load_pretraining, read_checkpoint
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.pretraining import PretrainingModule
+from cvr_lightning.training.run_checkpoint import LastCheckpoint, RunCheckpoint, WholeCheckpointIO
 
 # torch 2.13 says it of lightning 2.6's own code.
 warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
@@ -74,15 +77,10 @@ def run_pretraining(options: list[str]) -> None:
     _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, _checkpoints("val/loss", "min"))
 
 
-class RunCheckpoint(ModelCheckpoint):
-    """A checkpoint that every run keeps, under a name of its own: any ModelCheckpoint may stand beside it."""
-
-
 def _checkpoints(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
     return [
         RunCheckpoint(monitor=monitor, mode=mode, filename="best", enable_version_counter=False),
-        # The end of every epoch: what --ckpt_path last resumes.
-        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        LastCheckpoint(),
     ]
 
 
@@ -95,7 +93,7 @@ def _run(
 ) -> None:
     stored = with_stored_options(arguments, load)
     require_data(stored, cli.example)
-    with trainer_errors():
+    with ExitStack() as locks, exit_status_of_signals(), trainer_errors():
         cli(
             module,
             CompressedVideoDataModule,
@@ -107,6 +105,7 @@ def _run(
             seed_everything_default=0,
             args=stored.arguments,
             stored=stored,
+            locks=locks,
             trainer_defaults={
                 "default_root_dir": "runs",
                 "enable_model_summary": False,  # it counts no operations; the module says its size itself
@@ -153,8 +152,9 @@ class CompressedVideoCLI(LightningCLI):
         "  cvr fit --config demo                        generated videos, for a first look"
     )
 
-    def __init__(self, *arguments: Any, stored: StoredOptions, **options: Any) -> None:
+    def __init__(self, *arguments: Any, stored: StoredOptions, locks: ExitStack, **options: Any) -> None:
         self._stored = stored
+        self._locks = locks
         super().__init__(*arguments, **options)
 
     @staticmethod
@@ -257,7 +257,10 @@ class CompressedVideoCLI(LightningCLI):
                 config.default_root_dir, name="", version="", default_hp_metric=False
             )
         self.model.run_config = self.run_config
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the configuration names
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        return trainer
 
     def run_name(self, command: str) -> str:
         """What the default name of a run begins with."""
@@ -267,25 +270,23 @@ class CompressedVideoCLI(LightningCLI):
     def before_fit(self) -> None:
         """Write the configuration beside the checkpoints."""
         self._make_directory()
-        path = Path(self.trainer.default_root_dir) / "config.yaml"
-        with atomic_path(path) as unfinished:
-            unfinished.write_text(yaml.safe_dump(self.run_config, sort_keys=False), encoding="utf-8")
+        directory = Path(self.trainer.default_root_dir)
+        protect(directory, self.config[self.subcommand].ckpt_path)  # another run may have come first
+        text = yaml.safe_dump(self.run_config, sort_keys=False)
+        write_output(directory / "config.yaml", text.encode())
 
     @rank_zero_only
     def _make_directory(self) -> None:
-        """Make the run directory before the work is done that it is to keep.
+        """Make the run directory before the work is done that it is to keep, for this run alone.
 
         Raises:
-            RunError: Where nothing can be written to it.
+            InUseError: Where another run writes to it.
+            OutputError: Where nothing can be written to it.
         """
         directory = Path(self.trainer.default_root_dir)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            TemporaryFile(dir=directory).close()
-        except OSError as error:
-            raise RunError(
-                f"{directory}: cannot be written ({error.strerror}); give another --trainer.default_root_dir"
-            ) from error
+        self._locks.enter_context(hold(directory))
+        for unfinished, _ in list(unfinished_files(directory)):  # of runs that were killed
+            unfinished.unlink()
 
     before_validate = before_test = before_predict = _make_directory
 

@@ -62,7 +62,7 @@ def _acquire(file: TextIO, folder: Path, shared: bool) -> None:
         file.seek(0)
         holder = file.read().strip() or "not named"
         raise InUseError(
-            f"{folder}: another process is writing to it ({holder}); wait for it, stop it, or give another folder"
+            f"{folder}: another process is writing to it ({holder}); wait for it, or give another folder"
         ) from error
     except OSError as error:
         log.warning(

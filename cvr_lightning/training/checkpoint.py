@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,7 +87,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         if isinstance(error, (RuntimeError, OSError, CheckpointFileError, LimitError)):
             reason = str(error).strip().splitlines()[0].partition(". ")[0]
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({reason}); train again or copy it anew"
+            f"{path}: not a readable checkpoint ({reason}); {_instead_of(Path(path))}"
         ) from error
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise CheckpointError(
@@ -128,6 +129,18 @@ def check_weights(path: str | os.PathLike[str], weights: Any) -> None:
                 f"{path}: the weight {name} holds NaN or infinity: its training diverged; train again with a "
                 "lower --model.learning_rate, or take an earlier checkpoint"
             )
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint has its end, which half-written and half-copied ones lack."""
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def _instead_of(path: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    others = [path.with_name(name) for name in ("last.ckpt", "best.ckpt") if name != path.name]
+    whole = [str(other) for other in others if is_whole(other)]
+    return f"take {' or '.join(whole)}" if whole else "train again or copy it anew"
 
 
 def recognizer_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.datamodules.reading import reading_log
 from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.scores import VideoScores
@@ -29,7 +30,7 @@ from cvr_lightning.training.checkpoint import (
     refuse_other_model,
 )
 from cvr_lightning.training.checkpoint_schema import taken
-from cvr_lightning.training.optimizer import adamw, seed_step
+from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
 
 class RecognitionModule(LightningModule):
@@ -170,9 +171,8 @@ class RecognitionModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Another process may meet a damaged video in this epoch: the log has its name already."""
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, CompressedVideoDataModule):
-            data.share_reports()
+        reading_log(self.trainer).share()
+        reading_log(self.trainer).start_epoch("train")
 
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
         """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
@@ -180,7 +180,7 @@ class RecognitionModule(LightningModule):
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         if not len(clip):
             self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)
-            return self._zero_loss()
+            return zero_loss(self)
         logits = self.recognizer(clip)
         loss = self.loss(logits, clip)
         right = (logits.argmax(dim=-1) == clip.label).sum()
@@ -196,19 +196,20 @@ class RecognitionModule(LightningModule):
             self.log("train/loss", loss / clips, prog_bar=True)
             self.log("train/top1", right / clips, prog_bar=True)
 
+    def on_train_epoch_end(self) -> None:
+        """Check that there was something to train on."""
+        reading_log(self.trainer).end_epoch("train")
+
     def loss(self, logits: Tensor, clip: CompressedClip) -> Tensor:
         """Mean cross entropy of logits (B, classes), at least in float32."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         target = clip.label if clip.target is None else clip.target.to(logits.dtype)
         return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
 
-    def _zero_loss(self) -> Tensor:
-        """The loss of a batch of which nothing can be read: zero gradients, for every process must step."""
-        return 0.0 * torch.stack([parameter.sum() for parameter in self.recognizer.parameters()]).sum()
-
     def on_validation_epoch_start(self) -> None:
         """Forget the scores of the last epoch."""
         self.scores.reset()
+        reading_log(self.trainer).start_epoch("val")
 
     def validation_step(self, clip: CompressedClip, batch_index: int) -> None:
         """Score the views of a batch."""
@@ -221,6 +222,7 @@ class RecognitionModule(LightningModule):
     def on_test_epoch_start(self) -> None:
         """Forget the scores of the last epoch."""
         self.scores.reset()
+        reading_log(self.trainer).start_epoch("test")
 
     def test_step(self, clip: CompressedClip, batch_index: int) -> None:
         """Score the views of a batch."""
@@ -233,6 +235,7 @@ class RecognitionModule(LightningModule):
     def on_predict_epoch_start(self) -> None:
         """Forget the scores of the last epoch."""
         self.scores.reset()
+        reading_log(self.trainer).start_epoch("test")
 
     def predict_step(self, clip: CompressedClip, batch_index: int) -> Tensor | None:
         """Class probabilities (B, classes) of the views of a batch; None where it cannot be read."""
@@ -241,6 +244,7 @@ class RecognitionModule(LightningModule):
 
     def on_predict_epoch_end(self) -> None:
         """Average the views of each video."""
+        reading_log(self.trainer).end_epoch("test")
         self.table = self.scores.compute()
 
     def _score(self, clip: CompressedClip) -> Tensor | None:
@@ -255,12 +259,10 @@ class RecognitionModule(LightningModule):
         Raises:
             RunError: Where no video could be scored.
         """
+        reading_log(self.trainer).end_epoch(part)
         self.table = self.scores.compute()
         if not len(self.table) and not self.trainer.sanity_checking:
-            raise RunError(
-                f"none of the {part} videos could be scored: {len(self.table.unreadable)} cannot be read, as "
-                "the log says; check --data.root"
-            )
+            raise RunError(f"none of the {part} videos could be scored in all views, as the log says")
         if part == "test":
             require_finite(np.isfinite(self.table.logits).all())
         metrics = {"loss": self.table.loss(), "top1": self.table.top(1), "top5": self.table.top(5)}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.datamodules.reading import reading_log
 from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
@@ -20,7 +21,7 @@ from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, dra
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs
 from cvr_lightning.training.checkpoint_schema import taken
-from cvr_lightning.training.optimizer import adamw, seed_step
+from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
 
 class PretrainingModule(LightningModule):
@@ -104,11 +105,27 @@ class PretrainingModule(LightningModule):
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
 
+    def on_train_epoch_start(self) -> None:
+        """Count what can be read."""
+        reading_log(self.trainer).start_epoch("train")
+
+    def on_train_epoch_end(self) -> None:
+        """Check that there was something to train on."""
+        reading_log(self.trainer).end_epoch("train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Count what can be read."""
+        reading_log(self.trainer).start_epoch("val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Check that there was something to validate on."""
+        reading_log(self.trainer).end_epoch("val")
+
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
         """Error of the hidden places of a batch."""
         seed_step(self, batch_index)
-        if not len(clip):  # nothing can be read: zero gradients, for every process must step
-            return 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
+        if not len(clip):
+            return zero_loss(self)
         loss = self._error(clip).loss
         self.log("train/loss", loss, prog_bar=True, batch_size=len(clip))
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]

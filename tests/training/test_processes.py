@@ -315,7 +315,8 @@ def killed(trained: Path) -> Path:
     """Run ``killed``, whose process 1 is killed in the middle of its twelfth epoch, and its ``log``."""
     script = trained / "mortal.py"
     script.write_text(DIES_IN_THE_TWELFTH_EPOCH)
-    done = run_python(str(script), *training(trained, 2, "killed"))
+    # Without reading workers, which would keep the connection of their killed process open for a while.
+    done = run_python(str(script), *training(trained, 2, "killed"), "--data.num_workers=0")
     assert done.returncode == 1
     (trained / "killed" / "log").write_text(done.stderr)
     return trained / "killed"

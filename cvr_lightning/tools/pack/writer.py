@@ -20,6 +20,7 @@ from cvr_lightning.datamodules.index_cache import index_versions
 from cvr_lightning.datamodules.shard_index import INDEX, Part, Place, ShardIndex, member_room
 from cvr_lightning.errors import ShardError
 from cvr_lightning.files.atomic import atomic_path, unfinished_files
+from cvr_lightning.files.lock import hold
 
 if TYPE_CHECKING:
     from cvr_lightning.datamodules import CompressedVideoDataModule
@@ -89,6 +90,8 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
 
     Raises:
         ShardError: The folder holds something else, or a video is not what it was when packing began.
+        InUseError: Another process packs into it.
+        OutputError: It cannot be written.
     """
     shards: list[Shard] = []
     places: dict[str, Place] = {}
@@ -100,8 +103,6 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
                 places[member.name] = Place(len(shards), offset, member.size, len(member.index))
                 start += member.room
             shards.append(shard)
-    _check_destination(destination, shards)
-    _write_all(data.root, destination, shards)
     index = ShardIndex(
         shards=[shard.name for shard in shards],
         parts={part: _part(videos, places) for part, videos in data.videos.items()},
@@ -111,7 +112,10 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
         missing=data.missing_counts,
         index_versions=index_versions(),
     )
-    index.save(destination)
+    with hold(destination):
+        _check_destination(destination, shards)
+        _write_all(data.root, destination, shards)
+        index.save(destination)
     return index
 
 

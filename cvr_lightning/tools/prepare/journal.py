@@ -7,19 +7,24 @@ over, and its video is done again. ``manifest.jsonl`` is written by the run that
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cvr_lightning.errors import PrepareError
-from cvr_lightning.files.atomic import atomic_path, unfinished_files
+from cvr_lightning.files.atomic import unfinished_files, write_output
 from cvr_lightning.files.bounds import TEXT_BYTES, LimitError, parse_json, read_text
+from cvr_lightning.files.lock import hold
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, file_size
 from cvr_lightning.tools.prepare.tree import Shard
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
 FOLDER = ".prepare"
@@ -32,42 +37,48 @@ def check_recipe(destination: Path, recipe: Recipe) -> None:
     Raises:
         PrepareError: It is not.
     """
-    file = destination / FOLDER / RECIPE
     # Looked for before the recipe: of two runs that start together, one may have begun to write.
     foreign = destination.is_dir() and any(not path.name.startswith(".") for path in destination.iterdir())
-    if not file.is_file():
-        if foreign:
-            raise PrepareError(
-                f"{destination} holds files that were not prepared here: give a new or an empty folder"
-            )
-        return
-    try:
-        found = parse_json(read_text(file))
-    except ValueError as error:
-        raise PrepareError(f"{file} is damaged ({error}): delete {destination} to start anew") from error
-    if found != recipe.to_dict():
+    if foreign and not (destination / FOLDER / RECIPE).is_file():
+        raise PrepareError(
+            f"{destination} holds files that were not prepared here: give a new or an empty folder"
+        )
+    found = _recorded(destination)
+    if found is not None and found != recipe.to_dict():
         raise PrepareError(
             f"{destination} holds videos prepared as {found}, but {recipe.to_dict()} is asked for: "
             "give the options of the first run, or another folder"
         )
 
 
+def _recorded(destination: Path) -> Any:
+    """The recipe that a folder records; None where it records none, or one that a power cut has emptied."""
+    try:
+        return parse_json(read_text(destination / FOLDER / RECIPE))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
 def claim(destination: Path, recipe: Recipe) -> None:
     """Record the recipe before the first video, so that a destination never mixes two.
 
+    Videos whose recipe is lost are prepared again.
+
     Raises:
-        PrepareError: As of :func:`check_recipe`, or the folder cannot be written to.
+        PrepareError: As of :func:`check_recipe`.
+        InUseError: Another process does the same just now.
+        OutputError: The folder cannot be written to.
     """
     check_recipe(destination, recipe)
-    file = destination / FOLDER / RECIPE
-    if not file.is_file():
-        try:
-            with atomic_path(file) as unfinished:
-                unfinished.write_text(json.dumps(recipe.to_dict()) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise PrepareError(
-                f"{destination}: cannot be written to ({error.strerror}); give another folder"
-            ) from error
+    folder = destination / FOLDER
+    if _recorded(destination) is None:
+        with hold(folder, "claim.lock"):
+            if _recorded(destination) is None:
+                if (folder / RECIPE).exists():
+                    log.warning("%s is damaged: all videos are prepared again", folder / RECIPE)
+                for path in folder.glob("*.jsonl"):
+                    path.unlink()
+                write_output(folder / RECIPE, json.dumps(recipe.to_dict()).encode() + b"\n")
         check_recipe(destination, recipe)
 
 
@@ -79,28 +90,23 @@ class Journal:
         shard: The run.
 
     Raises:
-        PrepareError: Another process is at work on the same shard.
+        InUseError: Another process is at work on the same shard, or on all where this is one of several.
     """
 
     def __init__(self, destination: Path, shard: Shard) -> None:
-        self._path = destination / FOLDER / f"{shard}.jsonl"
-        self._file = open(self._path, "a+b")  # noqa: SIM115 - closed by __exit__
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released however this process ends
-        except BlockingIOError as error:
-            self._file.close()
-            raise PrepareError(
-                f"{destination}: another process is preparing shard {shard}; wait for it, or stop it"
-            ) from error
-        except OSError:
-            pass  # a file system without locks
+        folder = destination / FOLDER
+        with ExitStack() as held:
+            held.enter_context(hold(folder, "lock", shared=shard.count > 1))
+            held.enter_context(hold(folder, f"{shard}.lock"))
+            self._file = held.enter_context((folder / f"{shard}.jsonl").open("a+b"))
+            self._held = held.pop_all()
         self._end_torn_line()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._file.close()
+        self._held.close()
 
     def append(self, row: Row) -> None:
         """Record a finished video."""
@@ -116,7 +122,9 @@ class Journal:
 
 def read_rows(destination: Path) -> dict[str, Row]:
     """The last row of each video, by its source, from the journals of all runs."""
-    rows = {}
+    if _recorded(destination) is None:
+        return {}
+    rows: dict[str, Row] = {}
     for path in sorted((destination / FOLDER).glob("*.jsonl")):
         for line in _lines(path):
             try:
@@ -150,8 +158,7 @@ def is_done(row: Row | None, source: Path, destination: Path) -> bool:
 def write_manifest(destination: Path, rows: Iterable[Row]) -> Path:
     """Write the rows in the order of their sources, whole or not at all."""
     path = destination / MANIFEST
-    with atomic_path(path) as unfinished:
-        unfinished.write_bytes(b"".join(_line(row) for row in sorted(rows, key=lambda row: row.source)))
+    write_output(path, b"".join(_line(row) for row in sorted(rows, key=lambda row: row.source)))
     return path
 
 

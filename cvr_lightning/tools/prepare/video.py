@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from cvr_lightning.codec import CompressedVideoReader, Segment
 from cvr_lightning.codec.errors import UnreadableVideoError, VideoError
-from cvr_lightning.errors import PrepareError
+from cvr_lightning.errors import OutputError
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.tools.prepare.encode import encode
 from cvr_lightning.tools.prepare.recipe import SUFFIX, Recipe
@@ -18,14 +17,13 @@ from cvr_lightning.tools.prepare.row import Job, Row, file_size
 from cvr_lightning.tools.prepare.source import Source
 
 INTERLACED = "interlaced source: its fields are encoded as one picture"
-_CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def prepare_video(job: Job) -> Row:
     """Link or encode a video; whatever is wrong with it stands in the row.
 
     Raises:
-        PrepareError: The destination cannot be written to.
+        OutputError: The destination cannot be written to.
     """
     path = job.source / job.name
     failed = Row(job.name, source_bytes=file_size(path))
@@ -34,11 +32,9 @@ def prepare_video(job: Job) -> Row:
         return row if row is not None else _encode(job, failed)
     except VideoError as error:
         return replace(failed, error=str(type(error)(job.name, *error.args[1:])))
+    except OutputError:
+        raise
     except Exception as error:  # whatever a strange file makes FFmpeg do, the others are not to blame
-        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-            raise PrepareError(
-                f"{job.destination}: {os.strerror(error.errno)}; make room and run the same command again"
-            ) from error
         reason = getattr(error, "strerror", None) or str(error)
         return replace(failed, error=f"{job.name}: {type(error).__name__}: {reason}")
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.disks import held_elsewhere
 from helpers.encoders import encode
 from helpers.mortal_jobs import prepare_all_but_b
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.datamodules import Folder, Shards
 from cvr_lightning.tools.prepare import run as run_module
-from cvr_lightning.tools.prepare.journal import Journal, remove_unfinished
-from cvr_lightning.tools.prepare.tree import Shard
+from cvr_lightning.tools.prepare.journal import FOLDER, remove_unfinished
 
 ROOT = Path(__file__).resolve().parents[3]
 OPTIONS = ["--size", "96x64", "--workers", "1"]
@@ -239,13 +239,45 @@ def test_a_shard_leaves_the_unfinished_files_of_the_others_alone(tmp_path: Path)
     assert (others.exists(), foreign.exists()) == (False, True)
 
 
-def test_two_processes_never_share_a_shard(
-    videos: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("lock", "options"), [("lock", []), ("2-of-3.lock", ["--shard", "2/3"])])
+def test_two_processes_never_prepare_the_same_videos(
+    videos: Path,
+    prepared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    lock: str,
+    options: list[str],
 ) -> None:
     shutil.copytree(prepared, tmp_path / "dst")
-    with Journal(tmp_path / "dst", Shard()):
-        assert status(videos, tmp_path / "dst") == 1
-    assert "another process is preparing shard 1-of-1" in capsys.readouterr().err
+    with held_elsewhere(tmp_path / "dst" / FOLDER, lock) as pid:
+        assert status(videos, tmp_path / "dst", *options) == 1
+    assert f"another process is writing to it (pid {pid} on " in capsys.readouterr().err
+
+
+def test_what_a_power_cut_emptied_is_done_again(
+    videos: Path, prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dst = tmp_path / "dst"
+    shutil.copytree(prepared, dst)
+    first, second = sorted(dst.rglob("*.mp4"))[:2]
+    first.write_bytes(b"")
+    status(videos, dst)
+    assert contents(dst) == contents(prepared)
+    second.write_bytes(b"")
+    (dst / FOLDER / "recipe.json").write_bytes(b"")
+    status(videos, dst)
+    assert "recipe.json is damaged: all videos are prepared again" in caplog.text
+    assert contents(dst) == contents(prepared)
+
+
+def test_videos_of_a_lost_recipe_are_not_mixed_with_those_of_another(
+    videos: Path, prepared: Path, tmp_path: Path
+) -> None:
+    dst = tmp_path / "dst"
+    shutil.copytree(prepared, dst)
+    (dst / FOLDER / "recipe.json").write_bytes(b"")
+    status(videos, dst, "--gop=6")
+    assert {row["gop"] for row in manifest(dst) if row["status"] == "encoded"} == {6}
 
 
 def test_a_worker_that_is_killed_costs_one_video_only(
@@ -278,8 +310,7 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
         ("src", [], "which stays as it is"),
         ("src/inside", [], "which stays as it is"),
         ("full", [], "holds files that were not prepared here"),
-        ("damaged", [], "recipe.json is damaged"),
-        ("file/dst", [], "cannot be written to (Not a directory)"),
+        ("file/dst", [], "cannot be written (Not a directory)"),
         ("other", [], "but {'version': 1, 'codec': 'mpeg4', 'quantiser': 2, 'size': '96x64', 'gop': 12}"),
         ("dst", ["--shard", "4/3"], "I from 1 to N"),
         ("dst", ["--size", "341x256"], "341 must be even"),
@@ -293,10 +324,9 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
 def test_mistakes_are_refused_before_anything_is_written(
     destination: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipes = ("other/.prepare/recipe.json", "damaged/.prepare/recipe.json")
-    for name in ("src/a.avi", "full/thesis.tex", "file", *recipes):
+    for name in ("src/a.avi", "full/thesis.tex", "file", "other/.prepare/recipe.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("" if name.startswith("damaged") else "{}")
+        (tmp_path / name).write_text("{}")
     before = sorted(tmp_path.rglob("*"))
     assert status(tmp_path / "src", tmp_path / destination, *options) in (1, 2)
     assert message in capsys.readouterr().err

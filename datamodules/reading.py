@@ -1,0 +1,79 @@
+"""Which videos a run cannot read, each named once, and whether an epoch had anything to read at all."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import torch.distributed
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.datamodules.errors import DatasetError
+
+if TYPE_CHECKING:
+    from lightning import Trainer
+
+log = logging.getLogger(__name__)
+
+_CAUSES = 3
+"""How many errors a message repeats."""
+
+
+class ReadingLog:
+    """What the processes of a run could read of an epoch, and what not."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+        self._causes: list[str] = []
+        self._clips: dict[str, int] = {}
+
+    def start_epoch(self, part: str) -> None:
+        """Count the clips of a part from here on."""
+        self._clips[part] = 0
+
+    def note(self, part: str, batch: CompressedClip) -> None:
+        """Count the clips of a batch, and name what could not be read."""
+        if part in self._clips:
+            self._clips[part] += len(batch)
+        for error in batch.unreadable.values():
+            if error.file not in self._named:
+                self._named.add(error.file)
+                self._causes = [*self._causes, str(error)][:_CAUSES]
+                log.warning("left out, as on_error=skip asks: %s", error)
+
+    def share(self) -> None:
+        """Tell all processes what each of them has named, so that none names it again; all must call it."""
+        if _is_distributed():
+            named: list[set[str]] = [set() for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(named, self._named)
+            self._named = set().union(*named)
+
+    def end_epoch(self, part: str) -> None:
+        """Check that there was something to read since :meth:`start_epoch`; all processes must call it.
+
+        An epoch that a resumed run began in the middle of is not checked.
+
+        Raises:
+            DatasetError: No process could read a clip; the message has the first causes.
+        """
+        if part not in self._clips:
+            return
+        found = [(self._clips.pop(part), self._causes)]
+        if _is_distributed():
+            found *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(found, found[0])
+        if not any(clips for clips, _ in found):
+            causes = [cause for _, own in found for cause in own][:_CAUSES]
+            raise DatasetError(
+                f"none of the {part} videos can be read; the first causes:\n  " + "\n  ".join(causes)
+            )
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def reading_log(trainer: Trainer) -> ReadingLog:
+    """That of the trainer's data set; an idle one in the sanity check, and for data of another package."""
+    found = getattr(getattr(trainer, "datamodule", None), "reading", None)
+    return found if isinstance(found, ReadingLog) and not trainer.sanity_checking else ReadingLog()
