@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
+import numpy.typing as npt
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_warn
+from torch import Tensor
 
 from cvr_lightning.clip import CompressedClip
 
@@ -91,6 +93,12 @@ def log_figure(trainer: Trainer, tag: str, figure: Any) -> None:
     """Hand a matplotlib figure to every logger that takes one."""
     for experiment in experiments(trainer, "add_figure"):
         experiment.add_figure(tag, figure, global_step=trainer.global_step)
+
+
+def array(tensor: Tensor) -> npt.NDArray[Any]:
+    """A tensor for a picture; numpy has no bfloat16."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def fixed_rows(trainer: Trainer, batch: CompressedClip, batch_idx: int, clips: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 
-from cvr_lightning.callbacks.loggers import PictureCallback, fixed_rows, log_figure
+from cvr_lightning.callbacks.loggers import PictureCallback, array, fixed_rows, log_figure
 from cvr_lightning.clip import CompressedClip, collate
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.pipelines import EvalTransform
@@ -108,14 +108,14 @@ def _picture(clip: CompressedClip, data: CompressedVideoDataModule, table: Video
     frame = max(int(clip.mask[0, segment].sum()) - 1, 0)
 
     def field(name: str) -> Any:
-        return getattr(clip, name)[0, segment, frame].numpy()
+        return array(getattr(clip, name)[0, segment, frame])
 
     row = np.flatnonzero(table.video == video)
     loss = losses(table.logits[row], table.label[row])
     return ClipPicture(
         title=data.names["val"][video],
         subtitle=f"segment {segment}, P-frame {frame}",
-        iframe=clip.iframes[0, int(clip.iframe_index[0, segment])].clamp(0, 255).byte().numpy(),
+        iframe=array(clip.iframes[0, int(clip.iframe_index[0, segment])].clamp(0, 255).byte()),
         motion=field("motion"),
         residual=field("residual"),
         modes=field("modes"),

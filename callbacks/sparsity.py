@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from cvr_lightning.callbacks.loggers import (
     PictureCallback,
+    array,
     experiments,
     fixed_rows,
     log_figure,
@@ -189,8 +190,8 @@ def _clip_spikes(layers: dict[str, Tensor], batch: CompressedClip, row: int) -> 
     frames = batch.iframes[row][batch.iframe_index[row]]
     return ClipSpikes(
         video=int(batch.video[row]),
-        iframes=frames.clamp(0, 255).to(torch.uint8).cpu().numpy(),
-        exists=batch.mask[row].cpu().numpy(),
-        raster={name: s.mean(dim=(3, 4)).transpose(0, 1).cpu().numpy() for name, s in own.items()},
-        maps={name: s.mean(dim=(0, 2)).cpu().numpy() for name, s in own.items()},
+        iframes=array(frames.clamp(0, 255).to(torch.uint8)),
+        exists=array(batch.mask[row]),
+        raster={name: array(s.mean(dim=(3, 4)).transpose(0, 1)) for name, s in own.items()},
+        maps={name: array(s.mean(dim=(0, 2))) for name, s in own.items()},
     )

@@ -1,0 +1,171 @@
+"""How runs end: stopped by a signal, without anything to read, at a damaged checkpoint, in any precision."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from helpers.encoders import encode
+
+from cvr_lightning.cli.main import main
+from cvr_lightning.training.module import RecognitionModule
+
+OPTIONS = [
+    "--data.segments=2",
+    "--data.pframes=2",
+    "--data.height=64",
+    "--data.width=88",
+    "--data.crop=64",
+    "--data.batch_size=2",
+    "--data.num_workers=0",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.num_sanity_val_steps=0",
+]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("videos")
+    for part in ("train", "val", "test"):
+        for name in "ab":
+            (root / part / name).mkdir(parents=True)
+            encode(root / part / name / "0.avi", (96, 80), frames=10)
+    return root
+
+
+def fit(videos: Path, runs: Path, *more: str, run: str = "x", command: str = "fit") -> None:
+    place = [f"--trainer.default_root_dir={runs}", f"--run={run}"]
+    data = ["--data=Unlabelled" if command == "pretrain" else "--data=Folder", f"--data.root={videos}"]
+    main([command, *data, *OPTIONS, *place, "--trainer.max_epochs=2", *more])
+
+
+def score(command: str, weights: Path, runs: Path, *more: str) -> None:
+    main([command, f"--ckpt_path={weights}", f"--trainer.default_root_dir={runs}", f"--run={command}", *more])
+
+
+@pytest.fixture(scope="module")
+def trained(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoints of a finished run."""
+    runs = tmp_path_factory.mktemp("runs")
+    fit(videos, runs)
+    return runs / "x" / "checkpoints"
+
+
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The first step of an epoch sends a signal to its own process."""
+    number, epoch = request.param
+    step = RecognitionModule.training_step
+
+    def step_with_signal(self, clip, batch_index):
+        if self.current_epoch == epoch:
+            os.kill(os.getpid(), number)
+        return step(self, clip, batch_index)
+
+    monkeypatch.setattr(RecognitionModule, "training_step", step_with_signal)
+
+
+@pytest.mark.parametrize(
+    ("signalled", "status", "message"),
+    [
+        ((signal.SIGTERM, 1), 143, "last complete checkpoint is {}; resume with --ckpt_path last"),
+        ((signal.SIGINT, 1), 130, "last complete checkpoint is {}; resume with --ckpt_path last"),
+        ((signal.SIGINT, 0), 130, "no checkpoint has been written yet"),
+    ],
+    indirect=["signalled"],
+)
+@pytest.mark.usefixtures("signalled")
+def test_a_signal_ends_a_training_with_its_status_and_the_way_on(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, message: str
+) -> None:
+    interrupt = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as stop:
+        fit(videos, tmp_path, "--trainer.max_epochs=3")
+    signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from the first one on
+    assert stop.value.code == status
+    assert message.format(tmp_path / "x" / "checkpoints" / "last.ckpt") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [("fit", "train"), ("fit", "val"), ("pretrain", ""), ("test", "test"), ("predict", "test")],
+)
+def test_an_epoch_that_reads_nothing_is_an_error_with_the_first_causes(
+    videos: Path,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    part: str,
+) -> None:
+    root = tmp_path / "broken"
+    shutil.copytree(videos, root, ignore=shutil.ignore_patterns(".cvr_index"))
+    for path in (root / part).rglob("*.avi"):
+        path.write_bytes(b"no video")
+    weights = [f"--ckpt_path={trained / 'last.ckpt'}"] if command in ("test", "predict") else []
+    with pytest.raises(SystemExit) as stop:
+        fit(root, tmp_path, "--data.on_error=skip", *weights, command=command)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert f"none of the {part or 'val'} videos can be read; the first causes:\n  {root}/" in error
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.rglob("predictions.csv"))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_every_precision_that_a_cpu_has_trains_validates_and_tests(
+    videos: Path, tmp_path: Path, precision: str
+) -> None:
+    fit(videos, tmp_path, f"--trainer.precision={precision}")
+    score("test", tmp_path / "x" / "checkpoints" / "last.ckpt", tmp_path)
+    assert (tmp_path / "test" / "results.json").is_file()
+    assert list((tmp_path / "x").glob("events.out.tfevents.*"))
+
+
+def test_a_name_with_brackets_is_a_name(videos: Path, tmp_path: Path) -> None:
+    run = "a[1]*? {b}"
+    fit(videos, tmp_path, "--trainer.max_epochs=1", run=run)
+    fit(videos, tmp_path, "--ckpt_path=last", run=run)
+    main(["test", f"--ckpt_path={tmp_path / run / 'checkpoints' / 'best.ckpt'}", f"--run={run}"])
+    main(["report", str(tmp_path / run), "--output", str(tmp_path / "[report].html")])
+    assert "top-1" in (tmp_path / "[report].html").read_text()
+
+
+def cut(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def message(capsys: pytest.CaptureFixture[str], videos: Path, runs: Path, *more: str) -> str:
+    with pytest.raises(SystemExit):
+        fit(videos, runs, *more)
+    return capsys.readouterr().err.rpartition("cvr: ")[2]
+
+
+def test_a_damaged_last_checkpoint_is_named_with_the_one_to_take(
+    videos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = tmp_path / "x" / "checkpoints"
+    shutil.copytree(trained, checkpoints)
+    cut(checkpoints / "last.ckpt")
+    found = message(capsys, videos, tmp_path, "--ckpt_path=last")
+    assert f"{checkpoints}/last.ckpt: not a readable checkpoint" in found
+    assert f"; take {checkpoints}/best.ckpt" in found
+    (checkpoints / "last.ckpt").unlink()
+    assert f"resume with --ckpt_path {checkpoints}/best.ckpt" in message(
+        capsys, videos, tmp_path, "--ckpt_path=last"
+    )
+    assert f"Resume it with --ckpt_path {checkpoints}/best.ckpt" in message(capsys, videos, tmp_path)
+    cut(checkpoints / "best.ckpt")
+    assert "None is whole: choose another --run, or remove the directory" in message(capsys, videos, tmp_path)
+
+
+def test_a_damaged_best_checkpoint_does_not_keep_a_run_from_going_on(
+    videos: Path, trained: Path, tmp_path: Path
+) -> None:
+    checkpoints = tmp_path / "x" / "checkpoints"
+    shutil.copytree(trained, checkpoints)
+    cut(checkpoints / "best.ckpt")
+    fit(videos, tmp_path, "--ckpt_path=last", "--trainer.max_epochs=3")

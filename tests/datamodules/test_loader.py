@@ -1,0 +1,60 @@
+"""A reading process that dies, or lacks shared memory, is told with what helps."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+from torch.utils.data import Dataset
+
+from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry
+from cvr_lightning.datamodules.sampling import VideoSampler
+from cvr_lightning.errors import TrainingError
+
+
+class Failing(Dataset):
+    """Four videos, of which none can be read."""
+
+    def __init__(self, fail: Callable[[], None]) -> None:
+        self.fail = fail
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitems__(self, draws: object) -> list[object]:
+        self.fail()
+        return []
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lack_memory() -> None:
+    raise RuntimeError(
+        "unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)"
+    )
+
+
+def refuse() -> None:
+    raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize(
+    ("fail", "error", "message"),
+    [
+        (
+            die,
+            TrainingError,
+            r"a reading process has died \(DataLoader worker \(pid.*take fewer --data.num_workers",
+        ),
+        (lack_memory, TrainingError, r"/dev/shm has \d+ MB.*--shm-size=2g or --ipc=host.*--data.num_workers"),
+        (refuse, RuntimeError, "shapes cannot be multiplied"),
+    ],
+)
+def test_the_end_of_a_worker_is_told(fail: Callable[[], None], error: type[Exception], message: str) -> None:
+    loader = VideoLoader(
+        Failing(fail), batch_size=2, sampler=VideoSampler(4, True), num_workers=1, collate_fn=collate_or_carry
+    )
+    with pytest.raises(error, match=message):
+        list(loader)
