@@ -1,12 +1,55 @@
-"""What a process that a signal stops tells whoever started it."""
+"""What a run that a signal stops does, and tells whoever started it."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from lightning import LightningModule, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from cvr_lightning.training.run_checkpoint import LastCheckpoint
+
+
+class StopTogether(Callback):
+    """Ends the processes of a training after the batch in which SIGTERM arrives, where there are several.
+
+    Lightning's own handler exchanges a tensor from wherever the signal meets a process, and its way out is
+    full of further exchanges: processes that a signal meets in different places wait for each other forever.
+    Every output is whole at any time, so each process may simply end.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the place of that handler."""
+        self._is_stopped = False
+        if trainer.world_size > 1:
+            signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._is_stopped = True
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
+        """End this process, and those that it has started."""
+        if not self._is_stopped:
+            return
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, LastCheckpoint):
+                callback.on_exception(trainer, pl_module, SIGTERMException())
+        for logger in trainer.loggers:
+            logger.finalize("aborted")
+        launcher: Any = trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signal.SIGKILL)
+        os._exit(128 + signal.SIGTERM)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
+        """The same in a validation."""
+        if trainer.state.fn == "fit":
+            self.on_train_batch_end(trainer, pl_module)
 
 
 @contextmanager

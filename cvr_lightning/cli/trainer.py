@@ -30,7 +30,7 @@ from cvr_lightning.cli.run_directory import (
     require_last,
     require_weights,
 )
-from cvr_lightning.cli.signals import exit_status_of_signals
+from cvr_lightning.cli.signals import StopTogether, exit_status_of_signals
 from cvr_lightning.cli.stored_options import StoredOptions, with_stored_options
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
 from cvr_lightning.errors import RunError
@@ -62,7 +62,7 @@ def run_trainer(arguments: list[str]) -> None:
     arguments = with_shipped_configs(arguments)
     callbacks = default_callbacks(arguments[0])
     if arguments[0] == "fit":
-        callbacks += _checkpoints("val/top1", "max")
+        callbacks += _own_callbacks("val/top1", "max")
     _run(CompressedVideoCLI, RecognitionModule, arguments, load_checkpoint, callbacks)
 
 
@@ -74,13 +74,14 @@ def run_pretraining(options: list[str]) -> None:
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of a pretraining.
     """
     arguments = with_shipped_configs(["fit", *options])
-    _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, _checkpoints("val/loss", "min"))
+    _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, _own_callbacks("val/loss", "min"))
 
 
-def _checkpoints(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
+def _own_callbacks(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
     return [
         RunCheckpoint(monitor=monitor, mode=mode, filename="best", enable_version_counter=False),
         LastCheckpoint(),
+        StopTogether(),
     ]
 
 
