@@ -70,7 +70,7 @@ def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
 
 def test_every_video_lies_where_the_index_says_and_once(shapes_root: Path, packed: Path) -> None:
     index = index_of(packed)
-    assert set(index.shards) | {"index.json"} == {path.name for path in packed.iterdir()}
+    assert set(index.shards) | {"index.json", ".lock"} == {path.name for path in packed.iterdir()}
     for part in index.parts.values():
         for name, shard, offset, size in zip(part.names, part.shards, part.offsets, part.sizes, strict=True):
             video = (shapes_root / name).read_bytes()
@@ -122,7 +122,10 @@ def test_a_run_that_was_stopped_is_taken_up(shapes_root: Path, packed: Path, tmp
     first = tmp_path / "shards" / "train-000000.tar"
     untouched = first.stat()
     pack_shapes(shapes_root, tmp_path / "shards")
-    assert contents(tmp_path / "shards") == contents(packed)
+    found, expected = contents(tmp_path / "shards"), contents(packed)
+    assert found.pop(".lock").startswith(b"pid ")
+    assert expected.pop(".lock").startswith(b"pid ")
+    assert found == expected
     # Not the whole status: reading a file changes the time of its last access.
     assert (first.stat().st_ino, first.stat().st_mtime_ns) == (untouched.st_ino, untouched.st_mtime_ns)
 

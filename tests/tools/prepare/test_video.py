@@ -16,7 +16,7 @@ from helpers.encoders import encode, scene
 from helpers.real_clips import REAL_CLIPS
 
 from cvr_lightning.codec import CompressedVideoReader
-from cvr_lightning.errors import PrepareError
+from cvr_lightning.errors import OutputError
 from cvr_lightning.tools.prepare import video as video_module
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Job, Row
@@ -312,7 +312,7 @@ def test_a_full_disk_is_not_the_videos_fault(
 
     path = encode(source / "a.avi", frames=3)
     monkeypatch.setattr(video_module, "encode", fill_up)
-    with pytest.raises(PrepareError, match=r"No space left on device; make room and run the same command"):
+    with pytest.raises(OutputError, match=r"\(No space left on device\); make room on the disk"):
         prepare(path)
 
 
