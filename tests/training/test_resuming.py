@@ -81,7 +81,7 @@ def undisturbed(train: Train) -> dict[str, dict[str, torch.Tensor]]:
     return {command: train(command, command, 2) for command in COMMANDS}
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """Stands for the end of the process: nothing is written after it."""
 
 
