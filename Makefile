@@ -73,7 +73,7 @@ $(DEMO)/results.json: $(DEMO)/.trained
 
 # The same weights without a P-frame: what the I-frames alone tell.
 $(DEMO)/iframes_only/results.json: $(DEMO)/results.json
-	$(CVR) test --ckpt_path $(DEMO)/checkpoints/last.ckpt --run demo/iframes_only --data.modalities '[iframes]'
+	$(CVR) test --ckpt_path $(DEMO)/checkpoints/last.ckpt --run demo/iframes_only --data.sampling.modalities '[iframes]'
 
 clean: ## remove caches and build outputs; .venv, data/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .numba_cache

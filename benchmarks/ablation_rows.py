@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from data_options import data_options
+
 from cvr_lightning.datamodules import UCF101, CompressedVideoDataModule, Folder, HardMotionShapes
 from cvr_lightning.datamodules.annotations import Listed
 
@@ -14,10 +16,10 @@ Part = Literal["val", "test"]
 HELD_OUT = range(22, 26)
 """Groups of UCF-101 that no split tests: what is chosen on them is chosen on no test video."""
 
-SIZES = {"pframes": 6, "height": 160, "width": 216, "crop": 128, "batch_size": 8}
+SIZES = {"pframes": 6, "size": (160, 216), "crop": 128, "batch_size": 8}
 VIEWS = {"views": 4, "crops": 3, "test_crop": 160}
-AUGMENTATION = {"mixup": 0.3, "colour": 0.4}
-UCF101_DATA = AUGMENTATION | {"height": 144, "width": 192, "crop": 128, "scales": (0.875, 1.0, 1.125)}
+AUGMENTATION = {"mixup": 0.3, "color_jitter": 0.4}
+UCF101_DATA = AUGMENTATION | {"size": (144, 192), "crop": 128, "scale_jitter": (0.875, 1.0, 1.125)}
 UCF101_DATA |= {"batch_size": 8, "segments": 4, "pframes": 4, "views": 2, "crops": 3}
 
 
@@ -43,13 +45,13 @@ RECIPES: dict[RecipeName, Recipe] = {
     "folder": Recipe(
         30,
         {"learning_rate": 1e-3},
-        SIZES | VIEWS | AUGMENTATION | {"batch_size": 4, "segments": 4, "scales": (1.0, 1.125, 1.25)},
+        SIZES | VIEWS | AUGMENTATION | {"batch_size": 4, "segments": 4, "scale_jitter": (1.0, 1.125, 1.25)},
     ),
     "ucf101": Recipe(40, {"learning_rate": 2e-3}, UCF101_DATA, (1, 2, 3)),
     "ucf101-imagenet": Recipe(
         10,
         {"learning_rate": 1e-3, "preset": "lite", "iframe_weights": "imagenet", "iframe_lr": 0.0},
-        UCF101_DATA | {"height": 180, "width": 240, "crop": 160, "colour": 0.0},
+        UCF101_DATA | {"size": (180, 240), "crop": 160, "color_jitter": 0.0},
         (1, 2, 3),
     ),
 }
@@ -127,9 +129,9 @@ class Job:
         """The data, read in the training's own process."""
         options: dict[str, Any] = self.data | {"num_workers": 0, "seed": self.seed}
         if self.recipe == "hard":
-            return HardMotionShapes(self.root, **options)
+            return HardMotionShapes(self.root, **data_options(options))
         if self.recipe == "folder":
-            return Folder(self.root, **options)
+            return Folder(self.root, **data_options(options))
         if self.part == "val":
-            return HeldOutGroups(self.root, self.split, **options)
-        return UCF101(self.root, self.split, val_fraction=0, **options)
+            return HeldOutGroups(self.root, self.split, **data_options(options))
+        return UCF101(self.root, self.split, **data_options(options), val_fraction=0)

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from ablation import cost, plain_trainer
+from data_options import data_options
 from inference import PEERS, build, cut, read_all, run_model, run_peer
 from lightning import seed_everything
 from machine import heading
@@ -40,7 +41,7 @@ from cvr_lightning.training.module import RecognitionModule
 
 PACKAGES = ("torch", "lightning", "av", "numpy", "numba")
 SCENES = {"train_scenes": 30, "val_scenes": 1, "test_scenes": 10}
-DATA: dict[str, Any] = {"height": 160, "width": 216, "crop": 128, "batch_size": 8, "num_workers": 1}
+DATA: dict[str, Any] = {"size": (160, 216), "crop": 128, "batch_size": 8, "num_workers": 1}
 LEARNING_RATE = 3e-3
 COST_PROTOCOL = (
     "Joules: operations of the model alone at 45 nm (Horowitz, ISSCC 2014), zeros of inputs and activations "
@@ -97,7 +98,7 @@ def protocol(epochs: int) -> str:
 
 
 def datamodule(name: str, root: Path, **options: Any) -> MotionShapes:
-    return MotionShapes(root, **SCENES, **(DATA | LEARNERS[name].data | options))
+    return MotionShapes(root, **SCENES, **data_options(DATA | LEARNERS[name].data | options))
 
 
 def train(name: str, root: Path, epochs: int) -> list[Measured]:

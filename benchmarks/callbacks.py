@@ -32,6 +32,7 @@ from cvr_lightning.callbacks import SpikeSparsity
 from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.callbacks.loggers import PictureCallback
 from cvr_lightning.datamodules import Folder
+from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.models import PRESETS
 from cvr_lightning.training.module import RecognitionModule
 
@@ -104,7 +105,9 @@ def main() -> None:
 
 def measure(root: Path, preset: Any, steps: int, folder: str) -> str:
     """The report."""
-    data = Folder(root, batch_size=BATCH, num_workers=0, segments=SEGMENTS, pframes=PFRAMES)
+    data = Folder(
+        root, batch_size=BATCH, num_workers=0, sampling=ClipSampling(segments=SEGMENTS, pframes=PFRAMES)
+    )
     data.setup()
     module = RecognitionModule(data.class_names, data.residual_channels, preset=preset)
     switch = Switch(groups())

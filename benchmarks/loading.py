@@ -34,7 +34,7 @@ from rgb_frames import FRAME_READERS
 from cvr_lightning.datamodules import Folder
 from cvr_lightning.datamodules.dataset import VideoDataset
 from cvr_lightning.datamodules.loader import VideoLoader
-from cvr_lightning.datamodules.sampling import Draw
+from cvr_lightning.datamodules.sampling import ClipSampling, Draw
 from cvr_lightning.training.module import RecognitionModule
 
 SEGMENTS, PFRAMES, BATCH = 8, 3, 8
@@ -107,8 +107,7 @@ def datamodule(root: Path, index_dir: Path | None, workers: int) -> Folder:
         root,
         batch_size=BATCH,
         num_workers=workers,
-        segments=SEGMENTS,
-        pframes=PFRAMES,
+        sampling=ClipSampling(segments=SEGMENTS, pframes=PFRAMES),
         index_dir=index_dir,
         on_error="skip",
     )

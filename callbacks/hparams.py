@@ -15,9 +15,9 @@ METRICS = ("top1", "top5", "loss")
 OPTIONS = (
     "data",
     "data.batch_size",
-    "data.crop",
+    "data.sampling.crop",
     "data.pframes",
-    "data.segments",
+    "data.sampling.segments",
     "model.learning_rate",
     "model.preset",
     "model.weight_decay",

@@ -13,14 +13,12 @@ import torch
 from lightning import LightningDataModule
 
 from cvr_lightning.clip import CompressedClip
-from cvr_lightning.codec.arrays import MODALITIES, Modality
-from cvr_lightning.codec.reader import ParserName
 from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
-from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
-from cvr_lightning.datamodules.protocols import Crops, ProtocolName, choose_protocol
+from cvr_lightning.datamodules.pipelines import Augmentation, EvalTransform, TrainTransform
+from cvr_lightning.datamodules.protocols import ProtocolName, choose_protocol
 from cvr_lightning.datamodules.reading import ReadingLog
 from cvr_lightning.datamodules.sampling import (
     ClipRepresentation,
@@ -33,6 +31,8 @@ from cvr_lightning.datamodules.sampling import (
 
 _PARTS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 """The parts that each of the trainer's functions reads."""
+SAMPLING = ClipSampling()
+AUGMENTATION = Augmentation()
 
 
 class CompressedVideoDataModule(LightningDataModule, ABC):
@@ -53,35 +53,15 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         class_names: Name of each class, in the order of their indices.
         batch_size: Clips in a batch, in each process.
         num_workers: Reading processes of each loader; by default one for each CPU core, at most 4.
-        segments: Windows spread over a video.
-        pframes: P-frames of each window.
-        height: Height of the frames as read, in pixels.
-        width: Width of the frames as read, in pixels.
-        crop: Side of the square crop that the model sees, in pixels, a multiple of 8, of 32 for this
-            package's models.
-        coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
-        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images, ``rgb`` for one
-            decoded frame a segment instead of I- and P-frames: the baseline, for any codec.
-        accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
-        modalities: What is read of iframes, motion and residual; the rest is left zero.
-        parser: The reader's parser.
+        sampling: Which windows and which fields of a video make a clip; ``views`` and ``crops`` are those of
+            test and prediction, training and validation read one of each.
+        augmentation: Random changes of training clips.
         protocol: Named views of each video in test and prediction: ``coviar`` (10 crops, and 25 segments
-            whatever ``segments`` says of training), or temporal x spatial views: ``1x1``, ``1x3``, ``2x3``,
+            whatever the sampling says of training), or temporal x spatial views: ``1x1``, ``1x3``, ``2x3``,
             ``4x3``, ``5x1``, ``5x3``, ``10x3``.
-        views: Temporal views, where no protocol is named; 1 by default.
-        crops: Spatial views of each temporal one, where no protocol is named: 1 centre (the default), 3 along
-            the longer side, 5 for corners and centre, 10 with their mirror images.
-        test_crop: Side of the crops in test and prediction, ``crop`` by default; checkpoints carry it. A
-            somewhat larger one often does better (Touvron et al., "Fixing the train-test resolution
+        test_crop: Side of the crops in test and prediction, ``sampling.crop`` by default; checkpoints carry
+            it. A somewhat larger one often does better (Touvron et al., "Fixing the train-test resolution
             discrepancy", 2019).
-        flip: Left and right are no labels: half of the training clips are mirrored, and ``crops=10`` may be.
-        colour: Largest relative change of the I-frames' brightness, contrast and saturation in training.
-        scales: Sides of the training crops relative to ``crop``, of which each clip draws one: ``[1.0]`` for
-            exact slices, ``[1.14, 1, 0.86, 0.75]`` for the scale jitter of TSN.
-        mixup: Shape of the Beta distribution by which training clips are blended; 0 for none.
-        cutmix: Shape of the Beta distribution by which training clips get a box of another; 0 for none. With
-            both, each batch draws one.
-        modality_drop: Chance that a training clip loses its I-frames, its motion or its residual.
         seed: Seed of the order and of the windows in training.
         on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
             leaves it out. The log names it once; results count it, and a video of which any view cannot be
@@ -94,7 +74,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         class_names: Name of each class.
         sampling: How a file becomes a clip in training and validation.
         test_sampling: The same in test and prediction, as checkpoints store it.
-        flip: Left and right are no labels.
+        augmentation: Random changes of training clips.
         videos: The videos of the parts ``train``, ``val`` and ``test``; empty before :meth:`setup`.
         reading: Which of them could not be read.
         indexes: Their packet indexes; None before :meth:`setup`, and where ``index_dir`` is null.
@@ -104,32 +84,19 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         ValueError: Where an option is out of range; the message lists what is supported.
     """
 
+    mirrorable = True
+    """Whether clips may be mirrored: a subclass whose left and right are labels says False."""
+
     def __init__(
         self,
         root: str | Path,
         class_names: list[str],
         batch_size: int = 8,
         num_workers: int | None = None,
-        segments: int = 8,
-        pframes: int = 3,
-        height: int = 256,
-        width: int = 340,
-        crop: int = 224,
-        coefficients: tuple[int, int] = (16, 4),
-        representation: ClipRepresentation = "block",
-        accumulate: bool = False,
-        modalities: tuple[Modality, ...] = MODALITIES,
-        parser: ParserName = "auto",
+        sampling: ClipSampling = SAMPLING,
+        augmentation: Augmentation = AUGMENTATION,
         protocol: ProtocolName | None = None,
-        views: int | None = None,
-        crops: Crops | None = None,
         test_crop: int | None = None,
-        flip: bool = True,
-        colour: float = 0.2,
-        scales: tuple[float, ...] = (1.0,),
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        modality_drop: float = 0.0,
         seed: int = 0,
         on_error: OnError = "raise",
         index_dir: str | Path | None = ".cvr_index",
@@ -145,32 +112,23 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.class_names = class_names
         self.batch_size = batch_size
         self.num_workers = min(4, os.cpu_count() or 1) if num_workers is None else num_workers
-        self.sampling = ClipSampling(
-            segments=segments,
-            pframes=pframes,
-            size=(height, width),
-            crop=crop,
-            representation=representation,
-            accumulate=accumulate,
-            modalities=_modalities(representation, tuple(modalities)),
-            coefficients=coefficients,
-            parser=parser,
-        )
-        chosen = choose_protocol(protocol, views, crops)
-        if chosen.crops == 10 and not flip:
+        self.sampling = replace(sampling, views=1, crops=1)
+        self.augmentation = augmentation if self.mirrorable else replace(augmentation, flip=False)
+        self._train_transform = TrainTransform(self.sampling, self.augmentation, len(class_names))
+        chosen = choose_protocol(protocol, sampling.views, sampling.crops)
+        if chosen.crops == 10 and not self.mirrorable:
             raise ValueError(
-                f"{protocol or 'crops=10'} mirrors clips, which flip=false forbids where left and right are "
-                "labels: take 5 crops, or set flip=true"
+                f"{protocol or 'crops=10'} mirrors clips, but left and right are labels of "
+                f"{type(self).__name__}: take 5 crops"
             )
         self.protocol_name = protocol
         self.test_sampling = replace(
-            self.sampling,
-            segments=chosen.segments or segments,
+            sampling,
+            segments=chosen.segments or sampling.segments,
             views=chosen.views,
             crops=chosen.crops,
-            crop=crop if test_crop is None else test_crop,
+            crop=sampling.crop if test_crop is None else test_crop,
         )
-        self.flip = flip
         self.seed = seed
         self.on_error: OnError = on_error
         self.writable = True
@@ -178,16 +136,6 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.videos: Mapping[str, VideoList] = {}
         self.indexes: IndexCache | None = None
         self.reading = ReadingLog()
-        self._train_transform = TrainTransform(
-            self.sampling,
-            num_classes=len(class_names),
-            flip=flip,
-            colour=colour,
-            scales=tuple(scales),
-            mixup=mixup,
-            cutmix=cutmix,
-            modality_drop=modality_drop,
-        )
         self._train_loader: VideoLoader | None = None
         self._train_state: dict[str, int] = {}
 
@@ -353,8 +301,3 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             # Otherwise starting a loader would draw from the global generator.
             generator=torch.Generator().manual_seed(self.seed),
         )
-
-
-def _modalities(representation: ClipRepresentation, modalities: tuple[Modality, ...]) -> tuple[Modality, ...]:
-    """What is asked for; decoded frames, where nothing else than the default is."""
-    return ("iframes",) if representation == "rgb" and modalities == MODALITIES else modalities

@@ -62,11 +62,13 @@ class MotionShapes(CompressedVideoDataModule):
         val_scenes: Scenes in validation, ten videos each.
         test_scenes: Scenes in testing, ten videos each.
         scene_seed: Seed of the scenes.
-        **options: Options of every data set but ``flip``: see :class:`CompressedVideoDataModule`.
+        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
 
     Raises:
         DatasetMismatchError: Where the root holds something else than these videos.
     """
+
+    mirrorable = False
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class MotionShapes(CompressedVideoDataModule):
         scene_seed: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(root=root, class_names=list(CLASS_NAMES), flip=False, **options)
+        super().__init__(root=root, class_names=list(CLASS_NAMES), **options)
         self.scenes = {"train": train_scenes, "val": val_scenes, "test": test_scenes}
         check_seed("scene_seed", scene_seed)
         self.scene_seed = scene_seed

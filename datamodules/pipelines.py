@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from cvr_lightning.codec.arrays import BLOCK
 from cvr_lightning.datamodules.mixing import cutmix, drop_modality, mixup
 from cvr_lightning.datamodules.sampling import ClipSampling, crop_corners
 from cvr_lightning.datamodules.transforms import (
-    colour,
+    adjust_colors,
     crop,
     flip,
     frame_size,
@@ -46,59 +47,77 @@ class EvalTransform:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training clips, made on the device; validation and test never see them.
+
+    Attributes:
+        flip: Mirror half of the clips. Has no effect on data sets whose left and right are labels.
+        color_jitter: Largest relative change of the I-frames' brightness, contrast and saturation.
+        scale_jitter: Sides of the crops relative to ``sampling.crop``; each clip draws one and is resized.
+            ``(1.0,)`` keeps exact slices, ``(1.14, 1, 0.86, 0.75)`` is the scale jitter of TSN.
+        mixup: Shape of the Beta distribution by which two clips are blended, 0 for none.
+        cutmix: Shape of the Beta distribution by which a clip gets a box of another, 0 for none. With both,
+            each batch draws one.
+        modality_dropout: Probability that a clip loses its I-frames, its motion or its residual.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    flip: bool = True
+    color_jitter: float = 0.2
+    scale_jitter: tuple[float, ...] = (1.0,)
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    modality_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.color_jitter < 1:
+            raise ValueError(f"color_jitter={self.color_jitter} must lie in [0, 1)")
+        for name in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must be a number that is not negative")
+        if not 0 <= self.modality_dropout <= 1:
+            raise ValueError(f"modality_dropout={self.modality_dropout} must lie in [0, 1]")
+        if not self.scale_jitter:
+            raise ValueError("scale_jitter is empty; (1.0,) crops without resizing")
+
+
+@dataclass(frozen=True)
 class TrainTransform:
-    """Random augmentation of whole clips, each of which has a generator of its own.
+    """Random augmentation of whole clips, each with a random generator of its own.
 
     So what becomes of a clip does not depend on the batch or the process that it is in; only mixup and cutmix
-    look at its neighbour.
-
-    In this order: a square of a random scale at a random place of the 8-pixel grid, resized where its scale
-    is not 1; mirror; colour jitter; mixup or cutmix; the loss of a modality.
+    look at its neighbor. The order is: a square of a random scale at a random place of the 8-pixel grid,
+    resized where its scale is not 1; mirror; color jitter; mixup or cutmix; the loss of a modality.
 
     Attributes:
         sampling: Side of the crop, coefficients and modalities.
+        augmentation: What is changed, and how much.
         num_classes: Number of classes, for the soft targets of mixed clips.
-        flip: Mirror half of the clips; only where left and right are not labels.
-        colour: Largest relative change of brightness, contrast and saturation, 0 for none.
-        scales: Sides of the squares relative to the crop's; each clip draws one.
-        mixup: Shape of the Beta distribution of the shares of :func:`mixup`, 0 for none.
-        cutmix: The same for :func:`cutmix`; where both are asked for, each batch draws one.
-        modality_drop: Chance that a clip loses one of its modalities.
 
     Raises:
-        ValueError: Where a number is out of range.
+        ValueError: The augmentation does not fit the sampling.
     """
 
     sampling: ClipSampling
+    augmentation: Augmentation
     num_classes: int
-    flip: bool = True
-    colour: float = 0.0
-    scales: tuple[float, ...] = (1.0,)
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    modality_drop: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.colour < 1:
-            raise ValueError(f"colour={self.colour} must lie in [0, 1)")
-        for name in ("mixup", "cutmix"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
-        if not 0 <= self.modality_drop <= 1:
-            raise ValueError(f"modality_drop={self.modality_drop} must lie in [0, 1]")
-        if self.modality_drop and len(self.sampling.modalities) < 2:
-            raise ValueError(f"modality_drop needs two modalities, modalities={self.sampling.modalities}")
+        if self.augmentation.modality_dropout and len(self.sampling.modalities) < 2:
+            raise ValueError(f"modality_dropout needs two modalities, modalities={self.sampling.modalities}")
         shorter = min(self.sampling.size)
-        if not self.sides or min(self.sides) < BLOCK or max(self.sides) > shorter:
+        if min(self.sides) < BLOCK or max(self.sides) > shorter:
             raise ValueError(
-                f"scales={self.scales} of crop={self.sampling.crop} must give squares between {BLOCK} pixels "
-                f"and the frame's shorter side, {shorter}"
+                f"scale_jitter={self.augmentation.scale_jitter} of crop={self.sampling.crop} must give "
+                f"squares between {BLOCK} pixels and the frame's shorter side, {shorter}"
             )
 
     @property
     def sides(self) -> list[int]:
         """Sides of the squares in pixels, on the 8-pixel grid."""
-        return [BLOCK * round(scale * self.sampling.crop / BLOCK) for scale in self.scales]
+        return [BLOCK * round(scale * self.sampling.crop / BLOCK) for scale in self.augmentation.scale_jitter]
 
     def __call__(self, clip: CompressedClip, generators: Sequence[np.random.Generator]) -> CompressedClip:
         """Augment the batch; an empty batch passes through.
@@ -110,16 +129,18 @@ class TrainTransform:
         if not len(clip):
             return clip
         clip = self._random_squares(clip, generators)
-        if self.flip:
+        augmentation = self.augmentation
+        if augmentation.flip:
             (number,) = _uniform(generators, 1)
             clip = flip(clip, number < 0.5, self.sampling.coefficients)
-        if self.colour:
-            clip = colour(clip, *(1 + self.colour * (2 * _uniform(generators, 3) - 1)).float())
+        if augmentation.color_jitter:
+            factors = 1 + augmentation.color_jitter * (2 * _uniform(generators, 3) - 1)
+            clip = adjust_colors(clip, *factors.float())
         clip = self._mix(clip, generators)
-        if self.modality_drop:
+        if augmentation.modality_dropout:
             which, chance = _uniform(generators, 2)
             lost = (which * len(self.sampling.modalities)).long()
-            lost[chance >= self.modality_drop] = -1
+            lost[chance >= augmentation.modality_dropout] = -1
             clip = drop_modality(clip, lost, self.sampling.modalities)
         return clip
 
@@ -148,12 +169,13 @@ class TrainTransform:
         return clip if side == size else resize(clip, (size, size))
 
     def _mix(self, clip: CompressedClip, generators: Sequence[np.random.Generator]) -> CompressedClip:
-        if not self.mixup and not self.cutmix:
+        mix, cut = self.augmentation.mixup, self.augmentation.cutmix
+        if not mix and not cut:
             return clip
-        choice, *centre = _uniform(generators, 3)
-        if self.mixup and (not self.cutmix or choice[0] < 0.5):
-            return mixup(clip, _beta(generators, self.mixup), self.num_classes)
-        return cutmix(clip, _beta(generators, self.cutmix), torch.stack(centre), self.num_classes)
+        choice, *center = _uniform(generators, 3)
+        if mix and (not cut or choice[0] < 0.5):
+            return mixup(clip, _beta(generators, mix), self.num_classes)
+        return cutmix(clip, _beta(generators, cut), torch.stack(center), self.num_classes)
 
 
 def _uniform(generators: Sequence[np.random.Generator], count: int) -> Tensor:

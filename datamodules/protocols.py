@@ -35,21 +35,21 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
 """Temporal x spatial views, and who reports by them."""
 
 
-def choose_protocol(name: ProtocolName | None, views: int | None, crops: Crops | None) -> Protocol:
-    """The protocol of that name, or one of these numbers; one view and one crop where nothing is given.
+def choose_protocol(name: ProtocolName | None, views: int, crops: Crops) -> Protocol:
+    """The protocol of that name, or one of these numbers where none is named.
 
     Raises:
         ValueError: For an unknown name, or where a number contradicts the name.
     """
     if name is None:
-        return Protocol(1 if views is None else views, 1 if crops is None else crops)
+        return Protocol(views, crops)
     if name not in PROTOCOLS:
         raise ValueError(f"protocol={name!r} is not known; choose one of {', '.join(get_args(ProtocolName))}")
     protocol = PROTOCOLS[name]
     for option, given, meant in (("views", views, protocol.views), ("crops", crops, protocol.crops)):
-        if given not in (None, meant):
+        if given not in (1, meant):
             raise ValueError(
                 f"protocol={name!r} means {option}={meant}, which {option}={given} contradicts: "
-                f"leave {option} out (null), or name no protocol"
+                f"leave {option} out, or name no protocol"
             )
     return protocol

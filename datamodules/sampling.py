@@ -145,6 +145,8 @@ class ClipSampling:
             )
         for modality in self.modalities:
             check_choice("modalities", modality, MODALITIES)
+        if self.representation == "rgb" and self.modalities == MODALITIES:
+            object.__setattr__(self, "modalities", ("iframes",))  # decoded frames stand for them
         if self.representation == "rgb" and self.modalities != ("iframes",):
             raise ValueError(
                 f"modalities={self.modalities}: representation='rgb' holds decoded frames alone, which stand "
@@ -156,13 +158,13 @@ class ClipSampling:
         if self.crop < BLOCK or self.crop % BLOCK or self.crop > min(self.size):
             raise ValueError(
                 f"crop={self.crop} must be a multiple of {BLOCK} (for this package's models, of 32) that "
-                f"fits the frames of height={self.size[0]}, width={self.size[1]}"
+                f"fits the frames of size={self.size}"
             )
         corners = crop_corners(self.size, self.crop, self.crops)
         if len(set(corners)) < len(corners):
             raise ValueError(
-                f"crops={self.crops} of crop={self.crop} would coincide in frames of height={self.size[0]}, "
-                f"width={self.size[1]}: read larger frames or choose a smaller crop"
+                f"crops={self.crops} of crop={self.crop} would coincide in frames of size={self.size}: "
+                "read larger frames or choose a smaller crop"
             )
         if not all(1 <= count <= BLOCK * BLOCK for count in self.coefficients):
             raise ValueError(f"coefficients={self.coefficients} must lie between 1 and {BLOCK * BLOCK}")

@@ -26,21 +26,19 @@ class Shards(CompressedVideoDataModule):
 
     Args:
         root: Local folder, or a URL that fsspec understands.
-        flip: Left and right are no labels, so clips may be mirrored; as of the data set that was packed where
-            null.
         **options: Options of every data set: see :class:`CompressedVideoDataModule`.
 
     Raises:
         ShardError: Where the root holds no shards, or damaged ones.
     """
 
-    def __init__(self, root: str, flip: bool | None = None, **options: Any) -> None:
+    def __init__(self, root: str, **options: Any) -> None:
         self._files = ShardFiles(root)
         self._index = ShardIndex.load(self._files)
+        self.mirrorable = self._index.flip
         super().__init__(
             root=root,
             class_names=self._index.class_names,
-            flip=self._index.flip if flip is None else flip,
             index_dir=None,  # the indexes lie beside the videos
             **options,
         )

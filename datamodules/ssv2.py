@@ -41,7 +41,7 @@ class SomethingSomethingV2(PublishedDataModule):
         root: Folder of the data set.
         annotations: Folder of the annotations, where they do not lie under the root.
         test_part: What is tested and predicted; ``test`` has no labels, so it can be predicted only.
-        **options: See :class:`PublishedDataModule` and, for those of every data set but ``flip``,
+        **options: See :class:`PublishedDataModule` and, for those of every data set,
             :class:`CompressedVideoDataModule`.
 
     Raises:
@@ -50,6 +50,7 @@ class SomethingSomethingV2(PublishedDataModule):
         DatasetError: Where an annotation file is damaged.
     """
 
+    mirrorable = False
     layout = "<root>/labels/{labels,train,validation}.json and <root>/20bn-something-something-v2/<id>.webm"
 
     def __init__(
@@ -66,7 +67,6 @@ class SomethingSomethingV2(PublishedDataModule):
             root=root,
             class_names=_read_classes(labels),
             sources={"train": "train", "val": "val", "test": test_part},
-            flip=False,
             **options,
         )
         self._annotations = labels.parent

@@ -1,4 +1,4 @@
-"""Geometry and colour of a batch, on the device it lies on.
+"""Geometry and color of a batch, on the device it lies on.
 
 Every operation moves pixels, vectors and DCT coefficients together and exactly: a crop is a slice of each
 field, a mirrored block is its coefficients with the odd horizontal frequencies negated. Units stay raw.
@@ -200,8 +200,10 @@ def _nearest(field: Tensor, old: tuple[int, int], new: tuple[int, int], cell: in
     return field
 
 
-def colour(clip: CompressedClip, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> CompressedClip:
-    """Change the I-frames' colours, alike for all I-frames of a clip.
+def adjust_colors(
+    clip: CompressedClip, brightness: Tensor, contrast: Tensor, saturation: Tensor
+) -> CompressedClip:
+    """Change the I-frames' colors, alike for all I-frames of a clip.
 
     Args:
         clip: The batch.

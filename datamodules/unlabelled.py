@@ -20,7 +20,7 @@ class Unlabelled(CompressedVideoDataModule):
     """Every video below a folder, however deep; none has a label, whatever its folder is called.
 
     For ``cvr pretrain``: a share of the videos, drawn by ``split_seed``, is held out to watch the loss on.
-    Hidden files and folders are left alone. Clips are not mixed, for there are no labels to mix.
+    Hidden files and folders are left alone. Clips cannot be mixed, since there are no labels to mix.
 
     Args:
         root: Folder of the videos.
@@ -29,7 +29,8 @@ class Unlabelled(CompressedVideoDataModule):
         **options: Options of every data set: see :class:`CompressedVideoDataModule`.
 
     Raises:
-        ValueError: Where ``val_fraction`` does not lie between 0 and 1, or ``split_seed`` is negative.
+        ValueError: Where ``val_fraction`` does not lie between 0 and 1, ``split_seed`` is negative, or clips
+            are to be mixed.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class Unlabelled(CompressedVideoDataModule):
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction={val_fraction} must lie between 0 and 1")
         check_seed("split_seed", split_seed)
-        super().__init__(root=root, class_names=[], mixup=0.0, cutmix=0.0, **options)
+        super().__init__(root=root, class_names=[], **options)
+        if self.augmentation.mixup or self.augmentation.cutmix:
+            raise ValueError("mixup and cutmix mix labels, which these videos do not have: leave them out")
         self.val_fraction = val_fraction
         self.split_seed = split_seed
 

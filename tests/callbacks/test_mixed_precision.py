@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.encoders import encode
+from helpers.factories import data_options
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -54,7 +55,7 @@ def fit(
 ) -> tuple[RecognitionModule, list[dict[str, float]]]:
     """Train a fresh model; gives it and the logged rows, where training ends well."""
     torch.manual_seed(0)
-    data = Folder(root, **SMALL)
+    data = Folder(root, **data_options(SMALL))
     module = RecognitionModule(data.class_names, data.residual_channels)
     logger = CSVLogger(folder, name="", version="")
     trainer = Trainer(

@@ -23,11 +23,10 @@ from cvr_lightning.training.module import RecognitionModule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "callbacks"
 TINY = [
-    "--data.segments=2",
-    "--data.pframes=2",
-    "--data.height=64",
-    "--data.width=88",
-    "--data.crop=64",
+    "--data.sampling.segments=2",
+    "--data.sampling.pframes=2",
+    "--data.sampling.size=[64,88]",
+    "--data.sampling.crop=64",
     "--data.num_workers=0",
     "--data.batch_size=5",
     "--trainer.log_every_n_steps=1",
@@ -205,13 +204,13 @@ def test_options_go_by_their_last_names_and_are_plain() -> None:
         "model": {"preset": "tiny", "iframe_weights": None},
         "data": {
             "class_path": "cvr_lightning.datamodules.Folder",
-            "init_args": {"crop": 64, "coefficients": [16, 4]},
+            "init_args": {"sampling": {"crop": 64, "coefficients": [16, 4]}},
         },
     }
     names = [
         "data",
-        "data.crop",
-        "data.coefficients",
+        "data.sampling.crop",
+        "data.sampling.coefficients",
         "model.preset",
         "model.iframe_weights",
         "trainer.precision",

@@ -81,7 +81,7 @@ def test_training_may_ask_for_less_and_a_checkpoint_may_not(
 ) -> None:
     path = make(tmp_path)
     error = refusal(path)
-    assert f"--data.modalities {option}" in str(error)
+    assert f"--data.sampling.modalities {option}" in str(error)
     assert "--data" not in error.without_alternative()
     with CompressedVideoReader(path) as reader:
         arrays = reader.read(reader.segments(1, 1), modalities=modalities)  # type: ignore[arg-type]

@@ -18,11 +18,10 @@ from cvr_lightning.cli.main import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = [
-    "--data.segments=2",
-    "--data.pframes=2",
-    "--data.height=64",
-    "--data.width=88",
-    "--data.crop=64",
+    "--data.sampling.segments=2",
+    "--data.sampling.pframes=2",
+    "--data.sampling.size=[64,88]",
+    "--data.sampling.crop=64",
     "--data.batch_size=2",
     "--data.num_workers=0",
     "--trainer.max_epochs=1",
@@ -195,7 +194,7 @@ def test_decoded_frames_of_unprepared_videos_train_test_and_classify(
 ) -> None:
     root = write_ssv2(tmp_path / "data", clips, ".webm")
     arguments = [f"--data.root={root}", f"--trainer.default_root_dir={tmp_path}", *TINY]
-    main(["fit", f"--config={CONFIGS / 'ssv2.yaml'}", *arguments, "--data.representation=rgb"])
+    main(["fit", f"--config={CONFIGS / 'ssv2.yaml'}", *arguments, "--data.sampling.representation=rgb"])
     results = evaluate("test", tmp_path / "tiny")
     assert (results["videos"], results["protocol"]["representation"]) == (3, "rgb")
     assert "decoded frames" in capsys.readouterr().out

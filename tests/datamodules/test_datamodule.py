@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.encoders import encode
+from helpers.factories import data_options
 from helpers.real_clips import HOCKEY
 from helpers.worker_imports import modules_of_a_worker
 from lightning import LightningModule, Trainer
@@ -19,7 +20,7 @@ from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes, catalogue
 from cvr_lightning.datamodules.loader import leave_seeds
 
-SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 4}
+SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "batch_size": 4}
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
 
 
@@ -45,7 +46,7 @@ def broken(shapes_root, tmp_path) -> Path:
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(shapes_root, shapes):
-    parallel = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=2)
+    parallel = MotionShapes(shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=2))
     for number in (0, 3):
         assert same(epoch(shapes, number=number), epoch(parallel, number=number))
 
@@ -83,7 +84,7 @@ def test_spawned_workers_read_the_same_batches_under_a_trainer(shapes_root, shap
             self.batches.append(batch)
 
     monkeypatch.setenv("PL_SEED_WORKERS", "1")  # as the command line sets it
-    parallel = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=1)
+    parallel = MotionShapes(shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=1))
     loader = parallel.val_dataloader()
     loader.multiprocessing_context = "spawn"
     monkeypatch.setattr(parallel, "val_dataloader", lambda: loader)
@@ -119,7 +120,7 @@ def test_a_batch_says_what_it_holds(shapes):
 
 
 def test_the_class_is_in_the_vectors_and_not_in_the_iframes(shapes_root):
-    data = MotionShapes(shapes_root, **ONE_SCENE, num_workers=0, batch_size=10)
+    data = MotionShapes(shapes_root, **data_options(ONE_SCENE, num_workers=0, batch_size=10))
     (batch,) = epoch(data, "val")
     assert torch.equal(batch.iframes, batch.iframes[:1].expand_as(batch.iframes))
     mean = batch.motion[..., 13:19, 18:25].mean((1, 2, 4, 5))  # (B, 2) around the middle
@@ -132,7 +133,7 @@ def test_the_class_is_in_the_vectors_and_not_in_the_iframes(shapes_root):
 
 
 def test_views_show_different_moments_of_each_test_video_once(shapes_root):
-    data = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=0, views=3)
+    data = MotionShapes(shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=0, views=3))
     batches = epoch(data, "test")
     drawn = [pair for b in batches for pair in zip(b.video.tolist(), b.view.tolist(), strict=True)]
     assert drawn == [(video, view) for video in range(10) for view in range(3)]
@@ -165,14 +166,14 @@ def test_a_video_too_short_for_the_views_asked_is_scored_by_those_that_differ(tm
         short_video(tmp_path / name, 5)
     short_video(tmp_path / "test/a/long.mp4", 30)
     short_video(tmp_path / "test/b/short.mp4", 6)
-    data = Folder(tmp_path, **SMALL, num_workers=0, views=4)
+    data = Folder(tmp_path, **data_options(SMALL, num_workers=0, views=4))
     views: dict[str, list[int]] = {"test/a/long.mp4": [], "test/b/short.mp4": []}
     for batch in epoch(data, "test"):
         for video, view in zip(batch.video.tolist(), batch.view.tolist(), strict=True):
             views[data.names["test"][video]].append(view)
     # 6 P-frames in 2 segments of 2: each span of 3 holds 2 different windows.
     assert views == {"test/a/long.mp4": [0, 1, 2, 3], "test/b/short.mp4": [0, 2]}
-    iframes_only = Folder(tmp_path, **SMALL, num_workers=0, views=4, modalities=("iframes",))
+    iframes_only = Folder(tmp_path, **data_options(SMALL, num_workers=0, views=4, modalities=("iframes",)))
     drawn = [view for batch in epoch(iframes_only, "test") for view in batch.view.tolist()]
     assert drawn == [0, 0]  # either video has a single I-frame
 
@@ -181,7 +182,7 @@ def test_a_video_of_fewer_pframes_than_asked_is_masked_and_repeats_none(tmp_path
     short_video(tmp_path / "train/a/1.mp4", 3)
     (tmp_path / "val/a").mkdir(parents=True)
     short_video(tmp_path / "val/a/1.mp4", 3)
-    data = Folder(tmp_path, **SMALL | {"segments": 5}, num_workers=0)
+    data = Folder(tmp_path, **data_options(SMALL | {"segments": 5}, num_workers=0))
     (batch,) = epoch(data, "val")
     assert batch.mask.sum() == 3
     assert batch.mask.any(2).tolist() == [[False, True, False, True, True]]
@@ -192,7 +193,9 @@ def test_a_video_of_fewer_pframes_than_asked_is_masked_and_repeats_none(tmp_path
 
 
 def test_a_protocol_sets_the_views_of_the_test_alone(shapes_root):
-    data = MotionShapes(shapes_root, **ONE_SCENE, **SMALL | {"batch_size": 7}, num_workers=0, protocol="2x3")
+    data = MotionShapes(
+        shapes_root, **data_options(ONE_SCENE, SMALL | {"batch_size": 7}, num_workers=0, protocol="2x3")
+    )
     assert [len(batch) for batch in epoch(data, "test")] == [2] * 10  # 6 clips once cut: at most 7
     assert [len(batch) for batch in epoch(data, "val")] == [7, 3]
     assert {name: data.protocol[name] for name in ("name", "segments", "views", "crops")} == {
@@ -204,14 +207,14 @@ def test_a_protocol_sets_the_views_of_the_test_alone(shapes_root):
 
 
 def test_coviar_tests_25_segments_and_10_crops_whatever_the_training(shapes_root):
-    options = SMALL | {"height": 80, "width": 88, "crop": 64}
-    data = Folder(shapes_root, **options, num_workers=0, protocol="coviar")
+    options = SMALL | {"size": (80, 88), "crop": 64}
+    data = Folder(shapes_root, **data_options(options, num_workers=0, protocol="coviar"))
     assert data.sampling.segments == 2
     assert (data.test_sampling.segments, data.test_sampling.crops) == (25, 10)
     batch = epoch(data, "test")[0]
     assert batch.iframe_index.shape == (1, 25)
-    with pytest.raises(ValueError, match="coviar mirrors clips, which flip=false forbids"):
-        MotionShapes(shapes_root, **ONE_SCENE, **options, protocol="coviar")
+    with pytest.raises(ValueError, match="coviar mirrors clips, but left and right are labels"):
+        MotionShapes(shapes_root, **data_options(ONE_SCENE, options, protocol="coviar"))
 
 
 class Shapes(LightningModule):
@@ -268,12 +271,12 @@ def test_a_broken_video_stops_the_run_by_name(broken, workers):
     with pytest.raises(
         UnreadableVideoError, match=r"^.*train/left/0000\.mp4: .*; fetch or encode the file again"
     ):
-        epoch(Folder(broken, **SMALL, num_workers=workers))
+        epoch(Folder(broken, **data_options(SMALL, num_workers=workers)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_video_can_be_left_out_and_is_named_once(broken, caplog, workers):
-    data = Folder(broken, **SMALL | {"batch_size": 1}, num_workers=workers, on_error="skip")
+    data = Folder(broken, **data_options(SMALL | {"batch_size": 1}, num_workers=workers, on_error="skip"))
     for number in range(4):
         batches = [data.on_after_batch_transfer(batch, 0) for batch in epoch(data, number=number)]
         (unread,) = (batch for batch in batches if batch.unreadable)
@@ -286,14 +289,14 @@ def test_a_broken_video_can_be_left_out_and_is_named_once(broken, caplog, worker
 
 
 def test_a_batch_without_any_readable_video_passes_the_transforms(broken):
-    data = Folder(broken, **SMALL | {"batch_size": 1}, num_workers=0, on_error="skip")
+    data = Folder(broken, **data_options(SMALL | {"batch_size": 1}, num_workers=0, on_error="skip"))
     batches = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
     assert sorted(len(batch) for batch in batches) == [0, 1]
 
 
 def test_the_test_may_look_at_larger_crops_than_the_training(shapes_root, tmp_path):
     data = MotionShapes(
-        shapes_root, **ONE_SCENE, **SMALL | {"crop": 32}, num_workers=0, test_crop=64, crops=3
+        shapes_root, **data_options(ONE_SCENE, SMALL | {"crop": 32}, num_workers=0, test_crop=64, crops=3)
     )
     model = fit_and_test(data, tmp_path, epochs=1)
     sides = {part: {batch.iframes.shape[-1] for batch in batches} for part, batches in model.seen.items()}
@@ -306,28 +309,28 @@ def test_the_test_may_look_at_larger_crops_than_the_training(shapes_root, tmp_pa
     [
         ({"on_error": "ignore"}, "choose one of 'raise', 'skip'"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"colour": 1.5}, r"colour=1\.5 must lie in"),
+        ({"color_jitter": 1.5}, r"color_jitter=1\.5 must lie in"),
         ({"num_workers": -1}, "num_workers=-1"),
         ({"crop": 100}, "multiple of 8"),
         ({"crop": 32, "test_crop": 264}, "crop=264 must be a multiple of 8"),
         ({"val_scenes": 0}, "val_scenes=0"),
         ({"protocol": "3x10"}, "protocol='3x10' is not known; choose one of coviar, 1x1"),
         ({"protocol": "10x3", "views": 5}, "'10x3' means views=10, which views=5 contradicts"),
-        ({"protocol": "5x3", "crops": 1}, "'5x3' means crops=3, which crops=1 contradicts"),
+        ({"protocol": "5x3", "crops": 5}, "'5x3' means crops=3, which crops=5 contradicts"),
         ({"crops": 4}, "crops=4 is not supported; choose one of 1, 3, 5, 10"),
         ({"crops": 10}, "crops=10 mirrors clips"),
-        ({"crops": 3, "height": 224, "width": 232}, "crops=3 of crop=224 would coincide"),
-        ({"modality_drop": 0.5, "modalities": ("motion",)}, "needs two modalities"),
+        ({"crops": 3, "size": (224, 232)}, "crops=3 of crop=224 would coincide"),
+        ({"modality_dropout": 0.5, "modalities": ("motion",)}, "needs two modalities"),
     ],
 )
 def test_bad_options_are_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        MotionShapes(tmp_path, **options)
+        MotionShapes(tmp_path, **data_options(options))
 
 
 @pytest.mark.skipif(not HOCKEY.is_dir(), reason="the hockey clips are not on this machine")
 def test_real_videos_give_the_same_batches_with_and_without_workers():
-    alone, parallel = (Folder(HOCKEY, **SMALL, num_workers=workers) for workers in (0, 2))
+    alone, parallel = (Folder(HOCKEY, **data_options(SMALL, num_workers=workers)) for workers in (0, 2))
     assert alone.class_names == ["fight", "no_fight"]
     batches = epoch(alone, "val")
     assert sum(len(batch) for batch in batches) == 34

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from helpers.factories import data_options
 
 from cvr_lightning.datamodules import Folder
 from cvr_lightning.datamodules.errors import DatasetMismatchError, DatasetNotFoundError
@@ -23,7 +24,7 @@ def flat(root: Path, count: int = 10) -> Path:
 
 
 def ready(root: Path, **options: float) -> Folder:
-    folder = Folder(root, **options)
+    folder = Folder(root, **data_options(options))
     folder.setup()
     return folder
 

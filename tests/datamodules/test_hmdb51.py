@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers.factories import data_options
 from helpers.tiny_datasets import HMDB51_VIDEOS, write_hmdb51
 
 from cvr_lightning.datamodules import HMDB51
@@ -19,7 +20,7 @@ def root(tmp_path, clips) -> Path:
 
 
 def ready(root: Path, **options: object) -> HMDB51:
-    data = HMDB51(root, **options)
+    data = HMDB51(root, **data_options(options))
     data.setup()
     return data
 

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.encoders import encode
+from helpers.factories import data_options
 from lightning.pytorch.trainer.states import TrainerFn
 
 from cvr_lightning.clip import CompressedClip
@@ -32,7 +33,7 @@ from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.index_store import DATABASE, TAG
 
 NAMES = [f"{letter}/{number}.avi" for letter in "ab" for number in range(3)]
-SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 4}
+SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "batch_size": 4}
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
 
 
@@ -452,9 +453,9 @@ def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_clips_are_the_same_with_it_and_without(shapes_root, tmp_path, monkeypatch, num_workers):
     options = {**ONE_SCENE, **SMALL, "num_workers": num_workers}
-    without = MotionShapes(shapes_root, **options, index_dir=None)
+    without = MotionShapes(shapes_root, **data_options(options, index_dir=None))
     expected = epoch(without)
-    cached = MotionShapes(shapes_root, **options, index_dir=tmp_path / "index")
+    cached = MotionShapes(shapes_root, **data_options(options, index_dir=tmp_path / "index"))
     cached.prepare_data()
     assert (tmp_path / "index" / DATABASE).is_file()
 
@@ -468,18 +469,20 @@ def test_clips_are_the_same_with_it_and_without(shapes_root, tmp_path, monkeypat
 def test_it_lies_beside_the_data_unless_told(root, tmp_path_factory):
     options = {**SMALL, "num_workers": 0, "val_fraction": 0.3, "test_fraction": 0}
     for index_dir, folder in ((None, None), (elsewhere := tmp_path_factory.mktemp("index"), elsewhere)):
-        data = Folder(root, **options, index_dir=index_dir)
+        data = Folder(root, **data_options(options, index_dir=index_dir))
         data.prepare_data()
         assert not (root / ".cvr_index").exists()
         assert folder is None or (folder / DATABASE).is_file()
-    Folder(root, **options).prepare_data()
+    Folder(root, **data_options(options)).prepare_data()
     assert (root / ".cvr_index" / DATABASE).is_file()
-    assert Folder(root, **options).class_names == ["a", "b"]
+    assert Folder(root, **data_options(options)).class_names == ["a", "b"]
 
 
 def test_unreadable_files_are_left_out_by_name_without_a_second_look(root, indexed, monkeypatch):
     (root / NAMES[0]).write_bytes(b"no video")
-    data = Folder(root, **SMALL, num_workers=0, val_fraction=0.3, test_fraction=0, on_error="skip")
+    data = Folder(
+        root, **data_options(SMALL, num_workers=0, val_fraction=0.3, test_fraction=0, on_error="skip")
+    )
     data.prepare_data()
 
     def refuse(*_: object):
@@ -498,7 +501,9 @@ def test_only_the_parts_that_are_read_are_indexed(shapes_root, tmp_path, indexed
         (TrainerFn.VALIDATING, {"val"}),
         (TrainerFn.FITTING, {"train", "val"}),
     ):
-        data = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=0, index_dir=tmp_path / function)
+        data = MotionShapes(
+            shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=0, index_dir=tmp_path / function)
+        )
         data.trainer = SimpleNamespace(state=SimpleNamespace(fn=function))
         data.prepare_data()
         assert {Path(path).relative_to(shapes_root).parts[0] for path in indexed} == parts

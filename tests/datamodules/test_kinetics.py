@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers.factories import data_options
 from helpers.tiny_datasets import KINETICS_VIDEOS, kinetics_file, write_kinetics, write_lines
 
 from cvr_lightning.datamodules import Kinetics400, Kinetics600
@@ -20,7 +21,7 @@ def root(tmp_path, clips) -> Path:
 
 
 def ready(root: Path, **options: object) -> Kinetics400:
-    data = Kinetics400(root, **options)
+    data = Kinetics400(root, **data_options(options))
     data.setup()
     return data
 

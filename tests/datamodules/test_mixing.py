@@ -12,7 +12,7 @@ from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.codec.arrays import MODALITIES
 from cvr_lightning.datamodules.dataset import read_clip
 from cvr_lightning.datamodules.mixing import cutmix, drop_modality, mixup
-from cvr_lightning.datamodules.pipelines import TrainTransform
+from cvr_lightning.datamodules.pipelines import Augmentation, TrainTransform
 from cvr_lightning.datamodules.sampling import ClipSampling, clip_generators
 
 CLASSES = 5
@@ -133,7 +133,7 @@ def test_a_clip_that_loses_a_modality_is_the_clip_read_without_it(shapes_root: P
 def test_modalities_are_dropped_as_often_as_asked_and_one_at_a_time():
     clip = random_clip(batch=300)
     sampling = ClipSampling(size=(64, 88), crop=64, coefficients=COEFFICIENTS)
-    out = TrainTransform(sampling, 300, flip=False, modality_drop=0.4)(
+    out = TrainTransform(sampling, Augmentation(flip=False, color_jitter=0, modality_dropout=0.4), 300)(
         clip, clip_generators(0, 0, range(300))
     )
     lost = torch.stack([getattr(out, name).flatten(1).abs().sum(1) == 0 for name in MODALITIES])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 from helpers.data_oracle import export_vectors, packets
+from helpers.factories import data_options
 
 from cvr_lightning.datamodules import Folder, HardMotionShapes, MotionShapes
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError, DatasetNotFoundError
@@ -109,8 +110,8 @@ def test_a_shape_never_leaves_the_frame_and_starts_alike_in_all_classes():
 
 
 def test_bytes_depend_on_the_seed_alone(shapes_root, tmp_path):
-    MotionShapes(tmp_path / "again", **ONE_SCENE).prepare_data()
-    MotionShapes(tmp_path / "other", **ONE_SCENE, scene_seed=1).prepare_data()
+    MotionShapes(tmp_path / "again", **data_options(ONE_SCENE)).prepare_data()
+    MotionShapes(tmp_path / "other", **data_options(ONE_SCENE, scene_seed=1)).prepare_data()
     for path in sorted(shapes_root.rglob("*.mp4")):
         name = path.relative_to(shapes_root)
         assert (tmp_path / "again" / name).read_bytes() == path.read_bytes()
@@ -118,7 +119,7 @@ def test_bytes_depend_on_the_seed_alone(shapes_root, tmp_path):
 
 
 def test_an_interrupted_run_is_taken_up_and_a_second_run_writes_nothing(shapes_root):
-    shapes, lost = MotionShapes(shapes_root, **ONE_SCENE), video(shapes_root, "shake", "val")
+    shapes, lost = MotionShapes(shapes_root, **data_options(ONE_SCENE)), video(shapes_root, "shake", "val")
     before = written(shapes_root)
     content = lost.read_bytes()
     lost.unlink()
@@ -145,7 +146,7 @@ def test_a_failed_write_leaves_no_video_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr("cvr_lightning.datamodules.motion_video.render", fail)
     with pytest.raises(OSError, match="no space left"):
-        MotionShapes(tmp_path / "shapes", **ONE_SCENE).prepare_data()
+        MotionShapes(tmp_path / "shapes", **data_options(ONE_SCENE)).prepare_data()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "shapes" / "dataset.json"]
 
 
@@ -168,7 +169,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path):
 
 
 def test_the_files_read_as_any_folder(shapes_root):
-    shapes, folder = MotionShapes(shapes_root, **ONE_SCENE), Folder(shapes_root)
+    shapes, folder = MotionShapes(shapes_root, **data_options(ONE_SCENE)), Folder(shapes_root)
     shapes.setup()
     folder.setup()
     assert folder.class_names == shapes.class_names == list(CLASS_NAMES)
@@ -223,11 +224,13 @@ def test_the_camera_moves_the_ground_and_all_shapes_alike():
 
 
 def test_hard_videos_are_written_and_read_as_any_other(tmp_path):
-    shapes = HardMotionShapes(tmp_path / "hard", **ONE_SCENE, num_workers=0, batch_size=2, crop=96)
+    shapes = HardMotionShapes(
+        tmp_path / "hard", **data_options(ONE_SCENE, num_workers=0, batch_size=2, crop=96)
+    )
     shapes.prepare_data()
     assert len({packets(video(tmp_path / "hard", motion))[0] for motion in CLASS_NAMES}) > 5
     shapes.setup()
     assert shapes.protocol["dataset"] == "HardMotionShapes"
     assert len(next(iter(shapes.val_dataloader()))) == 2
     with pytest.raises(DatasetMismatchError, match=r"records .*HardMotionShapes.*, but .*'MotionShapes'"):
-        MotionShapes(tmp_path / "hard", **ONE_SCENE).prepare_data()
+        MotionShapes(tmp_path / "hard", **data_options(ONE_SCENE)).prepare_data()

@@ -7,7 +7,7 @@ import torch
 from helpers.factories import COEFFICIENTS, assert_same, random_clip
 
 from cvr_lightning.clip import CompressedClip
-from cvr_lightning.datamodules.pipelines import EvalTransform, TrainTransform
+from cvr_lightning.datamodules.pipelines import Augmentation, EvalTransform, TrainTransform
 from cvr_lightning.datamodules.sampling import ClipSampling, clip_generators
 from cvr_lightning.datamodules.transforms import flip
 
@@ -20,7 +20,7 @@ def with_crops(crops: int, size: tuple[int, int] = (64, 88)) -> EvalTransform:
 
 
 def training(**options: object) -> TrainTransform:
-    return TrainTransform(FRAMES, 5, **({"flip": False} | options))
+    return TrainTransform(FRAMES, Augmentation(**({"flip": False, "color_jitter": 0.0} | options)), 5)
 
 
 def augmented(clip: CompressedClip, transform: TrainTransform, epoch: int = 0) -> CompressedClip:
@@ -75,7 +75,10 @@ def test_ten_crops_are_five_and_their_mirror_images_all_different():
 
 
 def test_training_takes_native_squares_and_follows_its_generators():
-    clip, transform = random_clip(), training(flip=True, colour=0.3, mixup=0.4, cutmix=1.0, modality_drop=0.5)
+    clip, transform = (
+        random_clip(),
+        training(flip=True, color_jitter=0.3, mixup=0.4, cutmix=1.0, modality_dropout=0.5),
+    )
     first = augmented(clip, transform)
     assert_same(augmented(clip, transform), first)
     assert not torch.equal(augmented(clip, transform, epoch=1).iframes, first.iframes)
@@ -101,7 +104,7 @@ def test_random_crops_reach_both_borders_of_frames_that_are_no_multiple_of_8():
 
 
 def test_scales_give_squares_of_several_sizes_resized_to_one():
-    clip, transform = located(), training(scales=(4 / 3, 1.0, 2 / 3))
+    clip, transform = located(), training(scale_jitter=(4 / 3, 1.0, 2 / 3))
     assert transform.sides == [64, 48, 32]
     widths: set[int] = set()
     for epoch in range(10):
@@ -122,7 +125,10 @@ def test_scales_give_squares_of_several_sizes_resized_to_one():
 
 
 def test_a_clip_is_augmented_alike_in_whatever_batch_it_is():
-    clip, transform = located(), training(flip=True, colour=0.3, scales=(4 / 3, 1.0), modality_drop=0.5)
+    clip, transform = (
+        located(),
+        training(flip=True, color_jitter=0.3, scale_jitter=(4 / 3, 1.0), modality_dropout=0.5),
+    )
     together = augmented(clip, transform)
     for rows in (torch.tensor([1]), torch.tensor([2, 0])):
         assert_same(augmented(clip.take(rows), transform), together.take(rows))
@@ -131,19 +137,19 @@ def test_a_clip_is_augmented_alike_in_whatever_batch_it_is():
 def test_empty_batches_pass():
     clip = random_clip().map(lambda tensor: tensor[:0])
     assert len(with_crops(10)(clip)) == 0
-    assert len(training(flip=True, colour=0.2, mixup=1.0)(clip, [])) == 0
+    assert len(training(flip=True, color_jitter=0.2, mixup=1.0)(clip, [])) == 0
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"colour": 1.5}, r"colour=1\.5 must lie in"),
-        ({"scales": (1.5,)}, "between 8 pixels and the frame's shorter side, 64"),
-        ({"scales": (0.01,)}, "between 8 pixels"),
-        ({"scales": ()}, "between 8 pixels"),
-        ({"mixup": -1.0}, r"mixup=-1\.0 must not be negative"),
-        ({"cutmix": -0.5}, r"cutmix=-0\.5 must not be negative"),
-        ({"modality_drop": 2.0}, r"modality_drop=2\.0 must lie in"),
+        ({"color_jitter": 1.5}, r"color_jitter=1\.5 must lie in"),
+        ({"scale_jitter": (1.5,)}, "between 8 pixels and the frame's shorter side, 64"),
+        ({"scale_jitter": (0.01,)}, "between 8 pixels"),
+        ({"scale_jitter": ()}, "scale_jitter is empty"),
+        ({"mixup": -1.0}, r"mixup=-1\.0 must be a number that is not negative"),
+        ({"cutmix": -0.5}, r"cutmix=-0\.5 must be a number that is not negative"),
+        ({"modality_dropout": 2.0}, r"modality_dropout=2\.0 must lie in"),
     ],
 )
 def test_augmentation_out_of_range_is_refused(options, message):
@@ -152,5 +158,5 @@ def test_augmentation_out_of_range_is_refused(options, message):
 
 
 def test_the_last_modality_is_never_dropped():
-    with pytest.raises(ValueError, match="modality_drop needs two modalities"):
-        TrainTransform(ClipSampling(modalities=("motion",)), 5, modality_drop=0.1)
+    with pytest.raises(ValueError, match="modality_dropout needs two modalities"):
+        TrainTransform(ClipSampling(modalities=("motion",)), Augmentation(modality_dropout=0.1), 5)

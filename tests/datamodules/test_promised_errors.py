@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from helpers.factories import data_options
 from helpers.tiny_datasets import Clips, damage, write_hmdb51, write_kinetics, write_ssv2, write_ucf101
 
 from cvr_lightning.datamodules import (
@@ -19,7 +20,7 @@ from cvr_lightning.datamodules import (
 )
 from cvr_lightning.errors import UserError
 
-SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "num_workers": 0}
+SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "num_workers": 0}
 NO_VECTORS = "codec vp9: FFmpeg exports no motion vectors of it; prepare it: .*cvr prepare SRC DST"
 
 
@@ -49,7 +50,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 def read_first(case: Case, root: Path) -> None:
-    data = case.kind(root, **SMALL)
+    data = case.kind(root, **data_options(SMALL))
     data.prepare_data()
     for batch in data.train_dataloader():
         assert len(batch)
@@ -93,7 +94,7 @@ def test_unprepared_vp9(case: Case, clips: Clips, tmp_path: Path) -> None:
 
 def test_a_corrupt_file(case: Case, clips: Clips, tmp_path: Path) -> None:
     root = case.write(tmp_path / "data", clips)
-    data = case.kind(root, **SMALL)
+    data = case.kind(root, **data_options(SMALL))
     data.setup()
     broken = root / data.names["train"][0]
     damage(broken)

@@ -13,14 +13,14 @@ from cvr_lightning.datamodules.protocols import PROTOCOLS, Protocol, ProtocolNam
 
 
 def test_a_name_gives_its_numbers_and_may_be_repeated_by_them():
-    assert choose_protocol("10x3", None, None) == Protocol(views=10, crops=3)
+    assert choose_protocol("10x3", 1, 1) == Protocol(views=10, crops=3)
     assert choose_protocol("10x3", 10, 3) == Protocol(views=10, crops=3)
-    assert choose_protocol("coviar", None, 10) == Protocol(views=1, crops=10, segments=25)
+    assert choose_protocol("coviar", 1, 10) == Protocol(views=1, crops=10, segments=25)
 
 
-def test_numbers_alone_make_a_protocol_and_nothing_is_one_centre_crop():
+def test_numbers_alone_make_a_protocol_and_nothing_is_one_center_crop():
     assert choose_protocol(None, 7, 5) == Protocol(views=7, crops=5)
-    assert choose_protocol(None, None, None) == Protocol(views=1, crops=1)
+    assert choose_protocol(None, 1, 1) == Protocol(views=1, crops=1)
 
 
 def test_a_name_that_says_its_numbers_says_the_right_ones():
@@ -31,7 +31,7 @@ def test_a_name_that_says_its_numbers_says_the_right_ones():
             assert protocol.segments is None
 
 
-@pytest.mark.parametrize(("views", "crops"), [(5, None), (None, 5), (10, 1)])
+@pytest.mark.parametrize(("views", "crops"), [(5, 1), (1, 5), (5, 3)])
 def test_contradictions_are_refused(views, crops):
     with pytest.raises(ValueError, match=r"contradicts: leave (views|crops) out"):
         choose_protocol("10x3", views, crops)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.factories import data_options
 from helpers.tiny_datasets import damage, write_kinetics, write_ucf101
 from lightning import Trainer
 
@@ -15,7 +16,7 @@ from cvr_lightning.datamodules import UCF101, Kinetics400
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 
 MISSING = "Archery/v_Archery_g01_c02.avi"
-SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "num_workers": 0}
+SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "num_workers": 0}
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_root_that_is_no_folder_is_refused(ucf, tmp_path):
 def test_one_part_is_enough_for_what_needs_no_other(tmp_path, clips):
     root = write_kinetics(tmp_path / "k400", clips)
     shutil.rmtree(root / "train")
-    data = Kinetics400(root, **SMALL, on_error="skip")
+    data = Kinetics400(root, **data_options(SMALL, on_error="skip"))
     assert sum(len(batch) for batch in data.test_dataloader()) == 4
     with pytest.raises(DatasetNotFoundError, match="none of the videos of the train part lies in"):
         data.train_dataloader()
@@ -89,15 +90,15 @@ def test_a_damaged_video_is_named_and_can_be_left_out(tmp_path, clips):
     root = write_kinetics(tmp_path / "k400", clips)
     name = "val/air_drumming/abc0123DEFG_000040_000050.mp4"
     with pytest.raises(UnreadableVideoError, match=rf"{name}: .*; fetch or encode the file again"):
-        list(Kinetics400(root, **SMALL).val_dataloader())
-    batches = list(Kinetics400(root, **SMALL, on_error="skip").val_dataloader())
+        list(Kinetics400(root, **data_options(SMALL)).val_dataloader())
+    batches = list(Kinetics400(root, **data_options(SMALL, on_error="skip")).val_dataloader())
     assert sum(len(batch.unreadable) for batch in batches) == 1
     assert sum(len(batch) for batch in batches) == 4
 
 
 def test_damage_to_the_first_video_is_left_to_on_error(ucf):
     damage(ucf / "UCF-101" / "ApplyEyeMakeup" / "v_ApplyEyeMakeup_g02_c01.avi")
-    data = UCF101(ucf, **SMALL, val_fraction=0, on_error="skip")
+    data = UCF101(ucf, **data_options(SMALL, val_fraction=0, on_error="skip"))
     data.setup()
     assert data.names["train"][0].endswith("v_ApplyEyeMakeup_g02_c01.avi")
     assert sum(len(batch.unreadable) for batch in data.train_dataloader()) == 1

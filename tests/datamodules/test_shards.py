@@ -18,6 +18,7 @@ import fsspec
 import pytest
 import torch
 import webdataset
+from helpers.factories import data_options
 from helpers.tiny_datasets import Clips, write_ucf101
 from helpers.worker_imports import modules_of_a_worker
 
@@ -31,12 +32,12 @@ from cvr_lightning.errors import ShardError
 from cvr_lightning.tools.pack.writer import pack
 
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
-SMALL = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 4}
+SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "batch_size": 4}
 SHARD_BYTES = 500_000
 
 
 def pack_shapes(shapes_root: Path, destination: Path) -> ShardIndex:
-    shapes = MotionShapes(shapes_root, **ONE_SCENE, num_workers=0)
+    shapes = MotionShapes(shapes_root, **data_options(ONE_SCENE, num_workers=0))
     shapes.prepare_data()
     return pack(shapes, destination, SHARD_BYTES)
 
@@ -83,7 +84,7 @@ def test_every_video_lies_where_the_index_says_and_once(shapes_root: Path, packe
 
 
 def test_a_spawned_worker_of_shards_loads_no_trainer(packed: Path) -> None:
-    assert modules_of_a_worker(Shards(str(packed), **SMALL, num_workers=0)).isdisjoint(
+    assert modules_of_a_worker(Shards(str(packed), **data_options(SMALL, num_workers=0))).isdisjoint(
         {"lightning", "torchmetrics"}
     )
 
@@ -149,8 +150,8 @@ def test_a_video_that_changes_meanwhile_is_named(
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_batches_are_those_of_the_files(part: str, shapes_root: Path, packed: Path) -> None:
-    from_files = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=0)
-    from_shards = Shards(str(packed), **SMALL, num_workers=2)
+    from_files = MotionShapes(shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=0))
+    from_shards = Shards(str(packed), **data_options(SMALL, num_workers=2))
     for number in (0, 3):
         assert same(epoch(from_files, part, number), epoch(from_shards, part, number))
     assert from_shards.names == from_files.names
@@ -166,7 +167,9 @@ def test_each_video_is_read_once_over_all_ranks_and_workers(
     steps = []
     for rank in range(world):
         monkeypatch.setattr(sampling, "_rank_and_world", lambda rank=rank: (rank, world))
-        data = Shards(str(packed), **SMALL | {"batch_size": 1}, modalities=("iframes",), num_workers=2)
+        data = Shards(
+            str(packed), **data_options(SMALL | {"batch_size": 1}, modalities=("iframes",), num_workers=2)
+        )
         batches = epoch(data, number=5)
         steps.append(len(batches))
         read.update(data.names["train"][video] for batch in batches for video in batch.video.tolist())
@@ -179,9 +182,9 @@ def test_videos_are_not_scanned_again(packed: Path, monkeypatch: pytest.MonkeyPa
     def refuse(_: object) -> None:
         raise AssertionError("scanned")
 
-    expected = epoch(Shards(str(packed), **SMALL, num_workers=0))
+    expected = epoch(Shards(str(packed), **data_options(SMALL, num_workers=0)))
     monkeypatch.setattr(reader, "build_index", refuse)
-    assert same(epoch(Shards(str(packed), **SMALL, num_workers=0)), expected)
+    assert same(epoch(Shards(str(packed), **data_options(SMALL, num_workers=0))), expected)
 
 
 def with_checksum(index: dict[str, Any]) -> str:
@@ -208,14 +211,15 @@ def test_indexes_of_another_release_are_passed_over(
     index = json.loads((packed / "index.json").read_text())
     index["index_versions"]["index"] = 0
     (tmp_path / "shards" / "index.json").write_text(with_checksum(index))
-    old = Shards(str(tmp_path / "shards"), **SMALL, num_workers=0)
+    old = Shards(str(tmp_path / "shards"), **data_options(SMALL, num_workers=0))
     assert "was packed by another release: each visit to a video takes longer" in caplog.text
-    assert same(epoch(old), epoch(Shards(str(packed), **SMALL, num_workers=0)))
+    assert same(epoch(old), epoch(Shards(str(packed), **data_options(SMALL, num_workers=0))))
 
 
 def test_mirroring_is_that_of_the_data_set(packed: Path) -> None:
-    assert not Shards(str(packed)).flip  # left and right are classes of MotionShapes
-    assert Shards(str(packed), flip=True).flip
+    data = Shards(str(packed), **data_options(flip=True))
+    assert not data.mirrorable  # left and right are classes of MotionShapes
+    assert not data.augmentation.flip
 
 
 class RangeHandler(http.server.SimpleHTTPRequestHandler):
@@ -256,9 +260,9 @@ def url(packed: Path) -> Iterator[str]:
 def test_shards_behind_a_url_give_the_same_batches_and_send_no_more_than_their_videos(
     shapes_root: Path, packed: Path, url: str
 ) -> None:
-    remote = Shards(url, **SMALL, num_workers=2)
+    remote = Shards(url, **data_options(SMALL, num_workers=2))
     RangeHandler.sent.clear()
-    local = MotionShapes(shapes_root, **ONE_SCENE, **SMALL, num_workers=0)
+    local = MotionShapes(shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=0))
     assert same(epoch(remote), epoch(local))
     train = index_of(packed).parts["train"]
     lead = 2 * tarfile.BLOCKSIZE  # a packet index and the header of the video behind it
@@ -295,7 +299,7 @@ def test_a_cut_shard_stops_the_run_even_where_videos_are_skipped(
     shutil.copytree(packed, tmp_path / "shards")
     cut = tmp_path / "shards" / "val-000000.tar"
     cut.write_bytes(cut.read_bytes()[:2000])
-    data = Shards(str(tmp_path / "shards"), **SMALL, num_workers=workers, on_error="skip")
+    data = Shards(str(tmp_path / "shards"), **data_options(SMALL, num_workers=workers, on_error="skip"))
     with pytest.raises(ShardError, match=r"^/.*/val-000000\.tar: \d+ bytes instead of \d+ .* cut short"):
         epoch(data, "val")
 
@@ -306,7 +310,7 @@ def test_a_damaged_video_in_a_sound_shard_is_skipped_by_name(packed: Path, tmp_p
     with (tmp_path / "shards" / shards[part.shards[0]]).open("r+b") as file:
         file.seek(part.offsets[0])
         file.write(bytes(part.sizes[0]))
-    data = Shards(str(tmp_path / "shards"), **SMALL, num_workers=0, on_error="skip")
+    data = Shards(str(tmp_path / "shards"), **data_options(SMALL, num_workers=0, on_error="skip"))
     batches = epoch(data, "val")
     assert [video for batch in batches for video in batch.unreadable] == [0]
     assert sum(len(batch.label) for batch in batches) == 9
@@ -347,7 +351,8 @@ def test_pack_and_fit_as_a_user_types_them(
     scenes = [f"--data.{name}={count}" for name, count in ONE_SCENE.items()]
     main(["pack", shards, "--data=MotionShapes", f"--data.root={shapes_root}", *scenes, "--shard-size=1MB"])
     assert f"{shards}: " in capsys.readouterr().out
-    small = [f"--data.{name}={value}" for name, value in SMALL.items()]
+    small = ["--data.batch_size=4", "--data.sampling.segments=2", "--data.sampling.pframes=2"]
+    small += ["--data.sampling.size=[64,88]", "--data.sampling.crop=64"]
     main(
         [
             "fit",

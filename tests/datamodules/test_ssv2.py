@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.factories import data_options
 from helpers.tiny_datasets import SSV2_VIDEOS, write_ssv2
 
 from cvr_lightning.codec.errors import UnsupportedStreamError
@@ -26,7 +27,7 @@ def root(tmp_path, clips) -> Path:
 
 
 def ready(root: Path, **options: object) -> SomethingSomethingV2:
-    data = SomethingSomethingV2(root, **options)
+    data = SomethingSomethingV2(root, **data_options(options))
     data.setup()
     return data
 
@@ -62,9 +63,9 @@ def test_numbers_instead_of_strings_do_no_harm(root):
 
 
 def test_left_and_right_are_labels_so_nothing_is_mirrored(root):
-    with pytest.raises(TypeError, match="flip"):
-        SomethingSomethingV2(root, flip=True)
-    assert SomethingSomethingV2(root)._train_transform.flip is False
+    assert not SomethingSomethingV2(root, **data_options(flip=True)).augmentation.flip
+    with pytest.raises(ValueError, match="left and right are labels of SomethingSomethingV2: take 5 crops"):
+        SomethingSomethingV2(root, **data_options(crops=10))
 
 
 def test_unprepared_videos_are_refused_at_once_by_name_with_the_remedy(tmp_path, clips):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cvr_lightning.codec.fields.dct import ZIGZAG
 from cvr_lightning.datamodules.transforms import (
-    colour,
+    adjust_colors,
     crop,
     flip,
     resize,
@@ -123,12 +123,12 @@ def test_resize_by_two_repeats_blocks_and_doubles_vectors():
 
 def test_colour_leaves_all_but_the_iframes_and_unit_factors_change_nothing():
     clip, one = random_clip(), torch.ones(3)
-    out = colour(clip, one, one, one)
+    out = adjust_colors(clip, one, one, one)
     torch.testing.assert_close(out.iframes, clip.iframes.float(), atol=1e-3, rtol=0)
-    darker = colour(clip, torch.tensor([0.5, 1.0, 1.0]), one, one)
+    darker = adjust_colors(clip, torch.tensor([0.5, 1.0, 1.0]), one, one)
     torch.testing.assert_close(darker.iframes[0], clip.iframes[0].float() / 2, atol=1e-3, rtol=0)
     torch.testing.assert_close(darker.iframes[1], out.iframes[1])
-    grey = colour(clip, one, one, torch.zeros(3)).iframes
+    grey = adjust_colors(clip, one, one, torch.zeros(3)).iframes
     assert torch.allclose(grey[:, :, 0], grey[:, :, 2], atol=1e-3)
     assert torch.equal(darker.motion, clip.motion)
 

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from helpers.factories import data_options
 from helpers.tiny_datasets import UCF101_CLASSES, write_lines, write_ucf101
 
 from cvr_lightning.datamodules import UCF101
@@ -18,7 +19,7 @@ def root(tmp_path, clips) -> Path:
 
 
 def ready(root: Path, **options: object) -> UCF101:
-    data = UCF101(root, **options)
+    data = UCF101(root, **data_options(options))
     data.setup()
     return data
 
@@ -154,7 +155,7 @@ def test_a_class_of_one_group_cannot_be_divided(root):
 )
 def test_options_out_of_range_are_refused(root, options, message):
     with pytest.raises(ValueError, match=message):
-        UCF101(root, **options)
+        UCF101(root, **data_options(options))
 
 
 def test_nothing_is_logged_as_a_warning_where_nothing_is_wrong(root, clips, caplog, monkeypatch):

@@ -1,10 +1,16 @@
-"""Small random batches for tests that need no file."""
+"""Small random batches for tests that need no file, and options of datamodules."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
 
 from cvr_lightning.clip import BlockMode, CompressedClip, Sample
 from cvr_lightning.codec.arrays import ClipArrays, blocks
+from cvr_lightning.datamodules.pipelines import Augmentation
+from cvr_lightning.datamodules.sampling import ClipSampling
 
 
 def make_arrays(
@@ -71,3 +77,13 @@ def assert_same(left: CompressedClip, right: CompressedClip) -> None:
 def select(clip: CompressedClip, rows: list[int]) -> CompressedClip:
     """Some clips of a batch."""
     return clip.map(lambda tensor: tensor[torch.tensor(rows)])
+
+
+def data_options(*mappings: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """Options of a datamodule, those of sampling and augmentation put where they belong."""
+    flat = {name: value for mapping in (*mappings, options) for name, value in mapping.items()}
+    for section, kind in (("sampling", ClipSampling), ("augmentation", Augmentation)):
+        own = {item.name: flat.pop(item.name) for item in fields(kind) if item.name in flat}
+        if own:
+            flat[section] = kind(**own)
+    return flat

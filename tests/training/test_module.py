@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.factories import make_clip
+from helpers.factories import data_options, make_clip
 from lightning import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
@@ -181,7 +181,7 @@ def test_crops_that_the_model_does_not_take_are_refused_before_the_first_step(
 ) -> None:
     module = RecognitionModule(["a", "b"])
     module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
-    module.trainer.datamodule = MotionShapes(tmp_path, height=160, width=216, **options)  # type: ignore[attr-defined]
+    module.trainer.datamodule = MotionShapes(tmp_path, **data_options(options, size=(160, 216)))  # type: ignore[attr-defined]
     side = max(options.values())
     with pytest.raises(CropError, match=rf"frames of {side}x{side} pixels .* multiple of 32"):
         module.setup("fit")
@@ -190,6 +190,6 @@ def test_crops_that_the_model_does_not_take_are_refused_before_the_first_step(
 def test_pretraining_refuses_them_too(tmp_path: Path) -> None:
     module = PretrainingModule()
     module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
-    module.trainer.datamodule = MotionShapes(tmp_path, crop=72)  # type: ignore[attr-defined]
+    module.trainer.datamodule = MotionShapes(tmp_path, **data_options(crop=72))  # type: ignore[attr-defined]
     with pytest.raises(CropError, match=r"frames of 72x72 pixels .* multiple of 32"):
         module.setup("fit")

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from helpers.encoders import encode
+from helpers.factories import data_options
 from lightning import Trainer
 
 from cvr_lightning.cli.main import main
@@ -25,11 +26,10 @@ from cvr_lightning.training.pretraining import PretrainingModule
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "pretrain.yaml"
 TINY = [
-    "--data.segments=2",
-    "--data.pframes=2",
-    "--data.height=64",
-    "--data.width=88",
-    "--data.crop=64",
+    "--data.sampling.segments=2",
+    "--data.sampling.pframes=2",
+    "--data.sampling.size=[64,88]",
+    "--data.sampling.crop=64",
     "--data.batch_size=2",
     "--data.num_workers=0",
     "--trainer.accelerator=cpu",
@@ -204,7 +204,7 @@ def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path:
 def test_a_crop_of_one_place_is_refused(videos: Path) -> None:
     module = PretrainingModule(residual_channels=24, pframes=2)
     module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
-    module.trainer.datamodule = Unlabelled(videos, height=64, width=88, crop=32)  # type: ignore[attr-defined]
+    module.trainer.datamodule = Unlabelled(videos, **data_options(size=(64, 88), crop=32))  # type: ignore[attr-defined]
     with pytest.raises(CropError, match="crop=32 is a single place"):
         module.setup("fit")
 
@@ -291,7 +291,10 @@ def test_mistakes_are_answered_with_the_remedy(
             "mask_ratio=1.0 must lie between 0 and 1",
         ),
         (pretrain_arguments(videos, tmp_path, "--data.val_fraction=0"), "val_fraction=0.0 must lie between"),
-        (pretrain_arguments(videos, tmp_path, "--data.mixup=1"), "Option 'mixup' is not accepted"),
+        (
+            pretrain_arguments(videos, tmp_path, "--data.augmentation.mixup=1"),
+            "mixup and cutmix mix labels",
+        ),
     ]
     for arguments, message in mistakes:
         with pytest.raises(SystemExit) as stop:

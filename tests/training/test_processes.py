@@ -165,7 +165,11 @@ def test_more_processes_than_videos_score_each_once(results: Path) -> None:
 # by more: in float64 that does not happen within some hundred steps.
 PRECISION = "64-true"
 EPOCHS, STEPS = 13, 52
-AUGMENTED = ["--data.scales=[1.0,0.75]", "--data.modality_drop=0.2", "--data.colour=0.3"]
+AUGMENTED = [
+    "--data.augmentation.scale_jitter=[1.0,0.75]",
+    "--data.augmentation.modality_dropout=0.2",
+    "--data.augmentation.color_jitter=0.3",
+]
 
 
 def training(root: Path, processes: int, run: str) -> list[str]:

@@ -107,7 +107,7 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
         shards=[shard.name for shard in shards],
         parts={part: _part(videos, places) for part, videos in data.videos.items()},
         class_names=list(data.class_names),
-        flip=data.flip,
+        flip=data.mirrorable,
         protocol=data.protocol,
         missing=data.missing_counts,
         index_versions=index_versions(),

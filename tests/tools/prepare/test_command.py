@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from helpers.disks import held_elsewhere
 from helpers.encoders import encode
+from helpers.factories import data_options
 from helpers.mortal_jobs import prepare_all_but_b
 
 from cvr_lightning.cli.main import main
@@ -127,7 +128,7 @@ def test_the_manifest_has_a_line_for_each_video_in_order(prepared: Path) -> None
 
 
 def test_what_was_prepared_is_a_root_for_the_datamodule(prepared: Path) -> None:
-    folder = Folder(prepared, num_workers=0, segments=2, height=64, width=96, crop=64)
+    folder = Folder(prepared, **data_options(num_workers=0, segments=2, size=(64, 96), crop=64))
     folder.setup()
     assert folder.class_names == ["run", "walk"]
     assert sum(len(names) for names in folder.names.values()) == 9
@@ -360,7 +361,7 @@ def test_a_prepared_folder_is_packed_by_the_same_command(videos: Path, tmp_path:
         (["--pack", "SHARDS"], "--pack SHARDS --data NAME"),
         (["--pack"], "--pack SHARDS --data NAME"),
         (["--pack", "SHARDS", "--data", "Fodler"], "Did you mean 'Folder'?"),
-        (["--pack", "SHARDS", "--data", "Folder", "--data.colour", "red"], "colour"),
+        (["--pack", "SHARDS", "--data", "Folder", "--data.augmentation.color_jitter", "red"], "colour"),
         (["--shard", "1/2", "--pack", "SHARDS", "--data", "Folder"], "once all shares of --shard are done"),
     ],
 )
