@@ -15,7 +15,9 @@ from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 """4:2:0 of 8 bits: what prediction is repeated for."""
-_MOTION_ONLY = "or ask for modalities=('iframes', 'motion'), in cvr --data.sampling.modalities '[iframes, motion]'"
+_MOTION_ONLY = (
+    "or ask for modalities=('iframes', 'motion'), in cvr --data.sampling.modalities '[iframes, motion]'"
+)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def check_frame_size(height: int, width: int) -> None:
     """
     if height % STRIDE or width % STRIDE:
         raise CropError(
-            f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a data.crop "
+            f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a sampling.crop "
             f"(data.test_crop) that is a multiple of {STRIDE}"
         )
 

@@ -17,7 +17,7 @@ from cvr_lightning.errors import CheckpointError
 MAX_TEXT = 4096
 """Characters of a name or a path."""
 Kind = Any
-"""``int``, ``float``, ``bool``, ``str``, None, a list of these, or a union."""
+"""``int``, ``float``, ``bool``, ``str``, None, a list of these, a union, or a table of names and kinds."""
 
 TRAINER: dict[str, Kind] = {
     "accumulate_grad_batches": int,
@@ -59,25 +59,27 @@ SAMPLING: dict[str, Kind] = {
     "views": int,
 }
 
+AUGMENTATION: dict[str, Kind] = {
+    "color_jitter": float,
+    "cutmix": float,
+    "flip": bool,
+    "mixup": float,
+    "modality_dropout": float,
+    "scale_jitter": list[float],
+}
+
 DATA: dict[str, Kind] = {
-    **{name: kind for name, kind in SAMPLING.items() if name != "size"},
     "annotations": str | None,
+    "augmentation": AUGMENTATION,
     "batch_size": int,
     "class_order": str,
-    "colour": float,
-    "crops": int | None,
-    "cutmix": float,
-    "flip": bool | None,
-    "height": int,
     "index_dir": None,
-    "mixup": float,
-    "modality_drop": float,
     "num_workers": int | None,
     "on_error": str,
     "on_missing": str,
     "protocol": str | None,
     "root": str,
-    "scales": list[float],
+    "sampling": SAMPLING,
     "scene_seed": int,
     "seed": int,
     "split": int,
@@ -89,8 +91,6 @@ DATA: dict[str, Kind] = {
     "train_scenes": int,
     "val_fraction": float,
     "val_scenes": int,
-    "views": int | None,
-    "width": int,
 }
 """``root`` and ``annotations`` are read and never written to; of ``index_dir`` only that there is none."""
 
@@ -116,6 +116,9 @@ class _Never:
 
 def fits(value: Any, kind: Kind) -> bool:
     """Whether a value is of a kind; a whole number passes for a float, and none of them is infinite."""
+    if isinstance(kind, Mapping):
+        known = isinstance(value, Mapping) and value.keys() <= kind.keys()
+        return known and all(fits(item, kind[name]) for name, item in value.items())
     choices = get_args(kind)
     if kind is None or kind is type(None):
         return value is None

@@ -99,7 +99,7 @@ class PretrainingModule(LightningModule):
             check_frame_size(data.sampling.crop, data.sampling.crop)
             if data.sampling.crop == STRIDE:
                 raise CropError(
-                    f"data.crop={STRIDE} is a single place, with nothing beside it to predict it from"
+                    f"crop={STRIDE} is a single place, with nothing beside it to predict it from"
                 )
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)

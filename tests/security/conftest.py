@@ -26,7 +26,7 @@ def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             *("fit", "--data=Folder", f"--data.root={shapes}", "--data.batch_size=5", "--run=tiny"),
             *(f"--trainer.default_root_dir={runs}", "--trainer.max_epochs=1"),
-            *("--data.sampling.segments=2", "--data.sampling.pframes=2", "--data.height=64", "--data.width=88"),
+            *("--data.sampling.segments=2", "--data.sampling.pframes=2", "--data.sampling.size=[64,88]"),
             *("--data.sampling.crop=64", "--data.num_workers=0"),
             *("--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"),
         ]

@@ -114,7 +114,12 @@ def test_a_data_set_of_ones_own_is_named_and_imported(
     file = tmp_path / "gestures_of_a_test.py"
     file.write_text(DATA_SET)
     data = ["--data=gestures_of_a_test.Gestures", f"--data.root={shapes}"]
-    tiny = ["--data.sampling.segments=2", "--data.sampling.pframes=2", "--data.height=64", "--data.width=88", "--data.sampling.crop=64"]
+    tiny = [
+        "--data.sampling.segments=2",
+        "--data.sampling.pframes=2",
+        "--data.sampling.size=[64,88]",
+        "--data.sampling.crop=64",
+    ]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0", "--run=own"]
     where = f"--trainer.default_root_dir={tmp_path}"
     monkeypatch.chdir(tmp_path)

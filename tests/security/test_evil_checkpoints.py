@@ -19,7 +19,12 @@ from cvr_lightning.training.checkpoint_schema import DATA, MODEL, fits
 from cvr_lightning.training.module import RecognitionModule
 
 Checkpoint = dict[str, Any]
-TINY = ["--data.sampling.segments=2", "--data.sampling.pframes=2", "--data.height=64", "--data.width=88", "--data.sampling.crop=64"]
+TINY = [
+    "--data.sampling.segments=2",
+    "--data.sampling.pframes=2",
+    "--data.sampling.size=[64,88]",
+    "--data.sampling.crop=64",
+]
 
 
 def spawn(marker: Path) -> dict[str, Any]:
