@@ -98,9 +98,7 @@ class PretrainingModule(LightningModule):
         if isinstance(data, CompressedVideoDataModule):
             check_frame_size(data.sampling.crop, data.sampling.crop)
             if data.sampling.crop == STRIDE:
-                raise CropError(
-                    f"crop={STRIDE} is a single place, with nothing beside it to predict it from"
-                )
+                raise CropError(f"crop={STRIDE} is a single place, with nothing beside it to predict it from")
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")

@@ -12,11 +12,10 @@ from cvr_lightning.cli.main import main
 from cvr_lightning.training.module import RecognitionModule
 
 OPTIONS = [
-    "--data.segments=2",
-    "--data.pframes=2",
-    "--data.height=64",
-    "--data.width=88",
-    "--data.crop=64",
+    "--data.sampling.segments=2",
+    "--data.sampling.pframes=2",
+    "--data.sampling.size=[64,88]",
+    "--data.sampling.crop=64",
     "--data.batch_size=2",
     "--data.num_workers=0",
     "--trainer.accelerator=cpu",

@@ -13,14 +13,13 @@ from cvr_lightning.training.pretraining import PretrainingModule
 
 EPOCHS, BATCHES = 3, 4
 OPTIONS = [
-    "--data.segments=2",
-    "--data.pframes=2",
-    "--data.height=64",
-    "--data.width=88",
-    "--data.crop=64",
+    "--data.sampling.segments=2",
+    "--data.sampling.pframes=2",
+    "--data.sampling.size=[64,88]",
+    "--data.sampling.crop=64",
     "--data.batch_size=2",
-    "--data.scales=[1.0,0.75]",
-    "--data.modality_drop=0.2",
+    "--data.augmentation.scale_jitter=[1.0,0.75]",
+    "--data.augmentation.modality_dropout=0.2",
     f"--trainer.max_epochs={EPOCHS}",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
@@ -30,7 +29,10 @@ OPTIONS = [
     "filename: '{step}'}}]",
 ]
 COMMANDS: dict[str, tuple[type[RecognitionModule] | type[PretrainingModule], list[str]]] = {
-    "fit": (RecognitionModule, ["--data=Folder", "--data.mixup=0.2", "--data.cutmix=1.0"]),
+    "fit": (
+        RecognitionModule,
+        ["--data=Folder", "--data.augmentation.mixup=0.2", "--data.augmentation.cutmix=1.0"],
+    ),
     "pretrain": (PretrainingModule, ["--data=Unlabelled", "--data.val_fraction=0.2"]),
 }
 
