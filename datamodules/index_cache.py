@@ -36,7 +36,7 @@ CHUNK = 2000
 """Videos between two writes: what a build that is killed loses at most."""
 _VIDEOS_PER_WORKER = 32  # fewer are not worth the start of another process
 _STAT_THREADS = 16  # network file systems answer many questions at a time
-_ERROR_FIELDS = 5  # of a VideoError, beside the path
+_ERROR_FIELDS = 6  # of a VideoError, beside the path
 _ERRORS: dict[str, type[VideoError]] = {
     kind.__name__: kind for kind in (VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError)
 }

@@ -414,14 +414,14 @@ def test_an_unreadable_file_is_remembered_with_its_cause(root, clips, indexed, c
 @pytest.mark.parametrize("kind", [VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError])
 def test_every_kind_of_error_comes_back(root, monkeypatch, kind):
     def fail(demuxer):
-        raise kind(demuxer.path, "cause", "remedy", 1, 2, 3)
+        raise kind(demuxer.path, "cause", "remedy", 1, 2, 3, "alternative")
 
     monkeypatch.setattr(index_cache, "build_index", fail)
     cache = updated(root)
     with pytest.raises(VideoError) as remembered:
         cache.find(NAMES[0])
     assert type(remembered.value) is kind
-    assert remembered.value.args == (str(root / NAMES[0]), "cause", "remedy", 1, 2, 3)
+    assert remembered.value.args == (str(root / NAMES[0]), "cause", "remedy", 1, 2, 3, "alternative")
 
 
 def test_a_fault_of_the_disk_is_not_taken_for_one_of_the_file(root, monkeypatch):
