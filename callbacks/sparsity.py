@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,10 +29,10 @@ class SpikeSparsity(PictureCallback):
     Logged every ``every_n_steps`` training steps, of the first process's batch:
 
     - ``spikes/activation_sparsity``: NeuroBench's definition, zeros over all neuron outputs, over layers,
-      steps and samples (P-frames that do not exist count as the zeros that they are).
-    - ``spikes/<layer>/rate``: spikes per neuron and step, and its complement
+      sub-steps and samples (P-frames that do not exist count as the zeros that they are).
+    - ``spikes/<layer>/rate``: spikes per neuron and sub-step, and its complement
       ``spikes/<layer>/activation_sparsity``.
-    - ``spikes/<layer>/per_neuron``: rate times T, the spikes of a neuron in a window.
+    - ``spikes/<layer>/per_neuron``: rate times sub-steps, the spikes of a neuron in a window.
     - ``spikes/<layer>/dead`` and ``spikes/<layer>/saturated``: share of the channels that never fire in the
       batch, and of those whose rate is at least ``saturated``.
     - ``spikes/<layer>/rate_by_channel``: histogram over the channels of the rate.
@@ -66,6 +66,7 @@ class SpikeSparsity(PictureCallback):
         self.saturated = saturated
         self._step = -1
         self._spikes: dict[str, Tensor] = {}
+        self._levels: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
         self._fixed: dict[int, ClipSpikes] = {}
 
@@ -90,7 +91,7 @@ class SpikeSparsity(PictureCallback):
         if not self._handles:
             return
         layers = self._seen()
-        scalars = spike_scalars(layers, self.saturated)
+        scalars = spike_scalars(layers, self.saturated, self._levels)
         log_scalars(trainer, {f"spikes/{name}": value for name, value in scalars.items()}, self._step)
         for experiment in experiments(trainer, "add_histogram"):
             for name, spikes in layers.items():
@@ -136,16 +137,17 @@ class SpikeSparsity(PictureCallback):
     def _watch(self, pl_module: LightningModule) -> None:
         layers = {name: layer for name, layer in pl_module.named_modules() if isinstance(layer, AdaptiveLIF)}
         for name, layer in zip(distinct_names(list(layers)), layers.values(), strict=True):
-            self._handles.append(layer.register_forward_hook(self._hook(name)))
+            self._levels[name] = layer.levels
+            self._handles.append(layer.register_forward_hook(self._hook(name, layer.levels)))
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def _hook(self, name: str, levels: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
-            self._spikes[name] = output[0].detach()
+            self._spikes[name] = output[0].detach() / levels
 
         return hook
 
     def _seen(self) -> dict[str, Tensor]:
-        """The spikes (T, M, C, H, W) of each layer; the watch is over."""
+        """The spikes per sub-step (T, M, C, H, W) of each layer; the watch is over."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -154,16 +156,17 @@ class SpikeSparsity(PictureCallback):
 
 
 def rate_by_channel(spikes_TMCHW: Tensor) -> Tensor:
-    """Spikes per neuron and step of each channel (C,), float32."""
+    """Spikes per neuron and sub-step of each channel (C,), float32."""
     return spikes_TMCHW.mean(dim=(0, 1, 3, 4), dtype=torch.float32)
 
 
-def spike_scalars(layers: dict[str, Tensor], saturated: float) -> dict[str, float]:
+def spike_scalars(layers: dict[str, Tensor], saturated: float, levels: Mapping[str, int]) -> dict[str, float]:
     """The scalars of :class:`SpikeSparsity`, without their prefix.
 
     Args:
-        layers: Spikes (T, M, C, H, W) of each layer.
+        layers: Spikes per sub-step (T, M, C, H, W) of each layer.
         saturated: Rate from which on a channel counts as saturated.
+        levels: Sub-steps of a step of each layer.
     """
     scalars = {}
     outputs, fired = 0, 0.0
@@ -174,7 +177,7 @@ def spike_scalars(layers: dict[str, Tensor], saturated: float) -> dict[str, floa
         fired += rate * spikes_TMCHW.numel()
         scalars[f"{name}/rate"] = rate
         scalars[f"{name}/activation_sparsity"] = 1 - rate
-        scalars[f"{name}/per_neuron"] = rate * spikes_TMCHW.shape[0]
+        scalars[f"{name}/per_neuron"] = rate * levels[name] * spikes_TMCHW.shape[0]
         scalars[f"{name}/dead"] = float((rates_C == 0).float().mean())
         scalars[f"{name}/saturated"] = float((rates_C >= saturated).float().mean())
     return {"activation_sparsity": 1 - fired / outputs, **scalars} if outputs else scalars

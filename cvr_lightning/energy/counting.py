@@ -42,14 +42,14 @@ class LayerCount:
     effective_macs: int = 0
     effective_acs: int = 0
     outputs: int = 0
-    """Neuron outputs over time; 0 for a layer that does not spike."""
+    """Neuron outputs over all sub-steps; 0 for a layer that does not spike."""
     spikes: float = 0.0
     steps: int = 0
-    """Time steps T of a spiking layer."""
+    """Sub-steps of a spiking layer, D in each of T time steps."""
 
     @property
     def rate(self) -> float:
-        """Spikes per neuron and step."""
+        """Spikes per neuron and sub-step."""
         return self.spikes / self.outputs if self.outputs else 0.0
 
 
@@ -93,12 +93,12 @@ class OperationReport:
 
     @property
     def activation_sparsity(self) -> float | None:
-        """Zeros over all neuron outputs, over layers, steps and samples; None without spiking layers."""
+        """Zeros over all neuron outputs, over layers, sub-steps, samples; None without spiking layers."""
         outputs = sum(layer.outputs for layer in self.layers)
         return 1 - sum(layer.spikes for layer in self.layers) / outputs if outputs else None
 
     def spiking_layers(self) -> dict[str, float]:
-        """Spikes per neuron and window (rate times T) of each spiking layer, see :func:`spikes_text`."""
+        """Spikes per neuron and window, rate times sub-steps, of each layer; see :func:`spikes_text`."""
         return {layer.name: layer.rate * layer.steps for layer in self.layers if layer.outputs}
 
     def synaptic_operations(self) -> dict[str, float]:
@@ -258,16 +258,17 @@ class OperationCounter:
             count.dense += dense
             if isinstance(layer, AdaptiveLIF):
                 spikes = output[0]
-                count.steps = spikes.shape[0]
-                count.outputs += spikes.numel()
+                count.steps = layer.levels * spikes.shape[0]
+                count.outputs += layer.levels * spikes.numel()
                 count.spikes += float(spikes.sum())
                 count.effective_macs += dense
             elif isinstance(layer, SelfAttention | TemporalReadout | CameraCurrent):
                 count.effective_macs += dense
             else:
-                synapses, effective = synaptic_operations(layer, inputs[0])  # type: ignore[arg-type]
+                levels = getattr(layer, "levels", 1)
+                synapses, effective = synaptic_operations(layer, inputs[0], levels)  # type: ignore[arg-type]
                 count.synapses += synapses
-                if is_spikes(inputs[0]):
+                if is_spikes(inputs[0], levels):
                     count.effective_acs += effective
                 else:
                     count.effective_macs += effective

@@ -2,7 +2,8 @@
 
 A synaptic operation is one weight meeting one input. *Dense* counts all of them, *effective* those of a
 non-zero weight and a non-zero input. The zeros that pad a convolution are no input: neither count has them.
-Biases are no synapses.
+Biases are no synapses. A neuron that fires n spikes in a step, in as many sub-steps, has each weight added n
+times: n effective operations.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ from torch.nn import functional as F
 SynapticLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
 
-def is_spikes(values: Tensor) -> bool:
-    """Whether all values are -1, 0 or 1: the input of a layer that accumulates without multiplying."""
+def is_spikes(values: Tensor, levels: int = 1) -> bool:
+    """Whether all values are counts of spikes: the input of a layer that accumulates without multiplying.
+
+    Args:
+        values: Any shape.
+        levels: Most spikes of a step; with 1 the definition is NeuroBench's: -1, 0 or 1.
+    """
     # The first sample of real values says no already.
-    return all(bool(((part == 0) | (part.abs() == 1)).all()) for part in (values[:1], values))
+    return all(bool(((part == part.round()) & (part.abs() <= levels)).all()) for part in (values[:1], values))
 
 
-def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]:
+def synaptic_operations(layer: SynapticLayer, inputs: Tensor, levels: int = 1) -> tuple[int, int]:
     """Dense and effective operations of one forward pass.
 
     Args:
         layer: The layer; a subclass may compute its kernel from its weights, so all of those count.
         inputs: What it is given.
+        levels: See :func:`is_spikes`.
     """
     inputs, weight = _batched(layer, inputs.detach()), layer.weight.detach()
     is_plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -34,9 +41,10 @@ def synaptic_operations(layer: SynapticLayer, inputs: Tensor) -> tuple[int, int]
     with torch.autocast(inputs.device.type, enabled=False):
         everywhere = torch.ones_like(inputs[:1], dtype=torch.bool)
         dense = len(inputs) * _met(layer, everywhere, torch.ones_like(taps))
-        if taps.all() and inputs.count_nonzero() == inputs.numel():
+        present = inputs.abs() if is_spikes(inputs, levels) else inputs != 0
+        if taps.all() and bool((present == 1).all()):
             return dense, dense
-        return dense, _met(layer, inputs != 0, taps)
+        return dense, _met(layer, present, taps)
 
 
 def _batched(layer: SynapticLayer, inputs: Tensor) -> Tensor:
@@ -47,7 +55,7 @@ def _batched(layer: SynapticLayer, inputs: Tensor) -> Tensor:
 
 
 def _met(layer: SynapticLayer, present: Tensor, taps: Tensor) -> int:
-    """Pairs of a present input and a tap that is not zero.
+    """Pairs of a present input, or of each of its spikes, and a tap that is not zero.
 
     An input meets, at each tap, as many weights as there are output channels: one that stands for all of a
     group says as much as all of them would.

@@ -127,11 +127,21 @@ class StandardisedConv2d(nn.Conv2d):
     It keeps the currents of the neurons at a known scale with no statistics of the batch: a frame's result
     does not depend on its neighbours, zero input gives zero current, and spikes (never negative) do not shift
     the mean.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Stride.
+        gain: Initial gain for an input between 0 and ``levels``.
+        levels: Most spikes that a neuron in front fires in a step.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, gain: float) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, gain: float, levels: int = 1
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.gain = nn.Parameter(torch.full((out_channels, 1, 1, 1), gain))
+        self.levels = levels
+        self.gain = nn.Parameter(torch.full((out_channels, 1, 1, 1), gain / levels))
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
         """Convolve with the standardised weights."""
@@ -139,6 +149,34 @@ class StandardisedConv2d(nn.Conv2d):
         fan_in = self.weight[0].numel()
         weight = self.gain * (self.weight - mean) * torch.rsqrt(variance * fan_in + 1e-6)
         return F.conv2d(features_MCHW, weight, stride=self.stride, padding=self.padding)
+
+
+class StreamConv2d(nn.Module):
+    """Two standardized convolutions side by side: motion drives one half of the channels, residual the other.
+
+    Args:
+        motion_channels: Channels of the input that are motion; the rest are residual and modes.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output, an even number.
+        stride: Stride of both.
+        gain: Of each output channel.
+    """
+
+    def __init__(
+        self, motion_channels: int, in_channels: int, out_channels: int, stride: int, gain: float
+    ) -> None:
+        super().__init__()
+        self.motion_channels = motion_channels
+        self.motion, self.residual = (
+            StandardisedConv2d(channels, out_channels // 2, stride, gain)
+            for channels in (motion_channels, in_channels - motion_channels)
+        )
+
+    def forward(self, features_MCHW: Tensor) -> Tensor:
+        """Convolve each part."""
+        motion_MCHW = self.motion(features_MCHW[:, : self.motion_channels])
+        residual_MCHW = self.residual(features_MCHW[:, self.motion_channels :])
+        return torch.cat([motion_MCHW, residual_MCHW], dim=1)
 
 
 class PFrames(NamedTuple):
@@ -170,6 +208,7 @@ class PFrameEncoder(nn.Module):
 
     Args:
         in_channels: Channels of the block-grid input.
+        motion_channels: Those that are motion, and drive neurons of their own; None where all drive all.
         widths: Channels of the two stages.
         iframe_widths: Channels of the I-frame features at strides 16 and 32.
         compensation: The camera's displacement comes apart from the vectors, and feeds the first stage.
@@ -179,6 +218,7 @@ class PFrameEncoder(nn.Module):
     def __init__(
         self,
         in_channels: int,
+        motion_channels: int | None,
         widths: tuple[int, int],
         iframe_widths: tuple[int, int],
         compensation: bool = True,
@@ -187,10 +227,15 @@ class PFrameEncoder(nn.Module):
         super().__init__()
         modulator = modulator or ModulatorOptions()
         # Block fields are sparse and small; the gains bring the currents to the scale of the thresholds.
-        self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
+        self.conv1: StreamConv2d | StandardisedConv2d
+        if motion_channels is None:
+            self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
+        else:
+            self.conv1 = StreamConv2d(motion_channels, in_channels, widths[0], stride=2, gain=4.0)
         self.camera_current = CameraCurrent(widths[0]) if compensation else None
         self.modulator1 = build_modulator(widths[0], iframe_widths[0], modulator)
-        self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0)
+        levels = modulator.levels if modulator.spiking else 1
+        self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0, levels=levels)
         self.modulator2 = build_modulator(widths[1], iframe_widths[1], modulator)
         self.out_channels = self.modulator1.readout.out_channels + self.modulator2.readout.out_channels
 

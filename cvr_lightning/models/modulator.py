@@ -28,6 +28,7 @@ class ModulatorOptions:
     Attributes:
         spiking: Neurons that spike; otherwise a :class:`ReLUModulator`, to which of all others only
             ``potential`` applies.
+        levels: Most spikes of a neuron in a step.
         adaptation: Recent spikes raise the threshold.
         iframe_term: The I-frame moves the threshold.
         potential: The currents are read out beside the spikes.
@@ -35,6 +36,7 @@ class ModulatorOptions:
     """
 
     spiking: bool = True
+    levels: int = 1
     adaptation: bool = True
     iframe_term: bool = True
     potential: bool = True
@@ -131,7 +133,10 @@ class SpikingTemporalModulator(nn.Module):
         options = options or ModulatorOptions()
         self.neurons = AdaptiveLIF(
             channels,
-            adaptation=0.2 if options.adaptation else None,
+            # Two units of current, half the scale of a convolution's, drive a neuron to its most spikes.
+            threshold=1.0 if options.levels == 1 else 2.0 / options.levels,
+            adaptation=0.2 / options.levels if options.adaptation else None,
+            levels=options.levels,
             checkpoint_activations=options.checkpoint_activations,
         )
         self.readout = TemporalReadout(channels, options.potential)

@@ -30,7 +30,8 @@ from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.modulator import ModulatorOptions
 from cvr_lightning.models.presets import PRESETS, Preset
-from cvr_lightning.models.stem import BlockStem, PixelStem
+from cvr_lightning.models.segments import joint_exists, mean_over_segments, of_segments, uses
+from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
 Part = Literal["compensation", "spikes", "adaptation", "iframe_term", "potential", "unified", "mixer"]
@@ -63,9 +64,12 @@ class CompressedVideoRecognizer(nn.Module):
         dropout: Share of the features dropped before the head.
         representation: Of the P-frames that it takes.
         without: Parts to leave out.
+        levels: Most spikes of a neuron in a step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
+        streams: Motion and residual drive neurons of their own in the first stage of the P-path.
 
     Raises:
-        ValueError: For an unknown preset, representation or part; the message lists those there are.
+        ValueError: For an unknown preset, representation or part, listing those there are; for other levels,
+            or streams of images in which both are one.
     """
 
     image_mean: Tensor
@@ -79,12 +83,16 @@ class CompressedVideoRecognizer(nn.Module):
         dropout: float = 0.1,
         representation: Representation = "block",
         without: Sequence[Part] = (),
+        levels: int = 1,
+        streams: bool = False,
     ) -> None:
         super().__init__()
         _check_choice("preset", preset, get_args(Preset))
         _check_choice("representation", representation, get_args(Representation))
         for part in without:
             _check_choice("part", part, get_args(Part))
+        if streams and representation != "block":
+            raise ValueError(f"streams=True takes representation='block', not {representation!r}")
         arch = PRESETS[preset]
         high_channels = arch.iframe_widths[3]
         self.iframe_encoder: IFrameEncoder | EfficientNetLite0 = (
@@ -101,12 +109,18 @@ class CompressedVideoRecognizer(nn.Module):
             self.stem = PixelStem(arch.pframe_widths[0], compensation)
         modulator = ModulatorOptions(
             spiking="spikes" not in without,
+            levels=levels,
             adaptation="adaptation" not in without,
             iframe_term="iframe_term" not in without,
             potential="potential" not in without,
         )
         self.pframe_encoder = PFrameEncoder(
-            self.stem.out_channels, arch.pframe_widths, arch.iframe_widths[2:], compensation, modulator
+            self.stem.out_channels,
+            MOTION_CHANNELS if streams else None,
+            arch.pframe_widths,
+            arch.iframe_widths[2:],
+            compensation,
+            modulator,
         )
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
         self.iframe_tokens = nn.Linear(high_channels, arch.width)
@@ -150,7 +164,7 @@ class CompressedVideoRecognizer(nn.Module):
             pframes: The P-path's input, of :meth:`pframes`.
         """
         features = self.encode_iframes(clip.iframes)
-        in_force = IFrameFeatures(*(_of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
+        in_force = IFrameFeatures(*(of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
         readout_MCHW = self.pframe_encoder(pframes, in_force, keep_state=False).readout
         readout_BNCHW = readout_MCHW.unflatten(0, clip.iframe_index.shape)
         return features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2)
@@ -195,7 +209,7 @@ class CompressedVideoRecognizer(nn.Module):
             scores: Tensor = self.late_fusion(both, (slots[0], slots[1]))
             return scores
         cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
-        exists_B2N = _joint_exists(exists_BN)
+        exists_B2N = joint_exists(exists_BN)
         pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
         logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
         return logits
@@ -216,9 +230,9 @@ class CompressedVideoRecognizer(nn.Module):
         # Where, when and what each token is.
         dtype = self.modality.dtype  # of the weights: under autocast the sum of the embeddings stays float32
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device).to(dtype)
-        used_BKN = _uses(iframe_index_BN, iframes)
+        used_BKN = uses(iframe_index_BN, iframes)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
-        time_BKD = _mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))
+        time_BKD = mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))
         iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
         pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
 
@@ -245,9 +259,9 @@ class CompressedVideoRecognizer(nn.Module):
         # Mixing over modality and time: every segment with its I- and P-tokens side by side.
         tokens_BGLD = tokens_BLD.unflatten(1, (iframes + segments, places))
         iframe_BKLD, pframe_BNLD = tokens_BGLD.split([iframes, segments], dim=1)
-        iframe_BNLD = _of_segments(iframe_BKLD, iframe_index_BN)
+        iframe_BNLD = of_segments(iframe_BKLD, iframe_index_BN)
         joint_B2NLD = torch.stack([iframe_BNLD, pframe_BNLD], dim=1)
-        exists_B2N = _joint_exists(exists_BN)
+        exists_B2N = joint_exists(exists_BN)
         for mixer in self.mixers:
             joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
         return cls_BD, joint_B2NLD
@@ -256,9 +270,9 @@ class CompressedVideoRecognizer(nn.Module):
         self, iframe_BKLC: Tensor, readout_BNLC: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
     ) -> Tensor:
         """Gate and shift each I-frame by the mean over the segments that use it."""
-        uses_BKN = _uses(iframe_index_BN, iframe_BKLC.shape[1]) & exists_BN[:, None]
+        uses_BKN = uses(iframe_index_BN, iframe_BKLC.shape[1]) & exists_BN[:, None]
         modulation_BNLC = self.modulation(readout_BNLC)
-        mean_BKC = _mean_over_segments(modulation_BNLC.flatten(2), uses_BKN.to(modulation_BNLC.dtype))
+        mean_BKC = mean_over_segments(modulation_BNLC.flatten(2), uses_BKN.to(modulation_BNLC.dtype))
         gate_BKLC, shift_BKLC = mean_BKC.view(*iframe_BKLC.shape[:3], modulation_BNLC.shape[3]).chunk(
             2, dim=-1
         )
@@ -270,27 +284,6 @@ class CompressedVideoRecognizer(nn.Module):
         middle = (torch.arange(segments, device=device) + 0.5) * (100 / segments)
         embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.modality.dtype))
         return embedded.expand(batch, -1, -1)
-
-
-def _uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
-    """(B, K, N) bool: which segments use each of K I-frames."""
-    return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
-
-
-def _joint_exists(exists_BN: Tensor) -> Tensor:
-    """(B, 2, N) bool: which I- and P-tokens exist; every segment has its I-frame."""
-    return torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
-
-
-def _of_segments(features_BK: Tensor, iframe_index_BN: Tensor) -> Tensor:
-    """Features (B, N, ...) of the I-frame in force of each segment, from those of all (B, K, ...)."""
-    clips = torch.arange(features_BK.shape[0], device=iframe_index_BN.device)
-    return features_BK[clips[:, None], iframe_index_BN]
-
-
-def _mean_over_segments(values_BND: Tensor, weights_BKN: Tensor) -> Tensor:
-    """Weighted mean over the segments of each I-frame (B, K, D); zero where no segment uses it."""
-    return weights_BKN @ values_BND / weights_BKN.sum(dim=2, keepdim=True).clamp(min=1)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

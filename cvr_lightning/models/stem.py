@@ -27,6 +27,10 @@ Checkpoints carry it, so that weights are never run with another.
 """
 
 
+MOTION_CHANNELS = 2
+"""The first channels of the block representation: vectors."""
+
+
 class Fields(NamedTuple):
     """What a stem gives: (M, T, C, H8, W8), and the camera's displacement (M, T, 2) where it is split off."""
 
@@ -66,7 +70,7 @@ class BlockStem(_Stem):
 
     def __init__(self, residual_channels: int, compensation: bool = True) -> None:
         super().__init__(compensation)
-        self.out_channels = 2 + residual_channels + 1
+        self.out_channels = MOTION_CHANNELS + residual_channels + 1
 
     def forward(self, clip: CompressedClip) -> Fields:
         """Scale the fields of a batch.

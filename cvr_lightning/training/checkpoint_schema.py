@@ -37,8 +37,10 @@ MODEL: dict[str, Kind] = {
     "iframe_lr": float,
     "label_smoothing": float,
     "learning_rate": float,
+    "levels": int,
     "mask_ratio": float,
     "preset": str,
+    "streams": bool,
     "warmup": float,
     "weight_decay": float,
     "without": list[str],
@@ -96,10 +98,12 @@ DATA: dict[str, Kind] = {
 
 ARCHITECTURE: dict[str, Kind] = {
     "dropout": float,
+    "levels": int,
     "num_classes": int,
     "preset": str,
     "representation": str,
     "residual_channels": int,
+    "streams": bool,
     "without": list[str],
 }
 

@@ -53,6 +53,8 @@ class RecognitionModule(LightningModule):
             ``adaptation`` and ``iframe_term`` of their thresholds, ``potential`` (the read-out of their
             currents), ``unified`` (late fusion stands in for the unified transformer and the mixer),
             ``mixer``.
+        levels: Most spikes of a neuron in a step, 1 to 4: 1 for binary spikes.
+        streams: Motion and residual drive neurons of their own in the first stage.
         dropout: Share of the features dropped before the head.
         label_smoothing: Share of the target spread over all classes.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
@@ -83,6 +85,8 @@ class RecognitionModule(LightningModule):
         representation: Representation = "block",
         preset: Preset = "tiny",
         without: Sequence[Part] = (),
+        levels: int = 1,
+        streams: bool = False,
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
         averaging: Averaging = "softmax",
@@ -116,6 +120,8 @@ class RecognitionModule(LightningModule):
             "dropout": dropout,
             "representation": representation,
             "without": sorted(without),
+            "levels": levels,
+            "streams": streams,
         }
         self.recognizer = CompressedVideoRecognizer(**self.architecture)
         self.label_smoothing = label_smoothing

@@ -73,6 +73,8 @@ class PretrainingModule(LightningModule):
             "residual_channels": residual_channels,
             "representation": "block",
             "without": [],
+            "levels": 1,
+            "streams": False,
         }
         self.masked = MaskedPretraining(preset, residual_channels, pframes)
         self.mask_ratio = mask_ratio

@@ -21,7 +21,7 @@ def spikes_of(rates: list[float], steps: int = 4) -> torch.Tensor:
 def test_rates_sparsity_dead_and_saturated_by_hand() -> None:
     layers = {"one": spikes_of([0.0, 1.0, 0.5, 0.1]), "two": spikes_of([0.2, 0.2], steps=8)}
     assert rate_by_channel(layers["one"]).tolist() == pytest.approx([0.0, 1.0, 0.5, 0.1])
-    scalars = spike_scalars(layers, saturated=0.95)
+    scalars = spike_scalars(layers, saturated=0.95, levels={"one": 1, "two": 4})
     # one: 160 outputs, 64 spikes; two: 160 outputs, 32 spikes.
     assert scalars == pytest.approx(
         {
@@ -33,7 +33,7 @@ def test_rates_sparsity_dead_and_saturated_by_hand() -> None:
             "one/saturated": 0.25,
             "two/rate": 0.2,
             "two/activation_sparsity": 0.8,
-            "two/per_neuron": 1.6,
+            "two/per_neuron": 6.4,
             "two/dead": 0.0,
             "two/saturated": 0.0,
         }
@@ -46,7 +46,7 @@ def test_half_precision_counts_as_exactly_as_single() -> None:
 
 
 def test_a_model_without_spiking_layers_has_no_scalars() -> None:
-    assert spike_scalars({}, saturated=0.95) == {}
+    assert spike_scalars({}, saturated=0.95, levels={}) == {}
 
 
 @pytest.mark.parametrize(

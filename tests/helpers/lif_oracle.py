@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def reference(
-    current: Tensor, mask: Tensor, threshold: Tensor, constants: Tensor, start: Tensor
+    current: Tensor, mask: Tensor, threshold: Tensor, constants: Tensor, start: Tensor, levels: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes, final readout, and final membrane and trace."""
     a, b, r, k = constants[..., None, None]
@@ -22,25 +22,31 @@ def reference(
         exists = mask[t].double()[:, None, None, None]
         u = a * v + current[t]
         theta = baseline + b * z
-        smooth = torch.atan(math.pi * (u - theta)) / math.pi
-        s = exists * ((u.detach() >= theta.detach()).double() + smooth - smooth.detach())
+        s = torch.zeros_like(u)
+        for level in range(1, levels + 1):
+            distance = u - level * theta
+            smooth = torch.atan(math.pi * distance) / math.pi
+            s = s + exists * ((distance.detach() >= 0).double() + smooth - smooth.detach())
         v = exists * (u - s * theta) + (1 - exists) * v
-        z = exists * (r * z + (1 - r) * s) + (1 - exists) * z
-        q = exists * (k * q + (1 - k) * s) + (1 - exists) * q
+        z = exists * (r * z + (1 - r) * s / levels) + (1 - exists) * z
+        q = exists * (k * q + (1 - k) * s / levels) + (1 - exists) * q
         spikes.append(s)
     return torch.stack(spikes), q, torch.stack([v, z])
 
 
-def distances(current: Tensor, mask: Tensor, threshold: Tensor, constants: Tensor, start: Tensor) -> Tensor:
-    """Membrane minus threshold before each spike."""
+def distances(
+    current: Tensor, mask: Tensor, threshold: Tensor, constants: Tensor, start: Tensor, levels: int = 1
+) -> Tensor:
+    """Membrane minus each threshold, before each step."""
     a, b, r, _ = constants[..., None, None]
     baseline = torch.log(1 + torch.exp(threshold))
     v, z, _ = start
     found = []
     for x, alive in zip(current, mask[..., None, None, None], strict=True):
         u, theta = a * v + x, baseline + b * z
-        found.append(u - theta)
-        s = (u >= theta).to(u.dtype)
+        of_levels = torch.stack([u - level * theta for level in range(1, levels + 1)])
+        found.append(of_levels)
+        s = (of_levels >= 0).sum(dim=0).to(u.dtype)
         v = torch.where(alive, u - s * theta, v)
-        z = torch.where(alive, r * z + (1 - r) * s, z)
+        z = torch.where(alive, r * z + (1 - r) * s / levels, z)
     return torch.stack(found)

@@ -16,15 +16,18 @@ WAYS = {"plain": equations.integrate, "compiled for the CPU": cpu.integrate}
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("levels", [1, 2, 4])
 @pytest.mark.parametrize("rest", [False, True])
-def test_results_and_gradients_are_those_of_the_equations(way: str, rest: bool) -> None:
+def test_results_and_gradients_are_those_of_the_equations(way: str, rest: bool, levels: int) -> None:
     case = Case(rest)
     exact = case.double()
-    margin = distances(exact.current, case.mask, exact.threshold, exact.constants, exact.start).abs().min()
+    inputs = (exact.current, case.mask, exact.threshold, exact.constants, exact.start)
+    margin = distances(*inputs, levels).abs().min()
     assert margin > 1e-6  # no neuron stands so near its threshold that rounding decides
-    outcome, expected = case.run(WAYS[way]), exact.run(reference)
+    outcome, expected = case.run(WAYS[way], levels=levels), exact.run(reference, levels=levels)
     assert torch.equal(outcome[0], expected[0].float())
     assert 0.1 < outcome[0].mean() < 0.9
+    assert outcome[0].unique().tolist() == list(range(levels + 1))
     for state, wanted in zip(outcome[1:], expected[1:], strict=True):
         torch.testing.assert_close(state, wanted.float(), rtol=1e-5, atol=1e-5)
     pairs = zip(case.gradients(outcome), exact.gradients(expected), strict=False)  # none for a state at rest

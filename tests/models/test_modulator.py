@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from cvr_lightning.energy.counting import OperationCounter
-from cvr_lightning.models.encoders import IFrameFeatures, PFrameEncoder, PFrames
+from cvr_lightning.models.encoders import IFrameFeatures, PFrameEncoder, PFrames, StreamConv2d
 from cvr_lightning.models.modulator import ModulatorOptions, ReLUModulator, SpikingTemporalModulator
 
 STEPS, SEGMENTS, CHANNELS, SIDE = 4, 2, 3, 6
 VARIANTS = [
     ModulatorOptions(),
+    ModulatorOptions(levels=4),
     ModulatorOptions(adaptation=False),
     ModulatorOptions(iframe_term=False),
     ModulatorOptions(adaptation=False, iframe_term=False, checkpoint_activations=True),
@@ -19,7 +20,7 @@ VARIANTS = [
 
 def encoder(options: ModulatorOptions | None = None) -> PFrameEncoder:
     torch.manual_seed(0)
-    return PFrameEncoder(7, (8, 12), (5, 6), modulator=options)
+    return PFrameEncoder(7, 2, (8, 12), (5, 6), modulator=options)
 
 
 def inputs() -> tuple[PFrames, IFrameFeatures]:
@@ -118,6 +119,50 @@ def test_without_potential_spikes_alone_are_read_out() -> None:
     _, readout, state = modulator(current, torch.zeros(SEGMENTS, 5, SIDE, SIDE), mask)
     assert torch.equal(readout, state.readout)
     assert state.potential is None
+
+
+def test_motion_and_residual_drive_neurons_of_their_own() -> None:
+    layer = StreamConv2d(2, 7, 8, stride=2, gain=1.0)
+    features = torch.randn(3, 7, 8, 8)
+    expected = layer(features)
+    for changed, kept in ((slice(0, 2), slice(4, 8)), (slice(2, 7), slice(0, 4))):
+        other = features.clone()
+        other[:, changed] += 1
+        same = (layer(other) == expected).all(dim=(0, 2, 3))
+        assert same[kept].all()
+        assert same.sum() == 4
+
+
+def test_a_neuron_fires_as_often_as_its_membrane_holds_the_threshold() -> None:
+    modulator = SpikingTemporalModulator(1, 1, ModulatorOptions(adaptation=False, levels=4))
+    modulator.neurons.leak.data.fill_(-100)  # no memory of the membrane
+    current = torch.tensor([-1.0, 0.3, 0.6, 1.2, 1.7, 9.0]).view(6, 1, 1, 1, 1)
+    spikes = modulator(current, torch.zeros(1, 1, 1, 1), torch.ones(6, 1, dtype=torch.bool)).spikes
+    assert spikes.flatten().tolist() == [0, 0, 1, 2, 3, 4]  # of thresholds of 1/2
+
+
+def test_each_spike_of_a_count_is_an_accumulation() -> None:
+    pframes, iframe = inputs()
+    acs, spikes = [], []
+    for levels in (1, 4):
+        model = encoder(ModulatorOptions(levels=levels))
+        seen = []
+        model.modulator1.neurons.register_forward_hook(
+            lambda _, __, fired, seen=seen: seen.append(fired.spikes)
+        )
+        with torch.no_grad(), OperationCounter(model) as counter:
+            model(pframes, iframe)
+        report = counter.report(1)
+        # Each spike of the first stage meets at most 3 x 3 taps of 12 channels at stride 2.
+        assert 0 < 1e9 * report.effective_gac <= 12 * 9 * float(seen[0].sum())
+        assert report.spiking_layers()["modulator1.neurons"] == pytest.approx(
+            float(seen[0].sum()) / seen[0][0].numel()
+        )
+        assert 0 <= report.activation_sparsity <= 1
+        acs.append(report.effective_gac)
+        spikes.append(float(seen[0].sum()))
+    assert spikes[1] > spikes[0]
+    assert acs[1] > acs[0]
 
 
 def test_a_layer_fed_by_a_relu_multiplies() -> None:

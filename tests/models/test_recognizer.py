@@ -1,4 +1,4 @@
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -164,6 +164,27 @@ def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
 def test_a_crop_off_the_token_grid_is_refused_with_the_remedy() -> None:
     with pytest.raises(CropError, match=r"frames of 112x112 pixels .* data\.crop .* multiple of 32"):
         CompressedVideoRecognizer(5, residual_channels=6)(make_clip(side=112))
+
+
+@pytest.mark.parametrize("options", [{"levels": 4}, {"streams": True}, {"levels": 4, "streams": True}])
+def test_a_model_of_counts_or_streams_trains_all_its_weights(
+    options: dict[str, Any], clip: CompressedClip
+) -> None:
+    model = CompressedVideoRecognizer(5, residual_channels=6, **options)
+    nn.functional.cross_entropy(model(clip), clip.label).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(clip)
+    report = counter.report(len(clip))
+    assert report.effective_gac > 0
+    assert set(report.spiking_layers()) == {f"pframe_encoder.modulator{number}.neurons" for number in (1, 2)}
+
+
+def test_streams_and_levels_that_are_not_to_be_had_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"streams=True takes representation='block', not 'pixel'"):
+        CompressedVideoRecognizer(5, representation="pixel", streams=True)
+    with pytest.raises(ValueError, match=r"levels=5 must lie between 1 and 4"):
+        CompressedVideoRecognizer(5, levels=5)
 
 
 def test_an_unknown_part_lists_those_there_are() -> None:

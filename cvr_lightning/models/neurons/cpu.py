@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from cvr_lightning.models.neurons import kernels
 
+_INPUTS = 5  # arrays before the number of levels among the arguments of a kernel
 GRAIN = 32768
 """Neurons times steps below which another thread does not pay; the grain size of torch itself."""
 
@@ -26,6 +27,7 @@ def integrate(
     threshold_MCHW: Tensor,
     constants_4C: Tensor,
     start_3MCHW: Tensor | None,
+    levels: int = 1,
     keep_state: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run the neurons over T steps; see :func:`cvr_lightning.models.neurons.equations.integrate`.
@@ -35,25 +37,28 @@ def integrate(
     given = (current_TMCHW, mask_TM, threshold_MCHW, constants_4C, start_3MCHW)
     inputs = [None if tensor is None else tensor.contiguous() for tensor in given]
     if not torch.is_grad_enabled():
-        return _run(keep_state, *inputs)
-    result: tuple[Tensor, Tensor, Tensor | None] = _LIF.apply(keep_state, *inputs)  # type: ignore[no-untyped-call]
+        return _run(levels, keep_state, *inputs)
+    result: tuple[Tensor, Tensor, Tensor | None] = _LIF.apply(levels, keep_state, *inputs)  # type: ignore[no-untyped-call]
     return result
 
 
-def _run(keep_state: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+def _run(levels: int, keep_state: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     current = inputs[0]
     spikes, readout = torch.empty_like(current), torch.empty_like(current[0])
     end = readout.new_empty((2, *readout.shape)) if keep_state else None
-    _in_threads(kernels.forward, *inputs, spikes, readout, end)
+    _in_threads(kernels.forward, levels, *inputs, spikes, readout, end)
     return spikes, readout, end
 
 
 class _LIF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, keep_state: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(
+        ctx: Any, levels: int, keep_state: bool, *inputs: Any
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
-        return _run(keep_state, *inputs)
+        ctx.levels = levels
+        return _run(levels, keep_state, *inputs)
 
     @staticmethod
     @once_differentiable
@@ -64,14 +69,17 @@ class _LIF(torch.autograd.Function):
         d_constants = current.new_empty((4, 1, *current.shape[2:]))
         d_start = None if start is None else torch.empty_like(start)
         given = tuple(None if gradient is None else gradient.contiguous() for gradient in given)
-        _in_threads(kernels.backward, *inputs, *given, d_current, d_threshold, d_constants, d_start)
-        return None, d_current, None, d_threshold, d_constants.flatten(3).sum(dim=(1, 3)), d_start
+        _in_threads(
+            kernels.backward, ctx.levels, *inputs, *given, d_current, d_threshold, d_constants, d_start
+        )
+        return None, None, d_current, None, d_threshold, d_constants.flatten(3).sum(dim=(1, 3)), d_start
 
 
-def _in_threads(kernel: Callable[..., None], *tensors: Tensor | None) -> None:
+def _in_threads(kernel: Callable[..., None], levels: int, *tensors: Tensor | None) -> None:
     """Run a kernel on the inputs and outputs, its neurons shared among as many threads as torch may use."""
-    arrays = [_array(tensor) for tensor in tensors]
+    arrays: list[Any] = [_array(tensor) for tensor in tensors]
     steps, sequences, neurons = arrays[0].shape
+    arrays.insert(_INPUTS, levels)
     threads = max(1, min(torch.get_num_threads(), steps * sequences * neurons // GRAIN))
     bounds = [neurons * i // threads for i in range(threads + 1)]
     shares = itertools.pairwise(bounds[1:])

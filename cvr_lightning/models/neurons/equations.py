@@ -6,10 +6,14 @@ channel):
 
     u_t = a * v_(t-1) + x_t                          membrane
     theta_t = softplus(o + i) + b * z_(t-1)          dynamic threshold, i: the I-frame's term
-    s_t = 1 if u_t >= theta_t else 0                 spike
+    s_t = number of d in 1..D with u_t >= d theta_t  spikes
     v_t = u_t - s_t * theta_t                        soft reset
-    z_t = r * z_(t-1) + (1 - r) * s_t                trace of recent spikes
-    q_t = k * q_(t-1) + (1 - k) * s_t                readout, where a decay k is given
+    z_t = r * z_(t-1) + (1 - r) * s_t / D            trace of recent spikes
+    q_t = k * q_(t-1) + (1 - k) * s_t / D            readout, where a decay k is given
+
+With D = 1 a spike is 0 or 1. With more, s_t is what a binary neuron fires in D sub-steps of a frame, no leak
+or input in between: the layer behind adds weights and never multiplies. Training with counts is that of
+Luo et al., "Integer-valued training and spike-driven inference spiking neural network" (ECCV 2024).
 
 :func:`integrate` states them in plain torch, for GPUs, compilers, export and float64. ``cpu.py`` computes
 the same in one compiled pass.
@@ -30,6 +34,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from cvr_lightning.models.neurons import cpu
+from cvr_lightning.models.neurons.kernels import MAX_LEVELS
 
 
 class LIFState(NamedTuple):
@@ -50,7 +55,7 @@ class Firing(NamedTuple):
     """The output of a layer of neurons.
 
     Attributes:
-        spikes: (T, M, C, H, W), 0 or 1 in the dtype of the current.
+        spikes: (T, M, C, H, W), 0 to D in the dtype of the current.
         readout: (M, C, H, W), leaky mean of the spikes; None where none is asked for.
         state: The final state; None where it is not kept.
     """
@@ -90,9 +95,10 @@ class AdaptiveLIF(nn.Module):
     Args:
         channels: Number of channels C; each has its own constants.
         leak: Initial leak a, the fraction of the membrane that a step keeps.
-        threshold: Initial threshold for a current of unit variance.
+        threshold: Initial threshold for a current of unit variance; that of the D-th spike of a step.
         adaptation: Initial strength b with which recent spikes raise the threshold; without adaptation, and
             without its parameters, where None.
+        levels: Most spikes D of a step, 1 to 4.
         checkpoint_activations: Where the equations run in plain torch, keep only the inputs for the backward
             pass and recompute the steps there. The CPU kernel always does.
     """
@@ -103,10 +109,14 @@ class AdaptiveLIF(nn.Module):
         leak: float = 0.9,
         threshold: float = 1.0,
         adaptation: float | None = 0.2,
+        levels: int = 1,
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
+        if not 1 <= levels <= MAX_LEVELS:
+            raise ValueError(f"levels={levels} must lie between 1 and {MAX_LEVELS}")
         shape = (channels, 1, 1)
+        self.levels = levels
         self.checkpoint_activations = checkpoint_activations
         self.leak = nn.Parameter(torch.full(shape, _logit(leak)))
         self.trace_decay: nn.Parameter | None = None
@@ -146,9 +156,11 @@ class AdaptiveLIF(nn.Module):
             start,
         )
         if _runs_compiled(current):
-            spikes, readout_MCHW, end = cpu.integrate(*inputs, keep_state)
+            spikes, readout_MCHW, end = cpu.integrate(*inputs, self.levels, keep_state)
         else:
-            spikes, readout_MCHW, end = integrate(*inputs, keep_state, self.checkpoint_activations)
+            spikes, readout_MCHW, end = integrate(
+                *inputs, self.levels, keep_state, self.checkpoint_activations
+            )
         return Firing(
             spikes.to(current_TMCHW.dtype),
             None if readout_decay is None else readout_MCHW,
@@ -177,6 +189,7 @@ def integrate(
     threshold_MCHW: Tensor,
     constants_4C: Tensor,
     start_3MCHW: Tensor | None,
+    levels: int = 1,
     keep_state: bool = True,
     checkpoint_activations: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -188,6 +201,7 @@ def integrate(
         threshold_MCHW: The threshold of a neuron that has not fired, before its softplus.
         constants_4C: The constants of each channel.
         start_3MCHW: The state to start from; zero where None.
+        levels: Most spikes D of a step.
         keep_state: Membrane and trace are wanted, to carry on from.
         checkpoint_activations: Keep only the inputs for the backward pass, which runs the steps once more,
             instead of several values for each neuron and step.
@@ -196,7 +210,7 @@ def integrate(
         Spikes (T, M, C, H, W), readout (M, C, H, W), and membrane and trace (2, M, C, H, W), None where they
         are not kept.
     """
-    inputs = (current_TMCHW, mask_TM, threshold_MCHW, constants_4C, start_3MCHW)
+    inputs = (current_TMCHW, mask_TM, threshold_MCHW, constants_4C, start_3MCHW, levels)
     if checkpoint_activations and torch.is_grad_enabled():
         spikes, readout, membrane, trace = checkpoint(
             _steps, *inputs, use_reentrant=False, preserve_rng_state=False
@@ -212,6 +226,7 @@ def _steps(
     threshold_MCHW: Tensor,
     constants_4C: Tensor,
     start_3MCHW: Tensor | None,
+    levels: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     leak, strength, decay, readout_decay = constants_4C[:, :, None, None].unbind()
     baseline = F.softplus(threshold_MCHW)
@@ -221,12 +236,22 @@ def _steps(
     for current_MCHW, alive in zip(current_TMCHW, mask_TM[:, :, None, None, None], strict=True):
         integrated = leak * membrane + current_MCHW
         threshold = baseline + strength * trace
-        spike: Tensor = SurrogateSpike.apply(integrated - threshold) * alive  # type: ignore[no-untyped-call]
-        membrane = torch.where(alive, integrated - spike * threshold, membrane)
-        trace = torch.where(alive, decay * trace + (1 - decay) * spike, trace)
-        readout = torch.where(alive, readout_decay * readout + (1 - readout_decay) * spike, readout)
-        spikes.append(spike)
+        count = alive * _spikes(integrated, threshold, levels)
+        rate = count / levels
+        membrane = torch.where(alive, integrated - count * threshold, membrane)
+        trace = torch.where(alive, decay * trace + (1 - decay) * rate, trace)
+        readout = torch.where(alive, readout_decay * readout + (1 - readout_decay) * rate, readout)
+        spikes.append(count)
     return torch.stack(spikes), readout, membrane, trace
+
+
+def _spikes(membrane: Tensor, threshold: Tensor, levels: int) -> Tensor:
+    """Number of thresholds that a membrane reaches, one above the other."""
+    fired: list[Tensor] = [
+        SurrogateSpike.apply(membrane - level * threshold)  # type: ignore[no-untyped-call]
+        for level in range(1, levels + 1)
+    ]
+    return torch.stack(fired).sum(dim=0) if levels > 1 else fired[0]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from typing import Any
 import numba
 import numpy as np
 
+MAX_LEVELS = 4
+"""Most spikes of a step; the loops over them are unrolled."""
 _N = 496  # neurons of a block
 _A, _B, _R, _K, _V, _Z, _Q = (i * _N for i in range(7))  # places in the scratch array: constants, state
 _DA, _DB, _DR, _DK, _DV, _DZ, _DQ = (i * _N for i in range(7, 14))  # and the gradients of them
@@ -101,15 +103,15 @@ def _to_raw(s: Any, raw: Any, d_raw: Any) -> None:
 
 
 @_inlined
-def _step(a: Any, b: Any, r: Any, k: Any, v: Any, z: Any, q: Any, x: Any, baseline: Any) -> Any:
-    """Membrane, trace and readout after a step, and its spike."""
+def _step(a: Any, b: Any, r: Any, k: Any, v: Any, z: Any, q: Any, x: Any, baseline: Any, levels: Any) -> Any:
+    """Membrane, trace and readout after a step, and its spikes."""
     u = a * v + x
     threshold = baseline + b * z
-    fires = u >= threshold
-    v = u - threshold if fires else u
-    z = r * z + (_ONE - r if fires else _ZERO)
-    q = k * q + (_ONE - k if fires else _ZERO)
-    return v, z, q, _ONE if fires else _ZERO
+    count = _ZERO
+    for d in range(1, MAX_LEVELS + 1):
+        count += _ONE if d <= levels and u >= np.float32(d) * threshold else _ZERO
+    rate = count / np.float32(levels)
+    return u - count * threshold, r * z + (_ONE - r) * rate, k * q + (_ONE - k) * rate, count
 
 
 @numba.njit(nogil=True, error_model="numpy", cache=True)
@@ -121,6 +123,7 @@ def forward(
     raw: Any,
     constants: Any,
     start: Any,
+    levels: Any,
     spikes: Any,
     readout: Any,
     end: Any,
@@ -138,7 +141,7 @@ def forward(
             for t in range(steps):
                 spike = spikes[t, m, begin : begin + n]
                 if alive[t, m]:
-                    _fire(s, current[t, m, begin : begin + n], spike)
+                    _fire(s, current[t, m, begin : begin + n], spike, levels)
                 else:
                     _fill(spike, _ZERO)
             _copy(s[_Q : _Q + n], readout[0, m, begin : begin + n])
@@ -147,7 +150,7 @@ def forward(
 
 
 @_inlined
-def _fire(s: Any, current: Any, spikes: Any) -> None:
+def _fire(s: Any, current: Any, spikes: Any, levels: Any) -> None:
     for j in range(len(current)):
         s[_V + j], s[_Z + j], s[_Q + j], spikes[j] = _step(
             s[_A + j],
@@ -159,6 +162,7 @@ def _fire(s: Any, current: Any, spikes: Any) -> None:
             s[_Q + j],
             current[j],
             s[_BASE + j],
+            levels,
         )
 
 
@@ -171,6 +175,7 @@ def backward(
     raw: Any,
     constants: Any,
     start: Any,
+    levels: Any,
     d_spikes: Any,
     d_readout: Any,
     d_end: Any,
@@ -193,7 +198,7 @@ def backward(
             for t in range(steps):
                 past = s[_PAST + 3 * t * _N : _PAST + 3 * (t + 2) * _N]
                 if alive[t, m]:
-                    _carry(s, past, current[t, m, begin : begin + n])
+                    _carry(s, past, current[t, m, begin : begin + n], levels)
                 else:
                     _copy(past[: 3 * _N], past[3 * _N :])
             _copy(_row(d_end, 0, m, begin, n, s), s[_DV : _DV + n])
@@ -205,7 +210,7 @@ def backward(
                 d_x = d_current[t, m, begin : begin + n]
                 if alive[t, m]:
                     d_spike = _row(d_spikes, t, m, begin, n, s)
-                    _go_back(s, past, current[t, m, begin : begin + n], d_spike, d_x)
+                    _go_back(s, past, current[t, m, begin : begin + n], d_spike, d_x, levels)
                 else:
                     _fill(d_x, _ZERO)
             _to_raw(s, raw[0, m, begin : begin + n], d_raw[0, m, begin : begin + n])
@@ -216,34 +221,42 @@ def backward(
 
 
 @_inlined
-def _carry(s: Any, past: Any, current: Any) -> None:
+def _carry(s: Any, past: Any, current: Any, levels: Any) -> None:
     """The state after a step, behind that before it."""
     for j in range(len(current)):
         v, z, q = past[j], past[_N + j], past[2 * _N + j]
-        v, z, q, _ = _step(s[_A + j], s[_B + j], s[_R + j], s[_K + j], v, z, q, current[j], s[_BASE + j])
+        a, b, r, k = s[_A + j], s[_B + j], s[_R + j], s[_K + j]
+        v, z, q, _ = _step(a, b, r, k, v, z, q, current[j], s[_BASE + j], levels)
         past[3 * _N + j], past[4 * _N + j], past[5 * _N + j] = v, z, q
 
 
 @_inlined
-def _go_back(s: Any, past: Any, current: Any, d_spikes: Any, d_current: Any) -> None:
+def _go_back(s: Any, past: Any, current: Any, d_spikes: Any, d_current: Any, levels: Any) -> None:
     """Take the gradients of the state back over a step and add to those of the constants."""
     for j in range(len(current)):
         a, b, r, k = s[_A + j], s[_B + j], s[_R + j], s[_K + j]
         v, z, q = past[j], past[_N + j], past[2 * _N + j]
         dv, dz, dq = s[_DV + j], s[_DZ + j], s[_DQ + j]
         threshold = s[_BASE + j] + b * z
-        distance = a * v + current[j] - threshold
-        spike = _ONE if distance >= _ZERO else _ZERO
-        d_spike = d_spikes[j] - dv * threshold + dz * (_ONE - r) + dq * (_ONE - k)
-        x = _PI * distance
-        d_distance = d_spike / (_ONE + x * x)
-        du = dv + d_distance
-        d_threshold = -dv * spike - d_distance
+        u, count, slope, slope_of_threshold = a * v + current[j], _ZERO, _ZERO, _ZERO
+        for level in range(1, MAX_LEVELS + 1):
+            d = np.float32(level)
+            distance = u - d * threshold
+            counts = level <= levels
+            count += _ONE if counts and distance >= _ZERO else _ZERO
+            x = _PI * distance
+            of_level = (_ONE if counts else _ZERO) / (_ONE + x * x)
+            slope += of_level
+            slope_of_threshold += d * of_level
+        rate = count / np.float32(levels)
+        d_count = d_spikes[j] - dv * threshold + (dz * (_ONE - r) + dq * (_ONE - k)) / np.float32(levels)
+        du = dv + d_count * slope
+        d_threshold = -dv * count - d_count * slope_of_threshold
         d_current[j] = du
         s[_DA + j] += du * v
         s[_DB + j] += d_threshold * z
-        s[_DR + j] += dz * (z - spike)
-        s[_DK + j] += dq * (q - spike)
+        s[_DR + j] += dz * (z - rate)
+        s[_DK + j] += dq * (q - rate)
         s[_DBASE + j] += d_threshold
         s[_DV + j] = a * du
         s[_DZ + j] = r * dz + b * d_threshold

@@ -1,0 +1,30 @@
+"""Segments and the I-frames that they point to.
+
+Shape suffixes: B clips, K I-frames, N segments, D channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
+    """(B, K, N) bool: which segments use each of K I-frames."""
+    return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
+
+
+def joint_exists(exists_BN: Tensor) -> Tensor:
+    """(B, 2, N) bool: which I- and P-tokens exist; every segment has its I-frame."""
+    return torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
+
+
+def of_segments(features_BK: Tensor, iframe_index_BN: Tensor) -> Tensor:
+    """Features (B, N, ...) of the I-frame in force of each segment, from those of all (B, K, ...)."""
+    clips = torch.arange(features_BK.shape[0], device=iframe_index_BN.device)
+    return features_BK[clips[:, None], iframe_index_BN]
+
+
+def mean_over_segments(values_BND: Tensor, weights_BKN: Tensor) -> Tensor:
+    """Weighted mean over the segments of each I-frame (B, K, D); zero where no segment uses it."""
+    return weights_BKN @ values_BND / weights_BKN.sum(dim=2, keepdim=True).clamp(min=1)
