@@ -55,8 +55,8 @@ class CompressedClip:
         iframes: (B, K, 3, H, W) uint8 RGB as read; float once normalised on the device.
         iframe_index: (B, N) int64, which of the K I-frames each segment uses.
         motion: (B, N, T, 2, H8, W8) float, displacement (dx, dy) of each 8x8 luma block in pixels of the
-            delivered frame, x to the right, y down, from the current block to its reference; 0 where the
-            block is intra or skipped.
+            delivered frame, x to the right, y down, from the current block to its reference, divided by the
+            frames between them in display order; 0 where the block is intra or skipped.
         residual: (B, N, T, C, H8, W8) float, DCT residual of each block in grey levels (orthonormal
             transform: DC is 8 times the block's mean); 0 where skipped.
         modes: (B, N, T, H8, W8) uint8, a :class:`BlockMode` each.

@@ -17,7 +17,7 @@ import torch.distributed
 from torch.utils.data import DistributedSampler
 
 from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality
-from cvr_lightning.codec.reader import ParserName
+from cvr_lightning.codec.choice import ParserName
 from cvr_lightning.datamodules.protocols import Crops
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.bounds import CLIP_PIXELS

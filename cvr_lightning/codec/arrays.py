@@ -35,6 +35,8 @@ class BlockMode(IntEnum):
     """Coded without prediction: its residual is the block itself."""
     OUTSIDE = 4
     """No such block: the P-frame does not exist."""
+    INTRA_PREDICTED = 5
+    """Intra, predicted from the samples around it: its residual is relative to that prediction (H.264)."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cvr_lightning.codec import h264_headers
 from cvr_lightning.codec.arrays import Modality
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.container.scan import WITH_VECTORS
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
+from cvr_lightning.codec.h264.parameter_sets import unread_tool
+from cvr_lightning.codec.h264.parameters import read_pair, read_sets
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
@@ -63,7 +64,7 @@ def find_support(demuxer: Demuxer, index: PacketIndex) -> Support:
     if codec == "mpeg4":
         return _mpeg4(demuxer, index)
     if codec == "h264":
-        return _h264(demuxer, index)
+        return _h264(index)
     if codec in WITH_VECTORS and index.facts.interlaced:
         cause = f"interlaced {codec}: its vectors may refer to fields"
         return Support(codec, f"I-frames only; {cause}", no_motion=cause)
@@ -99,38 +100,16 @@ def _mpeg4(demuxer: Demuxer, index: PacketIndex) -> Support:
     return Support(index.codec, reason, quarter_sample=vol.quarter_sample)
 
 
-def _h264(demuxer: Demuxer, index: PacketIndex) -> Support:
-    extradata, packet = _headers(demuxer, index)
-    try:
-        sets = h264_headers.parameter_sets(
-            extradata, h264_headers.nal_units(packet, h264_headers.length_size(extradata))
-        )
-    except EOFError:
-        sets = None
-    if sets is None or not sets.found:
+def _h264(index: PacketIndex) -> Support:
+    pairs = [read_pair(*pair) for header in index.sequence_headers for pair in read_sets(header).pairs]
+    if not pairs:
         return Support(index.codec, "I-frames only", no_motion="its H.264 parameter sets cannot be read")
-    if not sets.progressive:
+    if not all(sequence.progressive for sequence, _ in pairs):
         cause = "H.264 coded with field tools (frame_mbs_only_flag is 0): its vectors may refer to fields"
         return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
-    if sets.shifted:
+    if any(sequence.crop[0] or sequence.crop[2] for sequence, _ in pairs):
         cause = "H.264 cropped at its left or top: its blocks lie off the frame's 8x8 grid"
         return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
-    cause = _h264_prediction(demuxer, index, sets)
-    reason = "H.264, one reference: decoded frame minus prediction, approximate for deblocking is in it"
-    return Support(index.codec, f"vectors only; {cause}" if cause else reason, no_residual=cause)
-
-
-def _h264_prediction(demuxer: Demuxer, index: PacketIndex, sets: h264_headers.ParameterSets) -> str:
-    """Why the prediction of P-frames cannot be repeated; empty if it can."""
-    if sets.references > 1:
-        return (
-            f"H.264 with {sets.references} reference frames, and FFmpeg does not export which one a vector "
-            "points to"
-        )
-    if "B" in index.frame_types or not index.reference.all():
-        return "H.264 with B-frames or frames that nothing refers to"
-    if sets.weighted:
-        return "H.264 with weighted prediction or slice groups"
-    if index.facts.pixel_format not in PIXEL_FORMATS:
-        return f"H.264 of pixel format {index.facts.pixel_format}"
-    return ""
+    tools = [unread_tool(*pair) for pair in pairs]
+    cause = next(filter(None, tools), "FFmpeg exports no residual of H.264")
+    return Support(index.codec, f"vectors only, as FFmpeg exports them; {cause}", no_residual=cause)

@@ -17,7 +17,7 @@ class PFrame:
     """What a P-frame holds, on its grid of 8x8 luma blocks, before any rotation or resizing.
 
     Attributes:
-        motion: (2, H8, W8) float32, displacement (x, y) to the reference in samples.
+        motion: (2, H8, W8) float32, displacement (x, y) to the reference in samples, per frame of distance.
         residual: (C, H8, W8) float32 DCT residual in zigzag order: luma, Cb, Cr, where a chroma block stands
             in each of the 2x2 luma blocks that it covers; None where it was not asked for.
         modes: (H8, W8) uint8, a :class:`~cvr_lightning.codec.arrays.BlockMode` each.
@@ -48,8 +48,8 @@ class BlockFields:
     """Fields of P-frames on a :class:`BlockGrid`, in S slots of zeros to fill.
 
     Attributes:
-        motion: (S, 2, h, w) float32, displacement (x, y) to the reference in pixels; (S, 0, h, w) where it is
-            not asked for.
+        motion: (S, 2, h, w) float32, displacement (x, y) to the reference in pixels, per frame of distance;
+            (S, 0, h, w) where it is not asked for.
         residual: (S, C, h, w) float32, see :class:`PFrame`; (S, 0, h, w) where it is not asked for.
         modes: (S, h, w) uint8.
     """

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import MODALITIES, ClipArrays, Modality, Representation, Segment
+from cvr_lightning.codec.choice import ParserName, choose_parser
 from cvr_lightning.codec.container.demux import Demuxer, VideoBytes
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.container.info import describe
@@ -19,13 +19,12 @@ from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
 from cvr_lightning.codec.fields import geometry
 from cvr_lightning.codec.fields.delivery import FieldMaker, check_delivery
+from cvr_lightning.codec.h264.macroblocks import Macroblocks as H264Macroblocks
+from cvr_lightning.codec.h264.parser import H264Parser
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
-from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser, unread_tools
+from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.windows import check_segments, segments
-
-ParserName = Literal["auto", "mpeg4", "ffmpeg"]
-_logger = logging.getLogger(__name__)
 
 
 class CompressedVideoReader:
@@ -35,8 +34,9 @@ class CompressedVideoReader:
 
     Args:
         path: The video file, or a file in memory.
-        parser: ``"mpeg4"`` for the parser of MPEG-4 Part 2, ``"ffmpeg"`` for FFmpeg's decoders, or ``"auto"``
-            for the best one that reads the stream; :attr:`parser` and :attr:`reason` say which it is and why.
+        parser: ``"mpeg4"`` or ``"h264"`` for the parser of that codec, ``"ffmpeg"`` for FFmpeg's decoders, or
+            ``"auto"`` for the best one that reads the stream; :attr:`parser` and :attr:`reason` say which it
+            is and why.
         index: The file's index where it is already known, which saves a pass over the file.
 
     Raises:
@@ -62,24 +62,11 @@ class CompressedVideoReader:
             self.index = index if index is not None else build_index(self._demuxer)
             if self.index.facts.file_size != self._demuxer.size:
                 raise self._demuxer.error("its size is not that of the index: the file has changed")
-            self._parser = self._choose(parser)
+            self._parser = choose_parser(self._demuxer, self.index, parser)
             self.info = describe(self.index)
         except BaseException:
             self._demuxer.close()
             raise
-
-    def _choose(self, name: ParserName) -> Parser:
-        if name == "mpeg4":
-            return Mpeg4Parser(self._demuxer, self.index)
-        if name == "ffmpeg" or self.index.codec != "mpeg4":
-            return FFmpegParser(self._demuxer, self.index)
-        cause = unread_tools(self.index)
-        if not cause:
-            return Mpeg4Parser(self._demuxer, self.index)
-        _logger.info("%s: read through FFmpeg: %s", self.path, cause)
-        parser = FFmpegParser(self._demuxer, self.index)
-        parser.reason = f"{parser.reason} (not by the MPEG-4 parser: {cause})"
-        return parser
 
     @property
     def parser(self) -> str:
@@ -125,18 +112,18 @@ class CompressedVideoReader:
             raise self._demuxer.error("it has no I-frame")
         return segments(self.index.frame_types, n, t, offsets)
 
-    def parse(self, n: int) -> Macroblocks:
-        """All macroblocks of one frame of MPEG-4 Part 2 video, for tools and tests.
+    def parse(self, n: int) -> Macroblocks | H264Macroblocks:
+        """All macroblocks of one frame of MPEG-4 Part 2 or H.264 video, for tools and tests.
 
         Args:
             n: Number of the frame in display order.
 
         Raises:
             BitstreamError: The frame's packet is damaged.
-            UnsupportedStreamError: :attr:`parser` is not ``"mpeg4"``.
+            UnsupportedStreamError: :attr:`parser` is ``"ffmpeg"``, or the frame is a B-frame of H.264.
             ValueError: There is no such frame.
         """
-        if not isinstance(self._parser, Mpeg4Parser):
+        if not isinstance(self._parser, (Mpeg4Parser, H264Parser)):
             raise UnsupportedStreamError(self.path, f"no macroblocks: {self.reason}", PREPARE)
         return self._parser.parse(n)
 
@@ -179,6 +166,11 @@ class CompressedVideoReader:
         check_delivery(size, representation, modalities, coefficients)
         check_segments(segments, self.index.frame_types, self.path)
         self._parser.require(modalities)
+        if accumulate and isinstance(self._parser, H264Parser):
+            cause = (
+                "H.264: a P-frame may be predicted from any earlier frame, so fields cannot be accumulated"
+            )
+            raise UnsupportedStreamError(self.path, cause, PREPARE)
         maker = FieldMaker(
             native=(self.index.facts.height, self.index.facts.width),
             turns=self.info.rotation // 90,
@@ -248,7 +240,7 @@ class CompressedVideoReader:
                 places.setdefault(frame, []).append((n, t))
                 arrays.mask[n, t] = True
         grid = maker.block_grid
-        if isinstance(self._parser, Mpeg4Parser) and grid is not None:
+        if isinstance(self._parser, (Mpeg4Parser, H264Parser)) and grid is not None:
             self._fill(self._parser, places, maker.coefficients, grid, arrays)
             if not motion_wanted:
                 arrays.motion.fill(0)
@@ -267,7 +259,7 @@ class CompressedVideoReader:
 
     @staticmethod
     def _fill(
-        parser: Mpeg4Parser,
+        parser: Mpeg4Parser | H264Parser,
         places: Mapping[int, Sequence[tuple[int, int]]],
         coefficients: tuple[int, int] | None,
         grid: BlockGrid,

@@ -132,4 +132,5 @@ def compress(values: Tensor, scale: float) -> Tensor:
 
 
 def _is_intra(clip: CompressedClip) -> Tensor:
-    return (clip.modes == BlockMode.INTRA.value).unsqueeze(3).float()
+    intra = (clip.modes == BlockMode.INTRA.value) | (clip.modes == BlockMode.INTRA_PREDICTED.value)
+    return intra.unsqueeze(3).float()

@@ -27,6 +27,7 @@ MODE_COLOURS = {
     BlockMode.INTER: ("inter", "#4c8bd6"),
     BlockMode.INTER4V: ("inter, 4 vectors", "#1f4e8c"),
     BlockMode.INTRA: ("intra", "#e0752d"),
+    BlockMode.INTRA_PREDICTED: ("intra, predicted", "#f2b184"),
     BlockMode.OUTSIDE: ("no P-frame", "#303030"),
 }
 RIGHT, WRONG, OTHER = "#8fd3a5", "#f2a59b", "#d5dae0"  # light: the text stands on them

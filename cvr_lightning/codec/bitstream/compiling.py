@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 _PATIENCE = 1.5  # seconds; loading from the cache takes less
-_MESSAGE = "cvr_lightning: compiling the MPEG-4 parser, once (about 10 seconds)"
+_MESSAGE = "cvr_lightning: compiling the {} parser, once (about {} seconds)"
 _lock = threading.Lock()
 _ready = set[Any]()
 
@@ -21,7 +21,8 @@ def call(kernel: Any, *arguments: object) -> Any:
     """Call a kernel; if it is not ready and takes long to become so, say so on standard error."""
     if kernel in _ready:
         return kernel(*arguments)
-    timer = threading.Timer(_PATIENCE, print, [_MESSAGE], {"file": sys.stderr, "flush": True})
+    message = _MESSAGE.format(*("H.264", 25) if ".h264." in kernel.__module__ else ("MPEG-4", 10))
+    timer = threading.Timer(_PATIENCE, print, [message], {"file": sys.stderr, "flush": True})
     timer.daemon = True
     with _lock:
         timer.start()

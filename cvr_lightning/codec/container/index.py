@@ -16,7 +16,7 @@ from cvr_lightning.codec.container.demux import PacketKey
 from cvr_lightning.codec.container.index_check import check_index
 from cvr_lightning.files.bounds import INDEX_BYTES, decompress, parse_json
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 """Grows whenever the same file gives another index or its bytes mean something else: old caches are stale."""
 _STEPS = frozenset(
     {
@@ -28,6 +28,7 @@ _STEPS = frozenset(
         "frame_ends",
         "frame_sources",
         "frame_times",
+        "frame_list_ends",
     }
 )
 """Columns that run on from row to row: packed as differences, most of which are alike."""
@@ -89,7 +90,7 @@ class StreamFacts:
 class PacketIndex:
     """The packets of a video in file order, P of them, and its F frames in display order.
 
-    The columns from ``frame_sources`` on are those of MPEG-4 Part 2 video, zero in other video.
+    The columns from ``frame_sources`` on are those of MPEG-4 Part 2 and H.264 video, zero in other video.
 
     Attributes:
         facts: The stream at a glance.
@@ -117,7 +118,11 @@ class PacketIndex:
         frame_sizes: (F,) int64, bytes of the VOP.
         frame_times: (F,) int64, time of the VOP in ticks of vop_time_increment.
         frame_headers: (F,) int64, which of the headers is in force.
-        headers: uint8, sequence headers (VOL, encoder's mark) that the stream uses, one behind the other.
+        frame_list_ends: (F,) int64, where in ``reference_lists`` those of each frame end.
+        reference_lists: int64, of H.264: for each slice of each frame the lengths of its two reference lists,
+            then for each entry the frames from it to this frame in display order, 0 where it is missing.
+        headers: uint8, sequence headers (VOL, encoder's mark; parameter sets of H.264) that the stream uses,
+            one behind the other.
         header_ends: int64, where each of them ends.
     """
 
@@ -142,6 +147,8 @@ class PacketIndex:
     frame_sizes: npt.NDArray[np.int64]
     frame_times: npt.NDArray[np.int64]
     frame_headers: npt.NDArray[np.int64]
+    frame_list_ends: npt.NDArray[np.int64]
+    reference_lists: npt.NDArray[np.int64]
     headers: npt.NDArray[np.uint8]
     header_ends: npt.NDArray[np.int64]
 
@@ -174,6 +181,11 @@ class PacketIndex:
         """What tells each packet from the others."""
         columns = (self.dts.tolist(), self.positions.tolist(), self.sizes.tolist())
         return list(zip(*columns, strict=True))
+
+    def lists_of(self, frame: int) -> npt.NDArray[np.int64]:
+        """The part of ``reference_lists`` that belongs to a frame."""
+        begin = self.frame_list_ends[frame - 1] if frame else 0
+        return self.reference_lists[begin : self.frame_list_ends[frame]]
 
     def to_bytes(self) -> bytes:
         """The index in some 4 bytes a packet, behind a checksum."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _LONGEST_SIDE = 1 << 16
 _LONGEST_TEXT = 100
-_HEADERS = ("headers", "header_ends")
+_LONGEST_LIST = 32
+_OF_OTHER_LENGTH = ("headers", "header_ends", "reference_lists")
 
 
 def check_index(index: PacketIndex) -> None:
@@ -44,6 +45,22 @@ def check_index(index: PacketIndex) -> None:
     ends = [0, *index.header_ends.tolist()]
     if ends != sorted(ends) or ends[-1] != len(index.headers):
         raise ValueError("header_ends: not the ends of the headers")
+    _check_lists(index.reference_lists, index.frame_list_ends)
+
+
+def _check_lists(lists: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> None:
+    """Check that the lists of each frame are whole (see :class:`PacketIndex`)."""
+    if (np.diff(ends, prepend=0) < 0).any() or int(ends[-1]) != len(lists):
+        raise ValueError("frame_list_ends: not the ends of the lists")
+    values, place = lists.tolist(), 0
+    for end in ends.tolist():
+        while place < end:
+            sizes = values[place : place + 2]
+            if len(sizes) < 2 or min(sizes) < 0 or max(sizes) > _LONGEST_LIST:
+                raise ValueError("reference_lists: no lengths of lists")
+            place += 2 + sum(sizes)
+        if place != end:
+            raise ValueError("reference_lists: not whole")
 
 
 def _check_facts(facts: StreamFacts) -> None:
@@ -67,7 +84,7 @@ def _check_lengths(index: PacketIndex) -> None:
     for item in fields(index)[1:]:
         expected = frames if item.name.startswith("frame_") else packets
         length = len(getattr(index, item.name))
-        if item.name not in _HEADERS and length != expected:
+        if item.name not in _OF_OTHER_LENGTH and length != expected:
             raise ValueError(f"{item.name}: {length} rows where {expected} belong")
     if not frames or not packets:
         raise ValueError(f"{frames} frames in {packets} packets")

@@ -7,14 +7,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec import h264_headers
-
 
 class Pictures(NamedTuple):
     """The pictures of P packets in file order, (P,) each.
 
-    The columns from ``rounding`` on are of the VOP that a packet decodes to, zero in other than MPEG-4 Part 2
-    video and where it decodes to none; see :class:`~cvr_lightning.codec.container.index.PacketIndex`.
+    The columns from ``rounding`` on are of the picture that a packet decodes to, zero in other than MPEG-4
+    Part 2 and H.264 video and where it decodes to none; see
+    :class:`~cvr_lightning.codec.container.index.PacketIndex`.
 
     Attributes:
         types: S1, type of the picture that the packet begins with.
@@ -27,6 +26,8 @@ class Pictures(NamedTuple):
         sizes: int64, its bytes.
         times: int64, its time in ticks of vop_time_increment.
         headers: int64, which of the sequence headers is in force.
+        lists: int64, reference lists of the slices of H.264, see ``PacketIndex.reference_lists``.
+        list_ends: int64, where in ``lists`` those of each packet end; empty in other video.
     """
 
     types: npt.NDArray[np.bytes_]
@@ -39,6 +40,17 @@ class Pictures(NamedTuple):
     sizes: npt.NDArray[np.int64]
     times: npt.NDArray[np.int64]
     headers: npt.NDArray[np.int64]
+    lists: npt.NDArray[np.int64] = np.empty(0, np.int64)
+    list_ends: npt.NDArray[np.int64] = np.empty(0, np.int64)
+
+    def lists_of(self, packets: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The reference lists of some packets one behind the other, and where those of each end."""
+        if not len(self.list_ends):
+            return self.lists, np.zeros(len(packets), np.int64)
+        begins = np.concatenate([self.list_ends[:1] * 0, self.list_ends[:-1]])
+        spans = [self.lists[begins[packet] : self.list_ends[packet]] for packet in packets.tolist()]
+        ends = np.cumsum([len(span) for span in spans], dtype=np.int64)
+        return np.concatenate([self.lists[:0], *spans]), ends
 
 
 class PictureScanner(Protocol):
@@ -49,48 +61,6 @@ class PictureScanner(Protocol):
 
     def finish(self) -> Pictures:
         """What all packets hold."""
-
-
-class H264Scanner:
-    """Pictures of H.264, by the headers of their slices (ITU-T H.264, 7.3.3).
-
-    Args:
-        extradata: What the container knows beforehand.
-
-    Attributes:
-        plain: Each packet holds one whole picture, and the first can be decoded by itself.
-        parameters: The units of parameter sets that the packets hold, each once.
-    """
-
-    def __init__(self, extradata: bytes) -> None:
-        self._prefix = h264_headers.length_size(extradata)
-        self._rows: list[h264_headers.CodedPicture] = []
-        self.plain = True
-        self.parameters: dict[bytes, None] = {}
-
-    def add(self, data: bytes, keyframe: bool) -> None:
-        """Take the next packet."""
-        picture = h264_headers.coded_picture(data, self._prefix)
-        self.plain = self.plain and picture.plain and (picture.start or bool(self._rows))
-        self.parameters.update(dict.fromkeys(picture.parameters))
-        self._rows.append(picture._replace(parameters=()))
-
-    def is_gapless(self, number_bits: int) -> bool:
-        """Whether each picture counts on from the reference picture before it (7.4.3, frame_num)."""
-        before = 0
-        for row in self._rows:
-            number = row.number >> (16 - number_bits)
-            if number != (0 if row.idr else (before + 1) % (1 << number_bits)):
-                return False
-            before = number if row.reference else before
-        return True
-
-    def finish(self) -> Pictures:
-        """What all packets hold."""
-        types = np.array([row.kind for row in self._rows], "S1")
-        starts = np.array([row.start for row in self._rows], bool)
-        reference = np.array([row.reference for row in self._rows], bool)
-        return pictures(types, starts, reference)
 
 
 def pictures(

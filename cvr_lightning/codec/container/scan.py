@@ -1,7 +1,7 @@
 """Building the packet index: one pass over the container, and a full decode where headers do not tell enough.
 
 Headers tell of MPEG-4 Part 2 (mpeg4/vop_scan.py) and of H.264 whose packets are whole frames in a container
-with display times (pictures.py).
+with display times (h264/scan.py).
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec import h264_headers
 from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey, packet_key
 from cvr_lightning.codec.container.index import PacketIndex, StreamFacts
 from cvr_lightning.codec.container.length import PacketFinder
-from cvr_lightning.codec.container.pictures import H264Scanner, Pictures, PictureScanner, pictures
+from cvr_lightning.codec.container.pictures import Pictures, pictures
 from cvr_lightning.codec.container.rotation import may_turn
+from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.codec.ffmpeg.decode_pass import DecodedVideo, Look, ShownFrame, decode_pass, look_of
 from cvr_lightning.codec.ffmpeg.decoder import Decoder
+from cvr_lightning.codec.h264.scan import PacketScanner
 from cvr_lightning.codec.limits import check_size
 from cvr_lightning.codec.mpeg4.vop_scan import VopScanner
 
@@ -70,12 +71,12 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     packets = _gather(demuxer, scanner)
     found = scanner.finish() if scanner else None
     shown, decoded = None, None
-    if isinstance(scanner, H264Scanner) and found and _is_simple(demuxer, scanner, packets):
+    if isinstance(scanner, PacketScanner) and found and _is_simple(demuxer, scanner, packets):
         shown = _by_display_time(found, packets.pts)
     elif isinstance(scanner, VopScanner) and found:
         shown = _coded_order_to_display(found, packets.discarded)
     if shown is None:
-        decoded = decode_pass(demuxer, demuxer.fetch(0, len(packets.keys) - 1, packets.keys))
+        decoded = _decode(demuxer, packets.keys, scanner)
         found = _decoded_pictures(codec, decoded, packets, found)
         shown = decoded.frames
     assert found is not None
@@ -85,23 +86,35 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     damaged[sorted(decoded.damaged) if decoded else []] = True
     look = decoded.look if decoded else _look(demuxer, codec, found, packets.keys)
     facts = _facts(demuxer, codec, look, decoded is not None and decoded.interlaced)
-    headers = scanner.headers if isinstance(scanner, VopScanner) else []
+    headers = scanner.headers if scanner else []
     return _index(facts, packets, found, damaged, shown, headers)
 
 
-def _scanner(codec: str, extradata: bytes) -> PictureScanner | None:
+def _decode(
+    demuxer: Demuxer, keys: Sequence[PacketKey], scanner: VopScanner | PacketScanner | None
+) -> DecodedVideo:
+    """Decode the whole video; where FFmpeg gives nothing, the tool that it may lack is named."""
+    try:
+        return decode_pass(demuxer, demuxer.fetch(0, len(keys) - 1, keys))
+    except UnreadableVideoError as error:
+        tool = scanner.unread_tool if isinstance(scanner, PacketScanner) else ""
+        if tool:
+            raise demuxer.error(f"{error.cause}; it uses {tool}") from error
+        raise
+
+
+def _scanner(codec: str, extradata: bytes) -> VopScanner | PacketScanner | None:
     if codec == "mpeg4":
         return VopScanner(extradata)
-    return H264Scanner(extradata) if codec == "h264" else None
+    return PacketScanner(extradata) if codec == "h264" else None
 
 
-def _gather(demuxer: Demuxer, scanner: PictureScanner | None) -> _Packets:
+def _gather(demuxer: Demuxer, scanner: VopScanner | PacketScanner | None) -> _Packets:
     """Hand all packets to the scanner, and note what the container says of each."""
     keys: list[PacketKey] = []
     pts: list[int] = []
     places: list[int] = []
     marks: list[tuple[bool, bool, bool]] = []
-    located = isinstance(scanner, VopScanner)
     with demuxer.buffer() as file:
         finder = PacketFinder(file)
         for packet in demuxer.scan():
@@ -111,7 +124,7 @@ def _gather(demuxer: Demuxer, scanner: PictureScanner | None) -> _Packets:
             if scanner:
                 data = bytes(packet)
                 scanner.add(data, packet.is_keyframe)
-            places.append(finder.find(data, keys[-1][1]) if located else -1)
+            places.append(finder.find(data, keys[-1][1]) if scanner else -1)
     if not keys:
         raise demuxer.error("it holds no packet of video")
     return _Packets(keys, pts, places, *np.array(marks, bool).T)
@@ -139,18 +152,13 @@ def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -
     return [ShownFrame(n, kinds[n].decode(), n, -1) for n in [*order, *held[-1:]] if not discarded[n]]
 
 
-def _is_simple(demuxer: Demuxer, scanner: H264Scanner, packets: _Packets) -> bool:
+def _is_simple(demuxer: Demuxer, scanner: PacketScanner, packets: _Packets) -> bool:
     """Whether a decoder surely shows every picture of an H.264 stream at its display time."""
     context = demuxer.stream.codec_context
     if not _WITH_SIZES & set(demuxer.container.format.name.split(",")):
         return False
-    try:
-        sets = h264_headers.parameter_sets(context.extradata or b"", scanner.parameters)
-    except EOFError:
-        return False
-    gapless = sets.number_bits > 0 and scanner.is_gapless(sets.number_bits)
-    whole = gapless and scanner.plain and not packets.discarded.any() and not packets.corrupt.any()
-    if not (whole and sets.found and sets.progressive) or NO_TIMESTAMP in packets.pts:
+    whole = scanner.plain and not packets.discarded.any() and not packets.corrupt.any()
+    if not whole or NO_TIMESTAMP in packets.pts:
         return False
     distinct = len(set(packets.pts)) == len(packets.pts)
     depth = _reorder_depth(packets.pts)
@@ -250,6 +258,7 @@ def _index(
 ) -> PacketIndex:
     dts, positions, sizes = zip(*packets.keys, strict=True)
     frame_packets = np.array([frame.packet for frame in shown], np.int64)
+    lists, list_ends = found.lists_of(frame_packets)
     return PacketIndex(
         facts=facts,
         types=found.types,
@@ -272,6 +281,8 @@ def _index(
         frame_sizes=found.sizes[frame_packets],
         frame_times=found.times[frame_packets],
         frame_headers=found.headers[frame_packets],
+        frame_list_ends=list_ends,
+        reference_lists=lists,
         headers=np.frombuffer(b"".join(headers), np.uint8),
         header_ends=np.cumsum([len(header) for header in headers], dtype=np.int64),
     )

@@ -1,10 +1,9 @@
 """The general lane: FFmpeg decodes, exports its vectors, and the residual is what prediction leaves.
 
 FFmpeg exports no residual, so it is the decoded frame minus the codec's own motion-compensated prediction.
-For MPEG-4 Part 2 this is exact: a block without coded coefficients has a residual of exactly zero. For H.264
-with one reference it is approximate, for deblocking comes after the residual, and FFmpeg exports only the
-first vector of an 8x8 block that is divided further. Of other streams there are at most vectors; as their
-reference is not known, none of their blocks is ever said to be skipped.
+For MPEG-4 Part 2 this is exact: a block without coded coefficients has a residual of exactly zero. Of other
+streams there are at most vectors; as their reference is not known, none of their blocks is ever said to be
+skipped.
 
 Old encoders (XviD before 1.0, DivX before 5) pad references at the display size, not at whole macroblocks:
 blocks predicted from beyond such an edge are not exact.
@@ -22,7 +21,6 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from cvr_lightning.codec import h264_prediction
 from cvr_lightning.codec.arrays import BlockMode, Modality, blocks
 from cvr_lightning.codec.capabilities import PIXEL_FORMATS, Support, find_support
 from cvr_lightning.codec.container.demux import Demuxer
@@ -193,8 +191,6 @@ class FFmpegParser:
         return PFrame(motion[:, :rows, :columns], residual, modes[:rows, :columns])
 
     def _predict(self, reference: Planes, field: VectorField, packet: int) -> Planes:
-        if self._support.codec == "h264":
-            return h264_prediction.predict(reference, field.vectors, field.inter)
         rounding = int(self._index.rounding[packet])
         split = field.split
         return prediction.predict(

@@ -45,7 +45,7 @@ def advise(video: CompressedVideoReader, refusal: str, damage: Sequence[str]) ->
     commands = _commands(video.path)
     if refusal:
         return Advice("needed", refusal, commands)
-    if video.parser != "mpeg4":
+    if video.parser == "ffmpeg":
         return Advice(
             "advised", "what FFmpeg gives takes longer, and is exact in MPEG-4 Part 2 alone", commands
         )

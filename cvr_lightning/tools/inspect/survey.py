@@ -20,7 +20,13 @@ MOST_PFRAMES = 500
 COLUMNS = 4
 """P-frames that are shown, one of each equal part of the video, each with its I-frame."""
 _CHUNK = 64  # P-frames in memory at a time
-_CODED = (BlockMode.SKIPPED, BlockMode.INTER, BlockMode.INTER4V, BlockMode.INTRA)
+_CODED = (
+    BlockMode.SKIPPED,
+    BlockMode.INTER,
+    BlockMode.INTER4V,
+    BlockMode.INTRA,
+    BlockMode.INTRA_PREDICTED,
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class PFrameStatistics:
 
     Attributes:
         frames: (n,) int64, frame number in display order.
-        shares: (n, 4), share of the 8x8 luma blocks that is skipped, inter, inter with 4 vectors, intra.
+        shares: (n, 5), share of the 8x8 luma blocks that is skipped, inter, inter with 4 vectors, intra,
+            intra and predicted.
         mean_px: (n,), mean length of the vectors over all blocks, in pixels.
         longest_px: (n,), length of the longest.
     """
@@ -41,7 +48,7 @@ class PFrameStatistics:
 
     def share(self, mode: BlockMode) -> float:
         """Share of all blocks that are coded so."""
-        return float(self.shares[:, mode].mean())
+        return float(self.shares[:, _CODED.index(mode)].mean())
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Survey:
         container: FFmpeg's name of the container.
         info: The stream at a glance.
         bits: (F,) int64, bits of each frame in display order; of MPEG-4 Part 2, those of the VOP.
-        parser: ``"mpeg4"`` or ``"ffmpeg"``.
+        parser: ``"mpeg4"``, ``"h264"`` or ``"ffmpeg"``.
         reason: Why this parser, and what it gives.
         readable: The modalities that the reader gives of it.
         refusal: Why it gives no more, empty where it gives all.
@@ -103,10 +110,13 @@ class Survey:
         """Share of the P-frames' blocks that is coded so, None where that is not known.
 
         Without the decoded reference FFmpeg's vectors do not tell skipped blocks from inter ones, and a
-        partition of H.264 is plain inter whatever its size.
+        partition of H.264 is plain inter whatever its size. Only H.264 has intra blocks that are predicted.
         """
-        unknown = (mode == BlockMode.SKIPPED and "residual" not in self.readable) or (
-            mode == BlockMode.INTER4V and self.info.codec == "h264"
+        through_ffmpeg = self.info.codec == "h264" and self.parser == "ffmpeg"
+        unknown = (
+            (mode == BlockMode.SKIPPED and "residual" not in self.readable)
+            or (mode == BlockMode.INTER4V and through_ffmpeg)
+            or (mode == BlockMode.INTRA_PREDICTED and self.parser != "h264")
         )
         return None if self.pframes is None or unknown else self.pframes.share(mode)
 

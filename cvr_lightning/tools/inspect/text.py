@@ -15,6 +15,7 @@ MODE_NAMES = {
     BlockMode.INTER: "inter",
     BlockMode.INTER4V: "inter-4MV",
     BlockMode.INTRA: "intra",
+    BlockMode.INTRA_PREDICTED: "intra, predicted",
 }
 _MODALITY_NAMES = {"iframes": "I-frames", "motion": "motion vectors", "residual": "residuals"}
 _DAMAGES_SHOWN = 3

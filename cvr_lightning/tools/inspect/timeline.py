@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.files.printable import printable
 from cvr_lightning.plots.clips import MODE_COLOURS
 from cvr_lightning.tools.inspect.survey import Survey
@@ -54,9 +55,9 @@ def draw_shares(axes: Any, side: Any, survey: Survey) -> None:
     assert statistics is not None
     base = np.zeros(len(statistics.frames))
     step = max(1.0, survey.info.frame_types.count("P") / len(statistics.frames))
-    modes = list(MODE_COLOURS.items())[:4]
-    for mode, (_, colour) in modes:
-        height = 100 * statistics.shares[:, mode]
+    modes = [(mode, item) for mode, item in MODE_COLOURS.items() if mode != BlockMode.OUTSIDE]
+    for place, (_, (_, colour)) in enumerate(modes):
+        height = 100 * statistics.shares[:, place]
         axes.bar(statistics.frames, height, bottom=base, width=step, color=colour)
         base += height
     axes.set_ylim(0, 100)

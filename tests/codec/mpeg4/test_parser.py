@@ -13,9 +13,9 @@ import pytest
 from helpers.encoders import encode
 
 from cvr_lightning.codec import BlockMode, ClipArrays, CompressedVideoReader, PacketIndex
+from cvr_lightning.codec.choice import ParserName
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.errors import UnsupportedStreamError
-from cvr_lightning.codec.reader import ParserName
 
 FINE = {"qmin": "2", "qmax": "2", "bf": "2", "flags": "+mv4", "mbd": "rd"}
 

@@ -1,0 +1,44 @@
+"""The parser that reads a stream best."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.container.index import PacketIndex
+from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
+from cvr_lightning.codec.h264.parser import H264Parser
+from cvr_lightning.codec.h264.parser import unread_tools as unread_h264_tools
+from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser
+from cvr_lightning.codec.mpeg4.parser import unread_tools as unread_mpeg4_tools
+from cvr_lightning.codec.parser import Parser
+
+ParserName = Literal["auto", "mpeg4", "h264", "ffmpeg"]
+_logger = logging.getLogger(__name__)
+
+
+def choose_parser(demuxer: Demuxer, index: PacketIndex, name: ParserName) -> Parser:
+    """The parser of a stream: the one of that name, or for ``"auto"`` that of its codec where it reads it.
+
+    Raises:
+        UnsupportedStreamError: The parser that was asked for cannot read the stream.
+    """
+    if name == "mpeg4" or (name == "auto" and index.codec == "mpeg4"):
+        cause = unread_mpeg4_tools(index)
+        if not cause or name == "mpeg4":
+            return Mpeg4Parser(demuxer, index)
+        return _through_ffmpeg(demuxer, index, f"not by the MPEG-4 parser: {cause}")
+    if name == "h264" or (name == "auto" and index.codec == "h264"):
+        cause = unread_h264_tools(index)
+        if not cause or name == "h264":
+            return H264Parser(demuxer, index)
+        return _through_ffmpeg(demuxer, index, f"not by the H.264 parser: {cause}")
+    return FFmpegParser(demuxer, index)
+
+
+def _through_ffmpeg(demuxer: Demuxer, index: PacketIndex, why: str) -> FFmpegParser:
+    _logger.info("%s: read through FFmpeg: %s", demuxer.path, why)
+    parser = FFmpegParser(demuxer, index)
+    parser.reason = f"{parser.reason} ({why})"
+    return parser

@@ -1,0 +1,44 @@
+"""The data of CABAC slices (ITU-T H.264, 7.3.4)."""
+
+from __future__ import annotations
+
+from cvr_lightning.codec.bitstream.kernels import fault, kernel, window
+from cvr_lightning.codec.h264.cabac import initialise_contexts, position_of, start, terminate
+from cvr_lightning.codec.h264.cabac_macroblocks import read_macroblock, read_skip
+from cvr_lightning.codec.h264.delivery import deliver
+from cvr_lightning.codec.h264.faults import BAD_END, CUT_SHORT
+from cvr_lightning.codec.h264.motion import skip_p
+from cvr_lightning.codec.h264.slice_header import H_CABAC_INIT, H_FIRST, H_POSITION, H_QUANTISER, H_TYPE, I
+from cvr_lightning.codec.h264.slices import covers
+from cvr_lightning.codec.h264.state import S_DELTA, enter
+
+
+@kernel
+def read_cabac_slice(picture, header, stop, sink):  # type: ignore[no-untyped-def]
+    """Read the data of a slice of I or P macroblocks: position or fault, last macroblock."""
+    words, engine, s = picture.words, picture.engine, picture.slice
+    column = 0 if header[H_TYPE] == I else 1 + header[H_CABAC_INIT]
+    initialise_contexts(picture.contexts, column, header[H_QUANTISER])
+    start(words, engine, (header[H_POSITION] + 7) & ~7)
+    number = header[H_FIRST]
+    while True:
+        wrong = covers(picture, number)
+        if wrong:
+            return fault(wrong, position_of(engine)), number
+        enter(picture, number)
+        if header[H_TYPE] != I and read_skip(picture):
+            skip_p(picture)
+            s[S_DELTA] = 0
+        else:
+            wrong = read_macroblock(picture)
+            if wrong:
+                return fault(wrong, position_of(engine)), number
+            deliver(picture, sink)
+        number += 1
+        if terminate(words, engine):
+            last = position_of(engine) - 1
+            # x264 may set the last bit of the byte in which the slice ends.
+            whole = last <= stop and last >> 3 == stop >> 3 and window(words, last) >> 31
+            return last if whole else fault(BAD_END, last), number
+        if position_of(engine) > stop + 9:  # the decoder is 9 bits ahead
+            return fault(CUT_SHORT, stop), number - 1

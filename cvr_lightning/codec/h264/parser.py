@@ -1,0 +1,241 @@
+"""H.264 video: each P-frame from its own bits, each I-frame decoded from its own packet.
+
+The index holds the parameter sets in force for each frame and how far back its references lie, so no other
+packet is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from cvr_lightning.codec.arrays import Modality, blocks
+from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.container.index import PacketIndex
+from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE, BitstreamError, UnsupportedStreamError
+from cvr_lightning.codec.fields.geometry import nearest_blocks
+from cvr_lightning.codec.h264.iframes import decode_iframe
+from cvr_lightning.codec.h264.macroblocks import (
+    Coded,
+    DamagedPictureError,
+    Macroblocks,
+    Stream,
+    read_fields,
+    read_macroblocks,
+)
+from cvr_lightning.codec.h264.parameter_sets import SequenceParameters, unread_tool
+from cvr_lightning.codec.h264.parameters import parameter_units, read_pair, read_sets, scales_of
+from cvr_lightning.codec.limits import max_pixels
+from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
+
+_KEPT_HEADERS = 64
+
+
+def unread_tools(index: PacketIndex) -> str:
+    """Why this parser does not read a stream; empty where it does."""
+    if index.codec != "h264":
+        return f"the codec is {index.codec}, not H.264"
+    strange = set(index.frame_types) - set("IPB")
+    size = (index.facts.width, index.facts.height)
+    shapes = set()
+    for header in index.sequence_headers:
+        sets = read_sets(header)
+        if not sets.pairs:
+            return "its parameter sets cannot be read"
+        for pair in sets.pairs:
+            sequence, picture = read_pair(*pair)
+            cause = unread_tool(sequence, picture)
+            if cause:
+                return cause
+            if 256 * sequence.columns * sequence.rows > max_pixels():
+                return f"frames of {16 * sequence.columns}x{16 * sequence.rows} pixels"
+            shapes.add((sequence.columns, sequence.rows))
+            left, right, top, bottom = sequence.crop
+            shown = (16 * sequence.columns - left - right, 16 * sequence.rows - top - bottom)
+            if left or top:
+                return "frames cropped at their left or top: their blocks lie off the grid of 8x8"
+            if shown != size:
+                return f"frames of {shown[0]}x{shown[1]} in a stream of {size[0]}x{size[1]}"
+    if len(shapes) != 1:
+        return "frames of several sizes"
+    return f"frames of type {', '.join(sorted(strange))}" if strange else ""
+
+
+@lru_cache(maxsize=_KEPT_HEADERS)
+def _stream(headers: tuple[bytes, ...]) -> Stream:
+    """What the packets of a stream with these headers are read with."""
+    prefix = parameter_units(headers[0])[0]
+    rows, scales, places, count = [], [], [], 0
+    for header in headers:
+        sets = read_sets(header)
+        rows.append(sets.rows)
+        scales += [scales_of(*pair) for pair in sets.pairs]
+        current = sets.places[-1]
+        places.append(np.where(current >= 0, current + count, -1))
+        count += len(sets.pairs)
+    return Stream(prefix, np.concatenate(rows), np.stack(scales), np.stack(places))
+
+
+class H264Parser:
+    """Frames of one H.264 video.
+
+    Args:
+        demuxer: The file; it is not opened as a container where the index says where packets lie.
+        index: Its index.
+
+    Raises:
+        UnsupportedStreamError: The stream uses tools that are not read here.
+    """
+
+    name = "h264"
+    reason = "H.264: modes, vectors and coefficients parsed from each P-frame's own bits, exactly"
+
+    def __init__(self, demuxer: Demuxer, index: PacketIndex) -> None:
+        cause = unread_tools(index)
+        if cause:
+            raise UnsupportedStreamError(
+                demuxer.path, f"not read by the H.264 parser: {cause}", "read it with parser='auto'"
+            )
+        self._demuxer = demuxer
+        self._index = index
+
+    @cached_property
+    def _stream(self) -> Stream:
+        return _stream(tuple(self._index.sequence_headers))
+
+    @cached_property
+    def _sequence(self) -> SequenceParameters:
+        return read_pair(*read_sets(self._index.sequence_headers[0]).pairs[0])[0]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._sequence.rows, self._sequence.columns
+
+    def require(self, modalities: Sequence[Modality]) -> None:
+        """See :meth:`cvr_lightning.codec.parser.Parser.require`: every modality is there."""
+
+    def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
+        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
+        for frame in frames:
+            header = self._index.sequence_headers[self._index.frame_headers[frame]]
+            prefix, units = parameter_units(header)
+            coded = self._coded(frame)
+            self._check(frame, coded)
+            try:
+                rgb = decode_iframe(coded.data, prefix, units, self._index.facts.colors, size)
+            except av.FFmpegError as error:
+                raise self._demuxer.damage(f"FFmpeg cannot decode it: {error}", frame) from error
+            if rgb is None:
+                raise self._demuxer.damage("FFmpeg does not decode it to one picture", frame)
+            yield rgb
+
+    def _check(self, frame: int, coded: Coded) -> None:
+        """Read an I-frame through, since FFmpeg conceals what is lost of it."""
+        grid = BlockGrid(np.empty(0, np.int64), np.empty(0, np.int64), np.ones(2, np.float32))
+        self._read([frame], [coded], [-1], (0, 0), grid, _no_fields())
+
+    def pframes(
+        self, frames: Sequence[int], coefficients: tuple[int, int] | None
+    ) -> Iterator[tuple[int, PFrame]]:
+        """See :meth:`cvr_lightning.codec.parser.Parser.pframes`."""
+        sides = (self._index.facts.height, self._index.facts.width)
+        rows, columns = (nearest_blocks(blocks(side), side, blocks(side), side) for side in sides)
+        grid = BlockGrid(rows, columns, np.full(2, 0.25, np.float32))
+        channels = coefficients[0] + 2 * coefficients[1] if coefficients else 0
+        for frame in frames:
+            fields = BlockFields(
+                np.zeros((1, 2, len(rows), len(columns)), np.float32),
+                np.zeros((1, channels, len(rows), len(columns)), np.float32),
+                np.zeros((1, len(rows), len(columns)), np.uint8),
+            )
+            self.fill([frame], [0], coefficients, grid, fields)
+            residual = fields.residual[0] if coefficients else None
+            yield frame, PFrame(fields.motion[0], residual, fields.modes[0])
+
+    def fill(
+        self,
+        frames: Sequence[int],
+        slots: Sequence[int],
+        coefficients: tuple[int, int] | None,
+        grid: BlockGrid,
+        fields: BlockFields,
+    ) -> None:
+        """Bring P-frames straight into the caller's arrays, in one call that does not hold the GIL.
+
+        Args:
+            frames: Frame numbers.
+            slots: The slot that each one fills.
+            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
+            grid: The blocks to deliver.
+            fields: Zeros to fill.
+
+        Raises:
+            UnreadableVideoError: A frame is damaged or missing; the arrays are of no use.
+        """
+        if frames:
+            coded = [self._coded(frame) for frame in frames]
+            self._read(frames, coded, slots, coefficients or (0, 0), grid, fields)
+
+    def parse(self, frame: int) -> Macroblocks:
+        """All macroblocks of one frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
+        types = self._index.frame_types
+        if not 0 <= frame < len(types):
+            raise ValueError(f"frame must be in 0..{len(types) - 1}, got {frame}")
+        if types[frame] == "B":
+            raise UnsupportedStreamError(
+                self._demuxer.path, "B-frames of H.264 are not parsed", PREPARE, frame
+            )
+        coded = self._coded(frame)
+        try:
+            return read_macroblocks(coded, self._stream, self._shape, frame, types[frame])
+        except DamagedPictureError as fault:
+            raise self._damage(frame, fault) from fault
+
+    def _read(
+        self,
+        frames: Sequence[int],
+        coded: Sequence[Coded],
+        slots: Sequence[int],
+        coefficients: tuple[int, int],
+        grid: BlockGrid,
+        fields: BlockFields,
+    ) -> None:
+        try:
+            read_fields(coded, self._stream, self._shape, slots, coefficients, grid, fields)
+        except DamagedPictureError as fault:
+            raise self._damage(frames[fault.number], fault) from fault
+
+    def _coded(self, frame: int) -> Coded:
+        """The packet of a frame and what it is read with."""
+        index = self._index
+        packet = int(index.frame_sources[frame])
+        if index.damaged[packet]:
+            cause = f"packet {packet} is damaged, or what it is predicted from is missing"
+            raise self._demuxer.damage(cause, frame)
+        size, place = int(index.sizes[packet]), int(index.data_positions[packet])
+        if place >= 0:
+            data = self._demuxer.read(place, size)
+        else:
+            _, whole = next(self._demuxer.fetch(packet, packet, index.keys))
+            data = bytes(whole)
+        if len(data) != size:
+            raise self._demuxer.error("it is not where the index says: the file has changed", frame)
+        lists = index.lists_of(frame)
+        if not len(lists):
+            raise self._demuxer.damage("none of its slices can be read", frame)
+        return Coded(data, int(index.frame_headers[frame]), lists)
+
+    def _damage(self, frame: int, fault: DamagedPictureError) -> BitstreamError:
+        return BitstreamError(
+            self._demuxer.path, fault.cause, FETCH_AGAIN, frame, fault.macroblock, fault.bit
+        )
+
+
+def _no_fields() -> BlockFields:
+    return BlockFields(
+        np.empty((0, 0, 0, 0), np.float32), np.empty((0, 0, 0, 0), np.float32), np.empty((0, 0, 0), np.uint8)
+    )
