@@ -9,9 +9,10 @@ from helpers.encoders import encode
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.datamodules import Folder
+from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.files.atomic import unfinished_files
 
-CLIPS = {"segments": 2, "pframes": 2, "height": 64, "width": 88, "crop": 64, "batch_size": 2}
+SAMPLING = ClipSampling(segments=2, pframes=2, size=(64, 88), crop=64)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fit(videos: Path, runs: Path, *more: str) -> list[str]:
-    data = [f"--data.{name}={value}" for name, value in (CLIPS | {"num_workers": 0}).items()]
+    data = ["--data.sampling.segments=2", "--data.sampling.pframes=2", "--data.sampling.size=[64,88]"]
+    data += ["--data.sampling.crop=64", "--data.batch_size=2", "--data.num_workers=0"]
     trainer = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
     place = [f"--trainer.default_root_dir={runs}", "--run=x"]
     return ["fit", "--data=Folder", f"--data.root={videos}", *data, *trainer, *place, *more]
@@ -94,7 +96,7 @@ def test_a_full_disk_costs_the_index_alone(
     videos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with small_disk(tmp_path / "disk", "4k") as disk:
-        data = Folder(videos, **CLIPS, num_workers=0, index_dir=disk / "index")
+        data = Folder(videos, sampling=SAMPLING, batch_size=2, num_workers=0, index_dir=disk / "index")
         data.prepare_data()
         (message,) = (record.getMessage() for record in caplog.records)
         assert "cannot be written" in message
