@@ -92,7 +92,7 @@ def test_no_heading_is_a_row_of_the_table_above_it() -> None:
 
 def quoted_messages() -> list[str]:
     """The first cell of every row that quotes a message."""
-    page = (ROOT / "docs/troubleshooting.md").read_text().partition("## Without a message")[0]
+    page = (ROOT / "docs/troubleshooting.md").read_text().partition("## Symptoms without a message")[0]
     return re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
 
 
