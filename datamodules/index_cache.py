@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import INDEX_VERSION, PacketIndex
-from cvr_lightning.codec.container.scan import build_index
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
     BitstreamError,
@@ -26,6 +25,7 @@ from cvr_lightning.codec.errors import (
     UnsupportedStreamError,
     VideoError,
 )
+from cvr_lightning.codec.scan import build_index
 from cvr_lightning.datamodules.index_store import FileState, IndexStore, Record
 from cvr_lightning.files import pool
 from cvr_lightning.files.bounds import parse_json

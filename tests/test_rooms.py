@@ -60,3 +60,24 @@ def test_nothing_else_lies_in_the_root_of_the_package() -> None:
         path.stem for path in (ROOT / "cvr_lightning").iterdir() if path.suffix == ".py" or path.is_dir()
     }
     assert lying - {"__pycache__"} == {*ORDER, *FREE}
+
+
+CODEC_ORDER = ["container", "bitstream", "fields", "mpeg4", "h264", "ffmpeg"]
+"""The folders of the codec; its modules put them together."""
+
+
+@pytest.mark.parametrize("room", CODEC_ORDER)
+def test_a_folder_of_the_codec_imports_only_those_before_it(room: str) -> None:
+    later = CODEC_ORDER[CODEC_ORDER.index(room) + 1 :]
+    lines = {
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in (ROOT / "cvr_lightning" / "codec" / room).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.lstrip().startswith(("from ", "import "))
+    }
+    assert {line for line in lines for name in later if f"cvr_lightning.codec.{name}" in line} == set()
+
+
+def test_every_folder_of_the_codec_has_its_place() -> None:
+    folders = (path for path in (ROOT / "cvr_lightning" / "codec").iterdir() if path.is_dir())
+    assert {path.name for path in folders} - {"__pycache__"} == set(CODEC_ORDER)

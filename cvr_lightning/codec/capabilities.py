@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from cvr_lightning.codec.arrays import Modality
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
-from cvr_lightning.codec.container.scan import WITH_VECTORS
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.h264.parameter_sets import unread_tool
 from cvr_lightning.codec.h264.parameters import read_pair, read_sets
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
+from cvr_lightning.codec.scan import WITH_VECTORS
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 """4:2:0 of 8 bits: what prediction is repeated for."""

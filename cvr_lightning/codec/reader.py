@@ -14,7 +14,6 @@ from cvr_lightning.codec.choice import ParserName, choose_parser
 from cvr_lightning.codec.container.demux import Demuxer, VideoBytes
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.container.info import describe
-from cvr_lightning.codec.container.scan import build_index
 from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
 from cvr_lightning.codec.fields import geometry
@@ -24,6 +23,7 @@ from cvr_lightning.codec.h264.parser import H264Parser
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
+from cvr_lightning.codec.scan import build_index
 from cvr_lightning.codec.windows import check_segments, segments
 
 
