@@ -204,7 +204,7 @@ def _draw_legend(axes: Any, row: str, survey: Survey, full: float, image: Any) -
         patches = [
             Patch(fc=colour, ec="#666666", label=survey.mode_name(mode, name))
             for mode, (name, colour) in MODE_COLOURS.items()
-            if mode != BlockMode.OUTSIDE and survey.share(mode) is not None
+            if mode in survey.modes and survey.share(mode) is not None
         ]
         axes.legend(
             handles=patches, loc="center left", fontsize=9, frameon=False, borderpad=0, handlelength=1.2

@@ -110,15 +110,18 @@ class Survey:
         """Share of the P-frames' blocks that is coded so, None where that is not known.
 
         Without the decoded reference FFmpeg's vectors do not tell skipped blocks from inter ones, and a
-        partition of H.264 is plain inter whatever its size. Only H.264 has intra blocks that are predicted.
+        partition of H.264 is plain inter whatever its size.
         """
         through_ffmpeg = self.info.codec == "h264" and self.parser == "ffmpeg"
-        unknown = (
-            (mode == BlockMode.SKIPPED and "residual" not in self.readable)
-            or (mode == BlockMode.INTER4V and through_ffmpeg)
-            or (mode == BlockMode.INTRA_PREDICTED and self.parser != "h264")
+        unknown = (mode == BlockMode.SKIPPED and "residual" not in self.readable) or (
+            mode == BlockMode.INTER4V and through_ffmpeg
         )
         return None if self.pframes is None or unknown else self.pframes.share(mode)
+
+    @property
+    def modes(self) -> tuple[BlockMode, ...]:
+        """The modes that blocks of the codec may have: H.264 alone predicts intra blocks."""
+        return _CODED if self.parser == "h264" else _CODED[:-1]
 
     def mode_name(self, mode: BlockMode, name: str) -> str:
         """The name of a mode, which says so where it takes in skipped blocks."""

@@ -61,7 +61,7 @@ def as_dict(survey: Survey) -> dict[str, Any]:
         "bitrate_bit_per_s": info.bit_rate or None,
         "bits_of_frames": survey.bits.tolist(),
         "pframes_read": 0 if statistics_ is None else len(statistics_.frames),
-        "blocks": {name: survey.share(mode) for mode, name in MODE_NAMES.items()},
+        "blocks": {MODE_NAMES[mode]: survey.share(mode) for mode in survey.modes},
         "vector_mean_px": None if statistics_ is None else float(statistics_.mean_px.mean()),
         "vector_longest_px": None if statistics_ is None else float(statistics_.longest_px.max()),
         "parser": survey.parser,
@@ -131,7 +131,7 @@ def blocks_text(survey: Survey) -> str:
     """How the blocks of the P-frames are coded."""
     if survey.pframes is None:
         return "unknown: no P-frame can be read"
-    shares = ((survey.mode_name(mode, name), survey.share(mode)) for mode, name in MODE_NAMES.items())
+    shares = ((survey.mode_name(mode, MODE_NAMES[mode]), survey.share(mode)) for mode in survey.modes)
     told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares if share is not None)
     total = survey.info.frame_types.count("P")
     return f"{told} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames)"

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.files.printable import printable
 from cvr_lightning.plots.clips import MODE_COLOURS
 from cvr_lightning.tools.inspect.survey import Survey
@@ -55,7 +54,7 @@ def draw_shares(axes: Any, side: Any, survey: Survey) -> None:
     assert statistics is not None
     base = np.zeros(len(statistics.frames))
     step = max(1.0, survey.info.frame_types.count("P") / len(statistics.frames))
-    modes = [(mode, item) for mode, item in MODE_COLOURS.items() if mode != BlockMode.OUTSIDE]
+    modes = [(mode, MODE_COLOURS[mode]) for mode in survey.modes]
     for place, (_, (_, colour)) in enumerate(modes):
         height = 100 * statistics.shares[:, place]
         axes.bar(statistics.frames, height, bottom=base, width=step, color=colour)
