@@ -23,7 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from cvr_lightning.energy.costs import CostTable, CostTableName, cost_table
 from cvr_lightning.energy.synapses import is_spikes, synaptic_operations
-from cvr_lightning.models.camera import CameraCurrent
+from cvr_lightning.models.global_motion import GlobalMotionCurrent
 from cvr_lightning.models.modulator import TemporalReadout
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.models.stem import BlockStem
@@ -179,10 +179,10 @@ def _neurons(layer: AdaptiveLIF, current_TMCHW: Tensor, _: Any) -> int:
 
 def _readout(layer: TemporalReadout, current_TMCHW: Tensor, _: Any) -> int:
     # The means of the spikes and of the currents.
-    return (2 if layer.potential else 1) * current_TMCHW.numel()
+    return (2 if layer.current_readout else 1) * current_TMCHW.numel()
 
 
-def _camera(layer: CameraCurrent, _: Tensor, output: Tensor) -> int:
+def _global_motion(layer: GlobalMotionCurrent, _: Tensor, output: Tensor) -> int:
     return 2 * output.numel()
 
 
@@ -192,7 +192,7 @@ FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     nn.Conv3d: _convolution,
     nn.Linear: _linear,
     SelfAttention: _attention,
-    CameraCurrent: _camera,
+    GlobalMotionCurrent: _global_motion,
     AdaptiveLIF: _neurons,
     TemporalReadout: _readout,
 }
@@ -262,7 +262,7 @@ class OperationCounter:
                 count.outputs += layer.levels * spikes.numel()
                 count.spikes += float(spikes.sum())
                 count.effective_macs += dense
-            elif isinstance(layer, SelfAttention | TemporalReadout | CameraCurrent):
+            elif isinstance(layer, SelfAttention | TemporalReadout | GlobalMotionCurrent):
                 count.effective_macs += dense
             else:
                 levels = getattr(layer, "levels", 1)

@@ -1,6 +1,6 @@
 """The model as plain ``torch.nn.Module``: no trainer, no file, no codec."""
 
 from cvr_lightning.models.presets import PRESETS, Preset
-from cvr_lightning.models.recognizer import CompressedVideoRecognizer, Part, Representation
+from cvr_lightning.models.recognizer import Ablation, CompressedVideoRecognizer, Representation
 
-__all__ = ["PRESETS", "CompressedVideoRecognizer", "Part", "Preset", "Representation"]
+__all__ = ["PRESETS", "Ablation", "CompressedVideoRecognizer", "Preset", "Representation"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.errors import CropError
-from cvr_lightning.models.camera import CameraCurrent
+from cvr_lightning.models.global_motion import GlobalMotionCurrent
 from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
 
 STRIDE = 32
@@ -185,12 +185,12 @@ class PFrames(NamedTuple):
     Attributes:
         blocks: (T, M, C, H8, W8), normalised fields on the block grid.
         mask: (T, M) bool, true where the P-frame exists.
-        camera: (T, M, 2), the camera's displacement, normalised; None where it is left in the vectors.
+        global_motion: (T, M, 2), the camera's displacement, normalised; None where it is left in the vectors.
     """
 
     blocks: Tensor
     mask: Tensor
-    camera: Tensor | None = None
+    global_motion: Tensor | None = None
 
 
 PFrameState = tuple[ModulatorState, ModulatorState]
@@ -211,7 +211,7 @@ class PFrameEncoder(nn.Module):
         motion_channels: Those that are motion, and drive neurons of their own; None where all drive all.
         widths: Channels of the two stages.
         iframe_widths: Channels of the I-frame features at strides 16 and 32.
-        compensation: The camera's displacement comes apart from the vectors, and feeds the first stage.
+        global_motion: The camera's displacement comes apart from the vectors, and feeds the first stage.
         modulator: What the modulators of both stages are made of; the whole of them where None.
     """
 
@@ -221,7 +221,7 @@ class PFrameEncoder(nn.Module):
         motion_channels: int | None,
         widths: tuple[int, int],
         iframe_widths: tuple[int, int],
-        compensation: bool = True,
+        global_motion: bool = True,
         modulator: ModulatorOptions | None = None,
     ) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class PFrameEncoder(nn.Module):
             self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
         else:
             self.conv1 = StreamConv2d(motion_channels, in_channels, widths[0], stride=2, gain=4.0)
-        self.camera_current = CameraCurrent(widths[0]) if compensation else None
+        self.global_motion_current = GlobalMotionCurrent(widths[0]) if global_motion else None
         self.modulator1 = build_modulator(widths[0], iframe_widths[0], modulator)
         levels = modulator.levels if modulator.spiking else 1
         self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0, levels=levels)
@@ -256,8 +256,9 @@ class PFrameEncoder(nn.Module):
         """
         first, second = (None, None) if state is None else state
         current = _over_time(self.conv1, pframes.blocks)
-        if self.camera_current is not None:
-            current = current + self.camera_current(pframes.camera).to(current.dtype)  # that of autocast
+        if self.global_motion_current is not None:
+            shift = self.global_motion_current(pframes.global_motion)
+            current = current + shift.to(current.dtype)  # the dtype of autocast
         low = self.modulator1(current, iframe.stride16, pframes.mask, first, keep_state)
         current = _over_time(self.conv2, low.spikes)
         high = self.modulator2(current, iframe.stride32, pframes.mask, second, keep_state)

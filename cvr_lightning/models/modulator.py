@@ -27,11 +27,11 @@ class ModulatorOptions:
 
     Attributes:
         spiking: Neurons that spike; otherwise a :class:`ReLUModulator`, to which of all others only
-            ``potential`` applies.
+            ``current_readout`` applies.
         levels: Most spikes of a neuron in a step.
         adaptation: Recent spikes raise the threshold.
         iframe_term: The I-frame moves the threshold.
-        potential: The currents are read out beside the spikes.
+        current_readout: The currents are read out beside the spikes.
         checkpoint_activations: See :class:`~cvr_lightning.models.neurons.AdaptiveLIF`.
     """
 
@@ -39,7 +39,7 @@ class ModulatorOptions:
     levels: int = 1
     adaptation: bool = True
     iframe_term: bool = True
-    potential: bool = True
+    current_readout: bool = True
     checkpoint_activations: bool = False
 
 
@@ -49,12 +49,12 @@ class ModulatorState(NamedTuple):
     Attributes:
         neurons: State of the neurons.
         readout: Leaky mean of the spikes.
-        potential: Leaky mean of the currents, None where it is not read out.
+        current_readout: Leaky mean of the currents, None where it is not read out.
     """
 
     neurons: LIFState | None
     readout: Tensor
-    potential: Tensor | None
+    current_readout: Tensor | None
 
 
 class Modulation(NamedTuple):
@@ -80,17 +80,17 @@ class TemporalReadout(nn.Module):
 
     Args:
         channels: Channels C of the P-path.
-        potential: The currents are read out too.
+        current_readout: The currents are read out too.
 
     Attributes:
         out_channels: Channels of the read-out.
     """
 
-    def __init__(self, channels: int, potential: bool) -> None:
+    def __init__(self, channels: int, current_readout: bool) -> None:
         super().__init__()
-        self.out_channels = 2 * channels if potential else channels
+        self.out_channels = 2 * channels if current_readout else channels
         self.decay = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.potential = potential
+        self.current_readout = current_readout
 
     def forward(
         self, current_TMCHW: Tensor, mean_MCHW: Tensor, mask_TM: Tensor, state: ModulatorState | None
@@ -103,11 +103,12 @@ class TemporalReadout(nn.Module):
             mask_TM: bool, true where the P-frame exists.
             state: Where the last P-frame ended; at rest where None.
         """
-        if not self.potential:
+        if not self.current_readout:
             return mean_MCHW.to(current_TMCHW.dtype), None
-        start = None if state is None else state.potential
-        potential_MCHW = self.mean(current_TMCHW, mask_TM, start)
-        return torch.cat([mean_MCHW, potential_MCHW], dim=1).to(current_TMCHW.dtype), potential_MCHW
+        start = None if state is None else state.current_readout
+        current_readout_MCHW = self.mean(current_TMCHW, mask_TM, start)
+        readout_MCHW = torch.cat([mean_MCHW, current_readout_MCHW], dim=1).to(current_TMCHW.dtype)
+        return readout_MCHW, current_readout_MCHW
 
     def mean(self, values_TMCHW: Tensor, mask_TM: Tensor, start: Tensor | None) -> Tensor:
         """The leaky mean (M, C, H, W) after T steps, at least float32; missing steps leave it as it is."""
@@ -139,7 +140,7 @@ class SpikingTemporalModulator(nn.Module):
             levels=options.levels,
             checkpoint_activations=options.checkpoint_activations,
         )
-        self.readout = TemporalReadout(channels, options.potential)
+        self.readout = TemporalReadout(channels, options.current_readout)
         self.iframe_term: nn.Conv2d | None = None
         if options.iframe_term:
             self.iframe_term = nn.Conv2d(iframe_channels, channels, kernel_size=1)
@@ -169,8 +170,8 @@ class SpikingTemporalModulator(nn.Module):
         decay = torch.sigmoid(at_least_float32(self.readout.decay))
         fired = self.neurons(current_TMCHW, mask_TM, offset_MCHW, start, decay, keep_state)
         assert fired.readout is not None  # a decay was given
-        readout_MCHW, potential_MCHW = self.readout(current_TMCHW, fired.readout, mask_TM, state)
-        end = ModulatorState(fired.state, fired.readout, potential_MCHW) if keep_state else None
+        readout_MCHW, current_readout_MCHW = self.readout(current_TMCHW, fired.readout, mask_TM, state)
+        end = ModulatorState(fired.state, fired.readout, current_readout_MCHW) if keep_state else None
         return Modulation(fired.spikes, readout_MCHW, end)
 
 
@@ -179,12 +180,12 @@ class ReLUModulator(nn.Module):
 
     Args:
         channels: Channels C of the P-path.
-        potential: The currents are read out too.
+        current_readout: The currents are read out too.
     """
 
-    def __init__(self, channels: int, potential: bool = True) -> None:
+    def __init__(self, channels: int, current_readout: bool = True) -> None:
         super().__init__()
-        self.readout = TemporalReadout(channels, potential)
+        self.readout = TemporalReadout(channels, current_readout)
 
     def forward(
         self,
@@ -197,8 +198,8 @@ class ReLUModulator(nn.Module):
         """Rectify T steps; the arguments are those of :class:`SpikingTemporalModulator`."""
         rectified_TMCHW = F.relu(current_TMCHW) * mask_TM[:, :, None, None, None]
         mean_MCHW = self.readout.mean(rectified_TMCHW, mask_TM, None if state is None else state.readout)
-        readout_MCHW, potential_MCHW = self.readout(current_TMCHW, mean_MCHW, mask_TM, state)
-        end = ModulatorState(None, mean_MCHW, potential_MCHW) if keep_state else None
+        readout_MCHW, current_readout_MCHW = self.readout(current_TMCHW, mean_MCHW, mask_TM, state)
+        end = ModulatorState(None, mean_MCHW, current_readout_MCHW) if keep_state else None
         return Modulation(rectified_TMCHW, readout_MCHW, end)
 
 
@@ -207,5 +208,5 @@ def build_modulator(
 ) -> SpikingTemporalModulator | ReLUModulator:
     """The modulator of a stage with C channels, beside D of the I-frame."""
     if not options.spiking:
-        return ReLUModulator(channels, options.potential)
+        return ReLUModulator(channels, options.current_readout)
     return SpikingTemporalModulator(channels, iframe_channels, options)

@@ -34,7 +34,9 @@ from cvr_lightning.models.segments import joint_exists, mean_over_segments, of_s
 from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
-Part = Literal["compensation", "spikes", "adaptation", "iframe_term", "potential", "unified", "mixer"]
+Ablation = Literal[
+    "global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "unified", "mixer"
+]
 """Parts that the recogniser can be built without, to learn what each is good for: the camera's displacement
 taken out of the vectors, the spiking neurons (a ReLU stands in), the adaptation of their thresholds, the
 I-frame's term in them, the read-out of their currents, the unified transformer (late fusion stands in for it
@@ -63,7 +65,7 @@ class CompressedVideoRecognizer(nn.Module):
         residual_channels: Coefficients C of a block.
         dropout: Share of the features dropped before the head.
         representation: Of the P-frames that it takes.
-        without: Parts to leave out.
+        ablate: Parts to leave out.
         levels: Most spikes of a neuron in a step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
         streams: Motion and residual drive neurons of their own in the first stage of the P-path.
 
@@ -82,15 +84,15 @@ class CompressedVideoRecognizer(nn.Module):
         residual_channels: int = 24,
         dropout: float = 0.1,
         representation: Representation = "block",
-        without: Sequence[Part] = (),
+        ablate: Sequence[Ablation] = (),
         levels: int = 1,
         streams: bool = False,
     ) -> None:
         super().__init__()
         _check_choice("preset", preset, get_args(Preset))
         _check_choice("representation", representation, get_args(Representation))
-        for part in without:
-            _check_choice("part", part, get_args(Part))
+        for part in ablate:
+            _check_choice("part", part, get_args(Ablation))
         if streams and representation != "block":
             raise ValueError(f"streams=True takes representation='block', not {representation!r}")
         arch = PRESETS[preset]
@@ -103,23 +105,23 @@ class CompressedVideoRecognizer(nn.Module):
         for name in ("image_mean", "image_std"):
             values = torch.tensor(getattr(self.iframe_encoder, name)).view(3, 1, 1) * 255
             self.register_buffer(name, values)
-        compensation = "compensation" not in without
-        self.stem: BlockStem | PixelStem = BlockStem(residual_channels, compensation)
+        global_motion = "global_motion" not in ablate
+        self.stem: BlockStem | PixelStem = BlockStem(residual_channels, global_motion)
         if representation == "pixel":
-            self.stem = PixelStem(arch.pframe_widths[0], compensation)
+            self.stem = PixelStem(arch.pframe_widths[0], global_motion)
         modulator = ModulatorOptions(
-            spiking="spikes" not in without,
+            spiking="spikes" not in ablate,
             levels=levels,
-            adaptation="adaptation" not in without,
-            iframe_term="iframe_term" not in without,
-            potential="potential" not in without,
+            adaptation="adaptation" not in ablate,
+            iframe_term="iframe_term" not in ablate,
+            current_readout="current_readout" not in ablate,
         )
         self.pframe_encoder = PFrameEncoder(
             self.stem.out_channels,
             MOTION_CHANNELS if streams else None,
             arch.pframe_widths,
             arch.iframe_widths[2:],
-            compensation,
+            global_motion,
             modulator,
         )
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
@@ -129,11 +131,11 @@ class CompressedVideoRecognizer(nn.Module):
         self.time = nn.Linear(arch.width, arch.width)
         blocks = (arch.width, arch.depth, arch.heads, arch.mlp_ratio)
         self.late_fusion: LateFusion | None = None
-        if "unified" in without:
+        if "unified" in ablate:
             self.late_fusion = LateFusion(*blocks, num_classes, dropout)
         else:
             self.transformer = UnifiedTransformer(*blocks)
-            mixers = 0 if "mixer" in without else arch.mixers
+            mixers = 0 if "mixer" in ablate else arch.mixers
             self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
             self.head = ClassHead(arch.width, num_classes, dropout)
         nn.init.zeros_(self.modulation.weight)
@@ -182,9 +184,11 @@ class CompressedVideoRecognizer(nn.Module):
         """The P-path's input; zero where a block is skipped and the camera stands still."""
         fields = self.stem(clip)
         dtype = self.modality.dtype
-        camera = None if fields.camera is None else fields.camera.to(dtype).transpose(0, 1)
+        global_motion = (
+            None if fields.global_motion is None else fields.global_motion.to(dtype).transpose(0, 1)
+        )
         mask = clip.mask.flatten(0, 1).transpose(0, 1)
-        return PFrames(fields.blocks.to(dtype).transpose(0, 1), mask, camera)
+        return PFrames(fields.blocks.to(dtype).transpose(0, 1), mask, global_motion)
 
     def decide(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.codec.arrays import BLOCK
-from cvr_lightning.models.camera import split_motion
+from cvr_lightning.models.global_motion import split_motion
 
 MOTION_SCALE = 2.0
 """Pixels of displacement at which the input's compression turns from linear to logarithmic."""
@@ -35,24 +35,24 @@ class Fields(NamedTuple):
     """What a stem gives: (M, T, C, H8, W8), and the camera's displacement (M, T, 2) where it is split off."""
 
     blocks: Tensor
-    camera: Tensor | None
+    global_motion: Tensor | None
 
 
 class _Stem(nn.Module):
     motion_gain: Tensor
 
-    def __init__(self, compensation: bool) -> None:
+    def __init__(self, global_motion: bool) -> None:
         super().__init__()
         self.register_buffer("motion_gain", torch.tensor(MOTION_GAIN))
-        self.compensation = compensation
+        self.global_motion = global_motion
 
     def motion(self, clip: CompressedClip) -> tuple[Tensor, Tensor | None]:
         """Vectors as the P-path takes them, compressed and amplified, and the camera's displacement."""
-        if not self.compensation:
+        if not self.global_motion:
             return self.motion_gain * compress(clip.motion, MOTION_SCALE), None
-        relative, camera = split_motion(clip)
+        relative, global_motion = split_motion(clip)
         scaled = self.motion_gain * compress(relative, MOTION_SCALE)
-        return scaled, compress(camera, MOTION_SCALE).flatten(0, 1)
+        return scaled, compress(global_motion, MOTION_SCALE).flatten(0, 1)
 
 
 class BlockStem(_Stem):
@@ -62,14 +62,14 @@ class BlockStem(_Stem):
 
     Args:
         residual_channels: Coefficients of a block.
-        compensation: The camera's displacement is split off the vectors.
+        global_motion: The camera's displacement is split off the vectors.
 
     Attributes:
         out_channels: Channels C: vectors, coefficients, "is intra".
     """
 
-    def __init__(self, residual_channels: int, compensation: bool = True) -> None:
-        super().__init__(compensation)
+    def __init__(self, residual_channels: int, global_motion: bool = True) -> None:
+        super().__init__(global_motion)
         self.out_channels = MOTION_CHANNELS + residual_channels + 1
 
     def forward(self, clip: CompressedClip) -> Fields:
@@ -83,9 +83,9 @@ class BlockStem(_Stem):
                 "this model takes the block representation: set data.representation=block, or build it with "
                 "representation='pixel'"
             )
-        motion, camera = self.motion(clip)
+        motion, global_motion = self.motion(clip)
         fields = [motion, compress(clip.residual, RESIDUAL_SCALE), _is_intra(clip)]
-        return Fields(torch.cat(fields, dim=3).flatten(0, 1), camera)
+        return Fields(torch.cat(fields, dim=3).flatten(0, 1), global_motion)
 
 
 class PixelStem(_Stem):
@@ -95,14 +95,14 @@ class PixelStem(_Stem):
 
     Args:
         channels: Channels of a patch.
-        compensation: The camera's displacement is split off the vectors.
+        global_motion: The camera's displacement is split off the vectors.
 
     Attributes:
         out_channels: Channels C: those of a patch, "is intra".
     """
 
-    def __init__(self, channels: int, compensation: bool = True) -> None:
-        super().__init__(compensation)
+    def __init__(self, channels: int, global_motion: bool = True) -> None:
+        super().__init__(global_motion)
         self.out_channels = channels + 1
         # Without a bias, so that a patch that holds nothing stays zero.
         self.patches = nn.Conv2d(2 + 3, channels, kernel_size=BLOCK, stride=BLOCK, bias=False)
@@ -118,11 +118,11 @@ class PixelStem(_Stem):
                 "this model takes the pixel representation: set data.representation=pixel, or build it with "
                 "representation='block'"
             )
-        motion, camera = self.motion(clip)
+        motion, global_motion = self.motion(clip)
         images = torch.cat([motion, compress(clip.residual, PIXEL_SCALE)], dim=3)
         patches: Tensor = self.patches(images.flatten(0, 2)).unflatten(0, clip.motion.shape[:3])
         is_intra = _is_intra(clip).to(patches.dtype)
-        return Fields(torch.cat([patches, is_intra], dim=3).flatten(0, 1), camera)
+        return Fields(torch.cat([patches, is_intra], dim=3).flatten(0, 1), global_motion)
 
 
 def compress(values: Tensor, scale: float) -> Tensor:

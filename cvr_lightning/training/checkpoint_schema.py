@@ -14,6 +14,8 @@ from typing import Any, get_args
 from cvr_lightning import datamodules
 from cvr_lightning.errors import CheckpointError
 
+FORMAT = 1
+"""Version of a checkpoint's own section and of the names of its weights; other versions are refused."""
 MAX_TEXT = 4096
 """Characters of a name or a path."""
 Kind = Any
@@ -33,7 +35,7 @@ MODEL: dict[str, Kind] = {
     "averaging": str,
     "compile": bool,
     "dropout": float,
-    "final_lr": float,
+    "final_lr_ratio": float,
     "iframe_lr": float,
     "label_smoothing": float,
     "learning_rate": float,
@@ -41,9 +43,9 @@ MODEL: dict[str, Kind] = {
     "mask_ratio": float,
     "preset": str,
     "streams": bool,
-    "warmup": float,
+    "warmup_ratio": float,
     "weight_decay": float,
-    "without": list[str],
+    "ablate": list[str],
 }
 """Not ``iframe_weights`` and ``pretrained``: the checkpoint's own weights take their place."""
 
@@ -104,7 +106,7 @@ ARCHITECTURE: dict[str, Kind] = {
     "representation": str,
     "residual_channels": int,
     "streams": bool,
-    "without": list[str],
+    "ablate": list[str],
 }
 
 _PACKAGE = datamodules.__name__
@@ -167,9 +169,10 @@ def check_contents(path: str, about: Any) -> None:
         about: The section.
 
     Raises:
-        CheckpointError: A name that is not known, or a value of another type.
+        CheckpointError: Another format, an unknown name, or a value of another type.
     """
-    kinds: dict[str, Kind] = {"class_names": list[str], "averaging": str}
+    _check_format(path, about)
+    kinds: dict[str, Kind] = {"format": int, "class_names": list[str], "averaging": str}
     sections = {"architecture": ARCHITECTURE, "sampling": SAMPLING, "versions": {}, "config": {}}
     _check_names(path, "", about, kinds.keys() | sections.keys())
     for name, kind in kinds.items():
@@ -182,6 +185,15 @@ def check_contents(path: str, about: Any) -> None:
     if "class_names" in about:
         _require(path, about, "sampling", "averaging")
     check_config(path, about.get("config", {}))
+
+
+def _check_format(path: str, about: Any) -> None:
+    found = about.get("format") if isinstance(about, Mapping) else None
+    if type(found) is not int or found != FORMAT:
+        raise CheckpointError(
+            f"{path}: written by another version of cvr_lightning (this one reads format {FORMAT}); "
+            "train again"
+        )
 
 
 def check_config(path: str, config: Any) -> None:

@@ -20,7 +20,7 @@ from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.scores import VideoScores
 from cvr_lightning.evaluation.video_table import Averaging, VideoTable, require_finite
-from cvr_lightning.models import CompressedVideoRecognizer, Part, Preset, Representation
+from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.checkpoint import (
@@ -29,7 +29,7 @@ from cvr_lightning.training.checkpoint import (
     refuse_fewer_epochs,
     refuse_other_model,
 )
-from cvr_lightning.training.checkpoint_schema import taken
+from cvr_lightning.training.checkpoint_schema import FORMAT, taken
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
 
@@ -48,9 +48,9 @@ class RecognitionModule(LightningModule):
         residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
         representation: Representation of P-frames that the data delivers; given by the data set.
         preset: Size of the model.
-        without: Parts to leave out, to learn what each is good for: ``compensation`` (the camera's
+        ablate: Parts to leave out, to learn what each is good for: ``global_motion`` (the camera's
             displacement then stays in the vectors), ``spikes`` (a ReLU stands in for the neurons),
-            ``adaptation`` and ``iframe_term`` of their thresholds, ``potential`` (the read-out of their
+            ``adaptation`` and ``iframe_term`` of their thresholds, ``current_readout`` (the read-out of their
             currents), ``unified`` (late fusion stands in for the unified transformer and the mixer),
             ``mixer``.
         levels: Most spikes of a neuron in a step, 1 to 4: 1 for binary spikes.
@@ -60,8 +60,8 @@ class RecognitionModule(LightningModule):
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
-        warmup: Share of the steps over which the learning rate rises linearly.
-        final_lr: Share of the peak learning rate at which the cosine ends.
+        warmup_ratio: Share of the steps over which the learning rate rises linearly.
+        final_lr_ratio: Share of the peak learning rate at which the cosine ends.
         iframe_weights: ImageNet weights that training starts from: a safetensors file of ConvNeXt-Atto
             (preset small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the
             like; ``imagenet`` for those of EfficientNet-Lite0 (preset lite), which the extra of that name
@@ -84,7 +84,7 @@ class RecognitionModule(LightningModule):
         residual_channels: int = 24,
         representation: Representation = "block",
         preset: Preset = "tiny",
-        without: Sequence[Part] = (),
+        ablate: Sequence[Ablation] = (),
         levels: int = 1,
         streams: bool = False,
         dropout: float = 0.1,
@@ -92,8 +92,8 @@ class RecognitionModule(LightningModule):
         averaging: Averaging = "softmax",
         learning_rate: float = 2e-3,
         weight_decay: float = 0.05,
-        warmup: float = 0.1,
-        final_lr: float = 0.01,
+        warmup_ratio: float = 0.1,
+        final_lr_ratio: float = 0.01,
         iframe_weights: str | None = None,
         iframe_lr: float = 1.0,
         pretrained: str | None = None,
@@ -119,7 +119,7 @@ class RecognitionModule(LightningModule):
             "residual_channels": residual_channels,
             "dropout": dropout,
             "representation": representation,
-            "without": sorted(without),
+            "ablate": sorted(ablate),
             "levels": levels,
             "streams": streams,
         }
@@ -127,8 +127,8 @@ class RecognitionModule(LightningModule):
         self.label_smoothing = label_smoothing
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.final_lr = final_lr
+        self.warmup_ratio = warmup_ratio
+        self.final_lr_ratio = final_lr_ratio
         self.iframe_weights = iframe_weights
         if iframe_lr < 0:
             raise ValueError(f"iframe_lr={iframe_lr} must not be negative")
@@ -278,13 +278,14 @@ class RecognitionModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
-        rates = (self.learning_rate, self.weight_decay, self.warmup, self.final_lr)
+        rates = (self.learning_rate, self.weight_decay, self.warmup_ratio, self.final_lr_ratio)
         return adamw(self, *rates, relative=(self.recognizer.iframe_encoder, self.iframe_lr))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store all that is needed to label a file: class names, architecture and sampling."""
         sampling = self.trainer.datamodule.test_sampling.to_dict()  # type: ignore[attr-defined]
         checkpoint[CHECKPOINT_KEY] = {
+            "format": FORMAT,
             "class_names": self.class_names,
             "architecture": self.architecture,
             "sampling": sampling,

@@ -20,8 +20,8 @@ def adamw(
     module: LightningModule,
     learning_rate: float,
     weight_decay: float,
-    warmup: float,
-    final_lr: float,
+    warmup_ratio: float,
+    final_lr_ratio: float,
     relative: tuple[nn.Module, float] | None = None,
 ) -> OptimizerLRSchedulerConfig:
     """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step.
@@ -30,8 +30,8 @@ def adamw(
         module: What is trained, attached to its trainer.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices and kernels.
-        warmup: Share of the steps over which the learning rate rises.
-        final_lr: Share of the peak learning rate at which the cosine ends.
+        warmup_ratio: Share of the steps over which the learning rate rises.
+        final_lr_ratio: Share of the peak learning rate at which the cosine ends.
         relative: A part of the module, and its learning rate over that of the rest.
 
     Raises:
@@ -41,10 +41,10 @@ def adamw(
         raise RunError(f"learning_rate={learning_rate} must be a positive number, such as 0.001")
     if not 0 <= weight_decay < math.inf:
         raise RunError(f"weight_decay={weight_decay} must not be negative")
-    if not 0 <= warmup < 1:
-        raise RunError(f"warmup={warmup} must lie in [0, 1): it is a share of the steps")
-    if not 0 <= final_lr <= 1:
-        raise RunError(f"final_lr={final_lr} must lie in [0, 1]: it is a share of the peak learning rate")
+    if not 0 <= warmup_ratio < 1:
+        raise RunError(f"warmup_ratio={warmup_ratio} must lie in [0, 1)")
+    if not 0 <= final_lr_ratio <= 1:
+        raise RunError(f"final_lr_ratio={final_lr_ratio} must lie in [0, 1]")
     # The many small tensors are fastest updated in one call. Elsewhere torch's own choice is as fast, and
     # Lightning's mixed precision does not clip gradients for a fused optimizer.
     is_mixed = isinstance(module.trainer.precision_plugin, MixedPrecision)
@@ -56,7 +56,7 @@ def adamw(
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
     steps = _steps(module)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warmup_cosine(step, steps, warmup, final_lr)
+        optimizer, lambda step: warmup_cosine(step, steps, warmup_ratio, final_lr_ratio)
     )
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -101,13 +101,13 @@ def _steps(module: LightningModule) -> int:
     return int(steps)
 
 
-def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:
-    """Share of the peak learning rate in a step: a linear rise, then half a cosine down to ``final``."""
-    rise = max(1, round(warmup * steps))
+def warmup_cosine(step: int, steps: int, warmup_ratio: float, final_ratio: float) -> float:
+    """Learning rate relative to its peak: linear warmup, then half a cosine down to ``final_ratio``."""
+    rise = max(1, round(warmup_ratio * steps))
     if step < rise:
         return (step + 1) / rise
     progress = min(1.0, (step - rise) / max(1, steps - rise))
-    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+    return final_ratio + (1 - final_ratio) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def seed_step(module: LightningModule, batch_index: int) -> None:

@@ -20,7 +20,7 @@ from cvr_lightning.models.encoders import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs
-from cvr_lightning.training.checkpoint_schema import taken
+from cvr_lightning.training.checkpoint_schema import FORMAT, taken
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
 
@@ -41,8 +41,8 @@ class PretrainingModule(LightningModule):
         mask_ratio: Share of the places of a segment that are hidden.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
-        warmup: Share of the steps over which the learning rate rises linearly.
-        final_lr: Share of the peak learning rate at which the cosine ends.
+        warmup_ratio: Share of the steps over which the learning rate rises linearly.
+        final_lr_ratio: Share of the peak learning rate at which the cosine ends.
         iframe_weights: ImageNet weights that the I-frame encoder starts from, as for ``cvr fit``.
 
     Attributes:
@@ -61,8 +61,8 @@ class PretrainingModule(LightningModule):
         mask_ratio: float = 0.6,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.05,
-        warmup: float = 0.1,
-        final_lr: float = 0.01,
+        warmup_ratio: float = 0.1,
+        final_lr_ratio: float = 0.01,
         iframe_weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class PretrainingModule(LightningModule):
             "preset": preset,
             "residual_channels": residual_channels,
             "representation": "block",
-            "without": [],
+            "ablate": [],
             "levels": 1,
             "streams": False,
         }
@@ -80,8 +80,8 @@ class PretrainingModule(LightningModule):
         self.mask_ratio = mask_ratio
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.final_lr = final_lr
+        self.warmup_ratio = warmup_ratio
+        self.final_lr_ratio = final_lr_ratio
         self.iframe_weights = iframe_weights
         self.run_config: dict[str, Any] = {}
 
@@ -151,11 +151,12 @@ class PretrainingModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
-        return adamw(self, self.learning_rate, self.weight_decay, self.warmup, self.final_lr)
+        return adamw(self, self.learning_rate, self.weight_decay, self.warmup_ratio, self.final_lr_ratio)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what it takes to start a training from it."""
         checkpoint[CHECKPOINT_KEY] = {
+            "format": FORMAT,
             "architecture": self.architecture,
             "config": taken(self.run_config),
             "versions": versions(),

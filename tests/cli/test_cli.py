@@ -584,7 +584,7 @@ def test_weights_of_another_version_are_refused_with_the_remedy(
     if differing == "weights":
         checkpoint["state_dict"].pop("recognizer.modality")
     elif differing == "part":
-        about["architecture"]["without"] = ["a part to come"]
+        about["architecture"]["ablate"] = ["a part to come"]
     elif differing == "option":
         about["architecture"]["an_option_to_come"] = 1
     else:

@@ -40,6 +40,7 @@ from cvr_lightning.tools.prepare import journal
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row
 from cvr_lightning.training.checkpoint import read_checkpoint
+from cvr_lightning.training.checkpoint_schema import FORMAT
 from helpers.encoders import encode
 
 SECONDS = 5.0
@@ -196,7 +197,7 @@ def _preparation(folder: Path) -> dict[str, Format]:
 
 
 def _checkpoint(folder: Path) -> dict[str, Format]:
-    about = {"architecture": {"preset": "tiny"}, "versions": {"cvr_lightning": "0.1.0"}}
+    about = {"format": FORMAT, "architecture": {"preset": "tiny"}, "versions": {"cvr_lightning": "0.1.0"}}
     path = folder / "last.ckpt"
     torch.save(
         {

@@ -43,7 +43,7 @@ def test_every_parameter_that_is_left_gets_a_gradient(options: ModulatorOptions)
 def test_two_windows_with_the_state_carried_over_equal_one(options: ModulatorOptions) -> None:
     pframes, iframe = inputs()
     model = encoder(options).eval()
-    torch.nn.init.normal_(model.camera_current.weight)
+    torch.nn.init.normal_(model.global_motion_current.weight)
     with torch.no_grad():
         whole = model(pframes, iframe)
         first = model(PFrames(*(field[:3] for field in pframes)), iframe)
@@ -96,7 +96,9 @@ def test_values_and_currents_are_read_out_as_leaky_means() -> None:
     rectified = ((4 / 4) * 0.75) * 0.75 + 8 / 4
     as_they_are = ((4 / 4) * 0.75 - 2 / 4) * 0.75 + 8 / 4
     assert readout.flatten().tolist() == pytest.approx([rectified, as_they_are], abs=1e-5)
-    assert (state.readout.item(), state.potential.item()) == pytest.approx((rectified, as_they_are), abs=1e-5)
+    assert (state.readout.item(), state.current_readout.item()) == pytest.approx(
+        (rectified, as_they_are), abs=1e-5
+    )
 
 
 def test_the_potential_is_that_of_neurons_that_never_fire() -> None:
@@ -113,12 +115,12 @@ def test_the_potential_is_that_of_neurons_that_never_fire() -> None:
 
 
 def test_without_potential_spikes_alone_are_read_out() -> None:
-    modulator = SpikingTemporalModulator(CHANNELS, 5, ModulatorOptions(potential=False))
+    modulator = SpikingTemporalModulator(CHANNELS, 5, ModulatorOptions(current_readout=False))
     current = torch.randn(STEPS, SEGMENTS, CHANNELS, SIDE, SIDE)
     mask = torch.ones(STEPS, SEGMENTS, dtype=torch.bool)
     _, readout, state = modulator(current, torch.zeros(SEGMENTS, 5, SIDE, SIDE), mask)
     assert torch.equal(readout, state.readout)
-    assert state.potential is None
+    assert state.current_readout is None
 
 
 def test_motion_and_residual_drive_neurons_of_their_own() -> None:

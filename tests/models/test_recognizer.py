@@ -8,7 +8,7 @@ from torch import nn
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.errors import CropError
-from cvr_lightning.models import CompressedVideoRecognizer, Part, encoders
+from cvr_lightning.models import Ablation, CompressedVideoRecognizer, encoders
 from cvr_lightning.models.encoders import IFrameEncoder, StandardisedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
 from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
@@ -118,7 +118,7 @@ def test_weights_bring_the_scale_of_their_input(clip: CompressedClip) -> None:
 def test_the_pixel_stem_is_a_linear_map_of_each_patch() -> None:
     clip = random_clip(height=64, width=64, pixel=True)
     clip.modes[:] = BlockMode.INTER
-    stem = PixelStem(channels=7, compensation=False)
+    stem = PixelStem(channels=7, global_motion=False)
     fields = stem(clip).blocks
     assert fields.shape == (9, 2, 8, 8, 8)
     patch = torch.cat(
@@ -139,10 +139,10 @@ def test_the_pixel_representation_is_recognised() -> None:
     assert (recognizer(clip) - expected).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("part", get_args(Part))
-def test_a_model_without_a_part_uses_all_that_is_left(part: Part, clip: CompressedClip) -> None:
+@pytest.mark.parametrize("part", get_args(Ablation))
+def test_a_model_without_a_part_uses_all_that_is_left(part: Ablation, clip: CompressedClip) -> None:
     whole = CompressedVideoRecognizer(5, residual_channels=6)
-    without = CompressedVideoRecognizer(5, residual_channels=6, without=[part])
+    without = CompressedVideoRecognizer(5, residual_channels=6, ablate=[part])
     nn.functional.cross_entropy(without(clip), clip.label).backward()
     assert [name for name, p in without.named_parameters() if p.grad is None] == []
     shapes = [{name: p.shape for name, p in model.named_parameters()} for model in (whole, without)]
@@ -189,7 +189,7 @@ def test_streams_and_levels_that_are_not_to_be_had_are_refused() -> None:
 
 def test_an_unknown_part_lists_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*mixer"):
-        CompressedVideoRecognizer(5, without=["mixing"])  # type: ignore[list-item]
+        CompressedVideoRecognizer(5, ablate=["mixing"])  # type: ignore[list-item]
 
 
 def test_images_encoded_in_parts_give_what_they_give_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from cvr_lightning.errors import CheckpointError
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.training.checkpoint import read_checkpoint
+from cvr_lightning.training.checkpoint_schema import FORMAT
 
 ARCHITECTURE = {"num_classes": 3, "preset": "tiny", "residual_channels": 24}
 
@@ -25,6 +26,7 @@ def contents(**changes: Any) -> dict[str, Any]:
     """What `cvr fit` writes, as far as a label needs it."""
     recognizer = CompressedVideoRecognizer(**ARCHITECTURE)
     about = {
+        "format": FORMAT,
         "architecture": ARCHITECTURE,
         "class_names": ["a", "b", "c"],
         "averaging": "softmax",
@@ -51,6 +53,16 @@ def rewritten(
         for name, data in members:
             file.writestr(name, change(name, data))
     return path
+
+
+@pytest.mark.parametrize("version", [None, 0, FORMAT + 1, True, "1"])
+def test_a_checkpoint_of_another_version_is_refused_with_one_sentence(tmp_path: Path, version: Any) -> None:
+    path = saved(tmp_path / "a.ckpt", contents(format=version, architecture={"without": []}))
+    with pytest.raises(CheckpointError) as refused:
+        read_checkpoint(path)
+    assert str(refused.value) == (
+        f"{path}: written by another version of cvr_lightning (this one reads format {FORMAT}); train again"
+    )
 
 
 def test_a_sound_checkpoint_is_read(tmp_path):

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.errors import CropError, RunError
-from cvr_lightning.models.camera import CameraCurrent
 from cvr_lightning.models.encoders import StandardisedConv2d
+from cvr_lightning.models.global_motion import GlobalMotionCurrent
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.optimizer import parameter_groups, warmup_cosine
@@ -25,7 +25,7 @@ def test_one_class_has_nothing_to_be_told_from() -> None:
 
 
 def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
-    rate = [warmup_cosine(step, steps=100, warmup=0.1, final=0.01) for step in range(101)]
+    rate = [warmup_cosine(step, steps=100, warmup_ratio=0.1, final_ratio=0.01) for step in range(101)]
     assert rate[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rate[10] == 1.0
     assert rate[55] == pytest.approx(0.01 + 0.99 * (1 + math.cos(math.pi / 2)) / 2)
@@ -40,7 +40,7 @@ def test_only_kernels_decay() -> None:
     assert decayed | spared == everything
     assert not decayed & spared
     for layer in module.recognizer.modules():
-        if isinstance(layer, AdaptiveLIF | CameraCurrent | nn.LayerNorm):
+        if isinstance(layer, AdaptiveLIF | GlobalMotionCurrent | nn.LayerNorm):
             assert {id(parameter) for parameter in layer.parameters()} <= spared
         if isinstance(layer, StandardisedConv2d):
             assert id(layer.weight) in decayed
@@ -161,8 +161,8 @@ def test_compile_compiles_the_recogniser_for_training_alone(monkeypatch: pytest.
     ("limits", "options", "message"),
     [
         ({"max_epochs": -1}, {}, "give --trainer.max_epochs or --trainer.max_steps"),
-        ({"max_epochs": 1}, {"warmup": 1.5}, "warmup=1.5 must lie in [0, 1)"),
-        ({"max_epochs": 1}, {"warmup": -0.1}, "warmup=-0.1 must lie in [0, 1)"),
+        ({"max_epochs": 1}, {"warmup_ratio": 1.5}, "warmup_ratio=1.5 must lie in [0, 1)"),
+        ({"max_epochs": 1}, {"warmup_ratio": -0.1}, "warmup_ratio=-0.1 must lie in [0, 1)"),
     ],
 )
 def test_a_schedule_without_an_end_or_a_rise_is_refused(

@@ -20,6 +20,7 @@ from cvr_lightning.datamodules import Unlabelled
 from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.training.checkpoint import load_pretrained
+from cvr_lightning.training.checkpoint_schema import FORMAT
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.pretraining import PretrainingModule
 
@@ -176,7 +177,11 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
     trained = RecognitionModule(["a", "b", "c"], preset="tiny")
     checkpoint = {
         "state_dict": trained.state_dict(),
-        "cvr_lightning": {"class_names": ["a", "b", "c"], "architecture": trained.architecture},
+        "cvr_lightning": {
+            "format": FORMAT,
+            "class_names": ["a", "b", "c"],
+            "architecture": trained.architecture,
+        },
     }
     torch.save(checkpoint, tmp_path / "x.ckpt")
     module = RecognitionModule(["d", "e"], preset="tiny", dropout=0.5)
@@ -189,11 +194,11 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["d", "e", "f"]])
 def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
-    trained = RecognitionModule(["a", "b"], preset="tiny", without=["unified", "spikes"])
-    about = {"class_names": ["a", "b"], "architecture": trained.architecture}
+    trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["unified", "spikes"])
+    about = {"format": FORMAT, "class_names": ["a", "b"], "architecture": trained.architecture}
     checkpoint = {"state_dict": trained.state_dict(), "cvr_lightning": about}
     torch.save(checkpoint, tmp_path / "x.ckpt")
-    module = RecognitionModule(classes, preset="tiny", without=["spikes", "unified"])
+    module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "unified"])
     names = load_pretrained(module.recognizer, module.architecture, tmp_path / "x.ckpt")
     assert names.left
     assert {name.split(".heads.")[0] for name in names.left} == {"late_fusion"}
@@ -230,7 +235,7 @@ def damaged(tmp_path: Path, change: str) -> Path:
         state["masked.recognizer.antenna"] = torch.zeros(1)
     else:
         state[name] = torch.zeros(3)
-    about = {"architecture": module.architecture}
+    about = {"format": FORMAT, "architecture": module.architecture}
     torch.save({"state_dict": state, "cvr_lightning": about}, tmp_path / "x.ckpt")
     return tmp_path / "x.ckpt"
 

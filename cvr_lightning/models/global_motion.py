@@ -33,15 +33,15 @@ def split_motion(clip: CompressedClip) -> tuple[Tensor, Tensor]:
     motion = clip.motion.float()
     has_vector = (clip.modes < BlockMode.INTRA.value).unsqueeze(3)
     if motion.shape[-2:] == clip.modes.shape[-2:]:
-        camera = camera_motion(motion, has_vector)
+        displacement = global_motion(motion, has_vector)
     else:
         of_blocks = motion[..., BLOCK // 2 :: BLOCK, BLOCK // 2 :: BLOCK]
-        camera = camera_motion(of_blocks, has_vector)
+        displacement = global_motion(of_blocks, has_vector)
         has_vector = has_vector.repeat_interleave(BLOCK, dim=-2).repeat_interleave(BLOCK, dim=-1)
-    return (motion - camera[..., None, None]) * has_vector, camera
+    return (motion - displacement[..., None, None]) * has_vector, displacement
 
 
-def camera_motion(motion: Tensor, has_vector: Tensor) -> Tensor:
+def global_motion(motion: Tensor, has_vector: Tensor) -> Tensor:
     """The camera's displacement in each P-frame, (B, N, T, 2) in pixels; zero where no block has a vector.
 
     Args:
@@ -61,7 +61,7 @@ def camera_motion(motion: Tensor, has_vector: Tensor) -> Tensor:
     return torch.where(count > 0, median, 0.0)
 
 
-class CameraCurrent(nn.Module):
+class GlobalMotionCurrent(nn.Module):
     """A linear map from the camera's displacement to currents; it starts without a say.
 
     Args:
@@ -72,8 +72,8 @@ class CameraCurrent(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(2, channels))
 
-    def forward(self, camera_TM2: Tensor) -> Tensor:
+    def forward(self, global_motion_TM2: Tensor) -> Tensor:
         """Return (T, M, C, 1, 1), to the last bit the same in whatever windows a stream is cut."""
         # A matrix product would be rounded in one way for one row and in another for many.
-        across, down = (camera_TM2[..., None] * self.weight).unbind(dim=2)
+        across, down = (global_motion_TM2[..., None] * self.weight).unbind(dim=2)
         return (across + down)[..., None, None]

@@ -10,7 +10,7 @@ from helpers.factories import make_clip, random_clip
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.models.camera import CameraCurrent, camera_motion, split_motion
+from cvr_lightning.models.global_motion import GlobalMotionCurrent, global_motion, split_motion
 from cvr_lightning.models.stem import MOTION_GAIN, MOTION_SCALE, BlockStem, compress
 
 
@@ -63,8 +63,8 @@ def test_of_two_in_the_middle_the_nearer_to_zero_so_that_a_mirror_mirrors(
 ) -> None:
     motion = torch.tensor(vectors).expand(1, 1, 1, 2, 1, len(vectors))
     everywhere = torch.ones(1, 1, 1, 1, 1, len(vectors), dtype=torch.bool)
-    assert camera_motion(motion, everywhere).tolist() == [[[[camera, camera]]]]
-    assert camera_motion(-motion, everywhere).tolist() == [[[[-camera, -camera]]]]
+    assert global_motion(motion, everywhere).tolist() == [[[[camera, camera]]]]
+    assert global_motion(-motion, everywhere).tolist() == [[[[-camera, -camera]]]]
 
 
 def test_a_pan_changes_the_camera_and_not_what_moves_relative_to_it(clip: CompressedClip) -> None:
@@ -93,9 +93,9 @@ def test_images_of_vectors_are_split_as_blocks_are(clip: CompressedClip) -> None
     assert torch.equal(of_images[..., ::8, ::8], relative)
 
 
-def test_without_compensation_the_stem_takes_vectors_as_they_are(clip: CompressedClip) -> None:
-    fields = BlockStem(24, compensation=False)(clip)
-    assert fields.camera is None
+def test_without_global_motion_compensation_the_stem_takes_vectors_as_they_are(clip: CompressedClip) -> None:
+    fields = BlockStem(24, global_motion=False)(clip)
+    assert fields.global_motion is None
     expected = MOTION_GAIN * compress(clip.motion, MOTION_SCALE)
     assert torch.equal(fields.blocks[:, :, :2], expected.flatten(0, 1))
 
@@ -105,12 +105,12 @@ def test_the_camera_has_no_say_until_it_learns_one(clip: CompressedClip) -> None
     pan = torch.tensor([5.25, -2.5])
     with torch.no_grad():
         assert torch.equal(recognizer(panned(clip, pan)), recognizer(clip))
-        torch.nn.init.ones_(recognizer.pframe_encoder.camera_current.weight)
+        torch.nn.init.ones_(recognizer.pframe_encoder.global_motion_current.weight)
         assert not torch.equal(recognizer(panned(clip, pan)), recognizer(clip))
 
 
 def test_currents_are_a_linear_map_that_is_counted() -> None:
-    layer = CameraCurrent(3)
+    layer = GlobalMotionCurrent(3)
     layer.weight.data = torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
     with OperationCounter(layer) as counter:
         currents = layer(torch.tensor([[[0.5, 2.0]], [[0.0, -1.0]]]))
