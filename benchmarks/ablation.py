@@ -5,7 +5,7 @@ done is kept in a file of one line a run; the same command goes on from there.
 
     python benchmarks/ablation.py hard --runs runs/ablation.jsonl [--output report.md]
     python benchmarks/ablation.py folder --root VIDEOS --rows whole "I-frames only" --seeds 0 1 2 3 4
-    python benchmarks/ablation.py ucf101 --root UCF101 --part val --splits 1 --seeds 0 1 2    # to choose by
+    python benchmarks/ablation.py ucf101 --root UCF101 --subset val --splits 1 --seeds 0 1 2    # to choose by
     python benchmarks/ablation.py ucf101 --root UCF101 --seeds 0 1                            # three splits
 """
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument("--root", type=Path, default=Path("data/hard_motion_shapes_1"))
     parser.add_argument(
-        "--part", choices=("val", "test"), default="test", help="val: of UCF-101, to choose by"
+        "--subset", choices=("val", "test"), default="test", help="val: of UCF-101, to choose by"
     )
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     parser.add_argument("--splits", nargs="+", type=int, help="of the data set (default: all)")
@@ -46,8 +46,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation.jsonl"), help="what is done so far")
     parser.add_argument("--output", type=Path, help="also write the report to this file")
     options = parser.parse_args()
-    if options.part == "val" and not options.recipe.startswith("ucf101"):
-        parser.error("--part val is for the recipes of UCF-101")
+    if options.subset == "val" and not options.recipe.startswith("ucf101"):
+        parser.error("--subset val is for the recipes of UCF-101")
     options.runs.parent.mkdir(parents=True, exist_ok=True)
     jobs = list(all_jobs(options))
     jobs[0].datamodule().prepare_data()
@@ -57,7 +57,7 @@ def main() -> None:
         for run in tqdm(run_all(todo, options.processes), total=len(todo), unit="run"):
             file.write(json.dumps(run) + "\n")
             file.flush()
-    text = report(options.recipe, jobs[0].epochs, options.part, list(finished(options.runs, jobs)))
+    text = report(options.recipe, jobs[0].epochs, options.subset, list(finished(options.runs, jobs)))
     print(text)
     if options.output:
         options.output.write_text(text + "\n", encoding="utf-8")
@@ -70,7 +70,7 @@ def all_jobs(options: argparse.Namespace) -> Iterator[Job]:
     for seed in options.seeds:
         for split in options.splits or recipe.splits:
             for row in options.rows:
-                yield Job(options.recipe, str(options.root), epochs, options.part, row, split, seed)
+                yield Job(options.recipe, str(options.root), epochs, options.subset, row, split, seed)
 
 
 def finished(path: Path, jobs: Sequence[Job]) -> Iterator[Run]:
@@ -149,7 +149,7 @@ def plain_trainer(epochs: int, progress: bool = True) -> Any:
 
 
 def cost(module: Any, data: Any) -> dict[str, Any]:
-    """Operations of the trained model per video, one view of the test, spikes as on the validation part."""
+    """Operations of the trained model per video, one view of the test, spikes as on the validation subset."""
     from cvr_lightning.datamodules.pipelines import EvalTransform
     from cvr_lightning.tools.summarize import count_operations
 

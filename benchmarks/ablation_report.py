@@ -14,20 +14,20 @@ PACKAGES = ("torch", "lightning", "numpy")
 Run = dict[str, Any]
 
 
-def report(recipe: RecipeName, epochs: int, part: str, runs: Sequence[Run]) -> str:
+def report(recipe: RecipeName, epochs: int, subset: str, runs: Sequence[Run]) -> str:
     """A table of means and deviations, beside the whole model.
 
     Args:
         recipe: Name of the recipe.
         epochs: Of each training.
-        part: The part that was scored.
+        subset: The subset that was scored.
         runs: The runs of these three.
     """
     options = RECIPES[recipe].model | RECIPES[recipe].data
     protocol = (
         f"{epochs} epochs, last weights; "
         f"{', '.join(f'{name} {value}' for name, value in options.items())}. "
-        f"Top-1 of the {part} part: mean and standard deviation over splits and seeds. Difference to "
+        f"Top-1 of the {subset} subset: mean and standard deviation over splits and seeds. Difference to "
         "the whole model of the same split and seed: mean and its standard error. Trained and scored "
         f"{len(runs)} times."
     )

@@ -12,7 +12,7 @@ from cvr_lightning.datamodules import UCF101, CompressedVideoDataModule, Folder,
 from cvr_lightning.datamodules.annotations import Listed
 
 RecipeName = Literal["hard", "folder", "ucf101", "ucf101-imagenet"]
-Part = Literal["val", "test"]
+Subset = Literal["val", "test"]
 HELD_OUT = range(22, 26)
 """Groups of UCF-101 that no split tests: what is chosen on them is chosen on no test video."""
 
@@ -87,11 +87,11 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 class HeldOutGroups(UCF101):
-    """UCF-101 without its test part: the groups that no split tests are held out and scored instead."""
+    """UCF-101 without its test subset: the groups that no split tests are held out and scored instead."""
 
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
-        parts = super().listed_videos()
-        return {**parts, "test": parts["val"]}
+        subsets = super().listed_videos()
+        return {**subsets, "test": subsets["val"]}
 
     def _held_out(self, videos: Sequence[Listed]) -> set[Listed]:
         return {video for video in videos if int(self.recording(video).removeprefix("g")) in HELD_OUT}
@@ -99,13 +99,13 @@ class HeldOutGroups(UCF101):
 
 @dataclass(frozen=True)
 class Job:
-    """One training and the part that it is scored on; ``epochs`` and ``root`` belong to it.
+    """One training and the subset that it is scored on; ``epochs`` and ``root`` belong to it.
 
     Attributes:
         recipe: Name of the recipe.
         root: Folder of the data.
         epochs: Of the training.
-        part: ``val`` trains without the groups 22 to 25 of UCF-101 and is scored on them.
+        subset: ``val`` trains without the groups 22 to 25 of UCF-101 and is scored on them.
         row: Name of the row.
         split: Split of the data set.
         seed: Seed of weights and data.
@@ -114,7 +114,7 @@ class Job:
     recipe: RecipeName
     root: str
     epochs: int
-    part: Part
+    subset: Subset
     row: str
     split: int
     seed: int

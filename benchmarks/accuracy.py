@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def protocol(epochs: int) -> str:
-    videos = {part: 10 * scenes for part, scenes in SCENES.items()}
+    videos = {subset: 10 * scenes for subset, scenes in SCENES.items()}
     return (
         f"MotionShapes, {videos['train_scenes']} training and {videos['test_scenes']} test videos, chance "
         f"10 %; {epochs} epochs from scratch, seed 0, last weights."

@@ -194,10 +194,10 @@ def model_memory(options: argparse.Namespace, folder: Path) -> Section:
 def read_with_workers(options: argparse.Namespace, folder: Path) -> Section:
     data = folder / "data"
     for clip in prepared(options, folder):
-        for part, copies in (("train", COPIES), ("val", 1), ("test", 1)):
-            (data / part / clip.stem).mkdir(parents=True)
+        for subset, copies in (("train", COPIES), ("val", 1), ("test", 1)):
+            (data / subset / clip.stem).mkdir(parents=True)
             for number in range(copies):
-                shutil.copy(clip, data / part / clip.stem / f"{number}.mp4")
+                shutil.copy(clip, data / subset / clip.stem / f"{number}.mp4")
     workers = sorted({1, 2, os.cpu_count() or 1})
     rows = loading.measure(data, folder / "indexes", workers, options.repetitions)
     protocol = (

@@ -7,7 +7,7 @@ of a whole run: that of configs/demo.yaml, the shortest that there is, and one o
 
     python benchmarks/callbacks.py FOLDER [--preset tiny] [--steps 60] [--output report.md]
 
-FOLDER is laid out as for `Folder`, with parts train and val.
+FOLDER is laid out as for `Folder`, with subsets train and val.
 """
 
 from __future__ import annotations

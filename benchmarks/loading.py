@@ -1,6 +1,6 @@
 """Clips a second that reach the training, by reading processes, with packet indexes kept and without.
 
-Whole epochs of the training part, page cache warm; repetitions are interleaved, after one that is not
+Whole epochs of the training subset, page cache warm; repetitions are interleaved, after one that is not
 counted. Beside them, the same reads alone, in threads and in processes, the peers' reads of 16 RGB frames of
 the same videos in as many processes, and the share of an epoch that the training of preset `tiny` waits for
 data.

@@ -1,6 +1,6 @@
 """Top-1 and speed of a trained model under other precisions: float32, bfloat16, float16, int8.
 
-The test part is read once; every precision then scores the same clips, batch by batch in turn, so that a
+The test subset is read once; every precision then scores the same clips, batch by batch in turn, so that a
 slow moment of the machine hits all alike. ``int8`` quantises the linear layers dynamically (weights int8,
 activations at run time). One thread unless asked otherwise.
 

@@ -61,7 +61,7 @@ def main() -> None:
             f"shards, {options.delay_ms:g} ms away": Shards(url, **common).train_dataloader(),
             "shards, streamed by webdataset": stream(train, options.workers),
         }
-        report = table(loaders, len(index.parts["train"].names), options.workers, options.repetitions)
+        report = table(loaders, len(index.subsets["train"].names), options.workers, options.repetitions)
     print(report)
     if options.output:
         with options.output.open("a", encoding="utf-8") as file:

@@ -50,10 +50,12 @@ class HyperParameters(Callback):
         """Log the options and the metrics of the test."""
         self._log(trainer, pl_module, "test")
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule, part: str) -> None:
+    def _log(self, trainer: Trainer, pl_module: LightningModule, subset: str) -> None:
         assert isinstance(pl_module, RecognitionModule)
-        found = {name: trainer.callback_metrics.get(f"{part}/{name}") for name in METRICS}
-        metrics = {f"final/{part}_{name}": float(value) for name, value in found.items() if value is not None}
+        found = {name: trainer.callback_metrics.get(f"{subset}/{name}") for name in METRICS}
+        metrics = {
+            f"final/{subset}_{name}": float(value) for name, value in found.items() if value is not None
+        }
         options = chosen_options(pl_module.run_config, self.options)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -23,7 +23,7 @@ class ClipPanels(PictureCallback):
 
     Logged after the 1st, 2nd, 4th, 8th ... validation and the last:
 
-    - ``clips/fixed``: the same clips every time, spread over the validation part.
+    - ``clips/fixed``: the same clips every time, spread over the validation subset.
     - ``clips/worst`` and ``clips/best``: the labelled clips of the highest and of the lowest loss.
 
     Vectors are in pixels, from a block to its reference; residual energy is the root mean square in grey

@@ -29,9 +29,9 @@ class Results(Callback):
     """Writes ``results.json`` and ``scores.npz`` into the run directory after a test; prints the results.
 
     Accuracies are given over the videos that can be read (``top1``, ``top5``) and over all, the unreadable
-    ones counted as wrong (``top1_all``, ``top5_all``); ``unreadable`` names those. ``part_videos`` is the
-    number of videos in the part, more than were met where the test was limited. ``missing`` counts the
-    videos that the part's annotations list and that are not there: no accuracy knows of them.
+    ones counted as wrong (``top1_all``, ``top5_all``); ``unreadable`` names those. ``subset_videos`` is the
+    number of videos in the subset, more than were met where the test was limited. ``missing`` counts the
+    videos that the subset's annotations list and that are not there: no accuracy knows of them.
     ``clips_per_video`` is the mean number of views that were scored, below the protocol's ``clips`` where
     videos are too short for it.
 
@@ -111,7 +111,7 @@ class Results(Callback):
         results = {
             **_accuracy(table),
             "clips_per_video": views,
-            "part_videos": len(names),
+            "subset_videos": len(names),
             "missing": data.missing_counts["test"],
             "unreadable": sorted(names[video] for video in table.unreadable),
             "protocol": {**data.protocol, "averaging": table.averaging},

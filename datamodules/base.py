@@ -1,4 +1,4 @@
-"""The datamodule that every data set shares: parts of labelled videos in, batches of compressed clips out."""
+"""The datamodule of every data set: labelled videos in, batches of compressed clips out."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from cvr_lightning.datamodules.sampling import (
     clip_generators,
 )
 
-_PARTS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-"""The parts that each of the trainer's functions reads."""
+_SUBSETS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+"""The subsets that each of the trainer's functions reads."""
 SAMPLING = ClipSampling()
 AUGMENTATION = Augmentation()
 
@@ -75,7 +75,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         sampling: How a file becomes a clip in training and validation.
         test_sampling: The same in test and prediction, as checkpoints store it.
         augmentation: Random changes of training clips.
-        videos: The videos of the parts ``train``, ``val`` and ``test``; empty before :meth:`setup`.
+        videos: The videos of the subsets ``train``, ``val`` and ``test``; empty before :meth:`setup`.
         reading: Which of them could not be read.
         indexes: Their packet indexes; None before :meth:`setup`, and where ``index_dir`` is null.
         writable: Whether anything may be written below the root: not where a checkpoint alone names it.
@@ -161,17 +161,17 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     @property
     def names(self) -> dict[str, Sequence[str]]:
-        """Names of the videos of each part; the batch's ``video`` indexes them."""
-        return {part: videos.names for part, videos in self.videos.items()}
+        """Names of the videos of each subset; the batch's ``video`` indexes them."""
+        return {subset: videos.names for subset, videos in self.videos.items()}
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated, for the results' file; ``clips`` is what a video costs."""
+        """How the test subset is evaluated, for the results' file; ``clips`` is what a video costs."""
         sampling = self.test_sampling
         return {
             "name": self.protocol_name,
             "dataset": type(self).__name__,
-            "part": "test",
+            "subset": "test",
             "segments": sampling.segments,
             "pframes": 0 if sampling.representation == "rgb" else sampling.pframes,
             "representation": sampling.representation,
@@ -185,23 +185,23 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     @property
     def missing_counts(self) -> dict[str, int]:
-        """How many videos of each part are listed in annotations and are not there, once it is set up."""
+        """How many videos of each subset are listed in annotations and are not there, once it is set up."""
         return dict.fromkeys(self.videos, 0)
 
     @abstractmethod
     def scan(self) -> Mapping[str, VideoList]:
-        """Find the videos of the parts ``train``, ``val`` and ``test``.
+        """Find the videos of the subsets ``train``, ``val`` and ``test``.
 
         Raises:
-            DatasetNotFoundError: Where a part or its files are not there.
+            DatasetNotFoundError: Where a subset or its files are not there.
         """
 
     def prepare_data(self) -> None:
         """Index the videos that will be read, where they are new or have changed; see ``index_dir``."""
         self.setup()
         if self.indexes is not None and self.writable:
-            parts = _PARTS.get(self.trainer.state.fn or "", self.videos) if self.trainer else self.videos
-            names = [name for part in parts for name in self.videos[part].names]
+            subsets = _SUBSETS.get(self.trainer.state.fn or "", self.videos) if self.trainer else self.videos
+            names = [name for subset in subsets for name in self.videos[subset].names]
             self.indexes.update(names, os.cpu_count() or 1 if self.num_workers else 0)
 
     def setup(self, stage: str | None = None) -> None:
@@ -229,7 +229,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return self._loader("test", sampling, max(1, self.batch_size // sampling.crops))
 
     def predict_dataloader(self) -> VideoLoader:
-        """The test part."""
+        """The test subset."""
         return self.test_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
@@ -257,37 +257,37 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
         """Augment, or cut the views, on the device; name what could not be read."""
-        self.reading.note(self._part(), batch)
+        self.reading.note(self._subset(), batch)
         if self.trainer is not None and self.trainer.training:
             own = clip_generators(self.seed, self.trainer.current_epoch, self._batch_videos)
             return self._train_transform(batch, own)
         is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 
-    def _part(self) -> str:
-        """The part that the trainer reads at the moment; none in its sanity check."""
+    def _subset(self) -> str:
+        """The subset that the trainer reads at the moment; none in its sanity check."""
         trainer = self.trainer
         if trainer is None or trainer.sanity_checking:
             return ""
         return "train" if trainer.training else "val" if trainer.validating else "test"
 
-    def dataset(self, part: str, sampling: ClipSampling, training: bool) -> VideoDataset:
-        """The videos of a part, one clip for each draw."""
-        videos = self.videos[part]
+    def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> VideoDataset:
+        """The videos of a subset, one clip for each draw."""
+        videos = self.videos[subset]
         return VideoDataset(self.root, videos, sampling, training, self.seed, self.on_error, self.indexes)
 
     def _loader(
-        self, part: str, sampling: ClipSampling, batch_size: int, training: bool = False
+        self, subset: str, sampling: ClipSampling, batch_size: int, training: bool = False
     ) -> VideoLoader:
         self.setup()
-        videos = self.videos[part]
+        videos = self.videos[subset]
         if not len(videos):
             raise DatasetNotFoundError(
-                f"{type(self).__name__}: none of the videos of the {part} part lies in {self.root}; add "
+                f"{type(self).__name__}: none of the videos of the {subset} subset lies in {self.root}; add "
                 "them, or point --data.root at the folder that holds them"
             )
         return VideoLoader(
-            self.dataset(part, sampling, training),
+            self.dataset(subset, sampling, training),
             batch_size=batch_size,
             sampler=VideoSampler(len(videos), training, self.seed, sampling.views),
             num_workers=self.num_workers,

@@ -1,4 +1,4 @@
-"""The videos of one part of a data set, read clip by clip."""
+"""The videos of one subset of a data set, read clip by clip."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OnError = Literal["raise", "skip"]
 
 
 class VideoList:
-    """The labelled videos of one part.
+    """The labelled videos of one subset.
 
     Args:
         names: Paths relative to the data set's root, with forward slashes: how results name a video.

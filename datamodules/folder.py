@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 LAYOUT = "<root>/{train,val,test}/<class>/<video>, or <root>/<class>/<video>"
 
-PARTS = ("train", "val", "test")
+SUBSETS = ("train", "val", "test")
 
 Labelled = list[tuple[str, int]]
-"""(name, class index) of each video of a part."""
+"""(name, class index) of each video of a subset."""
 
 
 class Folder(CompressedVideoDataModule):
@@ -42,9 +42,10 @@ class Folder(CompressedVideoDataModule):
 
     Two layouts are read:
 
-    - ``<root>/{train,val,test}/<class>/<video>``: the split as it lies. Without ``test`` the validation part
-      is tested, without ``val`` a share of each training class is held out; the log and ``protocol`` say so.
-      Without ``train`` the other parts can be scored, not trained on.
+    - ``<root>/{train,val,test}/<class>/<video>``: the split as it lies. Without ``test`` the validation
+      subset is tested, without ``val`` a fraction of each training class is held out; the log and
+      ``protocol`` say so.
+      Without ``train`` the other subsets can be scored, not trained on.
     - ``<root>/<class>/<video>``: split by ``split_seed``, each class in the same proportions. A class may be
       called train, val or test, as long as its folder holds videos and no folders.
 
@@ -77,70 +78,70 @@ class Folder(CompressedVideoDataModule):
                 "and both must leave something to train on"
             )
         check_seed("split_seed", split_seed)
-        self._parts = _parts(Path(root))
+        self._subsets = _subsets(Path(root))
         super().__init__(root=root, class_names=self._find_class_names(Path(root)), **options)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
-        self._origin = {part: part for part in PARTS}
+        self._origin = {subset: subset for subset in SUBSETS}
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated; ``part`` names the videos that were really tested.
+        """How the test subset is evaluated; ``subset`` names the videos that were really tested.
 
         Where they were held out, ``split`` is the seed that chose them.
         """
-        protocol = super().protocol | {"part": self._origin["test"]}
-        return protocol | {"split": self.split_seed} if self._origin["test"] not in PARTS else protocol
+        protocol = super().protocol | {"subset": self._origin["test"]}
+        return protocol | {"split": self.split_seed} if self._origin["test"] not in SUBSETS else protocol
 
     @property
     def flat(self) -> bool:
         """Whether the class folders lie in the root itself."""
-        return not self._parts
+        return not self._subsets
 
     def scan(self) -> Mapping[str, VideoList]:
-        """List the videos of each part; see :class:`Folder`."""
+        """List the videos of each subset; see :class:`Folder`."""
         left_out = LeftOut()
-        if self._parts:
-            _note_others(self.root, "", self._parts, left_out)
-        parts = {part: self._list_part(part, left_out) for part in self._parts or ("",)}
-        parts = {part or "train": pairs for part, pairs in parts.items()}
+        if self._subsets:
+            _note_others(self.root, "", self._subsets, left_out)
+        subsets = {subset: self._list_subset(subset, left_out) for subset in self._subsets or ("",)}
+        subsets = {subset or "train": pairs for subset, pairs in subsets.items()}
         report_left_out(type(self).__name__, self.root, left_out)
-        self._hold_out(parts)
+        self._hold_out(subsets)
         return {
-            part: VideoList([name for name, _ in pairs], [label for _, label in pairs])
-            for part, pairs in parts.items()
+            subset: VideoList([name for name, _ in pairs], [label for _, label in pairs])
+            for subset, pairs in subsets.items()
         }
 
     def _find_class_names(self, root: Path) -> list[str]:
         if not root.is_dir():
             raise self._missing(root, "there is no such folder")
-        if "train" in self._parts:
+        if "train" in self._subsets:
             return folder_names(root / "train")
-        names = sorted({name for part in self._parts or ("",) for name in folder_names(root / part)})
+        names = sorted({name for subset in self._subsets or ("",) for name in folder_names(root / subset)})
         if not names:
             problem = "there are no class folders"
             if any(is_video(entry.name) for entry in os.scandir(root)):
                 problem += "; cvr classify FOLDER --checkpoint CKPT labels videos without any"
             raise self._missing(root, problem)
-        if set(names) <= set(PARTS):
+        if set(names) <= set(SUBSETS):
             raise self._missing(root, f"{' and '.join(names)} must hold a folder for each class")
         return names
 
-    def _list_part(self, part: str, left_out: LeftOut) -> Labelled:
-        folder = self.root / part
+    def _list_subset(self, subset: str, left_out: LeftOut) -> Labelled:
+        folder = self.root / subset
         unknown = sorted(set(folder_names(folder)) - set(self.class_names))
         if unknown:
             raise DatasetMismatchError(
                 f"{folder}: class {unknown[0]!r} has no folder in {self.root / 'train'}; "
                 f"add training videos of it or remove it"
             )
-        _note_others(self.root, part, self.class_names, left_out)
+        _note_others(self.root, subset, self.class_names, left_out)
         pairs = []
         for label, name in enumerate(self.class_names):
-            prefix = f"{part}/{name}" if part else name
+            prefix = f"{subset}/{name}" if subset else name
             videos = list_videos(self.root, prefix, left_out)
-            if not videos and part in ("", "train"):
+            if not videos and subset in ("", "train"):
                 problem = f"class {name!r} has no videos ({', '.join(sorted(EXTENSIONS))})"
                 raise self._missing(folder / name, f"{problem}; {left_out}" if left_out else problem)
             pairs += [(f"{prefix}/{video}", label) for video in videos]
@@ -148,32 +149,34 @@ class Folder(CompressedVideoDataModule):
             raise self._missing(folder, "there are no videos")
         return pairs
 
-    def _hold_out(self, parts: dict[str, Labelled]) -> None:
-        """Fill the parts that have no folder, and say from what."""
-        parts.setdefault("train", [])
+    def _hold_out(self, subsets: dict[str, Labelled]) -> None:
+        """Fill the subsets that have no folder, and say from what."""
+        subsets.setdefault("train", [])
         if self.flat and self.test_fraction:
-            parts["train"], parts["test"] = self._split(parts["train"], self.test_fraction, "test")
-        if "val" not in parts and not parts["train"]:
-            parts["val"] = []
-        if "val" not in parts:
+            subsets["train"], subsets["test"] = self._split(subsets["train"], self.test_fraction, "test")
+        if "val" not in subsets and not subsets["train"]:
+            subsets["val"] = []
+        if "val" not in subsets:
             left = 1 - self.test_fraction if self.flat else 1.0
-            parts["train"], parts["val"] = self._split(parts["train"], self.val_fraction, "val", left)
-        if "test" not in parts:
-            parts["test"] = parts["val"]
+            subsets["train"], subsets["val"] = self._split(subsets["train"], self.val_fraction, "val", left)
+        if "test" not in subsets:
+            subsets["test"] = subsets["val"]
             self._origin["test"] = self._origin["val"]
             log.warning(
-                "%s has no test part: testing uses the validation part (%s)", self.root, self._origin["val"]
+                "%s has no test subset: testing uses the validation subset (%s)",
+                self.root,
+                self._origin["val"],
             )
 
     def _split(
-        self, pairs: Labelled, fraction: float, part: str, left: float = 1.0
+        self, pairs: Labelled, fraction: float, subset: str, left: float = 1.0
     ) -> tuple[Labelled, Labelled]:
         """Divide into (kept, held out), each class in the same proportion but at least one video.
 
         Args:
             pairs: What is divided.
             fraction: Share of all videos to hold out.
-            part: What for.
+            subset: What for.
             left: Share of all videos that is still there.
         """
         kept: Labelled = []
@@ -184,15 +187,15 @@ class Folder(CompressedVideoDataModule):
             if count >= len(videos):
                 raise DatasetMismatchError(
                     f"{self.root}: class {self.class_names[label]!r} has too few videos to hold one out for "
-                    f"{part}; add videos, or lay the parts out yourself as {LAYOUT}"
+                    f"{subset}; add videos, or lay the subsets out yourself as {LAYOUT}"
                 )
             order = np.random.default_rng((self.split_seed, label)).permutation(len(videos))
             held += [videos[i] for i in sorted(order[:count])]
             kept += [videos[i] for i in sorted(order[count:])]
-        self._origin[part] = f"{fraction:.0%} of the videos of each class, held out by split_seed"
+        self._origin[subset] = f"{fraction:.0%} of the videos of each class, held out by split_seed"
         log.info(
             "%s has no %s folder: %d videos, %s=%d",
-            *(self.root, part, len(held), self._origin[part], self.split_seed),
+            *(self.root, subset, len(held), self._origin[subset], self.split_seed),
         )
         return kept, held
 
@@ -200,9 +203,9 @@ class Folder(CompressedVideoDataModule):
         return DatasetNotFoundError.describe(type(self).__name__, folder, problem, LAYOUT)
 
 
-def _parts(root: Path) -> tuple[str, ...]:
-    """The parts that the root holds: folders of these names with class folders in them."""
-    return tuple(part for part in PARTS if (root / part).is_dir() and folder_names(root / part))
+def _subsets(root: Path) -> tuple[str, ...]:
+    """The subsets that the root holds: folders of these names with class folders in them."""
+    return tuple(subset for subset in SUBSETS if (root / subset).is_dir() and folder_names(root / subset))
 
 
 def _note_others(root: Path, folder: str, known: Collection[str], left_out: LeftOut) -> None:

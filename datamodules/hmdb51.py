@@ -99,7 +99,7 @@ class HMDB51(ThreeSplitDataModule):
             SOURCE,
         )
 
-    def video_folders(self, part: str) -> Sequence[str]:
+    def video_folders(self, subset: str) -> Sequence[str]:
         """The folders that downloads and toolboxes make."""
         return VIDEO_FOLDERS
 

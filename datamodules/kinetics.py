@@ -22,10 +22,10 @@ from cvr_lightning.datamodules.sampling import check_choice
 
 ANNOTATION_FOLDERS = ("annotations", "")
 WORDS = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
-"""How files, folders and the column ``split`` call each part."""
+"""How files, folders and the column ``split`` call each subset."""
 
 _DIGITS = 9  # of the number of a class
-TestPart = Literal["val", "test"]
+TestSubset = Literal["val", "test"]
 
 
 class Video(NamedTuple):
@@ -42,7 +42,7 @@ class Kinetics(PublishedDataModule):
     - Videos: ``<id>_<start>_<end>.mp4``, seconds in six digits, in any container; in one folder or in class
       folders of any spelling (blanks, ``_``, without ``'()``); in ``train`` and ``val``, ``videos_train`` and
       ``videos_val``, ``videos``, or the root itself.
-    - Annotations, in ``annotations`` or the root itself, for each part the first of: the official CSV
+    - Annotations, in ``annotations`` or the root itself, for each subset the first of: the official CSV
       ``label,youtube_id,time_start,time_end,split``, as ``train.csv``, ``kinetics_train.csv``,
       ``kinetics400_train.csv``, ``kinetics-400_train.csv`` or ``k400_train.csv``; a list of ``<path>
       <number>``, as ``train.csv`` (SlowFast, VideoMAE), ``kinetics400_train_list_videos.txt`` (mmaction2),
@@ -50,7 +50,7 @@ class Kinetics(PublishedDataModule):
     - Classes: with CSVs the sorted names, words divided by blanks. With lists the numbers as they stand,
       named by the class folders in the lists, or by the numbers where there are none. Either way the
       checkpoint keeps the mapping.
-    - Split: the part for testing is the validation part, as everywhere in the field.
+    - Split: the subset for testing is the validation subset, as everywhere in the field.
 
     Everybody's copy lacks other videos: the log says how many were found, and results name what could not be
     read.
@@ -58,14 +58,13 @@ class Kinetics(PublishedDataModule):
     Args:
         root: Folder of the data set.
         annotations: Folder of the annotations, where they do not lie under the root.
-        test_part: What is tested and predicted; ``test`` where its annotations are there, if need be without
-            labels.
+        test_subset: What is tested and predicted; ``test`` needs its annotations, with or without labels.
         **options: See :class:`PublishedDataModule` and, for those of every data set,
             :class:`CompressedVideoDataModule`.
 
     Raises:
         DatasetNotFoundError: Where annotations, or all listed videos, are missing.
-        DatasetMismatchError: Where the annotations are of another part or another data set.
+        DatasetMismatchError: Where the annotations are of another subset or another data set.
         DatasetError: Where an annotation file is damaged.
     """
 
@@ -76,22 +75,24 @@ class Kinetics(PublishedDataModule):
         self,
         root: str | Path,
         annotations: str | Path | None = None,
-        test_part: TestPart = "val",
+        test_subset: TestSubset = "val",
         **options: Any,
     ) -> None:
-        check_choice("test_part", test_part, get_args(TestPart))
+        check_choice("test_subset", test_subset, get_args(TestSubset))
         folders = annotation_folders(root, annotations, ANNOTATION_FOLDERS)
-        parts = {part: self._read(part, folders) for part in dict.fromkeys(("train", "val", test_part))}
-        labelled = [*parts["train"], *parts["val"]]
+        subsets = {
+            subset: self._read(subset, folders) for subset in dict.fromkeys(("train", "val", test_subset))
+        }
+        labelled = [*subsets["train"], *subsets["val"]]
         self._check_classes(folders[0], labelled)
         class_names, labels = _number_classes(labelled)
         super().__init__(
             root=root,
             class_names=class_names,
-            sources={"train": "train", "val": "val", "test": test_part},
+            sources={"train": "train", "val": "val", "test": test_subset},
             **options,
         )
-        self._listed = {part: _labelled(part, videos, labels) for part, videos in parts.items()}
+        self._listed = {subset: _labelled(subset, videos, labels) for subset, videos in subsets.items()}
 
     def _check_classes(self, folder: Path, videos: Sequence[Video]) -> None:
         """Refuse other numbers of classes than the data set's, before a list of that length is made."""
@@ -103,23 +104,23 @@ class Kinetics(PublishedDataModule):
                 f"{self.number_of_classes}; choose another --data or other --data.annotations"
             )
 
-    def video_folders(self, part: str) -> Sequence[str]:
+    def video_folders(self, subset: str) -> Sequence[str]:
         """The folders that downloads and toolboxes make."""
-        return [*(form % word for form in ("%s", "videos_%s") for word in WORDS[part]), "videos"]
+        return [*(form % word for form in ("%s", "videos_%s") for word in WORDS[subset]), "videos"]
 
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
         """What the annotation files list."""
         return self._listed
 
-    def _read(self, part: str, folders: Sequence[Path]) -> list[Video]:
+    def _read(self, subset: str, folders: Sequence[Path]) -> list[Video]:
         number = self.number_of_classes
         prefixes = ("", "kinetics_", f"kinetics{number}_", f"kinetics-{number}_", f"k{number}_")
         suffixes = (".csv", "_list_videos.txt", "_list.txt", ".txt")
-        patterns = [f"{a}{word}{z}" for z in suffixes for a in prefixes for word in WORDS[part]]
-        source = f"https://s3.amazonaws.com/kinetics/{number}/annotations/{part}.csv"
+        patterns = [f"{a}{word}{z}" for z in suffixes for a in prefixes for word in WORDS[subset]]
+        source = f"https://s3.amazonaws.com/kinetics/{number}/annotations/{subset}.csv"
         (file,) = annotation_files(type(self).__name__, folders, patterns, source)
-        videos = read_annotations(file, part)
-        rank_zero_info(f"{type(self).__name__} {part}: {file} lists {len(videos)} videos")
+        videos = read_annotations(file, subset)
+        rank_zero_info(f"{type(self).__name__} {subset}: {file} lists {len(videos)} videos")
         return videos
 
 
@@ -141,20 +142,20 @@ class Kinetics600(Kinetics):
     number_of_classes = 600
 
 
-def read_annotations(file: Path, part: str) -> list[Video]:
+def read_annotations(file: Path, subset: str) -> list[Video]:
     """Read an official CSV, known by its header, or a list of ``<path> <number>``.
 
     Raises:
         DatasetError: Where the file is empty or a line is neither.
-        DatasetMismatchError: Where the CSV says that a video belongs to another part.
+        DatasetMismatchError: Where the CSV says that a video belongs to another subset.
     """
     lines = list(read_lines(file))
     if not lines:
         raise DatasetError(f"{file} is empty: download it again")
     header = _cells(file, *lines[0])
     if "youtube_id" in header:
-        return [_from_csv(file, number, line, header, part) for number, line in lines[1:]]
-    return [_from_list(file, number, line, part) for number, line in lines]
+        return [_from_csv(file, number, line, header, subset) for number, line in lines[1:]]
+    return [_from_list(file, number, line, subset) for number, line in lines]
 
 
 def _cells(file: Path, number: int, line: str) -> list[str]:
@@ -164,39 +165,39 @@ def _cells(file: Path, number: int, line: str) -> list[str]:
         raise bad_line(file, number, line, f"a line of a CSV file ({error})") from error
 
 
-def _from_csv(file: Path, number: int, line: str, header: list[str], part: str) -> Video:
+def _from_csv(file: Path, number: int, line: str, header: list[str], subset: str) -> Video:
     row = dict(zip(header, _cells(file, number, line), strict=False))
     try:
         start, end = (int(float(row[name])) for name in ("time_start", "time_end"))
         name = f"{row['youtube_id']}_{start:06d}_{end:06d}"
     except (KeyError, ValueError, OverflowError) as error:
         raise bad_line(file, number, line, f"a line of {','.join(header)}") from error
-    if row.get("split", part) not in WORDS[part]:
+    if row.get("split", subset) not in WORDS[subset]:
         raise DatasetMismatchError(
-            f"{file}, line {number}: split {row['split']!r} among the annotations of {part}; put the file of "
-            "that part there"
+            f"{file}, line {number}: split {row['split']!r} among the annotations of {subset}; put "
+            "the file of that subset there"
         )
     label = row.get("label", "").replace("_", " ")
-    if not label and part != "test":
+    if not label and subset != "test":
         raise bad_line(file, number, line, "a line with a label")
     return Video(f"{label}/{name}", label or None)
 
 
-def _from_list(file: Path, number: int, line: str, part: str) -> Video:
+def _from_list(file: Path, number: int, line: str, subset: str) -> Video:
     name, _, label = line.rpartition(" ")
     if name and label.isascii() and label.isdigit() and len(label) <= _DIGITS:
         return Video(name.strip(), int(label))
-    if part == "test" and not name:
+    if subset == "test" and not name:
         return Video(line, None)
     raise bad_line(file, number, line, "'<path> <number>', nor the header label,youtube_id,...")
 
 
-def _labelled(part: str, videos: Sequence[Video], labels: Mapping[str | int | None, int]) -> list[Listed]:
+def _labelled(subset: str, videos: Sequence[Video], labels: Mapping[str | int | None, int]) -> list[Listed]:
     for label in dict.fromkeys(video.label for video in videos):
         if label not in labels:
             raise DatasetMismatchError(
-                f"class {label!r} of {part} is not among the classes of train and val: keep the annotations "
-                "of one release together"
+                f"class {label!r} of {subset} is not among the classes of train and val: keep the "
+                "annotations of one release together"
             )
     return [Listed(video.name, labels[video.label]) for video in videos]
 
@@ -205,7 +206,7 @@ def _number_classes(videos: Sequence[Video]) -> tuple[list[str], dict[str | int 
     """The class names in the order of their indices, and the index of each label as the files have it.
 
     Raises:
-        DatasetMismatchError: Where one part has names and another numbers.
+        DatasetMismatchError: Where one subset has names and another numbers.
     """
     names = sorted({video.label for video in videos if isinstance(video.label, str)})
     numbers = {video.label for video in videos if isinstance(video.label, int)}

@@ -83,9 +83,9 @@ class MotionShapes(CompressedVideoDataModule):
         self.scenes = {"train": train_scenes, "val": val_scenes, "test": test_scenes}
         check_seed("scene_seed", scene_seed)
         self.scene_seed = scene_seed
-        for part, count in self.scenes.items():
+        for subset, count in self.scenes.items():
             if count < 1:
-                raise ValueError(f"{part}_scenes={count} must be at least 1")
+                raise ValueError(f"{subset}_scenes={count} must be at least 1")
 
     def prepare_data(self) -> None:
         """Write the videos that are not there yet, and index them."""
@@ -94,10 +94,10 @@ class MotionShapes(CompressedVideoDataModule):
             return
         self._claim_root()
         jobs = [
-            (part, scene)
-            for part, count in self.scenes.items()
+            (subset, scene)
+            for subset, count in self.scenes.items()
             for scene in range(count)
-            if any(not (self.root / name).is_file() for name in _scene_names(part, scene))
+            if any(not (self.root / name).is_file() for name in _scene_names(subset, scene))
         ]
         if jobs:
             self._write_scenes(jobs)
@@ -110,19 +110,19 @@ class MotionShapes(CompressedVideoDataModule):
             DatasetNotFoundError: Where one of them has not been written.
         """
         labels = tuple(range(len(CLASS_NAMES)))
-        parts = {
-            part: VideoList(
-                (name for scene in range(count) for name in _scene_names(part, scene)), labels * count
+        subsets = {
+            subset: VideoList(
+                (name for scene in range(count) for name in _scene_names(subset, scene)), labels * count
             )
-            for part, count in self.scenes.items()
+            for subset, count in self.scenes.items()
         }
-        for name in (name for videos in parts.values() for name in videos.names):
+        for name in (name for videos in subsets.values() for name in videos.names):
             if not (self.root / name).is_file():
                 raise DatasetNotFoundError(
                     f"{type(self).__name__}: {self.root / name} has not been written: call prepare_data() "
                     "first, as the trainer does where --data.root names the folder"
                 )
-        return parts
+        return subsets
 
     def _recipe(self) -> dict[str, Any]:
         return {
@@ -160,25 +160,25 @@ class MotionShapes(CompressedVideoDataModule):
         log.info("writing %d scenes of %d videos to %s", len(jobs), len(CLASS_NAMES), self.root)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
-            futures = [pool.submit(self._write_scene, part, scene) for part, scene in jobs]
+            futures = [pool.submit(self._write_scene, subset, scene) for subset, scene in jobs]
             for future in tqdm(as_completed(futures), type(self).__name__, total=len(jobs), unit="scene"):
                 future.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _write_scene(self, part: str, scene: int) -> None:
-        films = zip(CLASS_NAMES, self.film(part, scene), _scene_names(part, scene), strict=True)
+    def _write_scene(self, subset: str, scene: int) -> None:
+        films = zip(CLASS_NAMES, self.film(subset, scene), _scene_names(subset, scene), strict=True)
         for motion, shots, name in films:
             if not (self.root / name).is_file():
                 write_video(self.root / name, shots, motion)
 
-    def film(self, part: str, scene: int) -> Sequence[Sequence[Shot]]:
+    def film(self, subset: str, scene: int) -> Sequence[Sequence[Shot]]:
         """The shots of a scene's video of each class: the same ones for all."""
-        rng = self._rng(part, scene)
+        rng = self._rng(subset, scene)
         return [[draw_shot(rng) for _ in range(SHOTS)]] * len(CLASS_NAMES)
 
-    def _rng(self, part: str, scene: int) -> np.random.Generator:
-        return np.random.default_rng((self.scene_seed, list(self.scenes).index(part), scene))
+    def _rng(self, subset: str, scene: int) -> np.random.Generator:
+        return np.random.default_rng((self.scene_seed, list(self.scenes).index(subset), scene))
 
 
 class HardMotionShapes(MotionShapes):
@@ -203,13 +203,13 @@ class HardMotionShapes(MotionShapes):
     def __init__(self, root: str | Path = "data/hard_motion_shapes", **options: Any) -> None:
         super().__init__(root=root, **options)
 
-    def film(self, part: str, scene: int) -> Sequence[Sequence[Shot]]:
+    def film(self, subset: str, scene: int) -> Sequence[Sequence[Shot]]:
         """The shots of a scene's video of each class: they differ by the colour of the shape."""
-        rng = self._rng(part, scene)
+        rng = self._rng(subset, scene)
         shots = [draw_hard_shot(rng) for _ in range(SHOTS)]
         films = []
         for label in range(len(CLASS_NAMES)):
-            is_typical = part == "train" and rng.random() < TYPICAL
+            is_typical = subset == "train" and rng.random() < TYPICAL
             colour = (
                 label if is_typical else (label + int(rng.integers(1, len(CLASS_NAMES)))) % len(CLASS_NAMES)
             )
@@ -217,9 +217,9 @@ class HardMotionShapes(MotionShapes):
         return films
 
 
-def _scene_names(part: str, scene: int) -> list[str]:
+def _scene_names(subset: str, scene: int) -> list[str]:
     """Names of a scene's videos, relative to the root, in the order of the classes."""
-    return [f"{part}/{motion}/{scene:04d}.mp4" for motion in CLASS_NAMES]
+    return [f"{subset}/{motion}/{scene:04d}.mp4" for motion in CLASS_NAMES]
 
 
 def _read_json(file: Path) -> Any:

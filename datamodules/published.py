@@ -28,18 +28,18 @@ class PublishedDataModule(CompressedVideoDataModule):
     """Finds the videos that annotation files list, and says how many of them lie under the root.
 
     A subclass reads its annotations in :meth:`listed_videos`. Videos are found by name: extension and
-    container may have changed in preparation. Each part gets a line in the log, ``9537 of 9537 videos``;
-    names of what is missing are also written to ``missing_<part>.txt`` in the run directory.
+    container may have changed in preparation. Each subset gets a line in the log, ``9537 of 9537 videos``;
+    names of what is missing are also written to ``missing_<subset>.txt`` in the run directory.
 
     Args:
         root: Folder of the data set.
         class_names: Name of each class, in the order of their indices.
-        sources: The annotated part that ``train``, ``val`` and ``test`` are read from.
+        sources: The annotated subset that ``train``, ``val`` and ``test`` are read from.
         on_missing: What a listed video that is not there does: ``warn`` says so and goes on, ``raise`` stops.
         **options: Options of every data set: see :class:`CompressedVideoDataModule`.
 
     Attributes:
-        missing: Listed names of the videos that were not found in each annotated part; filled by ``setup``.
+        missing: Listed names of the videos that were not found in each annotated subset; filled by ``setup``.
 
     Raises:
         DatasetNotFoundError: Where no listed video lies under the root, or one is missing and ``on_missing``
@@ -67,21 +67,21 @@ class PublishedDataModule(CompressedVideoDataModule):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated; ``part`` names the annotated part that was really tested."""
-        return super().protocol | {"part": self._sources["test"]}
+        """How the test subset is evaluated; ``subset`` names the annotated subset that was really tested."""
+        return super().protocol | {"subset": self._sources["test"]}
 
     @property
     def missing_counts(self) -> dict[str, int]:
-        """How many listed videos of each part were not found."""
-        return {part: len(self.missing.get(source, ())) for part, source in self._sources.items()}
+        """How many listed videos of each subset were not found."""
+        return {subset: len(self.missing.get(source, ())) for subset, source in self._sources.items()}
 
     @abstractmethod
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
-        """The videos of each annotated part that ``sources`` names."""
+        """The videos of each annotated subset that ``sources`` names."""
 
     @abstractmethod
-    def video_folders(self, part: str) -> Sequence[str]:
-        """Folders under the root that may hold the videos of a part; the first that exists does."""
+    def video_folders(self, subset: str) -> Sequence[str]:
+        """Folders under the root that may hold the videos of a subset; the first that exists does."""
 
     def scan(self) -> Mapping[str, VideoList]:
         """Find the listed videos; see the class."""
@@ -89,55 +89,55 @@ class PublishedDataModule(CompressedVideoDataModule):
             raise self._not_found("there is no such folder")
         listings: dict[str, VideoFiles] = {}
         found: dict[str, VideoList] = {}
-        for part, listed in self.listed_videos().items():
-            folder = self._video_folder(part)
+        for subset, listed in self.listed_videos().items():
+            folder = self._video_folder(subset)
             if folder not in listings:
                 listings[folder] = VideoFiles(self.root, folder)
-            found[part], self.missing[part] = _locate(listed, listings[folder])
-            self._report(part, folder, len(listed), len(found[part]))
+            found[subset], self.missing[subset] = _locate(listed, listings[folder])
+            self._report(subset, folder, len(listed), len(found[subset]))
         self._refuse_other_root(found)
         self._refuse_unprepared(found)
-        return {part: found[source] for part, source in self._sources.items()}
+        return {subset: found[source] for subset, source in self._sources.items()}
 
-    def _video_folder(self, part: str) -> str:
-        return next((name for name in self.video_folders(part) if (self.root / name).is_dir()), "")
+    def _video_folder(self, subset: str) -> str:
+        return next((name for name in self.video_folders(subset) if (self.root / name).is_dir()), "")
 
     @rank_zero_only
-    def _report(self, part: str, folder: str, listed: int, found: int) -> None:
-        """One line on a part, and the names of what is missing to a file."""
-        missing = self.missing[part]
+    def _report(self, subset: str, folder: str, listed: int, found: int) -> None:
+        """One line on a subset, and the names of what is missing to a file."""
+        missing = self.missing[subset]
         total = found + len(missing)
-        line = f"{type(self).__name__} {part}: {found} of {total} videos in {self.root / folder}"
+        line = f"{type(self).__name__} {subset}: {found} of {total} videos in {self.root / folder}"
         if listed > total:
             line += f"; {listed - total} repeated lines count once"
         if not missing:
             rank_zero_info(line)
             return
         line += f"; missing: {', '.join(missing[:3])}" + (", ..." if len(missing) > 3 else "")
-        file = self._write_missing(part)
+        file = self._write_missing(subset)
         log.warning(line + (f" (all names: {file})" if file else ""))
 
-    def _write_missing(self, part: str) -> Path | None:
+    def _write_missing(self, subset: str) -> Path | None:
         """Write the names of what is missing to the run directory, if there is one that can be written to."""
         if self.trainer is None:
             return None
-        file = Path(self.trainer.default_root_dir) / f"missing_{part}.txt"
+        file = Path(self.trainer.default_root_dir) / f"missing_{subset}.txt"
         try:
             with atomic_path(file) as unfinished:
-                unfinished.write_text("".join(f"{name}\n" for name in self.missing[part]), encoding="utf-8")
+                unfinished.write_text("".join(f"{name}\n" for name in self.missing[subset]), encoding="utf-8")
         except OSError:
             return None
         return file
 
     def _refuse_other_root(self, found: Mapping[str, VideoList]) -> None:
-        missing = {part: names for part, names in self.missing.items() if names}
+        missing = {subset: names for subset, names in self.missing.items() if names}
         total = sum(map(len, self.missing.values()))
         if not any(map(len, found.values())):
             problem = f"none of the {total} listed videos is there"
         elif missing and self.on_missing == "raise":
-            part, names = next(iter(missing.items()))
+            subset, names = next(iter(missing.items()))
             problem = (
-                f"{total} of the listed videos are missing, first of {part}: {', '.join(names[:3])}; "
+                f"{total} of the listed videos are missing, first of {subset}: {', '.join(names[:3])}; "
                 "--data.on_missing warn goes on without them"
             )
         else:

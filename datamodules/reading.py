@@ -27,14 +27,14 @@ class ReadingLog:
         self._causes: list[str] = []
         self._clips: dict[str, int] = {}
 
-    def start_epoch(self, part: str) -> None:
-        """Count the clips of a part from here on."""
-        self._clips[part] = 0
+    def start_epoch(self, subset: str) -> None:
+        """Count the clips of a subset from here on."""
+        self._clips[subset] = 0
 
-    def note(self, part: str, batch: CompressedClip) -> None:
+    def note(self, subset: str, batch: CompressedClip) -> None:
         """Count the clips of a batch, and name what could not be read."""
-        if part in self._clips:
-            self._clips[part] += len(batch)
+        if subset in self._clips:
+            self._clips[subset] += len(batch)
         for error in batch.unreadable.values():
             if error.file not in self._named:
                 self._named.add(error.file)
@@ -48,7 +48,7 @@ class ReadingLog:
             torch.distributed.all_gather_object(named, self._named)
             self._named = set().union(*named)
 
-    def end_epoch(self, part: str) -> None:
+    def end_epoch(self, subset: str) -> None:
         """Check that there was something to read since :meth:`start_epoch`; all processes must call it.
 
         An epoch that a resumed run began in the middle of is not checked.
@@ -56,16 +56,16 @@ class ReadingLog:
         Raises:
             DatasetError: No process could read a clip; the message has the first causes.
         """
-        if part not in self._clips:
+        if subset not in self._clips:
             return
-        found = [(self._clips.pop(part), self._causes)]
+        found = [(self._clips.pop(subset), self._causes)]
         if _is_distributed():
             found *= torch.distributed.get_world_size()
             torch.distributed.all_gather_object(found, found[0])
         if not any(clips for clips, _ in found):
             causes = [cause for _, own in found for cause in own][:_CAUSES]
             raise DatasetError(
-                f"none of the {part} videos can be read; the first causes:\n  " + "\n  ".join(causes)
+                f"none of the {subset} videos can be read; the first causes:\n  " + "\n  ".join(causes)
             )
 
 

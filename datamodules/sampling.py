@@ -243,9 +243,9 @@ class VideoSampler(DistributedSampler[Draw]):
     def _own_videos(self) -> list[int]:
         rank, world = _rank_and_world()
         if self.videos < world:
-            part = "training" if self.training else "validation or test"
+            subset = "training" if self.training else "validation or test"
             raise RunError(
-                f"{self.videos} {part} videos cannot be shared by {world} processes: use fewer processes"
+                f"{self.videos} {subset} videos cannot be shared by {world} processes: use fewer processes"
             )
         if not self.training:
             return list(range(rank, self.videos, world))

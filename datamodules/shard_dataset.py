@@ -1,4 +1,4 @@
-"""The videos of one part of a data set, read from shards."""
+"""The videos of one subset of a data set, read from shards."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class ShardDataset(VideoDataset):
     Args:
         files: The shards.
         index: What lies in them.
-        part: The part of the data set.
+        subset: The subset of the data set.
         *arguments: As of :class:`VideoDataset`, from the videos on.
     """
 
-    def __init__(self, files: ShardFiles, index: ShardIndex, part: str, *arguments: Any) -> None:
+    def __init__(self, files: ShardFiles, index: ShardIndex, subset: str, *arguments: Any) -> None:
         super().__init__(files.location, *arguments)
-        columns = index.parts[part]
+        columns = index.subsets[subset]
         self._files = files
         self._shards = index.shards
         self._places = np.array(

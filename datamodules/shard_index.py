@@ -16,7 +16,7 @@ from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.bounds import CLASSES, VIDEO_BYTES, parse_json
 
 INDEX = "index.json"
-VERSION = 2
+VERSION = 3
 """Grows whenever the files mean something else."""
 _MOST_BYTES = 1 << 40  # of a shard
 
@@ -48,8 +48,8 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
-    """The videos of one part of a data set: a column for each thing that is known of them.
+class Subset:
+    """The videos of one subset of a data set: a column for each thing that is known of them.
 
     Attributes:
         names: Paths relative to the root of the data set that was packed.
@@ -71,16 +71,16 @@ class ShardIndex:
 
     Attributes:
         shards: Names of the tar files.
-        parts: The videos of ``train``, ``val`` and ``test``.
+        subsets: The videos of ``train``, ``val`` and ``test``.
         class_names: Name of each class.
         flip: Left and right are no labels, so clips may be mirrored.
         protocol: What the data set that was packed says of its evaluation.
-        missing: How many videos of each part its annotations list and its folders lacked.
+        missing: How many videos of each subset its annotations list and its folders lacked.
         index_versions: What the packet indexes depend on; those of other versions are of no use.
     """
 
     shards: list[str]
-    parts: Mapping[str, Part]
+    subsets: Mapping[str, Subset]
     class_names: list[str]
     flip: bool
     protocol: dict[str, Any]
@@ -108,8 +108,8 @@ class ShardIndex:
             if version == VERSION:
                 if fields.pop("checksum") != _checksum(fields):
                     raise ValueError("wrong checksum")
-                parts = {name: Part(**columns) for name, columns in fields.pop("parts").items()}
-                index = cls(parts=parts, **fields)
+                subsets = {name: Subset(**columns) for name, columns in fields.pop("subsets").items()}
+                index = cls(subsets=subsets, **fields)
                 index._check()
                 return index
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -123,17 +123,17 @@ class ShardIndex:
             raise ValueError("a shard or a class without a name")
         if type(self.flip) is not bool or not isinstance(self.protocol, dict):
             raise ValueError("flip or protocol")
-        if not {"dataset", "part"} <= self.protocol.keys() or not isinstance(self.missing, dict):
+        if not {"dataset", "subset"} <= self.protocol.keys() or not isinstance(self.missing, dict):
             raise ValueError("protocol or missing")
-        for name, part in self.parts.items():
-            _check_column(f"labels of {name}", part.labels, -1, classes - 1)
-            _check_column(f"shards of {name}", part.shards, 0, len(self.shards) - 1)
-            for column in (part.offsets, part.sizes, part.index_sizes):
+        for name, subset in self.subsets.items():
+            _check_column(f"labels of {name}", subset.labels, -1, classes - 1)
+            _check_column(f"shards of {name}", subset.shards, 0, len(self.shards) - 1)
+            for column in (subset.offsets, subset.sizes, subset.index_sizes):
                 _check_column(f"places of {name}", column, 0, _MOST_BYTES)
-            VIDEO_BYTES.check(max([0, *part.sizes, *part.index_sizes]))
-            if not all(type(video) is str for video in part.names):
+            VIDEO_BYTES.check(max([0, *subset.sizes, *subset.index_sizes]))
+            if not all(type(video) is str for video in subset.names):
                 raise ValueError(f"{name} has a video without a name")
-            if len({len(column) for column in asdict(part).values()}) != 1:
+            if len({len(column) for column in asdict(subset).values()}) != 1:
                 raise ValueError(f"the columns of {name} differ in length")
         if any("/" in name for name in self.shards):
             raise ValueError("a shard lies in another folder")

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Shards(CompressedVideoDataModule):
-    """The videos that ``cvr pack`` wrote into tar files: any data set, its parts and labels as they were.
+    """The videos that ``cvr pack`` wrote into tar files: any data set, its subsets and labels as they were.
 
     A clip needs one read of its video's bytes from the middle of a tar file, so nothing is streamed: order,
     sharing between processes, evaluation and resuming are those of the data set that was packed. With the
@@ -47,9 +47,9 @@ class Shards(CompressedVideoDataModule):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated, of the data set that was packed."""
+        """How the test subset is evaluated, of the data set that was packed."""
         packed = self._index.protocol
-        return packed | super().protocol | {key: packed[key] for key in ("dataset", "part")}
+        return packed | super().protocol | {key: packed[key] for key in ("dataset", "subset")}
 
     @property
     def missing_counts(self) -> dict[str, int]:
@@ -57,11 +57,18 @@ class Shards(CompressedVideoDataModule):
         return dict(self._index.missing)
 
     def scan(self) -> Mapping[str, VideoList]:
-        """The videos of each part, as the index has them."""
-        return {name: VideoList(part.names, part.labels) for name, part in self._index.parts.items()}
+        """The videos of each subset, as the index has them."""
+        return {name: VideoList(subset.names, subset.labels) for name, subset in self._index.subsets.items()}
 
-    def dataset(self, part: str, sampling: ClipSampling, training: bool) -> VideoDataset:
-        """The videos of a part, one clip for each draw."""
+    def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> VideoDataset:
+        """The videos of a subset, one clip for each draw."""
         return ShardDataset(
-            self._files, self._index, part, self.videos[part], sampling, training, self.seed, self.on_error
+            self._files,
+            self._index,
+            subset,
+            self.videos[subset],
+            sampling,
+            training,
+            self.seed,
+            self.on_error,
         )

@@ -18,7 +18,7 @@ VIDEO_FOLDERS = ("20bn-something-something-v2", "something-something-v2", "video
 FILE_WORDS = {"train": "train", "val": "validation", "test": "test"}
 PUBLISHED = {"train": 168_913, "val": 24_777, "test": 27_157}
 
-TestPart = Literal["val", "test"]
+TestSubset = Literal["val", "test"]
 
 
 class SomethingSomethingV2(PublishedDataModule):
@@ -32,7 +32,7 @@ class SomethingSomethingV2(PublishedDataModule):
       root itself, in any container.
     - Classes: the 174 templates by their published number.
     - Split: 168,913 for training, 24,777 for validation, which is tested as everywhere in the field: the
-      27,157 of the test part come without labels.
+      27,157 of the test subset come without labels.
     - Clips are never mirrored: "from left to right" and "from right to left" are two classes.
 
     See docs/datasets/ssv2.md.
@@ -40,7 +40,7 @@ class SomethingSomethingV2(PublishedDataModule):
     Args:
         root: Folder of the data set.
         annotations: Folder of the annotations, where they do not lie under the root.
-        test_part: What is tested and predicted; ``test`` has no labels, so it can be predicted only.
+        test_subset: What is tested and predicted; ``test`` has no labels, so it can be predicted only.
         **options: See :class:`PublishedDataModule` and, for those of every data set,
             :class:`CompressedVideoDataModule`.
 
@@ -57,32 +57,32 @@ class SomethingSomethingV2(PublishedDataModule):
         self,
         root: str | Path,
         annotations: str | Path | None = None,
-        test_part: TestPart = "val",
+        test_subset: TestSubset = "val",
         **options: Any,
     ) -> None:
-        check_choice("test_part", test_part, get_args(TestPart))
+        check_choice("test_subset", test_subset, get_args(TestSubset))
         folders = annotation_folders(root, annotations, ANNOTATION_FOLDERS)
         labels = self._file("labels", folders)
         super().__init__(
             root=root,
             class_names=_read_classes(labels),
-            sources={"train": "train", "val": "val", "test": test_part},
+            sources={"train": "train", "val": "val", "test": test_subset},
             **options,
         )
         self._annotations = labels.parent
 
-    def video_folders(self, part: str) -> Sequence[str]:
+    def video_folders(self, subset: str) -> Sequence[str]:
         """The folders that the download makes."""
         return VIDEO_FOLDERS
 
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
-        """The lists of the parts, checked against the published numbers."""
-        parts = {}
-        for part in dict.fromkeys(self._sources.values()):
-            file = self._file(FILE_WORDS[part], [self._annotations])
-            parts[part] = self._read_list(file, labelled=part != "test")
-            check_count(type(self).__name__, file, len(parts[part]), PUBLISHED[part])
-        return parts
+        """The lists of the subsets, checked against the published numbers."""
+        subsets = {}
+        for subset in dict.fromkeys(self._sources.values()):
+            file = self._file(FILE_WORDS[subset], [self._annotations])
+            subsets[subset] = self._read_list(file, labelled=subset != "test")
+            check_count(type(self).__name__, file, len(subsets[subset]), PUBLISHED[subset])
+        return subsets
 
     def _file(self, word: str, folders: Sequence[Path]) -> Path:
         names = [f"something-something-v2-{word}.json", f"{word}.json"]

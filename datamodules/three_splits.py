@@ -22,7 +22,7 @@ Split = Literal[1, 2, 3]
 
 
 class ThreeSplitDataModule(PublishedDataModule):
-    """Training and test lists of one split, and a validation part cut from training.
+    """Training and test lists of one split, and a validation subset cut from training.
 
     Clips of one recording look alike, so the cut keeps a recording's clips together: whole recordings, in the
     order of ``split_seed``, as long as they fit into ``val_fraction`` of their class, and at least the
@@ -33,8 +33,8 @@ class ThreeSplitDataModule(PublishedDataModule):
         class_names: Name of each class, in the order of their indices.
         split: Which of the three splits.
         val_fraction: Share of each class's training videos held out for validation; 0 trains on all of them
-            and validates on the test part, so no epoch may be chosen by that score.
-        split_seed: Seed of the validation part.
+            and validates on the test subset, so no epoch may be chosen by that score.
+        split_seed: Seed of the validation subset.
         **options: See :class:`PublishedDataModule` and, for those of every data set,
             :class:`CompressedVideoDataModule`.
 
@@ -65,7 +65,7 @@ class ThreeSplitDataModule(PublishedDataModule):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test part is evaluated, and of which split it is."""
+        """How the test subset is evaluated, and of which split it is."""
         return super().protocol | {"split": self.split}
 
     @abstractmethod
@@ -96,8 +96,8 @@ class ThreeSplitDataModule(PublishedDataModule):
     @rank_zero_only
     def _warn_of_test_validation(self) -> None:
         log.warning(
-            "%s split %d: val_fraction=0, so validation reads the test part; report last.ckpt, for best.ckpt "
-            "is chosen by the test score",
+            "%s split %d: val_fraction=0, so validation reads the test subset; report last.ckpt, for "
+            "best.ckpt is chosen by the test score",
             type(self).__name__,
             self.split,
         )
@@ -112,7 +112,7 @@ class ThreeSplitDataModule(PublishedDataModule):
                 raise DatasetMismatchError(
                     f"{self.root}: the training videos of class {self.class_names[label]!r} come from one "
                     "recording, so none can be held out; set --data.val_fraction=0 to validate on the test "
-                    "part"
+                    "subset"
                 )
             held.update(self._choose(label, [groups[name] for name in sorted(groups)]))
         return held

@@ -16,9 +16,9 @@ usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
 train and evaluate
   fit         train a model                    cvr fit --config configs/folder.yaml --data.root VIDEOS
   pretrain    train on unlabelled videos       cvr pretrain --config configs/pretrain.yaml --data.root VIDEOS
-  validate    score the validation part        cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
-  test        score the test part              cvr test --ckpt_path ... --data.protocol 10x3
-  predict     label the test part and write predictions.csv
+  validate    score the validation subset    cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
+  test        score the test subset          cvr test --ckpt_path ... --data.protocol 10x3
+  predict     label the test subset and write predictions.csv
 
 tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST

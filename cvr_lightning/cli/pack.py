@@ -40,7 +40,7 @@ def plan(arguments: Sequence[str]) -> Callable[[], None]:
         data.prepare_data()
         data.setup()
         index = pack(data, options.destination, shard_bytes)
-        videos = ", ".join(f"{len(part.names)} {name}" for name, part in index.parts.items())
+        videos = ", ".join(f"{len(subset.names)} {name}" for name, subset in index.subsets.items())
         print(f"{options.destination}: {len(index.shards)} shards, {videos} videos")
 
     return run

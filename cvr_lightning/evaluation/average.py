@@ -18,7 +18,7 @@ from cvr_lightning.evaluation.results import (
 )
 from cvr_lightning.files.printable import align
 
-SHOWN = (*ACCURACIES, "videos", "part_videos", "unreadable", "missing")
+SHOWN = (*ACCURACIES, "videos", "subset_videos", "unreadable", "missing")
 """What is repeated of each run."""
 
 

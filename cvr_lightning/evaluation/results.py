@@ -89,10 +89,10 @@ def _spikes(results: dict[str, Any]) -> str:
 
 def _data(protocol: dict[str, Any]) -> str:
     """The data set and which of its videos were tested."""
-    dataset, part, split = protocol["dataset"], protocol["part"], protocol.get("split")
-    if " " in part:  # no name of a part: Folder says what it held out, and its split is the seed
-        return f"{dataset}, {part} {split}"
-    return f"{dataset}, {part} part" if split is None else f"{dataset} split {split}, {part} part"
+    dataset, subset, split = protocol["dataset"], protocol["subset"], protocol.get("split")
+    if " " in subset:  # no name of a subset: Folder says what it held out, and its split is the seed
+        return f"{dataset}, {subset} {split}"
+    return f"{dataset}, {subset} subset" if split is None else f"{dataset} split {split}, {subset} subset"
 
 
 def _fields(protocol: dict[str, Any]) -> str:
@@ -103,7 +103,7 @@ def _fields(protocol: dict[str, Any]) -> str:
 def videos_text(results: dict[str, Any]) -> str:
     """How many videos were scored and how many were not."""
     missing = results.get("missing")  # older files do not say
-    of_all = f" of {results['part_videos']}" if is_limited(results) else ""
+    of_all = f" of {results['subset_videos']}" if is_limited(results) else ""
     return f"{results['videos']}{of_all} scored, {len(results['unreadable'])} unreadable" + (
         f", {missing} missing" if missing else ""
     )
@@ -111,15 +111,15 @@ def videos_text(results: dict[str, Any]) -> str:
 
 def is_limited(results: dict[str, Any]) -> bool:
     """Whether a test was stopped before the last video, as ``limit_test_batches`` does."""
-    total = results.get("part_videos")  # older files do not say
+    total = results.get("subset_videos")  # older files do not say
     return total is not None and results["videos"] + len(results["unreadable"]) < total
 
 
 def refuse_limited(run: str, results: dict[str, Any]) -> None:
-    """Check that a test has met all videos of its part.
+    """Check that a test has met all videos of its subset.
 
     Raises:
-        RunError: It has not; its accuracy is not that of the part.
+        RunError: It has not; its accuracy is not that of the subset.
     """
     if is_limited(results):
         raise RunError(

@@ -30,7 +30,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 PROTOCOL: dict[str, tuple[type, ...]] = {
     "name": (str, _NONE),
     "dataset": (str,),
-    "part": (str,),
+    "subset": (str,),
     "modalities": (list,),
     "averaging": (str,),
     **dict.fromkeys(("segments", "pframes", "crop", "views", "crops"), (int,)),

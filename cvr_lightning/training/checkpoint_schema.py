@@ -90,7 +90,7 @@ DATA: dict[str, Kind] = {
     "split_seed": int,
     "test_crop": int | None,
     "test_fraction": float,
-    "test_part": str,
+    "test_subset": str,
     "test_scenes": int,
     "train_scenes": int,
     "val_fraction": float,

@@ -259,22 +259,22 @@ class RecognitionModule(LightningModule):
         self.scores.update(rows, clip.label, clip.video, clip.unreadable)
         return logits
 
-    def _log_table(self, part: str) -> None:
+    def _log_table(self, subset: str) -> None:
         """Log over whole videos; the table is the same in all processes, as are the metrics.
 
         Raises:
             RunError: Where no video could be scored.
         """
-        reading_log(self.trainer).end_epoch(part)
+        reading_log(self.trainer).end_epoch(subset)
         self.table = self.scores.compute()
         if not len(self.table) and not self.trainer.sanity_checking:
-            raise RunError(f"none of the {part} videos could be scored in all views, as the log says")
-        if part == "test":
+            raise RunError(f"none of the {subset} videos could be scored in all views, as the log says")
+        if subset == "test":
             require_finite(np.isfinite(self.table.logits).all())
         metrics = {"loss": self.table.loss(), "top1": self.table.top(1), "top5": self.table.top(5)}
         for name, value in (metrics | {"unreadable": len(self.table.unreadable) or None}).items():
             if value is not None:
-                self.log(f"{part}/{name}", float(value), prog_bar=name in ("loss", "top1"), sync_dist=True)
+                self.log(f"{subset}/{name}", float(value), prog_bar=name in ("loss", "top1"), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""

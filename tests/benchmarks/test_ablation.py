@@ -24,7 +24,7 @@ def ablation() -> ModuleType:
 
 def jobs(ablation: ModuleType) -> list[Any]:
     rows, splits = ["whole", "no mixer"], [1, 2]
-    options = {"recipe": "ucf101", "root": "r", "part": "val", "rows": rows, "splits": splits}
+    options = {"recipe": "ucf101", "root": "r", "subset": "val", "rows": rows, "splits": splits}
     return list(ablation.all_jobs(argparse.Namespace(**options, seeds=[0, 1], epochs=3)))
 
 

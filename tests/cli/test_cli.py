@@ -278,8 +278,8 @@ def test_results_say_how_the_tested_videos_were_held_out(
 ) -> None:
     main(["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *TINY_TRAINER])
     results = json.loads((run / "results.json").read_text())
-    assert "data                   Folder, test part" in capsys.readouterr().out
-    results["protocol"] |= {"part": "10% of the videos of each class, held out by split_seed", "split": 3}
+    assert "data                   Folder, test subset" in capsys.readouterr().out
+    results["protocol"] |= {"subset": "10% of the videos of each class, held out by split_seed", "split": 3}
     (tmp_path / "results.json").write_text(json.dumps(results))
     main(["results", str(tmp_path)])
     found = capsys.readouterr().out
@@ -335,7 +335,7 @@ def test_a_limit_of_one_batch_tests_one_batch_and_says_so(
         ]
     )
     results = read_results(tmp_path / "limited")
-    assert (results["videos"], results["part_videos"]) == (5, 10)
+    assert (results["videos"], results["subset_videos"]) == (5, 10)
     assert "5 of 10 scored" in capsys.readouterr().out
 
 

@@ -58,15 +58,15 @@ CASES = {
         write_shapes,
         ["--data.train_scenes=1", "--data.val_scenes=1", "--data.test_scenes=1"],
         10,
-        {"dataset": "MotionShapes", "part": "test"},
+        {"dataset": "MotionShapes", "subset": "test"},
         videos=10,
     ),
-    "folder.yaml": Case(write_shapes, [], 10, {"dataset": "Folder", "part": "test"}, videos=10),
+    "folder.yaml": Case(write_shapes, [], 10, {"dataset": "Folder", "subset": "test"}, videos=10),
     "ucf101.yaml": Case(
         write_ucf101,
         ["--data.split=1"],
         3,
-        {"dataset": "UCF101", "part": "test", "split": 1},
+        {"dataset": "UCF101", "subset": "test", "split": 1},
         videos=6 - MISSING,
         missing={"test": MISSING},
     ),
@@ -74,14 +74,14 @@ CASES = {
         write_hmdb51,
         ["--data.split=2", "--data.class_order=coviar"],
         51,
-        {"dataset": "HMDB51", "part": "test", "split": 2},
+        {"dataset": "HMDB51", "subset": "test", "split": 2},
         videos=4,
     ),
     "kinetics400.yaml": Case(
         write_kinetics,
         [],
         4,
-        {"dataset": "Kinetics400", "part": "val"},
+        {"dataset": "Kinetics400", "subset": "val"},
         videos=6 - MISSING - DAMAGED,
         unreadable=DAMAGED,
         missing={"val": MISSING},
@@ -90,7 +90,7 @@ CASES = {
         lambda root, clips: write_kinetics(root, clips, "flat"),
         [],
         4,
-        {"dataset": "Kinetics600", "part": "val"},
+        {"dataset": "Kinetics600", "subset": "val"},
         videos=6 - MISSING - DAMAGED,
         unreadable=DAMAGED,
         missing={"val": MISSING},
@@ -99,7 +99,7 @@ CASES = {
         write_ssv2,
         [],
         3,
-        {"dataset": "SomethingSomethingV2", "part": "val"},
+        {"dataset": "SomethingSomethingV2", "subset": "val"},
         videos=4 - MISSING,
         missing={"val": MISSING},
     ),
@@ -169,7 +169,7 @@ def test_every_configuration_trains_and_tests(config: str, train: Callable[[str]
     about = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["cvr_lightning"]
     assert len(set(about["class_names"])) == case.classes
     missing = {path.stem: len(path.read_text().splitlines()) for path in run.glob("missing_*.txt")}
-    assert missing == {f"missing_{part}": count for part, count in case.missing.items()}
+    assert missing == {f"missing_{subset}": count for subset, count in case.missing.items()}
 
 
 def test_numbering_the_classes_otherwise_is_refused(
@@ -182,11 +182,11 @@ def test_numbering_the_classes_otherwise_is_refused(
 
 def test_videos_without_labels_are_predicted_and_not_scored(train: Callable[[str], Path]) -> None:
     run = train("ssv2.yaml")
-    evaluate("predict", run, "--data.test_part=test")
+    evaluate("predict", run, "--data.test_subset=test")
     lines = (run / "predictions.csv").read_text().splitlines()
     assert [line.split(",")[0].rpartition("/")[2] for line in lines[1:]] == ["1420.mp4", "1421.mp4"]
-    results = evaluate("test", run, "--data.test_part=test")
-    assert (results["top1"], results["videos"], results["protocol"]["part"]) == (None, 2, "test")
+    results = evaluate("test", run, "--data.test_subset=test")
+    assert (results["top1"], results["videos"], results["protocol"]["subset"]) == (None, 2, "test")
 
 
 def test_decoded_frames_of_unprepared_videos_train_test_and_classify(
@@ -212,5 +212,5 @@ def test_unprepared_videos_end_in_one_message(
         main(["fit", f"--config={CONFIGS / 'ssv2.yaml'}", *arguments])
     assert stop.value.code == 1
     message = capsys.readouterr().err
-    for part in ("78687.webm: codec vp9", "prepare", "Traceback"):
-        assert (part in message) == (part != "Traceback")
+    for text in ("78687.webm: codec vp9", "prepare", "Traceback"):
+        assert (text in message) == (text != "Traceback")

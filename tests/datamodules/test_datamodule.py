@@ -24,8 +24,8 @@ SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "batch_size"
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
 
 
-def epoch(data: CompressedVideoDataModule, part: str = "train", number: int = 0) -> list[CompressedClip]:
-    loader = getattr(data, f"{part}_dataloader")()
+def epoch(data: CompressedVideoDataModule, subset: str = "train", number: int = 0) -> list[CompressedClip]:
+    loader = getattr(data, f"{subset}_dataloader")()
     loader.sampler.set_epoch(number)
     return list(loader)
 
@@ -38,9 +38,9 @@ def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
 @pytest.fixture
 def broken(shapes_root, tmp_path) -> Path:
     """A folder of two classes whose first training video is no video."""
-    for part in ("train", "val"):
+    for subset in ("train", "val"):
         for motion in ("left", "right"):
-            shutil.copytree(shapes_root / part / motion, tmp_path / part / motion)
+            shutil.copytree(shapes_root / subset / motion, tmp_path / subset / motion)
     (tmp_path / "train" / "left" / "0000.mp4").write_bytes(b"not a video")
     return tmp_path
 
@@ -143,7 +143,7 @@ def test_views_show_different_moments_of_each_test_video_once(shapes_root):
     assert data.protocol == {
         "name": None,
         "dataset": "MotionShapes",
-        "part": "test",
+        "subset": "test",
         "segments": 2,
         "pframes": 2,
         "views": 3,
@@ -299,7 +299,7 @@ def test_the_test_may_look_at_larger_crops_than_the_training(shapes_root, tmp_pa
         shapes_root, **data_options(ONE_SCENE, SMALL | {"crop": 32}, num_workers=0, test_crop=64, crops=3)
     )
     model = fit_and_test(data, tmp_path, epochs=1)
-    sides = {part: {batch.iframes.shape[-1] for batch in batches} for part, batches in model.seen.items()}
+    sides = {subset: {batch.iframes.shape[-1] for batch in batches} for subset, batches in model.seen.items()}
     assert sides == {"train": {32}, "val": {32}, "test": {64}}
     assert data.protocol["crop"] == data.test_sampling.crop == 64
 

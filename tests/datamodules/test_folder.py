@@ -41,14 +41,14 @@ def test_a_split_on_disk_is_taken_as_it_lies(tmp_path):
         "test": ("test/a/3.mkv",),
     }
     assert folder.videos["train"].labels.tolist() == [0, 1]
-    assert folder.protocol["part"] == "test"
+    assert folder.protocol["subset"] == "test"
 
 
 def test_a_flat_folder_is_split_within_each_class_and_always_alike(tmp_path):
     flat(tmp_path)
     folder = ready(tmp_path, val_fraction=0.2, test_fraction=0.3)
-    for part, count in {"train": 5, "val": 2, "test": 3}.items():
-        assert sorted(folder.videos[part].labels) == [0] * count + [1] * count
+    for subset, count in {"train": 5, "val": 2, "test": 3}.items():
+        assert sorted(folder.videos[subset].labels) == [0] * count + [1] * count
     assert len({name for names in folder.names.values() for name in names}) == 20
     assert ready(tmp_path, val_fraction=0.2, test_fraction=0.3).names == folder.names
     assert ready(tmp_path, val_fraction=0.2, test_fraction=0.3, split_seed=1).names != folder.names
@@ -59,12 +59,12 @@ def test_without_test_the_validation_part_is_tested_and_that_is_said(tmp_path, c
     fill(tmp_path, "train/a/1.avi", "val/a/2.avi")
     folder = ready(tmp_path)
     assert folder.names["test"] == ("val/a/2.avi",)
-    assert folder.protocol["part"] == "val"
+    assert folder.protocol["subset"] == "val"
     assert "split" not in folder.protocol
     folder.setup("test")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "left out" not in caplog.text
-    assert "has no test part: testing uses the validation part" in caplog.text
+    assert "has no test subset: testing uses the validation subset" in caplog.text
 
 
 def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, caplog):
@@ -73,7 +73,7 @@ def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, 
     folder = ready(tmp_path, val_fraction=0.3)
     assert len(folder.names["val"]) == 3
     assert not set(folder.names["val"]) & set(folder.names["train"])
-    assert folder.protocol["part"] == "30% of the videos of each class, held out by split_seed"
+    assert folder.protocol["subset"] == "30% of the videos of each class, held out by split_seed"
     assert folder.protocol["split"] == 0
     assert (
         "has no val folder: 3 videos, 30% of the videos of each class, held out by split_seed=0"
@@ -95,8 +95,8 @@ def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, 
 def test_what_is_missing_is_named_with_the_layout_and_the_remedy(tmp_path, names, problem):
     with pytest.raises(DatasetNotFoundError, match=problem) as caught:
         ready(fill(tmp_path, *names))
-    for part in (str(tmp_path), "{train,val,test}/<class>/<video>", "--data.root"):
-        assert part in str(caught.value)
+    for text in (str(tmp_path), "{train,val,test}/<class>/<video>", "--data.root"):
+        assert text in str(caught.value)
 
 
 def test_a_missing_root_is_found_when_the_datamodule_is_built(tmp_path):
@@ -166,5 +166,5 @@ def test_a_test_part_alone_is_scored_but_not_trained_on(tmp_path):
     assert folder.class_names == ["a", "b"]
     assert folder.names == {"train": (), "val": (), "test": ("test/a/2.avi", "test/b/1.avi")}
     assert len(folder.test_dataloader().dataset) == 2
-    with pytest.raises(DatasetNotFoundError, match="none of the videos of the train part"):
+    with pytest.raises(DatasetNotFoundError, match="none of the videos of the train subset"):
         folder.train_dataloader()

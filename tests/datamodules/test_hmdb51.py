@@ -39,7 +39,11 @@ def test_each_name_is_found_and_unused_ones_are_left_out(root):
     assert set(data.names["train"]) | set(data.names["val"]) == listed(1)
     assert set(data.names["test"]) == listed(2)
     assert all((root / name).is_file() for names in data.names.values() for name in names)
-    assert (data.protocol["dataset"], data.protocol["split"], data.protocol["part"]) == ("HMDB51", 1, "test")
+    assert (data.protocol["dataset"], data.protocol["split"], data.protocol["subset"]) == (
+        "HMDB51",
+        1,
+        "test",
+    )
 
 
 def test_validation_takes_whole_films(root):
@@ -91,8 +95,8 @@ def test_toolbox_folders_and_prepared_files(tmp_path, clips):
 def test_missing_lists_are_asked_for_by_name_and_address(tmp_path):
     with pytest.raises(DatasetNotFoundError) as caught:
         HMDB51(tmp_path, split=3)
-    for part in ("*_test_split3.txt", "testTrainMulti_7030_splits", "serre-lab.clps.brown.edu"):
-        assert part in str(caught.value)
+    for text in ("*_test_split3.txt", "testTrainMulti_7030_splits", "serre-lab.clps.brown.edu"):
+        assert text in str(caught.value)
 
 
 def test_a_list_of_no_class_and_a_line_without_a_use_are_named(root):

@@ -441,8 +441,8 @@ def test_a_pickle_is_two_paths(root):
     assert same_index(pickle.loads(data).find(NAMES[0]), true_index(root / NAMES[0]))
 
 
-def epoch(data: MotionShapes | Folder, part: str = "train") -> list[CompressedClip]:
-    return list(getattr(data, f"{part}_dataloader")())
+def epoch(data: MotionShapes | Folder, subset: str = "train") -> list[CompressedClip]:
+    return list(getattr(data, f"{subset}_dataloader")())
 
 
 def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
@@ -496,7 +496,7 @@ def test_unreadable_files_are_left_out_by_name_without_a_second_look(root, index
 
 
 def test_only_the_parts_that_are_read_are_indexed(shapes_root, tmp_path, indexed):
-    for function, parts in (
+    for function, subsets in (
         (TrainerFn.TESTING, {"test"}),
         (TrainerFn.VALIDATING, {"val"}),
         (TrainerFn.FITTING, {"train", "val"}),
@@ -506,5 +506,5 @@ def test_only_the_parts_that_are_read_are_indexed(shapes_root, tmp_path, indexed
         )
         data.trainer = SimpleNamespace(state=SimpleNamespace(fn=function))
         data.prepare_data()
-        assert {Path(path).relative_to(shapes_root).parts[0] for path in indexed} == parts
+        assert {Path(path).relative_to(shapes_root).parts[0] for path in indexed} == subsets
         indexed.clear()

@@ -26,16 +26,16 @@ def ready(root: Path, **options: object) -> Kinetics400:
     return data
 
 
-def labelled(data: Kinetics400, part: str) -> dict[str, str]:
+def labelled(data: Kinetics400, subset: str) -> dict[str, str]:
     """Class of each video by file name."""
-    pairs = zip(data.videos[part].names, data.videos[part].labels, strict=True)
+    pairs = zip(data.videos[subset].names, data.videos[subset].labels, strict=True)
     return {name.rpartition("/")[2]: data.class_names[label] for name, label in pairs}
 
 
-def expected(part: str) -> dict[str, str]:
+def expected(subset: str) -> dict[str, str]:
     return {
         f"{kinetics_file(video)}.mp4": label
-        for label, videos in KINETICS_VIDEOS[part].items()
+        for label, videos in KINETICS_VIDEOS[subset].items()
         for video in videos
         if video != "-ccccccccc2"
     }
@@ -45,10 +45,10 @@ def expected(part: str) -> dict[str, str]:
 def test_every_layout_gives_the_same_videos_and_labels(tmp_path, clips, layout):
     data = ready(write_kinetics(tmp_path / "k400", clips, layout))
     assert data.class_names == CLASSES
-    for part in ("train", "val"):
-        assert labelled(data, part) == expected(part)
+    for subset in ("train", "val"):
+        assert labelled(data, subset) == expected(subset)
     assert data.videos["test"] is data.videos["val"]
-    assert (data.protocol["dataset"], data.protocol["part"]) == ("Kinetics400", "val")
+    assert (data.protocol["dataset"], data.protocol["subset"]) == ("Kinetics400", "val")
     assert data.missing == {"train": [], "val": [f"massaging person's head/{kinetics_file('-ccccccccc2')}"]}
 
 
@@ -60,10 +60,10 @@ def test_ids_that_differ_in_case_alone_are_two_videos(root):
 
 def test_class_names_sort_with_blanks_in_them(root):
     # With _ for blanks "side kick" comes after "sidekick", with blanks before it.
-    for part in ("train", "val"):
-        lines = [f"side kick,a{part},0,10,{part}", f"side_kick,b{part},0,10,{part}"]
-        lines += [f"sideKick,c{part},0,10,{part}", f'"side kick",d{part},0,10,{part}']
-        write_lines(root / "annotations" / f"{part}.csv", [CSV_HEADER, *lines])
+    for subset in ("train", "val"):
+        lines = [f"side kick,a{subset},0,10,{subset}", f"side_kick,b{subset},0,10,{subset}"]
+        lines += [f"sideKick,c{subset},0,10,{subset}", f'"side kick",d{subset},0,10,{subset}']
+        write_lines(root / "annotations" / f"{subset}.csv", [CSV_HEADER, *lines])
     assert Kinetics400(root).class_names == ["side kick", "sideKick"]
 
 
@@ -77,8 +77,8 @@ def test_class_names_sort_with_blanks_in_them(root):
     ],
 )
 def test_csvs_go_by_several_names(root, folder, train, val):
-    for part, name in (("train", train), ("val", val)):
-        (root / "annotations" / f"{part}.csv").rename(root / folder / name)
+    for subset, name in (("train", train), ("val", val)):
+        (root / "annotations" / f"{subset}.csv").rename(root / folder / name)
     assert labelled(ready(root), "val") == expected("val")
 
 
@@ -91,12 +91,12 @@ def test_seconds_may_be_decimals_and_a_byte_order_mark_may_come_first(root):
 def number_lists(root: Path, names: dict[str, str], form: str) -> None:
     """Replace the CSVs by lists of '<path> <number>', classes numbered against the alphabet."""
     classes = sorted(CLASSES, reverse=True)
-    for part, name in names.items():
-        (root / "annotations" / f"{part}.csv").unlink()
+    for subset, name in names.items():
+        (root / "annotations" / f"{subset}.csv").unlink()
         lines = [
-            form.format(part=part, folder=label.replace(" ", "_"), video=kinetics_file(video))
+            form.format(subset=subset, folder=label.replace(" ", "_"), video=kinetics_file(video))
             + f" {classes.index(label)}"
-            for label, videos in KINETICS_VIDEOS[part].items()
+            for label, videos in KINETICS_VIDEOS[subset].items()
             for video in videos
         ]
         write_lines(root / name, lines)
@@ -104,7 +104,7 @@ def number_lists(root: Path, names: dict[str, str], form: str) -> None:
 
 def test_lists_of_mmaction2_keep_their_numbers_and_name_classes_by_folders(tmp_path, clips):
     root = write_kinetics(tmp_path / "k400", clips, "underscores")
-    names = {part: f"kinetics400_{part}_list_videos.txt" for part in ("train", "val")}
+    names = {subset: f"kinetics400_{subset}_list_videos.txt" for subset in ("train", "val")}
     number_lists(root, names, "{folder}/{video}.mp4")
     data = ready(root)
     assert data.class_names == sorted(CLASSES, reverse=True)
@@ -113,7 +113,7 @@ def test_lists_of_mmaction2_keep_their_numbers_and_name_classes_by_folders(tmp_p
 
 def test_lists_of_slowfast_and_videomae_name_classes_by_number(tmp_path, clips):
     root = write_kinetics(tmp_path / "k400", clips, "flat")
-    number_lists(root, {"train": "train.csv", "val": "val.csv"}, "/old/disk/{part}/{video}.mp4")
+    number_lists(root, {"train": "train.csv", "val": "val.csv"}, "/old/disk/{subset}/{video}.mp4")
     data = ready(root)
     assert data.class_names == ["0", "1", "2", "3"]
     classes = sorted(CLASSES, reverse=True)
@@ -123,7 +123,7 @@ def test_lists_of_slowfast_and_videomae_name_classes_by_number(tmp_path, clips):
 
 
 def test_the_test_part_can_be_read_without_labels(root):
-    data = ready(root, test_part="test")
+    data = ready(root, test_subset="test")
     assert data.names["test"] == (
         "test/-test000000_000000_000010.mp4",
         "test/test0000001_000007_000017.mp4",
@@ -131,13 +131,13 @@ def test_the_test_part_can_be_read_without_labels(root):
     assert list(data.videos["test"].labels) == [-1, -1]
     assert data.class_names == CLASSES
     assert labelled(data, "val") == expected("val")
-    assert data.protocol["part"] == "test"
+    assert data.protocol["subset"] == "test"
 
 
 def test_a_label_that_only_the_test_part_has_is_refused(root):
     write_lines(root / "annotations" / "test.csv", [CSV_HEADER, "zumba,x,0,10,test"])
     with pytest.raises(DatasetMismatchError, match="class 'zumba' of test is not among the classes"):
-        Kinetics400(root, test_part="test")
+        Kinetics400(root, test_subset="test")
 
 
 def test_annotations_are_asked_for_by_part_name_and_address(root):

@@ -28,8 +28,8 @@ from cvr_lightning.datamodules.motion_video import render
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
 
 
-def video(root: Path, motion: str, part: str = "train") -> Path:
-    return root / part / motion / "0000.mp4"
+def video(root: Path, motion: str, subset: str = "train") -> Path:
+    return root / subset / motion / "0000.mp4"
 
 
 def test_files_are_prepared_mpeg4(shapes_root):
@@ -51,8 +51,8 @@ def test_iframes_are_the_same_bytes_in_all_classes_and_pframes_are_not(shapes_ro
 def test_parts_and_shots_show_different_pictures(shapes_root):
     iframes = [
         packet
-        for part in ("train", "val", "test")
-        for packet in packets(video(shapes_root, "up", part))[::GOP]
+        for subset in ("train", "val", "test")
+        for packet in packets(video(shapes_root, "up", subset))[::GOP]
     ]
     assert len(set(iframes)) == 9
 
@@ -173,8 +173,8 @@ def test_the_files_read_as_any_folder(shapes_root):
     shapes.setup()
     folder.setup()
     assert folder.class_names == shapes.class_names == list(CLASS_NAMES)
-    assert {part: dict(zip(v.names, v.labels, strict=True)) for part, v in folder.videos.items()} == {
-        part: dict(zip(v.names, v.labels, strict=True)) for part, v in shapes.videos.items()
+    assert {subset: dict(zip(v.names, v.labels, strict=True)) for subset, v in folder.videos.items()} == {
+        subset: dict(zip(v.names, v.labels, strict=True)) for subset, v in shapes.videos.items()
     }
 
 
@@ -187,8 +187,8 @@ def films() -> dict[str, list[list[Shot]]]:
     """The videos of 200 training and 50 test scenes that are never written."""
     shapes = HardMotionShapes("nowhere")
     return {
-        part: [shots for scene in range(count) for shots in shapes.film(part, scene)]
-        for part, count in (("train", 20), ("test", 5))
+        subset: [shots for scene in range(count) for shots in shapes.film(subset, scene)]
+        for subset, count in (("train", 20), ("test", 5))
     }
 
 
@@ -200,8 +200,8 @@ def worn_by(films: list[list[Shot]]) -> np.ndarray:
 
 
 def test_hard_colours_go_with_the_class_in_training_and_never_in_the_test(films):
-    for part, low, high in (("train", 0.4, 0.6), ("test", 0.0, 0.0)):
-        share = (worn_by(films[part]) == np.tile(np.arange(10), len(films[part]) // 10)).mean()
+    for subset, low, high in (("train", 0.4, 0.6), ("test", 0.0, 0.0)):
+        share = (worn_by(films[subset]) == np.tile(np.arange(10), len(films[subset]) // 10)).mean()
         assert low <= share <= high
 
 

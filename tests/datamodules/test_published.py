@@ -82,7 +82,7 @@ def test_one_part_is_enough_for_what_needs_no_other(tmp_path, clips):
     shutil.rmtree(root / "train")
     data = Kinetics400(root, **data_options(SMALL, on_error="skip"))
     assert sum(len(batch) for batch in data.test_dataloader()) == 4
-    with pytest.raises(DatasetNotFoundError, match="none of the videos of the train part lies in"):
+    with pytest.raises(DatasetNotFoundError, match="none of the videos of the train subset lies in"):
         data.train_dataloader()
 
 

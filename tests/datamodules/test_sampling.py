@@ -97,8 +97,8 @@ def test_training_ranks_share_equally_and_never_the_same_video(ranks):
     assert len({video for part in parts for video in part}) == 8
 
 
-@pytest.mark.parametrize(("training", "part"), [(True, "training"), (False, "validation or test")])
-def test_more_ranks_than_videos_is_an_error(ranks, training, part):
+@pytest.mark.parametrize(("training", "subset"), [(True, "training"), (False, "validation or test")])
+def test_more_ranks_than_videos_is_an_error(ranks, training, subset):
     ranks(0, 4)
-    with pytest.raises(RunError, match=f"3 {part} videos cannot be shared by 4 processes"):
+    with pytest.raises(RunError, match=f"3 {subset} videos cannot be shared by 4 processes"):
         len(VideoSampler(3, training))

@@ -58,8 +58,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def epoch(data: CompressedVideoDataModule, part: str = "train", number: int = 0) -> list[CompressedClip]:
-    loader = getattr(data, f"{part}_dataloader")()
+def epoch(data: CompressedVideoDataModule, subset: str = "train", number: int = 0) -> list[CompressedClip]:
+    loader = getattr(data, f"{subset}_dataloader")()
     loader.sampler.set_epoch(number)
     return list(loader)
 
@@ -72,8 +72,10 @@ def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
 def test_every_video_lies_where_the_index_says_and_once(shapes_root: Path, packed: Path) -> None:
     index = index_of(packed)
     assert set(index.shards) | {"index.json", ".lock"} == {path.name for path in packed.iterdir()}
-    for part in index.parts.values():
-        for name, shard, offset, size in zip(part.names, part.shards, part.offsets, part.sizes, strict=True):
+    for subset in index.subsets.values():
+        for name, shard, offset, size in zip(
+            subset.names, subset.shards, subset.offsets, subset.sizes, strict=True
+        ):
             video = (shapes_root / name).read_bytes()
             assert (packed / index.shards[shard]).read_bytes()[offset : offset + size] == video
     members = []
@@ -148,12 +150,12 @@ def test_a_video_that_changes_meanwhile_is_named(
     assert not (tmp_path / "shards" / "index.json").exists()
 
 
-@pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_batches_are_those_of_the_files(part: str, shapes_root: Path, packed: Path) -> None:
+@pytest.mark.parametrize("subset", ["train", "val", "test"])
+def test_batches_are_those_of_the_files(subset: str, shapes_root: Path, packed: Path) -> None:
     from_files = MotionShapes(shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=0))
     from_shards = Shards(str(packed), **data_options(SMALL, num_workers=2))
     for number in (0, 3):
-        assert same(epoch(from_files, part, number), epoch(from_shards, part, number))
+        assert same(epoch(from_files, subset, number), epoch(from_shards, subset, number))
     assert from_shards.names == from_files.names
     assert from_shards.class_names == from_files.class_names
     assert from_shards.protocol == from_files.protocol
@@ -197,7 +199,7 @@ def with_checksum(index: dict[str, Any]) -> str:
 def test_a_changed_index_of_shards_is_refused(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "shards")
     index = json.loads((packed / "index.json").read_text())
-    offsets = index["parts"]["train"]["offsets"]
+    offsets = index["subsets"]["train"]["offsets"]
     offsets[0], offsets[1] = offsets[1], offsets[0]
     (tmp_path / "shards" / "index.json").write_text(json.dumps(index))
     with pytest.raises(ShardError, match="wrong checksum"):
@@ -264,7 +266,7 @@ def test_shards_behind_a_url_give_the_same_batches_and_send_no_more_than_their_v
     RangeHandler.sent.clear()
     local = MotionShapes(shapes_root, **data_options(ONE_SCENE, SMALL, num_workers=0))
     assert same(epoch(remote), epoch(local))
-    train = index_of(packed).parts["train"]
+    train = index_of(packed).subsets["train"]
     lead = 2 * tarfile.BLOCKSIZE  # a packet index and the header of the video behind it
     assert sum(RangeHandler.sent) == sum(train.sizes) + lead * len(train.sizes)
 
@@ -306,10 +308,10 @@ def test_a_cut_shard_stops_the_run_even_where_videos_are_skipped(
 
 def test_a_damaged_video_in_a_sound_shard_is_skipped_by_name(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "shards")
-    part, shards = index_of(packed).parts["val"], index_of(packed).shards
-    with (tmp_path / "shards" / shards[part.shards[0]]).open("r+b") as file:
-        file.seek(part.offsets[0])
-        file.write(bytes(part.sizes[0]))
+    subset, shards = index_of(packed).subsets["val"], index_of(packed).shards
+    with (tmp_path / "shards" / shards[subset.shards[0]]).open("r+b") as file:
+        file.seek(subset.offsets[0])
+        file.write(bytes(subset.sizes[0]))
     data = Shards(str(tmp_path / "shards"), **data_options(SMALL, num_workers=0, on_error="skip"))
     batches = epoch(data, "val")
     assert [video for batch in batches for video in batch.unreadable] == [0]

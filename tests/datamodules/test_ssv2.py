@@ -37,17 +37,17 @@ def ready(root: Path, **options: object) -> SomethingSomethingV2:
 def test_both_sets_of_names_and_any_container_are_read(tmp_path, clips, names, suffix):
     data = ready(write_ssv2(tmp_path / "ssv2", clips, suffix, names))
     assert data.class_names == CLASSES
-    for part, listed in (("train", "train"), ("val", "validation"), ("test", "validation")):
+    for subset, listed in (("train", "train"), ("val", "validation"), ("test", "validation")):
         assert {
             name: CLASSES[label]
-            for name, label in zip(data.videos[part].names, data.videos[part].labels, strict=True)
+            for name, label in zip(data.videos[subset].names, data.videos[subset].labels, strict=True)
         } == {
             f"20bn-something-something-v2/{video}{suffix}": template.replace("[", "").replace("]", "")
             for video, template in SSV2_VIDEOS[listed].items()
             if video != "220847"
         }
     assert data.missing == {"train": [], "val": ["220847"]}
-    assert data.protocol["part"] == "val"
+    assert data.protocol["subset"] == "val"
 
 
 def test_numbers_instead_of_strings_do_no_harm(root):
@@ -105,7 +105,7 @@ def test_the_prepared_file_is_read_where_the_original_lies_beside_it(root, clips
 
 
 def test_the_test_part_has_no_labels(root):
-    data = ready(root, test_part="test")
+    data = ready(root, test_subset="test")
     assert data.names["test"] == tuple(f"20bn-something-something-v2/{i}.mp4" for i in (1420, 1421))
     assert list(data.videos["test"].labels) == [-1, -1]
     assert len(data.names["val"]) == 3
@@ -119,8 +119,8 @@ def test_files_that_are_not_the_published_ones_are_said(root, caplog):
 def test_annotations_are_asked_for_by_name_and_address(tmp_path):
     with pytest.raises(DatasetNotFoundError) as caught:
         SomethingSomethingV2(tmp_path)
-    for part in ("something-something-v2-labels.json or labels.json", "qualcomm.com", "--data.annotations"):
-        assert part in str(caught.value)
+    for text in ("something-something-v2-labels.json or labels.json", "qualcomm.com", "--data.annotations"):
+        assert text in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""UCF-101: published lists, labels from folders, a validation part of whole groups."""
+"""UCF-101: published lists, labels from folders, a validation subset of whole groups."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_parts_are_those_of_the_lists_and_of_the_split(root):
         test = (lists / f"testlist{split:02d}.txt").read_text().split()
         on_disk = {path.relative_to(root / "UCF-101").as_posix() for path in root.rglob("*.avi")}
         found = {
-            part: {name.removeprefix("UCF-101/") for name in names} for part, names in data.names.items()
+            subset: {name.removeprefix("UCF-101/") for name in names} for subset, names in data.names.items()
         }
         assert found["train"] | found["val"] == set(train) & on_disk
         assert found["test"] == set(test) & on_disk
         assert data.protocol["split"] == split
-        assert (data.protocol["dataset"], data.protocol["part"]) == ("UCF101", "test")
+        assert (data.protocol["dataset"], data.protocol["subset"]) == ("UCF101", "test")
 
 
 def test_the_label_is_the_folder_also_where_file_and_folder_are_spelt_differently(root):
@@ -82,7 +82,7 @@ def test_without_a_validation_part_the_test_part_is_validated_and_that_is_said(r
     data = ready(root, val_fraction=0)
     assert len(data.names["train"]) == 18
     assert data.names["val"] == data.names["test"]
-    assert "val_fraction=0, so validation reads the test part; report last.ckpt" in caplog.text
+    assert "val_fraction=0, so validation reads the test subset; report last.ckpt" in caplog.text
 
 
 def test_a_list_that_is_not_the_published_one_is_said(root, caplog):
@@ -111,8 +111,8 @@ def test_the_layout_of_toolboxes_is_read(root):
 def test_lists_that_are_not_there_are_asked_for_by_name_and_address(tmp_path):
     with pytest.raises(DatasetNotFoundError) as caught:
         UCF101(tmp_path)
-    for part in ("classInd.txt", str(tmp_path / "ucfTrainTestlist"), "crcv.ucf.edu", "--data.annotations"):
-        assert part in str(caught.value)
+    for text in ("classInd.txt", str(tmp_path / "ucfTrainTestlist"), "crcv.ucf.edu", "--data.annotations"):
+        assert text in str(caught.value)
 
 
 def test_a_list_of_the_split_that_is_not_there_is_named(root):

@@ -12,7 +12,7 @@ from cvr_lightning.evaluation.results import write_results
 PROTOCOL = {
     "name": "5x3",
     "dataset": "UCF101",
-    "part": "test",
+    "subset": "test",
     "split": 1,
     "segments": 8,
     "pframes": 3,
@@ -114,7 +114,7 @@ def test_a_limited_test_is_shown_as_one_and_not_averaged(
 ) -> None:
     runs = [write_run(tmp_path, 1, 0.9), write_run(tmp_path, 2, 0.9)]
     path = Path(runs[1]) / "results.json"
-    limited = json.loads(path.read_text()) | {"videos": 2, "part_videos": 547}
+    limited = json.loads(path.read_text()) | {"videos": 2, "subset_videos": 547}
     path.write_text(json.dumps(limited))
     main(["results", *runs])
     assert "2 of 547 scored" in capsys.readouterr().out

@@ -31,7 +31,7 @@ from cvr_lightning.datamodules import ucf101
 from cvr_lightning.datamodules.index_store import DATABASE, FileState, IndexStore, Record
 from cvr_lightning.datamodules.kinetics import read_annotations
 from cvr_lightning.datamodules.shard_files import ShardFiles
-from cvr_lightning.datamodules.shard_index import Part, ShardIndex
+from cvr_lightning.datamodules.shard_index import ShardIndex, Subset
 from cvr_lightning.datamodules.ssv2 import _read_classes as read_templates
 from cvr_lightning.errors import UserError
 from cvr_lightning.evaluation.results import read_results
@@ -111,10 +111,10 @@ def _indexes(folder: Path) -> dict[str, Format]:
 
     shards = ShardIndex(
         ["train-000000.tar"],
-        {"train": Part(["a.avi", "b.avi"], [0, 1], [0, 0], [512, 2048], [900, 800], [0, 90])},
+        {"train": Subset(["a.avi", "b.avi"], [0, 1], [0, 0], [512, 2048], [900, 800], [0, 90])},
         ["a", "b"],
         True,
-        {"dataset": "Folder", "part": "test"},
+        {"dataset": "Folder", "subset": "test"},
         {"train": 0},
         {"index": 1},
     )
@@ -161,7 +161,7 @@ def _results(folder: Path) -> dict[str, Format]:
         "protocol": {
             "name": None,
             "dataset": "Folder",
-            "part": "test",
+            "subset": "test",
             "modalities": ["iframes"],
             "averaging": "softmax",
             "segments": 8,

@@ -146,23 +146,23 @@ def kinetics_file(video: str) -> str:
 def write_kinetics(root: Path, clips: Clips, layout: KineticsLayout = "torchvision") -> Path:
     """8 training and 6 validation videos of 4 classes, CSVs as published, and a test CSV without labels."""
     csvs: dict[str, list[str]] = {}
-    for part, classes in KINETICS_VIDEOS.items():
-        csvs[part] = ["label,youtube_id,time_start,time_end,split,is_cc"]
+    for subset, classes in KINETICS_VIDEOS.items():
+        csvs[subset] = ["label,youtube_id,time_start,time_end,split,is_cc"]
         for label, videos in classes.items():
             quoted = f'"{label}"' if " " in label else label
-            csvs[part] += [
-                f"{quoted},{video},40,50,{'validate' if part == 'val' else part},0" for video in videos
+            csvs[subset] += [
+                f"{quoted},{video},40,50,{'validate' if subset == 'val' else subset},0" for video in videos
             ]
             for video in set(videos) - {"-ccccccccc2"}:
-                folder = root / FOLDERS[layout].format(part) / kinetics_folder(label, layout)
+                folder = root / FOLDERS[layout].format(subset) / kinetics_folder(label, layout)
                 path = clips.put(folder / f"{kinetics_file(video)}.mp4")
                 if video == "abc0123DEFG":
                     damage(path)
     csvs["test"] = ["youtube_id,time_start,time_end,split", "-test000000,0,10,test", "test0000001,7,17,test"]
     clips.put(root / FOLDERS[layout].format("test") / "-test000000_000000_000010.mp4")
     clips.put(root / FOLDERS[layout].format("test") / "test0000001_000007_000017.mp4")
-    for part, lines in csvs.items():
-        name = "validate" if part == "val" and layout == "blanks" else part
+    for subset, lines in csvs.items():
+        name = "validate" if subset == "val" and layout == "blanks" else subset
         write_lines(root / "annotations" / f"{name}.csv", lines)
     return root
 
@@ -205,14 +205,14 @@ def write_ssv2(root: Path, clips: Clips, suffix: str = ".mp4", names: Literal["o
     prefix = "something-something-v2-" if names == "old" else ""
     folder = root / ("annotations" if names == "old" else "labels")
     contents: dict[str, object] = {"labels": SSV2_LABELS, "test": [{"id": "1420"}, {"id": "1421"}]}
-    for part, videos in SSV2_VIDEOS.items():
-        contents[part] = [
+    for subset, videos in SSV2_VIDEOS.items():
+        contents[subset] = [
             {"id": video, "label": template.lower().replace("[something]", "a cup"), "template": template}
             for video, template in videos.items()
         ]
     folder.mkdir(parents=True)
-    for part, content in contents.items():
-        (folder / f"{prefix}{part}.json").write_text(json.dumps(content))
+    for subset, content in contents.items():
+        (folder / f"{prefix}{subset}.json").write_text(json.dumps(content))
     for video in [*SSV2_VIDEOS["train"], *SSV2_VIDEOS["validation"], "1420", "1421"]:
         if video != "220847":
             clips.put(root / "20bn-something-something-v2" / f"{video}{suffix}")

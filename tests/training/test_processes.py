@@ -75,14 +75,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs ``fit``, ``two`` and ``single`` of two processes, and ``one`` of one process."""
     root = tmp_path_factory.mktemp("processes")
     for data, videos in {"data": 7, "single": 1}.items():
-        for part, count in {"train": 3, "val": 3, "test": videos}.items():
+        for subset, count in {"train": 3, "val": 3, "test": videos}.items():
             for number in range(count):
-                path = root / data / part / "ab"[number % 2] / f"{number}.avi"
+                path = root / data / subset / "ab"[number % 2] / f"{number}.avi"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 encode(path, (96, 80), frames=10 + number)
-        for part in ("train", "test"):
-            (root / data / part / "b").mkdir(exist_ok=True)
-            (root / data / part / "b" / "broken.avi").write_bytes(b"not a video")
+        for subset in ("train", "test"):
+            (root / data / subset / "b").mkdir(exist_ok=True)
+            (root / data / subset / "b" / "broken.avi").write_bytes(b"not a video")
     runs = root / "runs"
     common = [f"--trainer.default_root_dir={runs}", "--trainer.enable_progress_bar=false"]
     options = [f"--data.{name}={value}" for name, value in CLIPS.items()]
@@ -212,9 +212,9 @@ def single_thread() -> Iterator[None]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs ``one`` and ``two`` of as many processes, trained and tested; ``log`` is the latter's."""
     root = tmp_path_factory.mktemp("training")
-    for part, count in {"train": 16, "val": 2, "test": 6}.items():
+    for subset, count in {"train": 16, "val": 2, "test": 6}.items():
         for number in range(count):
-            path = root / "data" / part / "ab"[number % 2] / f"{number}.avi"
+            path = root / "data" / subset / "ab"[number % 2] / f"{number}.avi"
             path.parent.mkdir(parents=True, exist_ok=True)
             encode(path, (96, 80), frames=10 + number % 3)
     commands = [

@@ -50,9 +50,9 @@ def single_thread() -> Iterator[None]:
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of four training videos and one for validation: four batches of two an epoch."""
     root = tmp_path_factory.mktemp("videos")
-    for part, count in {"train": 8, "val": 2}.items():
+    for subset, count in {"train": 8, "val": 2}.items():
         for number in range(count):
-            path = root / part / "ab"[number % 2] / f"{number}.avi"
+            path = root / subset / "ab"[number % 2] / f"{number}.avi"
             path.parent.mkdir(parents=True, exist_ok=True)
             encode(path, (96, 80), frames=10 + number)
     return root

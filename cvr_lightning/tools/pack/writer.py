@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cvr_lightning.datamodules.index_cache import index_versions
-from cvr_lightning.datamodules.shard_index import INDEX, Part, Place, ShardIndex, member_room
+from cvr_lightning.datamodules.shard_index import INDEX, Place, ShardIndex, Subset, member_room
 from cvr_lightning.errors import ShardError
 from cvr_lightning.files.atomic import atomic_path, unfinished_files
 from cvr_lightning.files.lock import hold
@@ -81,7 +81,7 @@ class Shard:
 
 
 def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -> ShardIndex:
-    """Write the videos of all parts of a data set, each once; a run that was stopped is taken up.
+    """Write the videos of all subsets of a data set, each once; a run that was stopped is taken up.
 
     Args:
         data: The data set, set up.
@@ -95,8 +95,8 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
     """
     shards: list[Shard] = []
     places: dict[str, Place] = {}
-    for part in data.videos:
-        for shard in _fill(part, _members(data, part, places), shard_bytes):
+    for subset in data.videos:
+        for shard in _fill(subset, _members(data, subset, places), shard_bytes):
             start = 0
             for member in shard.members:
                 offset = start + member.offset
@@ -105,7 +105,7 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
             shards.append(shard)
     index = ShardIndex(
         shards=[shard.name for shard in shards],
-        parts={part: _part(videos, places) for part, videos in data.videos.items()},
+        subsets={subset: _subset(videos, places) for subset, videos in data.videos.items()},
         class_names=list(data.class_names),
         flip=data.mirrorable,
         protocol=data.protocol,
@@ -119,15 +119,15 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
     return index
 
 
-def _members(data: CompressedVideoDataModule, part: str, packed: Mapping[str, object]) -> list[Member]:
-    """The videos of a part that no other part has brought, training videos in a random order."""
+def _members(data: CompressedVideoDataModule, subset: str, packed: Mapping[str, object]) -> list[Member]:
+    """The videos of a subset that no other subset has brought, training videos in a random order."""
     labels = {
         name: int(label)
-        for name, label in zip(data.videos[part].names, data.videos[part].labels, strict=True)
+        for name, label in zip(data.videos[subset].names, data.videos[subset].labels, strict=True)
         if name not in packed
     }
     names = list(labels)
-    if part == "train":
+    if subset == "train":
         names = [names[i] for i in np.random.default_rng(SEED).permutation(len(names))]
     members = []
     for number, name in enumerate(names, start=len(packed)):
@@ -139,24 +139,24 @@ def _members(data: CompressedVideoDataModule, part: str, packed: Mapping[str, ob
     return members
 
 
-def _fill(part: str, members: Iterable[Member], shard_bytes: int) -> Iterator[Shard]:
-    """Shards of one part, each filled as far as it may be."""
+def _fill(subset: str, members: Iterable[Member], shard_bytes: int) -> Iterator[Shard]:
+    """Shards of one subset, each filled as far as it may be."""
     number, taken, used = 0, list[Member](), 0
     for member in members:
         if taken and used + member.room > shard_bytes:
-            yield Shard(f"{part}-{number:06d}.tar", taken)
+            yield Shard(f"{subset}-{number:06d}.tar", taken)
             number, taken, used = number + 1, [], 0
         taken.append(member)
         used += member.room
     if taken:
-        yield Shard(f"{part}-{number:06d}.tar", taken)
+        yield Shard(f"{subset}-{number:06d}.tar", taken)
 
 
-def _part(videos: VideoList, places: Mapping[str, Place]) -> Part:
-    """The columns of a part, in its own order: its clips are drawn from shards as they are from files."""
+def _subset(videos: VideoList, places: Mapping[str, Place]) -> Subset:
+    """The columns of a subset, in its own order: its clips are drawn from shards as they are from files."""
     names = list(videos.names)
     columns = zip(*(places[name] for name in names), strict=True)
-    return Part(names, videos.labels.tolist(), *map(list, columns))
+    return Subset(names, videos.labels.tolist(), *map(list, columns))
 
 
 def _check_destination(destination: Path, shards: Sequence[Shard]) -> None:

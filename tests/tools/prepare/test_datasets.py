@@ -22,11 +22,13 @@ from cvr_lightning.tools.prepare.tree import Shard
 
 
 def labelled(data: CompressedVideoDataModule) -> dict[str, list[tuple[str, int]]]:
-    """Videos of each part, whatever their container."""
+    """Videos of each subset, whatever their container."""
     data.setup()
     return {
-        part: [(stem(name), label) for name, label in zip(videos.names, videos.labels.tolist(), strict=True)]
-        for part, videos in data.videos.items()
+        subset: [
+            (stem(name), label) for name, label in zip(videos.names, videos.labels.tolist(), strict=True)
+        ]
+        for subset, videos in data.videos.items()
     }
 
 
@@ -52,5 +54,5 @@ def test_the_same_videos_with_the_same_labels_are_found(
     rows, _ = prepare(source, destination, Recipe(size=(96, 80)), workers=1, shard=Shard())
     assert [stem(row.source) for row in rows if row.status == "failed"] == broken
     after = labelled(dataset(destination))
-    for part, videos in before.items():
-        assert after[part] == [video for video in videos if video[0] not in broken]
+    for subset, videos in before.items():
+        assert after[subset] == [video for video in videos if video[0] not in broken]

@@ -37,7 +37,7 @@ RESULTS = {
     "protocol": {
         "name": None,
         "dataset": "Folder",
-        "part": "test",
+        "subset": "test",
         "segments": 4,
         "pframes": 4,
         "modalities": ["iframes", "motion"],
@@ -142,7 +142,7 @@ def test_the_figures_are_those_of_the_files(page: Page) -> None:
     text = page.text
     assert "66.67 %" in text  # top-1 of results.json
     assert "0.052" in text
-    assert "120.000 (66.7 %)" in text  # microjoules of a part and its share
+    assert "120.000 (66.7 %)" in text  # microjoules of a subset and its share
     assert "66.7 % (2 of 3)" in text  # left
     assert "100.0 % (2 of 2)" in text  # right
     assert "0.0 % (0 of 1)" in text
