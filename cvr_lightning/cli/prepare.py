@@ -14,7 +14,7 @@ from cvr_lightning.tools.prepare.estimate import estimate
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, Status
 from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare, usable_cores
-from cvr_lightning.tools.prepare.tree import Shard
+from cvr_lightning.tools.prepare.tree import ArrayJob
 
 MAX_SIDE = 8190
 """MPEG-4 Part 2 stores sides of 13 bits; 4:2:0 halves them."""
@@ -38,15 +38,15 @@ def main(arguments: Sequence[str]) -> None:
     pack = _plan_pack(options)
     recipe = Recipe(None if options.short_side else options.size, options.short_side, options.gop)
     if options.dry_run:
-        print(_forecast(make_plan(source, destination, recipe, options.shard), options.workers))
+        print(_forecast(make_plan(source, destination, recipe, options.job), options.workers))
         return
     try:
-        rows, manifest = prepare(source, destination, recipe, options.workers, options.shard)
+        rows, manifest = prepare(source, destination, recipe, options.workers, options.job)
     except KeyboardInterrupt:
         print("cvr prepare: stopped; the same command goes on where it was", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     print(f"{len(rows)} videos: {_counts(rows)}")
-    print(f"manifest: {manifest}" if manifest else "manifest: written when the other shards are done")
+    print(f"manifest: {manifest}" if manifest else "manifest: written when the other jobs are done")
     if pack is not None:
         pack()
     failed = sum(row.status == "failed" for row in rows)
@@ -85,11 +85,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--workers", type=_count, default=usable_cores(), metavar="N", help="processes (default: all cores)"
     )
     parser.add_argument(
-        "--shard",
-        type=_shard,
-        default=Shard(),
+        "--job",
+        type=_array_job,
+        default=ArrayJob(),
         metavar="I/N",
-        help="do the I-th of N shares of the videos, I from 1: for job arrays on one file system",
+        help="process the I-th of N equal subsets of the videos, I from 1: for job arrays",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="write nothing; try a few videos and say what all will take"
@@ -103,8 +103,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.pack is not None and not any(word.startswith("--data") for word in options.pack[1:]):
         parser.error("--pack takes a folder and the data set that DST will hold: --pack SHARDS --data NAME")
-    if options.pack is not None and options.shard != Shard():
-        parser.error("--pack needs all videos: run cvr pack once all shares of --shard are done")
+    if options.pack is not None and options.job != ArrayJob():
+        parser.error("--pack needs all videos: run cvr pack once all jobs of the array are done")
     return options
 
 
@@ -145,11 +145,11 @@ def _size(text: str) -> tuple[int, int]:
     return _side(width), _side(height)
 
 
-def _shard(text: str) -> Shard:
+def _array_job(text: str) -> ArrayJob:
     number, separator, count = text.partition("/")
     if not (separator and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; write I/N with I from 1 to N, such as 3/8")
-    return Shard(int(number), int(count))
+        raise argparse.ArgumentTypeError(f"{text!r} is no job; write I/N with I from 1 to N, such as 3/8")
+    return ArrayJob(int(number), int(count))
 
 
 def _forecast(plan: Plan, workers: int) -> str:

@@ -22,7 +22,7 @@ from cvr_lightning.files.bounds import TEXT_BYTES, LimitError, parse_json, read_
 from cvr_lightning.files.lock import hold
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, file_size
-from cvr_lightning.tools.prepare.tree import Shard
+from cvr_lightning.tools.prepare.tree import ArrayJob
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +87,18 @@ class Journal:
 
     Args:
         destination: A folder that was claimed.
-        shard: The run.
+        job: The run.
 
     Raises:
-        InUseError: Another process is at work on the same shard, or on all where this is one of several.
+        InUseError: Another process is at work on the same job, or on all where this is one of several.
     """
 
-    def __init__(self, destination: Path, shard: Shard) -> None:
+    def __init__(self, destination: Path, job: ArrayJob) -> None:
         folder = destination / FOLDER
         with ExitStack() as held:
-            held.enter_context(hold(folder, "lock", shared=shard.count > 1))
-            held.enter_context(hold(folder, f"{shard}.lock"))
-            self._file = held.enter_context((folder / f"{shard}.jsonl").open("a+b"))
+            held.enter_context(hold(folder, "lock", shared=job.count > 1))
+            held.enter_context(hold(folder, f"{job}.lock"))
+            self._file = held.enter_context((folder / f"{job}.jsonl").open("a+b"))
             self._held = held.pop_all()
         self._end_torn_line()
 

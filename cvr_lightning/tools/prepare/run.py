@@ -18,7 +18,7 @@ from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.tools.prepare import journal
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Job, Row, file_size
-from cvr_lightning.tools.prepare.tree import Shard, Tree, read_tree
+from cvr_lightning.tools.prepare.tree import ArrayJob, Tree, read_tree
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Plan:
         return [Job(self.source, self.destination, name, self.recipe) for name in names]
 
 
-def make_plan(source: Path, destination: Path, recipe: Recipe, shard: Shard) -> Plan:
+def make_plan(source: Path, destination: Path, recipe: Recipe, job: ArrayJob) -> Plan:
     """Look at both folders, and write nothing.
 
     Raises:
@@ -59,30 +59,30 @@ def make_plan(source: Path, destination: Path, recipe: Recipe, shard: Shard) -> 
         raise PrepareError(f"{destination} lies in {source}, which stays as it is: give another folder")
     tree = read_tree(source)
     journal.check_recipe(destination, recipe)
-    rows, own = journal.read_rows(destination), shard.of(tree.videos)
+    rows, own = journal.read_rows(destination), job.of(tree.videos)
     done = {name: rows[name] for name in own if journal.is_done(rows.get(name), source, destination)}
     return Plan(source, destination, recipe, tree, own, done)
 
 
 def prepare(
-    source: Path, destination: Path, recipe: Recipe, workers: int, shard: Shard
+    source: Path, destination: Path, recipe: Recipe, workers: int, job: ArrayJob
 ) -> tuple[list[Row], Path | None]:
-    """Prepare the videos of one shard; a run that was stopped is taken up where it was.
+    """Prepare the videos of one job; a run that was stopped is taken up where it was.
 
     Returns:
-        The rows of the shard, and the manifest's path once no video of any shard is left to do.
+        The rows of the job, and the manifest's path once no video of any job is left to do.
 
     Raises:
         PrepareError: The folders cannot be used as asked, the disk is full, or workers do not stay alive.
     """
-    plan = make_plan(source, destination, recipe, shard)
+    plan = make_plan(source, destination, recipe, job)
     if plan.tree.left_out:
         print(f"{source}: {plan.tree.left_out}", file=sys.stderr)
     journal.claim(destination, recipe)
-    with journal.Journal(destination, shard) as book:
-        leftovers = None if shard.count == 1 else plan.own  # those of other shards may be at work on
+    with journal.Journal(destination, job) as book:
+        leftovers = None if job.count == 1 else plan.own  # those of other jobs may be at work on
         journal.remove_unfinished(destination, leftovers)
-        if shard.number == 1:
+        if job.number == 1:
             _copy_annotations(plan)
         try:
             rows = plan.done | _do(plan, book, workers)

@@ -68,7 +68,7 @@ def _refuse_collisions(root: Path, videos: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True)
-class Shard:
+class ArrayJob:
     """One of several runs that share the videos of a folder, such as the tasks of a job array.
 
     Attributes:
@@ -83,5 +83,5 @@ class Shard:
         return f"{self.number}-of-{self.count}"
 
     def of(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Its share of the names: every ``count``-th, so each belongs to exactly one shard."""
+        """Its share of the names: every ``count``-th, so each belongs to exactly one job."""
         return names[self.number - 1 :: self.count]

@@ -218,19 +218,19 @@ def test_a_source_that_changed_is_prepared_anew(videos: Path, tmp_path: Path) ->
     assert [row["frames"] for row in manifest(tmp_path / "dst")] == [25, 15, 16, 17, 30]
 
 
-def test_the_shards_together_are_the_whole(
+def test_the_jobs_of_an_array_together_are_the_whole(
     videos: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     statuses = []
     for number in (3, 1, 2):
         assert not (tmp_path / "dst" / "manifest.jsonl").exists()
-        statuses.append(status(videos, tmp_path / "dst", "--shard", f"{number}/3"))
+        statuses.append(status(videos, tmp_path / "dst", "--job", f"{number}/3"))
     assert statuses == [0, 0, 1]  # the broken one is the fifth of ten
-    assert "manifest: written when the other shards are done" in capsys.readouterr().out
+    assert "manifest: written when the other jobs are done" in capsys.readouterr().out
     assert contents(tmp_path / "dst") == contents(prepared)
 
 
-def test_a_shard_leaves_the_unfinished_files_of_the_others_alone(tmp_path: Path) -> None:
+def test_a_job_of_an_array_leaves_the_unfinished_files_of_the_others_alone(tmp_path: Path) -> None:
     own, others, foreign = (tmp_path / name for name in (".0.mp4.12.part", ".1.mp4.12.part", "paper.part"))
     for path in (own, others, foreign):
         path.touch()
@@ -240,7 +240,7 @@ def test_a_shard_leaves_the_unfinished_files_of_the_others_alone(tmp_path: Path)
     assert (others.exists(), foreign.exists()) == (False, True)
 
 
-@pytest.mark.parametrize(("lock", "options"), [("lock", []), ("2-of-3.lock", ["--shard", "2/3"])])
+@pytest.mark.parametrize(("lock", "options"), [("lock", []), ("2-of-3.lock", ["--job", "2/3"])])
 def test_two_processes_never_prepare_the_same_videos(
     videos: Path,
     prepared: Path,
@@ -313,7 +313,7 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
         ("full", [], "holds files that were not prepared here"),
         ("file/dst", [], "cannot be written (Not a directory)"),
         ("other", [], "but {'version': 1, 'codec': 'mpeg4', 'quantiser': 2, 'size': '96x64', 'gop': 12}"),
-        ("dst", ["--shard", "4/3"], "I from 1 to N"),
+        ("dst", ["--job", "4/3"], "I from 1 to N"),
         ("dst", ["--size", "341x256"], "341 must be even"),
         ("dst", ["--size", "big"], "'big' is no size"),
         ("dst", ["--gop", "601"], "more than FFmpeg's encoder takes"),
@@ -362,7 +362,7 @@ def test_a_prepared_folder_is_packed_by_the_same_command(videos: Path, tmp_path:
         (["--pack"], "--pack SHARDS --data NAME"),
         (["--pack", "SHARDS", "--data", "Fodler"], "Did you mean 'Folder'?"),
         (["--pack", "SHARDS", "--data", "Folder", "--data.augmentation.color_jitter", "red"], "colour"),
-        (["--shard", "1/2", "--pack", "SHARDS", "--data", "Folder"], "once all shares of --shard are done"),
+        (["--job", "1/2", "--pack", "SHARDS", "--data", "Folder"], "once all jobs of the array are done"),
     ],
 )
 def test_what_cannot_be_packed_is_refused_before_the_work(

@@ -18,7 +18,7 @@ from cvr_lightning.datamodules import (
 from cvr_lightning.datamodules.files import stem
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.run import prepare
-from cvr_lightning.tools.prepare.tree import Shard
+from cvr_lightning.tools.prepare.tree import ArrayJob
 
 
 def labelled(data: CompressedVideoDataModule) -> dict[str, list[tuple[str, int]]]:
@@ -51,7 +51,7 @@ def test_the_same_videos_with_the_same_labels_are_found(
     source, destination = write(tmp_path / "src", clips), tmp_path / "dst"
     # As downloaded, some of the sets hold I-frames only: that is why they are prepared.
     before = labelled(dataset(source, modalities=("iframes",)))
-    rows, _ = prepare(source, destination, Recipe(size=(96, 80)), workers=1, shard=Shard())
+    rows, _ = prepare(source, destination, Recipe(size=(96, 80)), workers=1, job=ArrayJob())
     assert [stem(row.source) for row in rows if row.status == "failed"] == broken
     after = labelled(dataset(destination))
     for subset, videos in before.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cvr_lightning.errors import PrepareError
-from cvr_lightning.tools.prepare.tree import Shard, read_tree
+from cvr_lightning.tools.prepare.tree import ArrayJob, read_tree
 
 
 def fill(root: Path, *names: str) -> Path:
@@ -70,7 +70,7 @@ def test_a_circle_of_links_and_a_pipe_stop_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_shards_share_the_names_without_overlap(count: int) -> None:
+def test_jobs_share_the_names_without_overlap(count: int) -> None:
     names = tuple(map(str, range(7)))
-    shares = [Shard(number, count).of(names) for number in range(1, count + 1)]
+    shares = [ArrayJob(number, count).of(names) for number in range(1, count + 1)]
     assert sorted(name for share in shares for name in share) == sorted(names)
