@@ -55,7 +55,7 @@ def test_a_flat_folder_is_split_within_each_class_and_always_alike(tmp_path):
     assert ready(tmp_path, val_fraction=0.2, test_fraction=0.3, seed=1).names == folder.names
 
 
-def test_without_test_the_validation_part_is_tested_and_that_is_said(tmp_path, caplog):
+def test_without_test_the_validation_subset_is_tested_and_that_is_said(tmp_path, caplog):
     fill(tmp_path, "train/a/1.avi", "val/a/2.avi")
     folder = ready(tmp_path)
     assert folder.names["test"] == ("val/a/2.avi",)
@@ -160,7 +160,7 @@ def test_a_class_may_be_called_train(tmp_path):
     assert folder.flat
 
 
-def test_a_test_part_alone_is_scored_but_not_trained_on(tmp_path):
+def test_a_test_subset_alone_is_scored_but_not_trained_on(tmp_path):
     fill(tmp_path, "test/b/1.avi", "test/a/2.avi")
     folder = ready(tmp_path)
     assert folder.class_names == ["a", "b"]

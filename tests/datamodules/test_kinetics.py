@@ -122,7 +122,7 @@ def test_lists_of_slowfast_and_videomae_name_classes_by_number(tmp_path, clips):
     }
 
 
-def test_the_test_part_can_be_read_without_labels(root):
+def test_the_test_subset_can_be_read_without_labels(root):
     data = ready(root, test_subset="test")
     assert data.names["test"] == (
         "test/-test000000_000000_000010.mp4",
@@ -134,7 +134,7 @@ def test_the_test_part_can_be_read_without_labels(root):
     assert data.protocol["subset"] == "test"
 
 
-def test_a_label_that_only_the_test_part_has_is_refused(root):
+def test_a_label_that_only_the_test_subset_has_is_refused(root):
     write_lines(root / "annotations" / "test.csv", [CSV_HEADER, "zumba,x,0,10,test"])
     with pytest.raises(DatasetMismatchError, match="class 'zumba' of test is not among the classes"):
         Kinetics400(root, test_subset="test")

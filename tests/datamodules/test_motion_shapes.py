@@ -48,7 +48,7 @@ def test_iframes_are_the_same_bytes_in_all_classes_and_pframes_are_not(shapes_ro
     assert len({stream[1] for stream in streams}) == len(CLASS_NAMES)
 
 
-def test_parts_and_shots_show_different_pictures(shapes_root):
+def test_subsets_and_shots_show_different_pictures(shapes_root):
     iframes = [
         packet
         for subset in ("train", "val", "test")

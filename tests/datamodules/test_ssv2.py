@@ -104,7 +104,7 @@ def test_the_prepared_file_is_read_where_the_original_lies_beside_it(root, clips
     assert "20bn-something-something-v2/42326.mp4" in ready(root).names["train"]
 
 
-def test_the_test_part_has_no_labels(root):
+def test_the_test_subset_has_no_labels(root):
     data = ready(root, test_subset="test")
     assert data.names["test"] == tuple(f"20bn-something-something-v2/{i}.mp4" for i in (1420, 1421))
     assert list(data.videos["test"].labels) == [-1, -1]

@@ -28,7 +28,7 @@ def group(name: str) -> str:
     return name.rpartition("_c")[0]
 
 
-def test_parts_are_those_of_the_lists_and_of_the_split(root):
+def test_subsets_are_those_of_the_lists_and_of_the_split(root):
     for split in (1, 2, 3):
         data = ready(root, split=split)
         assert data.class_names == list(UCF101_CLASSES)
@@ -78,7 +78,7 @@ def test_the_share_is_filled_by_groups_that_fit_and_never_by_all(root):
     assert len(ready(root, val_fraction=0.01).names["val"]) == 6
 
 
-def test_without_a_validation_part_the_test_part_is_validated_and_that_is_said(root, caplog):
+def test_without_a_validation_subset_the_test_subset_is_validated_and_that_is_said(root, caplog):
     data = ready(root, val_fraction=0)
     assert len(data.names["train"]) == 18
     assert data.names["val"] == data.names["test"]
