@@ -80,7 +80,7 @@ class BlockStem(_Stem):
         """
         if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
             raise ValueError(
-                "this model takes the block representation: set data.representation=block, or build it with "
+                "this model takes the block representation: set --data.sampling.representation=block, or build it with "
                 "representation='pixel'"
             )
         motion, global_motion = self.motion(clip)
@@ -115,7 +115,7 @@ class PixelStem(_Stem):
         """
         if clip.motion.shape[-2:] == clip.modes.shape[-2:]:
             raise ValueError(
-                "this model takes the pixel representation: set data.representation=pixel, or build it with "
+                "this model takes the pixel representation: set --data.sampling.representation=pixel, or build it with "
                 "representation='block'"
             )
         motion, global_motion = self.motion(clip)

@@ -162,7 +162,7 @@ def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
 
 
 def test_a_crop_off_the_token_grid_is_refused_with_the_remedy() -> None:
-    with pytest.raises(CropError, match=r"frames of 112x112 pixels .* data\.crop .* multiple of 32"):
+    with pytest.raises(CropError, match=r"frames of 112x112 pixels .* sampling\.crop .* multiple of 32"):
         CompressedVideoRecognizer(5, residual_channels=6)(make_clip(side=112))
 
 
