@@ -109,7 +109,9 @@ class MaskedPretraining(nn.Module):
 
     def _check(self, clip: CompressedClip) -> None:
         if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
-            raise ValueError("pretraining takes the block representation: set data.representation=block")
+            raise ValueError(
+                "pretraining takes the block representation: set --data.sampling.representation=block"
+            )
         if clip.mask.shape[2] != self.pframes:
             raise ValueError(
                 f"the batch has {clip.mask.shape[2]} P-frames a segment and the decoder predicts "

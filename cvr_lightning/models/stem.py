@@ -80,8 +80,8 @@ class BlockStem(_Stem):
         """
         if clip.motion.shape[-2:] != clip.modes.shape[-2:]:
             raise ValueError(
-                "this model takes the block representation: set --data.sampling.representation=block, or build it with "
-                "representation='pixel'"
+                "this model takes the block representation: set --data.sampling.representation=block, or "
+                "build it with representation='pixel'"
             )
         motion, global_motion = self.motion(clip)
         fields = [motion, compress(clip.residual, RESIDUAL_SCALE), _is_intra(clip)]
@@ -115,8 +115,8 @@ class PixelStem(_Stem):
         """
         if clip.motion.shape[-2:] == clip.modes.shape[-2:]:
             raise ValueError(
-                "this model takes the pixel representation: set --data.sampling.representation=pixel, or build it with "
-                "representation='block'"
+                "this model takes the pixel representation: set --data.sampling.representation=pixel, or "
+                "build it with representation='block'"
             )
         motion, global_motion = self.motion(clip)
         images = torch.cat([motion, compress(clip.residual, PIXEL_SCALE)], dim=3)

@@ -125,5 +125,5 @@ def test_the_pixel_representation_is_refused_with_the_remedy(
     masked: MaskedPretraining, clip: CompressedClip
 ) -> None:
     clip.motion = torch.zeros(2, 3, 4, 2, 64, 64)
-    with pytest.raises(ValueError, match=r"data\.representation=block"):
+    with pytest.raises(ValueError, match=r"data\.sampling\.representation=block"):
         masked(clip, hide(clip))

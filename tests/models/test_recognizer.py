@@ -98,9 +98,9 @@ def test_an_unknown_preset_lists_those_there_are() -> None:
 def test_another_representation_is_refused_with_the_remedy(clip: CompressedClip) -> None:
     pixel_clip = select(clip, [0, 1])
     pixel_clip.motion = torch.zeros(2, 3, 4, 2, 64, 64)
-    with pytest.raises(ValueError, match=r"set data\.representation=block"):
+    with pytest.raises(ValueError, match=r"set --data\.sampling\.representation=block"):
         CompressedVideoRecognizer(5, residual_channels=6)(pixel_clip)
-    with pytest.raises(ValueError, match=r"set data\.representation=pixel"):
+    with pytest.raises(ValueError, match=r"set --data\.sampling\.representation=pixel"):
         CompressedVideoRecognizer(5, representation="pixel")(clip)
 
 
