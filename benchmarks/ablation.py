@@ -151,17 +151,18 @@ def plain_trainer(epochs: int, progress: bool = True) -> Any:
 def cost(module: Any, data: Any) -> dict[str, Any]:
     """Operations of the trained model per video, one view of the test, spikes as on the validation subset."""
     from cvr_lightning.datamodules.pipelines import EvalTransform
-    from cvr_lightning.tools.summarize import count_operations
+    from cvr_lightning.energy.counting import count_parameters
+    from cvr_lightning.energy.per_video import count_clips
 
     data.setup("validate")
     one_crop = dataclasses.replace(data.test_sampling, crops=1)
     clip = EvalTransform(one_crop)(next(iter(data.val_dataloader())))
-    report = count_operations(module.recognizer, [clip])
+    report = count_clips(module.recognizer.eval(), [clip])
     return {
         "gmac": report.gmac,
         "energy_j": report.energy_j,
         "spikes_per_neuron": report.spiking_layers(),
-        "parameters": sum(parameter.numel() for parameter in module.recognizer.parameters()),
+        "parameters": count_parameters(module.recognizer),
     }
 
 

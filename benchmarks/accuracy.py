@@ -34,9 +34,9 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.energy.counting import OperationCounter, OperationReport
+from cvr_lightning.energy.per_video import count_clips
 from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.models import PRESETS, Preset
-from cvr_lightning.tools.summarize import count_operations
 from cvr_lightning.training.module import RecognitionModule
 
 PACKAGES = ("torch", "lightning", "av", "numpy", "numba")
@@ -140,7 +140,7 @@ def measure_cost(clip: Path, root: Path, repetitions: int) -> list[Measured]:
         classifier = build(preset)
         held = cut(classifier, read_all([clip], classifier.sampling))
         calls[preset, AS_MADE] = partial(run_model, classifier.recognizer, held)
-        rows += _operations(preset, count_operations(classifier.recognizer, [held]))
+        rows += _operations(preset, count_clips(classifier.recognizer, [held]))
     for name, peer in PEERS.items():
         model = peer().eval()
         inputs = model.inputs()

@@ -13,9 +13,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from cvr_lightning.callbacks.log_steps import is_logged
 from cvr_lightning.callbacks.loggers import log_scalars
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.energy.costs import CostTable, CostTableName, cost_table
 from cvr_lightning.energy.counters import CounterName, EnergyMeter, gpu_uuid, open_counters
-from cvr_lightning.energy.counting import OperationCounter, OperationReport, cost_results
+from cvr_lightning.energy.counting import OperationReport
+from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import energy_table
 from cvr_lightning.training.module import RecognitionModule
 
@@ -28,7 +30,7 @@ MEASURED_INCLUDES = (
 class EnergyMonitor(Callback):
     """Counts the operations of the model with the rates at which its neurons fire, and reads energy counters.
 
-    Logged after every validation, per view of a video, from its first batch that can be read:
+    Logged after every validation, per view of a video, with the rates of its first batch that can be read:
 
     - ``energy/theoretical_uj_per_view``: compute of the model in microjoules, and
       ``energy_parts/<part>_uj_per_view`` of each part; they add up to it.
@@ -40,8 +42,8 @@ class EnergyMonitor(Callback):
     - ``energy/measured_train_j_per_epoch`` and ``energy/measured_train_j_per_video``: joules, validation left
       out; a video counts each time that it is trained on.
 
-    At the end of ``fit`` and ``test`` a table is printed; ``results.json`` takes the test's figures from
-    here, and those of the training that the checkpoint tells of. Where there is no counter the answer is
+    ``results.json`` takes the test's figures from here, and those of the training that the checkpoint tells
+    of; with ``prints_table``, ``fit`` and ``test`` print them. Where there is no counter the answer is
     "not measured" and null, never 0; so it is where the test lasted less than ``min_seconds``. Measured
     energy is that of whole devices: it includes reading, decoding, idle power and whatever else runs on
     them. Scalars go to any logger.
@@ -51,6 +53,7 @@ class EnergyMonitor(Callback):
         counters: Which of ``nvml``, ``rapl`` and ``zeus`` to read; it is an error where one is not to be had.
             null takes NVML and RAPL where they are there.
         min_seconds: Time below which a counter's resolution makes a measurement meaningless.
+        prints_table: Print a table of energies at the end; ``--verbose`` of the command line.
 
     Raises:
         ValueError: For an unknown cost table.
@@ -61,13 +64,14 @@ class EnergyMonitor(Callback):
         costs: CostTableName | CostTable = "45nm-fp32",
         counters: Sequence[CounterName] | None = None,
         min_seconds: float = 2.0,
+        prints_table: bool = False,
     ) -> None:
         self.costs = cost_table(costs)
         self.counter_names = counters
         self.min_seconds = min_seconds
+        self.prints_table = prints_table
         self.training = {"joules": 0.0, "seconds": 0.0, "videos": 0, "epochs": 0}
         self.report: OperationReport | None = None
-        self._counter: OperationCounter | None = None
         self._clips = 0
         self._measured: float | None = None  # joules per view
         self._is_short = False
@@ -90,17 +94,6 @@ class EnergyMonitor(Callback):
         self._pause_training(trainer)
         self.report = None
 
-    def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: CompressedClip,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count the operations of one batch."""
-        self._begin_count(pl_module, batch)
-
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -110,8 +103,8 @@ class EnergyMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """The batch is counted."""
-        self._end_count(batch)
+        """Count the operations of one batch."""
+        self._count(trainer, pl_module, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the theoretical energy."""
@@ -121,17 +114,11 @@ class EnergyMonitor(Callback):
             return
         log_scalars(trainer, theoretical_scalars(self.report), trainer.global_step)
 
-    def _begin_count(self, pl_module: LightningModule, batch: CompressedClip) -> None:
+    def _count(self, trainer: Trainer, pl_module: LightningModule, batch: CompressedClip) -> None:
         if self.report is None and len(batch):
             assert isinstance(pl_module, RecognitionModule)
-            self._counter = OperationCounter(pl_module.recognizer, strict=False)
-            self._counter.__enter__()
-
-    def _end_count(self, batch: CompressedClip) -> None:
-        if self._counter is not None:
-            self._counter.__exit__(None, None, None)
-            self.report = self._counter.report(len(batch), self.costs)
-            self._counter = None
+            with trainer.precision_plugin.forward_context():
+                self.report = count_clips(pl_module.recognizer, [batch], self.costs, strict=False)
 
     # Measured: training, epoch by epoch.
 
@@ -178,8 +165,8 @@ class EnergyMonitor(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table."""
-        if trainer.is_global_zero and self.report is not None:
-            print(f"\n{energy_table(self.cost_results(views=1), self.training_results(), tested=False)}")
+        if trainer.is_global_zero and self.report is not None and self.prints_table:
+            print(f"\n{energy_table(self.cost_results(clips=1), self.training_results())}")
 
     # Measured: a test.
 
@@ -194,17 +181,6 @@ class EnergyMonitor(Callback):
         self._meter = EnergyMeter(self._meter.counters)
         self._meter.start()
 
-    def on_test_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: CompressedClip,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count the operations of one batch."""
-        self._begin_count(pl_module, batch)
-
     def on_test_batch_end(
         self,
         trainer: Trainer,
@@ -214,9 +190,12 @@ class EnergyMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """The batch is counted; like throughput, measured energy leaves out the first of several."""
-        self._end_count(batch)
+        """Count one batch; like throughput, measured energy leaves out the first of several."""
         self._clips += len(batch)
+        if self.report is None:
+            self._meter.stop()
+            self._count(trainer, pl_module, batch)
+            self._meter.start()
         if batch_idx == 0 and trainer.num_test_batches[0] > 1:
             _synchronise(pl_module.device)
             self._start_test()
@@ -234,22 +213,32 @@ class EnergyMonitor(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table."""
-        assert isinstance(pl_module, RecognitionModule)
-        if trainer.is_global_zero and self.report is not None and pl_module.table is not None:
-            results = self.cost_results(float(pl_module.table.views.mean()))
-            print(f"\n{energy_table(results, self.training_results(), tested=True)}")
+        if trainer.is_global_zero and self.report is not None and self.prints_table:
+            assert isinstance(pl_module, RecognitionModule)
+            print(f"\n{energy_table(self.test_results(trainer, pl_module), self.training_results())}")
 
     # For results.json.
 
-    def cost_results(self, views: float) -> dict[str, Any]:
-        """Operations and energies per video, for results.json.
+    def test_results(self, trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:
+        """Operations and energies per video of the last test, and the energy of the training."""
+        assert pl_module.table is not None
+        data: CompressedVideoDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        views = float(pl_module.table.views.mean())
+        measured = None if self._measured is None else self._measured * views
+        return {
+            **self.cost_results(data.protocol["clips"], measured),
+            "training_energy": self.training_results(),
+        }
+
+    def cost_results(self, clips: int, measured: float | None = None) -> dict[str, Any]:
+        """Operations and energies per video.
 
         Args:
-            views: Views of a video.
+            clips: Clips of a video in the protocol.
+            measured: Joules per video from the counters.
         """
         report = OperationReport((), 1, self.costs) if self.report is None else self.report
-        measured = None if self._measured is None else self._measured * views
-        return cost_results(report, views, measured, self._includes())
+        return cost_results(report, clips, measured, self._includes())
 
     def training_results(self) -> dict[str, Any]:
         """What training cost, by the counters of the machine that it ran on; null where there was none."""

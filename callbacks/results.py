@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
-from cvr_lightning.callbacks.energy import EnergyMonitor
 from cvr_lightning.callbacks.throughput import synchronised_clock
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.errors import RunError
+from cvr_lightning.energy.counting import count_parameters
+from cvr_lightning.energy.per_video import NOT_COUNTED
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
 from cvr_lightning.evaluation.results import results_table, write_results
@@ -23,6 +23,14 @@ from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import VideoTable
 from cvr_lightning.training.module import RecognitionModule
+
+
+@runtime_checkable
+class ResultSource(Protocol):
+    """A callback with something to say in results.json, as :class:`EnergyMonitor`."""
+
+    def test_results(self, trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:
+        """What it adds to the results of the last test, called in the first process."""
 
 
 class Results(Callback):
@@ -37,23 +45,9 @@ class Results(Callback):
 
     Throughput leaves out the first batch, in which workers start and kernels warm up, unless it is the only
     one. ``with_reading`` is the wall clock of the test loop, ``model_only`` the time inside the model's
-    step with the device synchronised. Operations, spikes and energies come from :class:`EnergyMonitor`,
-    which must be among the trainer's callbacks; all are per video, all of its views together.
-    ``training_energy`` is what training cost, as the checkpoint tells.
+    step with the device synchronised. Operations, spikes and energies are those of :class:`EnergyMonitor`,
+    where it is among the trainer's callbacks: each :class:`ResultSource` there adds its own.
     """
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the monitor that counts.
-
-        Raises:
-            RunError: Where there is none.
-        """
-        if stage == "test":
-            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-            monitors = [callback for callback in callbacks if isinstance(callback, EnergyMonitor)]
-            if not monitors:
-                raise RunError("Results needs EnergyMonitor beside it: add it to the trainer's callbacks")
-            self._energy = monitors[0]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the last test."""
@@ -119,8 +113,9 @@ class Results(Callback):
                 "with_reading": float(rates[0]) / views,
                 "model_only": float(rates[1]) / views,
             },
-            **self._energy.cost_results(views),
-            "training_energy": self._energy.training_results(),
+            "parameters": count_parameters(pl_module.recognizer),
+            **NOT_COUNTED,
+            **_of_others(trainer, pl_module),
             "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
             "config": pl_module.run_config,
             "versions": versions(),
@@ -129,6 +124,14 @@ class Results(Callback):
         score_file(table, names, data.class_names).write(directory / SCORES)
         write_results(directory / RESULTS, results)
         print("", results_table([results]), f"Written to {directory / RESULTS} and {SCORES}", sep="\n")
+
+
+def _of_others(trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    sources = [callback for callback in callbacks if isinstance(callback, ResultSource)]
+    return {
+        key: value for source in sources for key, value in source.test_results(trainer, pl_module).items()
+    }
 
 
 def score_file(table: VideoTable, names: Sequence[str], class_names: Sequence[str]) -> ScoreFile:

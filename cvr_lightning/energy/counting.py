@@ -127,36 +127,9 @@ class OperationReport:
         return parts
 
 
-def cost_results(
-    report: OperationReport, views: float, measured: float | None = None, measured_includes: str | None = None
-) -> dict[str, Any]:
-    """The costs per video as results.json holds them.
-
-    Args:
-        report: Operations of one view of a video.
-        views: Views of a video.
-        measured: Joules per video from a counter; None where there is none.
-        measured_includes: What the counter counts, or why nothing was measured.
-    """
-    return {
-        "gmac_per_video": report.gmac * views,
-        "effective_gmac_per_video": report.effective_gmac * views,
-        "effective_gac_per_video": report.effective_gac * views,
-        "energy_j_per_video": {
-            "theoretical": report.energy_j * views,
-            "theoretical_per_view": report.energy_j,
-            "by_part": {part: joules * views for part, joules in report.energy_by_part().items()},
-            "measured": measured,
-            "includes": f"compute of the model; {report.costs.source}",
-            "measured_includes": measured_includes,
-        },
-        "synaptic_operations_per_video": {
-            name: operations * views for name, operations in report.synaptic_operations().items()
-        },
-        "activation_sparsity": report.activation_sparsity,
-        "spikes_per_neuron": report.spiking_layers(),
-        "spikes_pay_below": report.costs.mac_pj / report.costs.ac_pj,
-    }
+def count_parameters(model: nn.Module) -> int:
+    """Number of weights."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, _: Tensor, output: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cvr_lightning.files.printable import align
@@ -9,13 +10,12 @@ from cvr_lightning.files.printable import align
 NOT_MEASURED = "not measured"
 
 
-def energy_table(costs: dict[str, Any], training: dict[str, Any], tested: bool) -> str:
+def energy_table(costs: dict[str, Any], training: dict[str, Any]) -> str:
     """Energies as aligned text.
 
     Args:
-        costs: As :func:`cvr_lightning.energy.counting.cost_results` gives them.
+        costs: As :func:`cvr_lightning.energy.per_video.cost_results` gives them.
         training: What training cost, as ``training_energy`` of results.json holds it.
-        tested: Whether a test was measured.
     """
     energy = costs["energy_j_per_video"]
     total = energy["theoretical"]
@@ -31,7 +31,7 @@ def energy_table(costs: dict[str, Any], training: dict[str, Any], tested: bool) 
         ["synaptic operations per video", "1e6", ""],
         *([f"  {name}", f"{1e-6 * count:.2f}", ""] for name, count in operations.items()),
         ["energy, measured", "J", ""],
-        *([["  per video, test", _joules(energy["measured"]), ""]] if tested else []),
+        ["  per video, test", _joules(energy["measured"]), ""],
         ["  per video, training", _joules(training["measured_j_per_video"]), ""],
         [
             f"  training, {training['epochs']} {'epoch' if training['epochs'] == 1 else 'epochs'}",
@@ -47,9 +47,19 @@ def _joules(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.3f}"
 
 
-def spikes_text(spikes: float, pay_below: float) -> str:
-    """Spikes per neuron and window of a layer, and whether accumulating them costs less than multiplying.
+def spikes_text(layers: Sequence[float], pay_below: float) -> str:
+    """Spikes per neuron and window of layers, and whether accumulating them costs less than multiplying.
 
     A real-valued layer multiplies once for a window; one fed by spikes accumulates rate times T times.
     """
-    return f"{spikes:.2f} {'pays' if spikes < pay_below else f'LOSES: not below {pay_below:.1f}'}"
+    cheap = [spikes for spikes in layers if spikes < pay_below]
+    dear = [spikes for spikes in layers if spikes >= pay_below]
+    groups = (
+        (cheap, f"< {pay_below:.1f}: cheaper than a ReLU"),
+        (dear, f">= {pay_below:.1f}: costs more than a ReLU"),
+    )
+    return "; ".join(
+        f"{', '.join(f'{spikes:.2f}' for spikes in group)} spikes/neuron ({verdict})"
+        for group, verdict in groups
+        if group
+    )

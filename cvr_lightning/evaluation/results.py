@@ -80,11 +80,11 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
 
 
 def _spikes(results: dict[str, Any]) -> str:
-    """Of each spiking layer over the P-frames of a segment, and whether that pays; older files do not say."""
+    """Of each spiking layer over the P-frames of a segment, beside a ReLU; older files do not say."""
     below, layers = results.get("spikes_pay_below"), results.get("spikes_per_neuron")
     if not layers or below is None:
         return "-"
-    return ", ".join(spikes_text(spikes, below) for spikes in layers.values())
+    return spikes_text(list(layers.values()), below)
 
 
 def _data(protocol: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ RESULTS: dict[str, tuple[type, ...]] = {
     "protocol": (dict,),
     "videos_per_second": (dict,),
     "energy_j_per_video": (dict,),
-    "gmac_per_video": _NUMBER,
+    "parameters": (int,),
+    "gmac_per_video": (*_NUMBER, _NONE),
     "activation_sparsity": (*_NUMBER, _NONE),
 }
 OPTIONAL: dict[str, tuple[type, ...]] = {
@@ -53,7 +54,7 @@ def check_results(results: Any) -> None:
         dict.fromkeys(("with_reading", "model_only"), _NUMBER),
     )
     energy = results["energy_j_per_video"]
-    _check("energy_j_per_video", energy, {"theoretical": _NUMBER, "measured": (*_NUMBER, _NONE)})
+    _check("energy_j_per_video", energy, dict.fromkeys(("theoretical", "measured"), (*_NUMBER, _NONE)))
     _check("energy_j_per_video", energy, {"by_part": (dict,)}, required=False)
     for name, numbers in (("by_part", energy), ("spikes_per_neuron", results)):
         values = numbers.get(name) or {}

@@ -20,7 +20,8 @@ from cvr_lightning.datamodules.motion_video import write_video
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.energy.costs import CostTableName
-from cvr_lightning.energy.counting import OperationCounter, OperationReport, cost_results
+from cvr_lightning.energy.counting import OperationReport, count_parameters
+from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import spikes_text
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
@@ -28,30 +29,12 @@ from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 _MOTIONS = ("left", "rotate_clockwise", "zoom_in")
 
 
-@torch.inference_mode()
-def count_operations(
-    recognizer: CompressedVideoRecognizer, clips: Sequence[CompressedClip], costs: CostTableName = "45nm-fp32"
-) -> OperationReport:
-    """Operations per clip, spikes as they really fall.
-
-    Args:
-        recognizer: The model.
-        clips: Batches as it takes them.
-        costs: Cost table of the energy.
-    """
-    recognizer.eval()
-    with OperationCounter(recognizer) as counter:
-        for clip in clips:
-            recognizer(clip)
-    return counter.report(sum(len(clip) for clip in clips), costs)
-
-
-def summary(recognizer: CompressedVideoRecognizer, report: OperationReport) -> dict[str, Any]:
+def summary(recognizer: CompressedVideoRecognizer, report: OperationReport, clips: int) -> dict[str, Any]:
     """What the command prints, under the keys of results.json where they mean the same."""
     return {
-        "parameters": sum(parameter.numel() for parameter in recognizer.parameters()),
-        "gmac_by_part": report.gmac_by_part(),
-        **cost_results(report, views=1),
+        "parameters": count_parameters(recognizer),
+        "gmac_by_part": {part: gmac * clips for part, gmac in report.gmac_by_part().items()},
+        **cost_results(report, clips),
     }
 
 
@@ -67,12 +50,12 @@ def _text(about: str, result: dict[str, Any], steps: int) -> str:
         f"  effective MACs        {result['effective_gmac_per_video']:.3f} G",
         f"  effective ACs         {result['effective_gac_per_video']:.4f} G",
         f"  activation sparsity   {'-' if sparsity is None else f'{100 * sparsity:.1f} %'}",
-        f"  J/video theoretical   {energy['theoretical']:.5f}  ({energy['includes']})",
+        f"  mJ/video theoretical  {1e3 * energy['theoretical']:.2f}  ({energy['includes']})",
     ]
     layers, below = result["spikes_per_neuron"], result["spikes_pay_below"]
     if layers:
-        lines += ["", f"  spikes per neuron in {steps} steps (accumulating pays below {below:.1f})"]
-    lines += [f"    {name:<40} {spikes_text(spikes, below)}" for name, spikes in layers.items()]
+        lines += ["", f"  spikes of a neuron in {steps} steps"]
+    lines += [f"    {name:<40} {spikes_text([spikes], below)}" for name, spikes in layers.items()]
     return "\n".join(lines)
 
 
@@ -85,7 +68,8 @@ def _generated(folder: Path, groups: int) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _clips(files: Sequence[str], sampling: ClipSampling) -> list[CompressedClip]:
+def _batches(files: Sequence[str], sampling: ClipSampling) -> list[CompressedClip]:
+    """The middle view of each file, its crops as a batch."""
     crop = EvalTransform(sampling)
     return [crop(collate([Sample(0, 0, -1, file, read_clip(file, sampling))])) for file in files]
 
@@ -94,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``cvr summarize``."""
     parser = argparse.ArgumentParser(
         prog="cvr summarize",
-        description="Parameters, operations by part and theoretical energy of a model, per video and view. "
+        description="Parameters, operations by part and theoretical energy of a model, per video. "
         "Spikes are counted on the given videos, or on generated ones.",
     )
     which = parser.add_mutually_exclusive_group(required=True)
@@ -113,7 +97,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.checkpoint:
         classifier = Classifier.from_checkpoint(options.checkpoint)
         recognizer, name = classifier.recognizer, options.checkpoint
-        sampling = replace(classifier.sampling, views=1, crops=1)
+        sampling = classifier.sampling
     else:
         sampling = ClipSampling(
             segments=options.segments,
@@ -125,11 +109,16 @@ def main(arguments: Sequence[str]) -> None:
         name = f"{options.preset}, random weights, {options.classes} classes"
     with tempfile.TemporaryDirectory() as folder:
         files = options.files or _generated(Path(folder), sampling.segments)
-        clips = _clips(files, sampling)
-    result = summary(recognizer, count_operations(recognizer, clips, options.costs))
+        batches = _batches(files, sampling)
+    recognizer.eval()
+    clips = sampling.views * sampling.crops
+    result = summary(recognizer, count_clips(recognizer, batches, options.costs), clips)
     if options.json:
         print(json.dumps(result, indent=2))
         return
     videos = f"{len(files)} {'given' if options.files else 'generated'} videos"
-    clip = f"{sampling.segments} segments x {sampling.pframes} P-frames, {sampling.crop} px, one view"
+    clip = (
+        f"{sampling.views} x {sampling.crops} crops of {sampling.segments} segments x {sampling.pframes} "
+        f"P-frames, {sampling.crop} px"
+    )
     print(_text(f"{name}\n{clip}; spikes counted on {videos}", result, sampling.pframes))

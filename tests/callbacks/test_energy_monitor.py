@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,7 +49,12 @@ class Loop:
         self.monitor = EnergyMonitor(**options)
         self.monitor.setup(self.trainer, self.module, "fit")
         # Theoretical counts need a model; these tests are about the meter.
-        monkeypatch.setattr(self.monitor, "_begin_count", lambda *_: None)
+        monkeypatch.setattr(self.monitor, "_count", lambda *_: None)
+
+    def results(self, protocol_clips: int, views: int) -> dict[str, Any]:
+        self.trainer.datamodule = SimpleNamespace(protocol={"clips": protocol_clips})
+        self.module.table = SimpleNamespace(views=np.full(2, views))
+        return self.monitor.test_results(self.trainer, self.module)
 
     def _log(self, metrics: dict[str, float], step: int) -> None:
         for name, value in metrics.items():
@@ -108,7 +114,7 @@ def test_without_a_counter_nothing_is_logged_and_the_answer_is_null(monkeypatch:
         "videos": 6,
         "epochs": 1,
     }
-    results = loop.monitor.cost_results(views=1)["energy_j_per_video"]
+    results = loop.monitor.cost_results(clips=1)["energy_j_per_video"]
     assert results["measured"] is None
     assert results["measured_includes"] == "no counter: NVML: none"
 
@@ -130,7 +136,7 @@ def test_a_test_is_measured_per_video_without_its_first_batch(monkeypatch: pytes
     counter = FakeCounter()
     loop = Loop(counter, monkeypatch)
     run_test(loop, counter, seconds=10, monkeypatch=monkeypatch)
-    results = loop.monitor.cost_results(views=3)["energy_j_per_video"]
+    results = loop.results(protocol_clips=5, views=3)["energy_j_per_video"]
     assert results["measured"] == 3 * 8 / 4  # 8 J for 4 views, three of which are a video
     assert results["measured_includes"].startswith("RAPL package-0: all that these devices spent")
 
@@ -139,7 +145,7 @@ def test_a_test_too_short_for_a_counter_is_not_measured(monkeypatch: pytest.Monk
     counter = FakeCounter()
     loop = Loop(counter, monkeypatch, min_seconds=2.0)
     run_test(loop, counter, seconds=1, monkeypatch=monkeypatch)
-    results = loop.monitor.cost_results(views=1)["energy_j_per_video"]
+    results = loop.monitor.cost_results(clips=1)["energy_j_per_video"]
     assert results["measured"] is None
     assert "less than 2 s" in results["measured_includes"]
 
@@ -148,7 +154,7 @@ def test_the_table_tells_what_was_measured_and_what_was_not(monkeypatch: pytest.
     counter = FakeCounter()
     loop = Loop(counter, monkeypatch)
     run_test(loop, counter, seconds=10, monkeypatch=monkeypatch)
-    lines = energy_table(loop.monitor.cost_results(views=1), loop.monitor.training_results(), tested=True)
+    lines = energy_table(loop.results(1, views=1), loop.monitor.training_results())
     rows = {line.strip().partition("  ")[0]: line.split()[-1] for line in lines.splitlines()}
     assert rows["per video, test"] == "2.000"
     assert rows["per video, training"] == "measured"  # not measured

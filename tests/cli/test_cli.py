@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -147,7 +149,35 @@ def test_an_option_overrides_the_checkpoint_and_more_views_cost_more(run: Path, 
     named = ("name", "views", "crops", "averaging")
     assert [one["protocol"][name] for name in named] == [None, 1, 1, "softmax"]
     assert [three["protocol"][name] for name in named] == ["1x3", 1, 3, "logits"]
-    assert three["gmac_per_video"] == pytest.approx(3 * one["gmac_per_video"], rel=0.1)
+    assert three["gmac_per_video"] == pytest.approx(3 * one["gmac_per_video"])
+
+
+def test_summarize_and_results_count_a_checkpoint_alike(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    arguments = ["--ckpt_path", checkpoint, f"--trainer.default_root_dir={tmp_path}", "--run=x"]
+    main(["test", *arguments, "--trainer.enable_progress_bar=false"])
+    results = json.loads((tmp_path / "x" / "results.json").read_text())
+    capsys.readouterr()
+
+    def summarize(*files: str) -> dict[str, Any]:
+        main(["summarize", "--checkpoint", checkpoint, "--json", *files])
+        return json.loads(capsys.readouterr().out)
+
+    generated = summarize()
+    for name in ("parameters", "gmac_per_video"):
+        assert generated[name] == pytest.approx(results[name])
+    assert generated["synaptic_operations_per_video"]["Dense"] == pytest.approx(
+        results["synaptic_operations_per_video"]["Dense"]
+    )
+    # On the videos of the first batch the rates are the same too, and with them all else.
+    root = Path(results["config"]["data"]["init_args"]["root"])
+    names = np.load(tmp_path / "x" / "scores.npz")["video"][:5]
+    same = summarize(*(str(root / name) for name in names))
+    assert same["spikes_per_neuron"] == pytest.approx(results["spikes_per_neuron"])
+    energies = (result["energy_j_per_video"]["theoretical"] for result in (same, results))
+    assert next(energies) == pytest.approx(next(energies))
 
 
 def test_predict_labels_every_video_once(run: Path, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from helpers.factories import make_clip
 from torch import nn
 
 from cvr_lightning.energy.costs import CostTable
-from cvr_lightning.energy.counting import OperationCounter, cost_results
+from cvr_lightning.energy.counting import OperationCounter
+from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import spikes_text
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 from cvr_lightning.models.encoders import StandardisedConv2d
@@ -118,11 +119,17 @@ def test_rates_are_the_neurons_own() -> None:
     assert report.spiking_layers() == {"": 2.5}
 
 
-@pytest.mark.parametrize(("steps", "says"), [(5, "5.00 pays"), (6, "6.00 LOSES: not below 5.1")])
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        (5, "5.00 spikes/neuron (< 5.1: cheaper than a ReLU)"),
+        (6, "6.00 spikes/neuron (>= 5.1: costs more than a ReLU)"),
+    ],
+)
 def test_a_layer_that_spikes_too_often_is_said_to_lose(steps: int, says: str) -> None:
     report = count(AdaptiveLIF(1), torch.full((steps, 1, 1, 1, 1), 100.0), torch.ones(steps, 1).bool())
-    results = cost_results(report, views=1)
-    assert spikes_text(results["spikes_per_neuron"][""], results["spikes_pay_below"]) == says
+    results = cost_results(report, clips=1)
+    assert spikes_text([results["spikes_per_neuron"][""]], results["spikes_pay_below"]) == says
 
 
 def test_the_parts_of_the_model_add_up() -> None:
@@ -162,3 +169,13 @@ def test_an_unknown_cost_table_lists_those_there_are() -> None:
         OperationCounter(nn.Linear(1, 1)).report(1, "7nm")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="give energy back"):
         OperationCounter(nn.Linear(1, 1)).report(1, CostTable(mac_pj=-1, ac_pj=1, source="test"))
+
+
+def test_operations_of_a_clip_are_the_same_whatever_its_iframes_and_its_batch() -> None:
+    model = CompressedVideoRecognizer(5, residual_channels=6).eval()
+    shared, distinct = make_clip(batch=3, iframes=1), make_clip(batch=1, iframes=3)
+    one, other = count_clips(model, [shared]), count_clips(model, [distinct])
+    assert one.gmac == other.gmac
+    assert one.synaptic_operations()["Dense"] == other.synaptic_operations()["Dense"]
+    assert len(shared.iframes[0]) == 1  # the batch itself is left as it was
+    assert cost_results(one, clips=10)["gmac_per_video"] == pytest.approx(10 * other.gmac)

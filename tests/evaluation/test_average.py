@@ -37,6 +37,7 @@ def write_run(root: Path, split: int | None, top1: float, top5: float | None = 1
         "unreadable": [],
         "protocol": {name: value for name, value in described.items() if value is not None},
         "videos_per_second": {"with_reading": 1.0, "model_only": 2.0},
+        "parameters": 1_830_000,
         "gmac_per_video": 1.0,
         "energy_j_per_video": {"theoretical": 0.1, "measured": None},
         "activation_sparsity": 0.9,

@@ -171,6 +171,7 @@ def _results(folder: Path) -> dict[str, Format]:
             "crops": 1,
         },
         "energy_j_per_video": {"theoretical": 0.001, "measured": None, "by_part": {"head": 0.1}},
+        "parameters": 1_830_000,
         "gmac_per_video": 0.2,
         "activation_sparsity": 0.9,
         "spikes_per_neuron": {"a": 1.0},

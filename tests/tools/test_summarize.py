@@ -28,10 +28,11 @@ def test_spikes_are_counted_on_the_given_videos(tmp_path: Path, capsys: pytest.C
     moving = json.loads(capsys.readouterr().out)
     main(["summarize", "--preset", "tiny", video])
     text = capsys.readouterr().out
-    assert "8 segments x 3 P-frames, 224 px, one view; spikes counted on 1 given videos" in text
-    assert "spikes per neuron in 3 steps (accumulating pays below 5.1)" in text
-    assert all(f"{spikes:.2f} pays" in text for spikes in moving["spikes_per_neuron"].values())
-    assert f"{moving['energy_j_per_video']['theoretical']:.5f}" in text
+    assert "1 x 1 crops of 8 segments x 3 P-frames, 224 px; spikes counted on 1 given videos" in text
+    assert "spikes of a neuron in 3 steps" in text
+    verdict = "spikes/neuron (< 5.1: cheaper than a ReLU)"
+    assert all(f"{spikes:.2f} {verdict}" in text for spikes in moving["spikes_per_neuron"].values())
+    assert f"{1e3 * moving['energy_j_per_video']['theoretical']:.2f}" in text
     assert 0 < moving["activation_sparsity"] < 1
 
 

@@ -47,6 +47,7 @@ RESULTS = {
         "averaging": "softmax",
     },
     "videos_per_second": {"with_reading": 18.58, "model_only": 19.71},
+    "parameters": 1_830_000,
     "gmac_per_video": 0.0521,
     "effective_gmac_per_video": 0.0388,
     "effective_gac_per_video": 0.000131,

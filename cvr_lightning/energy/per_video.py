@@ -1,0 +1,94 @@
+"""What a model costs per video: one definition for ``cvr summarize``, results.json and the energy callback.
+
+A video costs its protocol's clips (temporal views x crops), each with all of its P-frames and one I-frame for
+each segment. GMAC is thus a number of the model and the protocol, the same for every file; energy takes the
+rates at which neurons fire on the clips that are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from cvr_lightning.clip import CompressedClip
+from cvr_lightning.energy.costs import CostTable, CostTableName
+from cvr_lightning.energy.counting import OperationCounter, OperationReport
+from cvr_lightning.models import CompressedVideoRecognizer
+
+CLIPS = 8
+"""Clips of a batch that are counted, one after another: what a batch computes once counts for each."""
+
+NOT_COUNTED: dict[str, Any] = {
+    "gmac_per_video": None,
+    "energy_j_per_video": {"theoretical": None, "measured": None},
+    "activation_sparsity": None,
+}
+"""What results.json holds where nothing was counted."""
+
+
+@torch.no_grad()
+def count_clips(
+    recognizer: CompressedVideoRecognizer,
+    batches: Sequence[CompressedClip],
+    costs: CostTableName | CostTable = "45nm-fp32",
+    strict: bool = True,
+) -> OperationReport:
+    """Operations per clip with an I-frame for each segment, at the rates at which these clips make it fire.
+
+    Args:
+        recognizer: The model, in evaluation mode.
+        batches: Clips as the model takes them; the first ``CLIPS`` of each batch are counted.
+        costs: Cost table of the energy.
+        strict: As of :class:`OperationCounter`.
+    """
+    rows = [(batch, row) for batch in batches for row in range(min(CLIPS, len(batch)))]
+    with OperationCounter(recognizer, strict) as counter:
+        for batch, row in rows:
+            clip = _with_own_iframes(batch.take(torch.tensor([row])))
+            recognizer.forward(clip)  # not a compiled one, which may leave the hooks out
+    return counter.report(len(rows), costs)
+
+
+def _with_own_iframes(clips: CompressedClip) -> CompressedClip:
+    """The same clips with a copy of its I-frame for each segment."""
+    batch, segments = clips.iframe_index.shape
+    rows = torch.arange(batch, device=clips.iframes.device)[:, None]
+    index = torch.arange(segments, device=clips.iframe_index.device).repeat(batch, 1)
+    return clips.with_tensors(iframes=clips.iframes[rows, clips.iframe_index], iframe_index=index)
+
+
+def cost_results(
+    report: OperationReport,
+    clips: int,
+    measured: float | None = None,
+    measured_includes: str | None = None,
+) -> dict[str, Any]:
+    """The costs per video as results.json holds them.
+
+    Args:
+        report: Operations of one clip, see :func:`count_clips`.
+        clips: Clips of a video in the protocol: temporal views x crops.
+        measured: Joules per video from a counter; None where there is none.
+        measured_includes: What the counter counts, or why nothing was measured.
+    """
+    return {
+        "gmac_per_video": report.gmac * clips,
+        "effective_gmac_per_video": report.effective_gmac * clips,
+        "effective_gac_per_video": report.effective_gac * clips,
+        "energy_j_per_video": {
+            "theoretical": report.energy_j * clips,
+            "theoretical_per_view": report.energy_j,
+            "by_part": {part: joules * clips for part, joules in report.energy_by_part().items()},
+            "measured": measured,
+            "includes": f"compute of the model; {report.costs.source}",
+            "measured_includes": measured_includes,
+        },
+        "synaptic_operations_per_video": {
+            name: operations * clips for name, operations in report.synaptic_operations().items()
+        },
+        "activation_sparsity": report.activation_sparsity,
+        "spikes_per_neuron": report.spiking_layers(),
+        "spikes_pay_below": report.costs.mac_pj / report.costs.ac_pj,
+    }
