@@ -31,11 +31,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def recognizer() -> CompressedVideoRecognizer:
+@pytest.fixture(scope="module", params=[{}, {"levels": 4, "streams": True}], ids=str)
+def recognizer(request: pytest.FixtureRequest) -> CompressedVideoRecognizer:
     """A model in which every part has a say: what starts at zero does not stay there."""
     torch.manual_seed(0)
-    recognizer = CompressedVideoRecognizer(len(NAMES), residual_channels=SAMPLING.residual_channels)
+    channels = SAMPLING.residual_channels
+    recognizer = CompressedVideoRecognizer(len(NAMES), residual_channels=channels, **request.param)
     for parameter in recognizer.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return recognizer.eval()
