@@ -41,17 +41,17 @@ class DDPMonitor(Callback):
     Logged every ``log_every_n_steps`` steps, for each process R = 0, 1, ... up to ``per_process``, and as
     ``mean`` and ``max`` over all:
 
-    - ``processes/step_s/R``: seconds of a step, from one to the next, mean since the last time.
-    - ``processes/data_wait_s/R``: the seconds of it in which the process waited for its next batch.
-    - ``processes/forward_s/R``: seconds of the forward pass of this step, before which no process waits for
-      another; the device is synchronised for it.
+    - ``vitals/processes/step_s/R``: seconds of a step, from one to the next, mean since the last time.
+    - ``vitals/processes/data_wait_s/R``: the seconds of it in which the process waited for its next batch.
+    - ``vitals/processes/forward_s/R``: seconds of the forward pass of this step, before which no process
+      waits for another; the device is synchronised for it.
 
     And one figure for all:
 
-    - ``processes/slowest``: the process whose wait for data and forward pass take longest.
-    - ``processes/slowdown``: these, relative to the median of the others.
-    - ``processes/gradient_norm_spread``: largest less smallest norm of the gradient after the exchange,
-      relative to the largest; 0 where all processes have the same gradient, as they must.
+    - ``vitals/processes/slowest``: the process whose wait for data and forward pass take longest.
+    - ``vitals/processes/slowdown``: these, relative to the median of the others.
+    - ``vitals/processes/gradient_norm_spread``: largest less smallest norm of the gradient after the
+      exchange, relative to the largest; 0 where all processes have the same gradient, as they must.
 
     Args:
         slow: Slowdown from which a process is named in the log, once, where it lasts three times in a row.
@@ -188,10 +188,10 @@ class DDPMonitor(Callback):
         """What is logged of a table (processes, 4) of step, wait, forward pass and gradient norm."""
         figures: dict[str, float] = {}
         for name, column in zip(("step_s", "data_wait_s", "forward_s"), table.T, strict=False):
-            figures[f"processes/{name}/mean"] = float(column.mean())
-            figures[f"processes/{name}/max"] = float(column.max())
+            figures[f"vitals/processes/{name}/mean"] = float(column.mean())
+            figures[f"vitals/processes/{name}/max"] = float(column.max())
             for process, value in enumerate(column[: self.per_process].tolist()):
-                figures[f"processes/{name}/{process}"] = value
+                figures[f"vitals/processes/{name}/{process}"] = value
         own = table[:, 1] + table[:, 2]
         slowest = int(own.argmax())
         others = torch.cat([own[:slowest], own[slowest + 1 :]]).median()
@@ -200,9 +200,9 @@ class DDPMonitor(Callback):
         spread = float((norms.max() - norms.min()) / norms.max().clamp(min=1e-30))
         self._warn(table, slowest, slowdown, spread)
         return figures | {
-            "processes/slowest": float(slowest),
-            "processes/slowdown": slowdown,
-            "processes/gradient_norm_spread": spread,
+            "vitals/processes/slowest": float(slowest),
+            "vitals/processes/slowdown": slowdown,
+            "vitals/processes/gradient_norm_spread": spread,
         }
 
     def _warn(self, table: Tensor, slowest: int, slowdown: float, spread: float) -> None:

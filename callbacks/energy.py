@@ -32,15 +32,16 @@ class EnergyMonitor(Callback):
 
     Logged after every validation, per view of a video, with the rates of its first batch that can be read:
 
-    - ``energy/theoretical_uj_per_view``: compute of the model in microjoules, and
-      ``energy_parts/<part>_uj_per_view`` of each part; they add up to it.
-    - ``energy/dense_macs_1e6_per_view``, ``energy/effective_macs_1e6_per_view`` and
-      ``energy/effective_acs_1e6_per_view``: millions of operations, see :mod:`cvr_lightning.energy.counting`.
+    - ``vitals/energy/theoretical_uj_per_view``: compute of the model in microjoules, and
+      ``vitals/energy_parts/<part>_uj_per_view`` of each part; they add up to it.
+    - ``vitals/energy/dense_macs_1e6_per_view``, ``vitals/energy/effective_macs_1e6_per_view`` and
+      ``vitals/energy/effective_acs_1e6_per_view``: millions of operations, see
+      :mod:`cvr_lightning.energy.counting`.
 
     Logged after every training epoch, where there is a counter; all processes together:
 
-    - ``energy/measured_train_j_per_epoch`` and ``energy/measured_train_j_per_video``: joules, validation left
-      out; a video counts each time that it is trained on.
+    - ``vitals/energy/measured_train_j_per_epoch`` and ``vitals/energy/measured_train_j_per_video``: joules,
+      validation left out; a video counts each time that it is trained on.
 
     ``results.json`` takes the test's figures from here, and those of the training that the checkpoint tells
     of; with ``prints_table``, ``fit`` and ``test`` print them. Where there is no counter the answer is
@@ -160,7 +161,7 @@ class EnergyMonitor(Callback):
             "measured_train_j_per_video": joules / max(videos, 1),
         }
         log_scalars(
-            trainer, {f"energy/{name}": value for name, value in scalars.items()}, trainer.global_step
+            trainer, {f"vitals/energy/{name}": value for name, value in scalars.items()}, trainer.global_step
         )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -271,11 +272,11 @@ def theoretical_scalars(report: OperationReport) -> dict[str, float]:
     """The scalars of a validation, per view."""
     parts = report.energy_by_part()
     return {
-        "energy/theoretical_uj_per_view": 1e6 * report.energy_j,
-        "energy/dense_macs_1e6_per_view": 1e3 * report.gmac,
-        "energy/effective_macs_1e6_per_view": 1e3 * report.effective_gmac,
-        "energy/effective_acs_1e6_per_view": 1e3 * report.effective_gac,
-        **{f"energy_parts/{part}_uj_per_view": 1e6 * joules for part, joules in parts.items()},
+        "vitals/energy/theoretical_uj_per_view": 1e6 * report.energy_j,
+        "vitals/energy/dense_macs_1e6_per_view": 1e3 * report.gmac,
+        "vitals/energy/effective_macs_1e6_per_view": 1e3 * report.effective_gmac,
+        "vitals/energy/effective_acs_1e6_per_view": 1e3 * report.effective_gac,
+        **{f"vitals/energy_parts/{part}_uj_per_view": 1e6 * joules for part, joules in parts.items()},
     }
 
 

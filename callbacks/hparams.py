@@ -31,9 +31,10 @@ OPTIONS = (
 class HyperParameters(Callback):
     """Logs chosen options of a run and its last metrics at the end of ``fit`` and of ``test``.
 
-    Logged: ``final/val_top1``, ``final/val_top5``, ``final/val_loss`` after training, ``final/test_top1``,
-    ``final/test_top5``, ``final/test_loss`` after a test, where they exist; and, for the HPARAMS tab of
-    TensorBoard, the options by the last part of their names. Any logger takes them.
+    Logged: ``vitals/final/val_top1``, ``vitals/final/val_top5``, ``vitals/final/val_loss`` after training,
+    ``vitals/final/test_top1``, ``vitals/final/test_top5``, ``vitals/final/test_loss`` after a test, where
+    they exist; and, for the HPARAMS tab of TensorBoard, the options by the last part of their names. Any
+    logger takes them.
 
     Args:
         options: Names of the options, as on the command line; one that a run does not have is left out.
@@ -54,7 +55,7 @@ class HyperParameters(Callback):
         assert isinstance(pl_module, RecognitionModule)
         found = {name: trainer.callback_metrics.get(f"{subset}/{name}") for name in METRICS}
         metrics = {
-            f"final/{subset}_{name}": float(value) for name, value in found.items() if value is not None
+            f"vitals/final/{subset}_{name}": float(value) for name, value in found.items() if value is not None
         }
         options = chosen_options(pl_module.run_config, self.options)
         for logger in trainer.loggers:

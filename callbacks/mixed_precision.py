@@ -42,12 +42,12 @@ class MixedPrecision(Callback):
 
     Logged every ``log_every_n_steps`` steps:
 
-    - ``precision/skipped_steps``: steps without effect since the run was started or resumed.
-    - ``precision/loss_scale``: factor of the loss in the backward pass; 16-mixed alone.
-    - ``precision/gradient_zero``: share of the gradient's elements that are 0.
-    - ``precision/gradient_underflow``: share that is not 0, but at the loss scale below the smallest number
-      that the precision holds with all of its digits.
-    - ``precision/gradient_overflow``: share that is not finite.
+    - ``vitals/precision/skipped_steps``: steps without effect since the run was started or resumed.
+    - ``vitals/precision/loss_scale``: factor of the loss in the backward pass; 16-mixed alone.
+    - ``vitals/precision/gradient_zero``: share of the gradient's elements that are 0.
+    - ``vitals/precision/gradient_underflow``: share that is not 0, but at the loss scale below the smallest
+      number that the precision holds with all of its digits.
+    - ``vitals/precision/gradient_overflow``: share that is not finite.
 
     Args:
         patience: Steps in a row without a finite gradient after which the run stops. With 16-mixed, several
@@ -144,10 +144,10 @@ class MixedPrecision(Callback):
         scaler = loss_scaler(trainer)
         scale = 1.0 if scaler is None else scaler.get_scale()
         shares = shares_out_of_range(own, COMPUTED_IN[str(trainer.precision)], scale)
-        figures: dict[str, float | Tensor] = {"precision/skipped_steps": float(self._skipped)}
+        figures: dict[str, float | Tensor] = {"vitals/precision/skipped_steps": float(self._skipped)}
         if scaler is not None:
-            figures["precision/loss_scale"] = scale
-        return figures | {f"precision/gradient_{name}": part for name, part in shares.items()}
+            figures["vitals/precision/loss_scale"] = scale
+        return figures | {f"vitals/precision/gradient_{name}": part for name, part in shares.items()}
 
     def _locate(self, trainer: Trainer, pl_module: LightningModule) -> str:
         """Where the first number that is not finite appears, in the batch of whichever process has it."""

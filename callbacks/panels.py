@@ -23,8 +23,8 @@ class ClipPanels(PictureCallback):
 
     Logged after the 1st, 2nd, 4th, 8th ... validation and the last:
 
-    - ``clips/fixed``: the same clips every time, spread over the validation subset.
-    - ``clips/worst`` and ``clips/best``: the labelled clips of the highest and of the lowest loss.
+    - ``val/clips/fixed``: the same clips every time, spread over the validation subset.
+    - ``val/clips/worst`` and ``val/clips/best``: the labelled clips of the highest and of the lowest loss.
 
     Vectors are in pixels, from a block to its reference; residual energy is the root mean square in grey
     levels; bars are probabilities in per cent; losses are in nats. Each row shows the last P-frame of the
@@ -81,7 +81,7 @@ class ClipPanels(PictureCallback):
             if clips:
                 pictures = [_picture(clip, data, table) for clip in clips]
                 title = f"{name} clips, {about} ({step})"
-                log_figure(trainer, f"clips/{name}", draw_clips(pictures, data.class_names, title))
+                log_figure(trainer, f"val/clips/{name}", draw_clips(pictures, data.class_names, title))
 
 
 def extremes(table: VideoTable, count: int) -> tuple[list[int], list[int]]:

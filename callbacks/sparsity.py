@@ -28,19 +28,19 @@ class SpikeSparsity(PictureCallback):
 
     Logged every ``every_n_steps`` training steps, of the first process's batch:
 
-    - ``spikes/activation_sparsity``: NeuroBench's definition, zeros over all neuron outputs, over layers,
-      sub-steps and samples (P-frames that do not exist count as the zeros that they are).
-    - ``spikes/<layer>/rate``: spikes per neuron and sub-step, and its complement
-      ``spikes/<layer>/activation_sparsity``.
-    - ``spikes/<layer>/per_neuron``: rate times sub-steps, the spikes of a neuron in a window.
-    - ``spikes/<layer>/dead`` and ``spikes/<layer>/saturated``: share of the channels that never fire in the
-      batch, and of those whose rate is at least ``saturated``.
-    - ``spikes/<layer>/rate_by_channel``: histogram over the channels of the rate.
+    - ``vitals/spikes/activation_sparsity``: NeuroBench's definition, zeros over all neuron outputs, over
+      layers, sub-steps and samples (P-frames that do not exist count as the zeros that they are).
+    - ``vitals/spikes/<layer>/rate``: spikes per neuron and sub-step, and its complement
+      ``vitals/spikes/<layer>/activation_sparsity``.
+    - ``vitals/spikes/<layer>/per_neuron``: rate times sub-steps, the spikes of a neuron in a window.
+    - ``vitals/spikes/<layer>/dead`` and ``vitals/spikes/<layer>/saturated``: share of the channels that never
+      fire in the batch, and of those whose rate is at least ``saturated``.
+    - ``vitals/spikes/<layer>/rate_by_channel``: histogram over the channels of the rate.
 
     Logged after the 1st, 2nd, 4th, 8th ... validation and the last, for each fixed clip:
 
-    - ``spikes/raster_<clip>``: share of the positions that spike, time by channel, every layer.
-    - ``spikes/map_<clip>``: spikes per neuron and step over the I-frames, every layer and segment.
+    - ``vitals/spikes/raster_<clip>``: share of the positions that spike, time by channel, every layer.
+    - ``vitals/spikes/map_<clip>``: spikes per neuron and step by position, every layer and segment.
 
     A layer is called by what tells its name from the others': ``modulator1``. Scalars go to any logger;
     histograms and pictures to those with ``add_histogram`` and ``add_figure``.
@@ -92,11 +92,13 @@ class SpikeSparsity(PictureCallback):
             return
         layers = self._seen()
         scalars = spike_scalars(layers, self.saturated, self._levels)
-        log_scalars(trainer, {f"spikes/{name}": value for name, value in scalars.items()}, self._step)
+        log_scalars(trainer, {f"vitals/spikes/{name}": value for name, value in scalars.items()}, self._step)
         for experiment in experiments(trainer, "add_histogram"):
             for name, spikes in layers.items():
                 rates = rate_by_channel(spikes).cpu()
-                experiment.add_histogram(f"spikes/{name}/rate_by_channel", rates, global_step=self._step)
+                experiment.add_histogram(
+                    f"vitals/spikes/{name}/rate_by_channel", rates, global_step=self._step
+                )
 
     def on_validation_batch_start(
         self,
@@ -131,8 +133,8 @@ class SpikeSparsity(PictureCallback):
         names: Sequence[str] = trainer.datamodule.names["val"]  # type: ignore[attr-defined]
         for number, spikes in sorted(self._fixed.items()):
             title = names[spikes.video]
-            log_figure(trainer, f"spikes/raster_{number}", draw_spike_raster(spikes, title))
-            log_figure(trainer, f"spikes/map_{number}", draw_spike_maps(spikes, title))
+            log_figure(trainer, f"vitals/spikes/raster_{number}", draw_spike_raster(spikes, title))
+            log_figure(trainer, f"vitals/spikes/map_{number}", draw_spike_maps(spikes, title))
 
     def _watch(self, pl_module: LightningModule) -> None:
         layers = {name: layer for name, layer in pl_module.named_modules() if isinstance(layer, AdaptiveLIF)}

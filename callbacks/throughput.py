@@ -29,11 +29,12 @@ class Throughput(Callback):
 
     Logged on the trainer's log steps (``log_every_n_steps``):
 
-    - ``throughput/videos_per_second``: with reading, all processes together.
-    - ``throughput/videos_per_second_without_reading``: the same, had every batch been there at once.
-    - ``throughput/waiting_for_data``: share of the time, 0 to 1, in which the loop waits for its next batch.
-    - ``throughput/peak_memory_gib``: of the GPU as PyTorch allocates it, since the run began; without one,
-      the largest resident size of the process (not on Windows).
+    - ``vitals/throughput/videos_per_second``: with reading, all processes together.
+    - ``vitals/throughput/videos_per_second_without_reading``: the same, had every batch been there at once.
+    - ``vitals/throughput/waiting_for_data``: share of the time, 0 to 1, in which the loop waits for its next
+      batch.
+    - ``vitals/throughput/peak_memory_gib``: of the GPU as PyTorch allocates it, since the run began; without
+      one, the largest resident size of the process (not on Windows).
 
     The device is synchronised at either end of a step. Left out are the first step of a run, in which
     workers start and kernels warm up, sanity checking, validation, and all that happens between two epochs.
@@ -99,12 +100,12 @@ class Throughput(Callback):
     def _scalars(self, trainer: Trainer, device: torch.device) -> dict[str, float]:
         videos, whole_s = self._videos * trainer.world_size, self._waited_s + self._worked_s
         scalars = {
-            "throughput/videos_per_second": videos / max(whole_s, 1e-9),
-            "throughput/videos_per_second_without_reading": videos / max(self._worked_s, 1e-9),
-            "throughput/waiting_for_data": self._waited_s / max(whole_s, 1e-9),
+            "vitals/throughput/videos_per_second": videos / max(whole_s, 1e-9),
+            "vitals/throughput/videos_per_second_without_reading": videos / max(self._worked_s, 1e-9),
+            "vitals/throughput/waiting_for_data": self._waited_s / max(whole_s, 1e-9),
         }
         memory = peak_memory(device)
-        return scalars if memory is None else scalars | {"throughput/peak_memory_gib": memory / GIB}
+        return scalars if memory is None else scalars | {"vitals/throughput/peak_memory_gib": memory / GIB}
 
 
 def peak_memory(device: torch.device) -> int | None:

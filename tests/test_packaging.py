@@ -23,7 +23,7 @@ tomllib = pytest.importorskip("tomllib", reason="tomllib is in the standard libr
 
 ROOT = Path(__file__).resolve().parents[1]
 MAPPED = ("callbacks", "configs", "datamodules")  # folders at the root that become cvr_lightning.NAME
-SHIPPED_SUFFIXES = (".py", ".yaml", ".npz")
+SHIPPED_SUFFIXES = (".py", ".yaml", ".npz", ".html")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 

@@ -56,27 +56,41 @@ def draw_spike_raster(spikes: ClipSpikes, title: str) -> Figure:
 
 
 def draw_spike_maps(spikes: ClipSpikes, title: str, segments: int = 4) -> Figure:
-    """Where the neurons fire, over the I-frames: a row for each layer, a column for each segment.
+    """Where the neurons fire: a column for each segment, its I-frame in gray above the map of each layer.
 
     Args:
         spikes: The spikes.
         title: Name of the video.
-        segments: Columns at most; of more segments, so many evenly spread ones.
+        segments: Maximum number of columns; with more segments, evenly spread ones are drawn.
     """
     chosen = np.unique(np.linspace(0, len(spikes.iframes) - 1, segments).round().astype(int))
-    figure = new_figure(2.5 * len(chosen) + 1.2, 0.6 + 2.55 * len(spikes.maps))
-    figure.suptitle(f"{printable(title)}: where spikes fall", fontsize=12, parse_math=False)
-    grid = figure.subplots(len(spikes.maps), len(chosen), squeeze=False)
-    figure.subplots_adjust(**_margins(figure, left=0.4, right=0.1, bottom=0.1, top=0.75), wspace=0.04)
-    for row, (layer, maps_Nhw) in zip(grid, spikes.maps.items(), strict=True):
-        shown = maps_Nhw[chosen]
-        top = max(float(shown.max()), 1e-6)
-        for axes, segment, spikes_hw in zip(row, chosen, shown, strict=True):
-            image = _overlay(axes, spikes.iframes[segment], spikes_hw, top)
-            axes.set_title(f"segment {segment}", fontsize=9)
+    rows = 1 + len(spikes.maps)
+    figure = new_figure(2.5 * len(chosen) + 1.4, 0.8 + 2.4 * rows)
+    figure.suptitle(f"{printable(title)}: spikes by position", fontsize=12, parse_math=False)
+    grid = figure.subplots(rows, len(chosen), squeeze=False)
+    margins = _margins(figure, left=0.4, right=1.1, bottom=0.1, top=0.75)
+    figure.subplots_adjust(**margins, wspace=0.05, hspace=0.05)
+    for axes, segment in zip(grid[0], chosen, strict=True):
+        axes.imshow(spikes.iframes[segment].mean(axis=0), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(f"segment {segment}", fontsize=10)
+    grid[0, 0].set_ylabel("I-frame")
+    height, width = spikes.iframes.shape[2:]
+    for row, (layer, maps_Nhw) in zip(grid[1:], spikes.maps.items(), strict=True):
+        _draw_map_row(row, maps_Nhw[chosen], (0, width, height, 0))
         row[0].set_ylabel(layer)
-        figure.colorbar(image, ax=list(row), pad=0.02, label="spikes per neuron and step")
+    for axes in grid.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
     return figure
+
+
+def _draw_map_row(row: Any, maps_Nhw: Floats, extent: tuple[int, int, int, int]) -> None:
+    """The maps of one layer on one scale, with its color bar."""
+    top = max(float(maps_Nhw.max()), 1e-6)
+    for axes, map_hw in zip(row, maps_Nhw, strict=True):
+        image = axes.imshow(map_hw, cmap="inferno", vmin=0, vmax=top, extent=extent, interpolation="nearest")
+    bar = row[-1].inset_axes((1.06, 0.05, 0.07, 0.9))
+    row[-1].figure.colorbar(image, cax=bar, label="spikes per neuron and step")
 
 
 def _margins(figure: Figure, left: float, right: float, bottom: float, top: float) -> dict[str, float]:
@@ -88,19 +102,6 @@ def _margins(figure: Figure, left: float, right: float, bottom: float, top: floa
         "bottom": bottom / height,
         "top": 1 - top / height,
     }
-
-
-def _overlay(axes: Any, iframe: npt.NDArray[np.uint8], spikes_hw: Floats, top: float) -> Any:
-    """Spikes in colour over the grey I-frame, the more of them the more opaque."""
-    height, width = iframe.shape[1:]
-    grey = iframe.mean(axis=0)
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
-    opacity = np.clip(spikes_hw / top, 0, 1) * 0.75
-    axes.set_xticks([])
-    axes.set_yticks([])
-    return axes.imshow(
-        spikes_hw, cmap="inferno", vmin=0, vmax=top, alpha=opacity, extent=(0, width, height, 0)
-    )
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:

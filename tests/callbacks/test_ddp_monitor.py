@@ -39,13 +39,13 @@ def table(*rows: tuple[float, float, float, float]) -> torch.Tensor:
 def test_the_figures_are_those_of_the_processes() -> None:
     rows = table((1.0, 0.1, 0.2, 5.0), (1.0, 0.2, 0.4, 4.0), (1.0, 0.1, 0.3, 5.0))
     figures = monitor(slow=10.0, spread=1.0, per_process=2)._figures(rows)
-    assert figures["processes/forward_s/0"] == pytest.approx(0.2)
-    assert figures["processes/forward_s/mean"] == pytest.approx(0.3)
-    assert figures["processes/data_wait_s/max"] == pytest.approx(0.2)
-    assert "processes/step_s/2" not in figures  # beyond per_process
-    assert figures["processes/slowest"] == 1
-    assert figures["processes/slowdown"] == pytest.approx(0.6 / 0.3)  # lower median of 0.3 and 0.4
-    assert figures["processes/gradient_norm_spread"] == pytest.approx(0.2)
+    assert figures["vitals/processes/forward_s/0"] == pytest.approx(0.2)
+    assert figures["vitals/processes/forward_s/mean"] == pytest.approx(0.3)
+    assert figures["vitals/processes/data_wait_s/max"] == pytest.approx(0.2)
+    assert "vitals/processes/step_s/2" not in figures  # beyond per_process
+    assert figures["vitals/processes/slowest"] == 1
+    assert figures["vitals/processes/slowdown"] == pytest.approx(0.6 / 0.3)  # lower median of 0.3 and 0.4
+    assert figures["vitals/processes/gradient_norm_spread"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(("wait", "remedy"), [(0.9, "more num_workers"), (0.1, "see what its device does")])

@@ -87,8 +87,8 @@ def test_training_is_measured_without_validation(monkeypatch: pytest.MonkeyPatch
     train(loop, counter, joules=6)
     train(loop, counter, joules=18)
     assert loop.logged == {
-        "energy/measured_train_j_per_epoch": [6, 18],
-        "energy/measured_train_j_per_video": [1, 3],
+        "vitals/energy/measured_train_j_per_epoch": [6, 18],
+        "vitals/energy/measured_train_j_per_video": [1, 3],
     }
     results = loop.monitor.training_results()
     assert results == {"measured_j": 24, "measured_j_per_video": 2, "videos": 12, "epochs": 2}

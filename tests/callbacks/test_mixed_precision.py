@@ -120,7 +120,9 @@ def test_a_step_without_a_finite_gradient_changes_no_weight(root: Path, tmp_path
     kept, rows = fit(root, tmp_path / "kept", MixedPrecision(), broken, max_epochs=2)
     for name, weights in good.state_dict().items():
         assert torch.equal(kept.state_dict()[name], weights), name
-    assert [row["precision/skipped_steps"] for row in rows if "precision/skipped_steps" in row] == [
+    assert [
+        row["vitals/precision/skipped_steps"] for row in rows if "vitals/precision/skipped_steps" in row
+    ] == [
         0,
         0,
         0,
@@ -145,10 +147,17 @@ def test_the_loss_scale_and_the_steps_that_find_it_are_logged(root: Path, tmp_pa
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     plugin = MixedPrecisionPlugin("16-mixed", "cpu", scaler)
     _, rows = fit(root, tmp_path, MixedPrecision(patience=100), max_epochs=3, plugins=[plugin])
-    rows = [row for row in rows if "precision/loss_scale" in row]
-    assert [row["precision/loss_scale"] for row in rows] == [2.0 ** (40 - step) for step in range(6)]
-    assert [row["precision/skipped_steps"] for row in rows] == [0, 1, 2, 3, 4, 5]  # the sixth is not over
-    assert all(0 < row["precision/gradient_overflow"] <= 1 for row in rows)
+    rows = [row for row in rows if "vitals/precision/loss_scale" in row]
+    assert [row["vitals/precision/loss_scale"] for row in rows] == [2.0 ** (40 - step) for step in range(6)]
+    assert [row["vitals/precision/skipped_steps"] for row in rows] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]  # the sixth is not over
+    assert all(0 < row["vitals/precision/gradient_overflow"] <= 1 for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +181,9 @@ def test_what_computes_in_which_numbers_is_said_once(
         _, rows = fit(root, tmp_path, MixedPrecision(), precision=precision, gradient_clip_val=1.0)
     assert caplog.text.count(f"Precision {precision}: {computed}") == 1
     assert caplog.text.count(f"membranes, traces and thresholds {membranes}: ") == 1
-    logged = {name for row in rows for name in row if name.startswith("precision/")}
-    shares = {f"precision/gradient_{name}" for name in ("zero", "underflow", "overflow")}
-    assert logged == shares | {"precision/skipped_steps"}
+    logged = {name for row in rows for name in row if name.startswith("vitals/precision/")}
+    shares = {f"vitals/precision/gradient_{name}" for name in ("zero", "underflow", "overflow")}
+    assert logged == shares | {"vitals/precision/skipped_steps"}
     assert any("val/loss" in row for row in rows)
 
 

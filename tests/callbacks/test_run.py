@@ -91,18 +91,32 @@ def documented() -> set[str]:
     return tags
 
 
+def test_the_groups_of_diagnostics_sort_after_those_of_training_and_validation(
+    events: EventAccumulator,
+) -> None:
+    tags = events.Tags()
+    groups = {tag.split("/")[0] for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
+    assert sorted(groups) == ["test", "train", "val", "vitals"]  # as TensorBoard sorts them
+
+
 def test_tensorboard_holds_every_documented_tag_and_no_other(events: EventAccumulator) -> None:
     tags = events.Tags()
     found = {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
     # Only where there are unreadable videos, a loss scale, several processes.
-    absent = {"val/unreadable", "test/unreadable", "precision/loss_scale"}
-    absent |= {tag for tag in documented() if tag.startswith("processes/")}
+    absent = {"val/unreadable", "test/unreadable", "vitals/precision/loss_scale"}
+    absent |= {tag for tag in documented() if tag.startswith("vitals/processes/")}
     assert len(documented()) > 50
     assert found == documented() - absent | {"epoch"}  # the trainer's own
 
 
 def test_pictures_are_drawn_at_the_first_second_and_last_validation(events: EventAccumulator) -> None:
-    for tag in ("clips/fixed", "clips/worst", "clips/best", "spikes/raster_0", "spikes/map_1"):
+    for tag in (
+        "val/clips/fixed",
+        "val/clips/worst",
+        "val/clips/best",
+        "vitals/spikes/raster_0",
+        "vitals/spikes/map_1",
+    ):
         assert [image.step for image in events.Images(tag)] == [2, 4, 6], tag
     assert len(events.Images("test/confusion_matrix")) == 1
 
@@ -112,16 +126,18 @@ def values(events: EventAccumulator, tag: str) -> list[float]:
 
 
 def test_logged_figures_agree_with_each_other(events: EventAccumulator) -> None:
-    assert [scalar.step for scalar in events.Scalars("spikes/activation_sparsity")] == list(range(6))
-    assert len(values(events, "throughput/videos_per_second")) == 5  # all steps but the first
+    assert [scalar.step for scalar in events.Scalars("vitals/spikes/activation_sparsity")] == list(range(6))
+    assert len(values(events, "vitals/throughput/videos_per_second")) == 5  # all steps but the first
     for layer in PLACES["<layer>"]:
-        rates, per_neuron = (values(events, f"spikes/{layer}/{name}") for name in ("rate", "per_neuron"))
+        rates, per_neuron = (
+            values(events, f"vitals/spikes/{layer}/{name}") for name in ("rate", "per_neuron")
+        )
         assert per_neuron == pytest.approx([2 * rate for rate in rates])
-    parts = [values(events, f"energy_parts/{part}_uj_per_view") for part in PARTS]
-    total = values(events, "energy/theoretical_uj_per_view")
+    parts = [values(events, f"vitals/energy_parts/{part}_uj_per_view") for part in PARTS]
+    total = values(events, "vitals/energy/theoretical_uj_per_view")
     assert [sum(column) for column in zip(*parts, strict=True)] == pytest.approx(total, rel=1e-5)
-    assert values(events, "final/val_top1") == values(events, "val/top1")[-1:]
-    assert values(events, "final/test_loss") == values(events, "test/loss")
+    assert values(events, "vitals/final/val_top1") == values(events, "val/top1")[-1:]
+    assert values(events, "vitals/final/test_loss") == values(events, "test/loss")
 
 
 def test_the_hparams_tab_is_fed(events: EventAccumulator) -> None:
@@ -184,7 +200,11 @@ def test_a_run_with_a_logger_of_text_warns_once_and_keeps_its_scalars(
         assert len(told) == 1, name
         assert "CSVLogger" in told[0]
     header = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0]
-    for tag in ("spikes/modulator1/rate", "throughput/videos_per_second", "energy/theoretical_uj_per_view"):
+    for tag in (
+        "vitals/spikes/modulator1/rate",
+        "vitals/throughput/videos_per_second",
+        "vitals/energy/theoretical_uj_per_view",
+    ):
         assert tag in header
 
 

@@ -73,10 +73,10 @@ class Loop:
 
 def figures(videos: float, whole: float, worked: float) -> dict[str, float]:
     return {
-        "throughput/videos_per_second": videos / whole,
-        "throughput/videos_per_second_without_reading": videos / worked,
-        "throughput/waiting_for_data": 1 - worked / whole,
-        "throughput/peak_memory_gib": 3.0,
+        "vitals/throughput/videos_per_second": videos / whole,
+        "vitals/throughput/videos_per_second_without_reading": videos / worked,
+        "vitals/throughput/waiting_for_data": 1 - worked / whole,
+        "vitals/throughput/peak_memory_gib": 3.0,
     }
 
 

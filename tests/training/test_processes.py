@@ -278,15 +278,17 @@ def test_two_processes_write_once_and_without_warnings(trained: Path) -> None:
 def test_what_every_process_does_is_logged(trained: Path) -> None:
     run = trained / "two"
     for name in ("step_s", "data_wait_s", "forward_s"):
-        zero, one, mean, high = (scalars(run, f"processes/{name}/{key}") for key in ("0", "1", "mean", "max"))
+        zero, one, mean, high = (
+            scalars(run, f"vitals/processes/{name}/{key}") for key in ("0", "1", "mean", "max")
+        )
         assert len(zero) >= EPOCHS  # none in the first step of an epoch
         for step in zero:
             assert 0 < zero[step] < 60
             assert mean[step] == pytest.approx((zero[step] + one[step]) / 2, rel=1e-5)
             assert high[step] == max(zero[step], one[step])
-    assert set(scalars(run, "processes/slowest").values()) <= {0.0, 1.0}
-    assert min(scalars(run, "processes/slowdown").values()) >= 1
-    assert max(scalars(run, "processes/gradient_norm_spread").values()) == 0
+    assert set(scalars(run, "vitals/processes/slowest").values()) <= {0.0, 1.0}
+    assert min(scalars(run, "vitals/processes/slowdown").values()) >= 1
+    assert max(scalars(run, "vitals/processes/gradient_norm_spread").values()) == 0
 
 
 def test_weights_without_a_gradient_are_named_before_the_first_step(trained: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,18 @@ class Run:
             unreadable=np.empty(0, np.int64),  # they have no row
             averaging="logits" if protocol.get("averaging") == "logits" else "softmax",
         )
+
+
+def short_names(directories: Sequence[str]) -> list[str]:
+    """The paths of run directories without the folders that all of them begin with.
+
+    Examples:
+        >>> short_names(["runs/a/first", "runs/b/first"])
+        ['a/first', 'b/first']
+    """
+    paths = [os.path.abspath(directory) for directory in directories]
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [os.path.relpath(path, shared) for path in paths]
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
