@@ -55,7 +55,9 @@ class HyperParameters(Callback):
         assert isinstance(pl_module, RecognitionModule)
         found = {name: trainer.callback_metrics.get(f"{subset}/{name}") for name in METRICS}
         metrics = {
-            f"vitals/final/{subset}_{name}": float(value) for name, value in found.items() if value is not None
+            f"vitals/final/{subset}_{name}": float(value)
+            for name, value in found.items()
+            if value is not None
         }
         options = chosen_options(pl_module.run_config, self.options)
         for logger in trainer.loggers:

@@ -29,8 +29,7 @@ from cvr_lightning.training.module import RecognitionModule
 SMALL = {
     "segments": 2,
     "pframes": 2,
-    "height": 64,
-    "width": 88,
+    "size": (64, 88),
     "crop": 64,
     "batch_size": 2,
     "num_workers": 0,

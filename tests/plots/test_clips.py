@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 
 from cvr_lightning.callbacks.confusion import confusions, draw_confusion_matrix, hardest
 from cvr_lightning.codec.arrays import BlockMode
@@ -133,11 +134,20 @@ def test_the_raster_is_channel_by_time_in_per_cent() -> None:
     assert not np.ma.getmaskarray(np.ma.masked_invalid(shown))[:, :17].any()
 
 
-def test_maps_lie_over_the_frames_of_evenly_spread_segments() -> None:
+def test_maps_lie_below_the_frames_of_evenly_spread_segments() -> None:
     figure = draw_spike_maps(spikes(), "clip", segments=3)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["segment 0", "segment 2", "segment 5"]
-    assert len(draw_spike_maps(spikes(1), "clip").axes) == 2  # and a colour bar
+    assert len(draw_spike_maps(spikes(1), "clip").axes) == 2  # an I-frame and a map
+
+
+def test_a_spike_map_has_the_colors_of_its_color_bar() -> None:
+    figure = draw_spike_maps(spikes(1), "clip")
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+    x, y = figure.axes[1].transAxes.transform((0.25, 0.25)).astype(int)
+    brightest = np.array(colormaps["inferno"](1.0, bytes=True))
+    np.testing.assert_array_equal(drawn[len(drawn) - y, x], brightest)
 
 
 @pytest.mark.parametrize("classes", [3, 101, 400])

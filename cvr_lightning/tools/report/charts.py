@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from cvr_lightning.files.printable import printable
 
 COLORS = ("#3478c6", "#d9662a", "#2f9461", "#9b59b6", "#c0392b", "#8a7a1f")
 _GRAY = "#8a94a0"  # of axes: readable on light and on dark paper
 _POINTS = 300  # of a curve; longer ones are averaged
+_LABEL = 8.0  # height of a label in % of top-1
 _MARKED = 40  # points up to which each has a dot
 
 # Text stays text and takes the color of the page; the salt makes the ids of two runs of the command equal.
@@ -74,16 +75,19 @@ def cost_chart(points: Sequence[tuple[str, str, float, float]]) -> str:
     """
     figure, axes = _canvas(5.2, 2.8)
     axes.set_xscale("log")
-    for name, color, energy_mj, top1 in points:
+    height = 0.0
+    for name, color, energy_mj, top1 in sorted(points, key=lambda point: point[3]):
         axes.plot(energy_mj, top1, "o", color=color, markersize=8)
-        text = f"{printable(name)}, {top1:.1f} %"
-        place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(text, (energy_mj, top1), color=color, parse_math=False, annotation_clip=False, **place)
+        height = max(top1, height + _LABEL)  # labels of equal accuracies stand above one another
+        text = axes.annotate(f"{printable(name)}, {top1:.1f} %", (energy_mj, height), (8, 0))
+        text.set(anncoords="offset points", va="center", color=color, parse_math=False)
     energies = [energy_mj for _, _, energy_mj, _ in points]
-    axes.set_xlim(min(energies) / 2, max(energies) * 8)  # room for the labels
+    axes.set_xlim(min(energies) / 1.5, max(energies) * 5)  # room for the labels
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(LogFormatter())
-    axes.set_ylim(0, 105)
+    axes.set_ylim(0, max(105, height + _LABEL))
+    axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel("theoretical energy, mJ per video (log scale)")
     axes.set_title("top-1 (%)", loc="left", fontsize=9)
     axes.grid(color=_GRAY, alpha=0.3)

@@ -1,4 +1,4 @@
-"""``cvr report``: one page with the right figures, which escapes names and says what is missing."""
+"""``cvr report``: one page with the right numbers, which escapes names and says what is missing."""
 
 import json
 import re
@@ -15,9 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 from cvr_lightning.cli.main import main
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import softmax
-from cvr_lightning.tools.report.charts import Curve, confusion_chart, line_chart, thin, ticks
-from cvr_lightning.tools.report.markup import element, escaped, table
-from cvr_lightning.tools.report.run import Run
+from cvr_lightning.tools.report.charts import Curve, cost_chart, curve_chart, thin
+from cvr_lightning.tools.report.classes import confusion
+from cvr_lightning.tools.report.run import Run, short_names
 from cvr_lightning.tools.report.worst import worst_videos
 
 HOSTILE = "<script>alert('x')</script> & \"$q$"
@@ -80,6 +80,9 @@ class Page(HTMLParser):
         if tag not in ("meta", "img"):
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
@@ -136,18 +139,19 @@ def test_the_page_needs_nothing_beside_it(page: Page) -> None:
     sources = [attributes["src"] or "" for _, attributes in page.seen if "src" in attributes]
     assert len(sources) == 1
     assert sources[0].startswith("data:image/png;base64,iVBOR")
-    assert not [attributes for _, attributes in page.seen if "href" in attributes]
+    links = [attributes.get("href", attributes.get("xlink:href")) for _, attributes in page.seen]
+    assert all(link.startswith("#") for link in links if link is not None)  # marks inside of a chart
 
 
-def test_the_figures_are_those_of_the_files(page: Page) -> None:
+def test_the_numbers_are_those_of_the_files(page: Page) -> None:
     text = page.text
     assert "66.67 %" in text  # top-1 of results.json
     assert "0.052" in text
-    assert "120.000 (66.7 %)" in text  # microjoules of a subset and its share
+    assert "120.000 (66.7 %)" in text  # microjoules of a part of the model, and its fraction
     assert "66.7 % (2 of 3)" in text  # left
     assert "100.0 % (2 of 2)" in text  # right
     assert "0.0 % (0 of 1)" in text
-    assert "4 of 6 videos right" in text
+    assert "4 of 6 videos correct" in text
     assert "not measured" in text
     assert "2.13.0+cpu" in text
     assert "preset: tiny" in text
@@ -157,7 +161,7 @@ def test_the_worst_video_comes_first_with_its_loss(run: str, page: Page) -> None
     loss = np.log(np.exp(9.0) + 2) - 0.0
     share = np.exp(9.0) / (np.exp(9.0) + 2)
     assert (
-        f"1. test/5.mp4: {HOSTILE}, taken for left ({100 * share:.1f} %), loss {loss:.3f} nats" in page.text
+        f"1. test/5.mp4: {HOSTILE}, predicted left ({100 * share:.1f} %), loss {loss:.3f} nats" in page.text
     )
     videos = worst_videos(Run.read(run), 9)
     assert [video.name for video in videos][:2] == ["test/5.mp4", "test/2.mp4"]
@@ -197,10 +201,34 @@ def test_runs_stand_side_by_side_and_their_differences_are_listed(
     Path(other, "config.yaml").write_text(yaml.safe_dump(config))
     main(["report", run, other, "--output", str(tmp_path / "r.html"), "--worst", "0"])
     html = (tmp_path / "r.html").read_text()
+    first, second = short_names([run, other])
     row = '<tr><th scope="row">model.preset</th><td>tiny</td><td>small</td></tr>'
     assert row in html
     assert "<h1>Report: 2 runs</h1>" in html
-    assert html.count(f"{other}: train/loss") == 2  # in the legend, and for who cannot see the chart
+    assert f"{second}: {other}" in html  # the short name and the path, once
+    assert f"loss (nats) over training step: {first}: train/loss, {first}: val/loss, {second}: train" in html
+    assert f">{second}, 66.7 %</text>" in html  # accuracy against energy
+
+
+def test_a_report_has_the_same_bytes_every_time_but_for_its_date(run: str, tmp_path: Path) -> None:
+    pages = []
+    for name in ("a.html", "b.html"):
+        main(["report", run, run, "--output", str(tmp_path / name), "--worst", "0"])
+        pages.append(re.sub(r"Written [^<]*", "", (tmp_path / name).read_text()))
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        (["runs/first", "runs/second"], ["first", "second"]),
+        (["runs/demo", "runs/demo/iframes_only/"], ["demo", "demo/iframes_only"]),
+        (["/a/x/run", "/b/x/run"], ["a/x/run", "b/x/run"]),
+        (["some/where/only"], ["only"]),
+    ],
+)
+def test_names_of_runs_drop_the_folders_that_they_share(runs: list[str], names: list[str]) -> None:
+    assert short_names(runs) == names
 
 
 def test_missing_parts_are_named_on_the_page_and_by_the_command(
@@ -251,43 +279,67 @@ def test_a_directory_is_no_output(run: str, tmp_path: Path, capsys: pytest.Captu
     assert "a directory; give --output the name of a file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("span", "expected"),
-    [((0, 1), [0, 0.5, 1]), ((3, 47), [0, 20, 40, 60]), ((0.12, 0.19), [0.12, 0.14, 0.16, 0.18, 0.2])],
-)
-def test_ticks_are_round_and_cover_the_span(span: tuple[float, float], expected: list[float]) -> None:
-    assert ticks(*span) == pytest.approx(expected)
-
-
-def test_a_curve_of_one_point_and_of_many_is_drawn() -> None:
-    one = line_chart([Curve("a", np.array([[4.0, 0.5]]), "red")], "step", "loss")
-    assert one.count("<circle") == 1
+def test_a_curve_of_one_point_has_a_dot_and_one_of_many_is_averaged() -> None:
+    dot = "fill: #ff0000"
+    assert dot in curve_chart([Curve(np.array([[4.0, 0.5]]), "#ff0000")], "loss")
     many = np.stack([np.arange(1000.0), np.arange(1000.0)], axis=1)
+    assert dot not in curve_chart([Curve(many, "#ff0000")], "loss")
     assert len(thin(many)) == 300
-    points = re.search(r'points="([^"]*)"', line_chart([Curve("a", many, "red")], "step", "loss"))
-    assert points is not None
-    assert len(points[1].split()) == 300
+    assert thin(many)[0].tolist() == [1.5, 1.5]  # the mean of the first four
 
 
-def test_values_that_are_not_finite_are_left_out() -> None:
-    points = np.array([[0, 1.0], [1, np.nan], [2, np.inf], [3, 2.0]])
-    assert line_chart([Curve("a", points, "red")], "step", "loss").count("<circle") == 2
+def test_values_that_are_not_finite_are_left_out(data: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", data)
+    Path(run, "metrics.csv").write_text("step,val/top5\n0,nan\n1,inf\n")
+    main(["report", run, "--output", str(tmp_path / "r.html"), "--worst", "0"])
+    assert "top-5 (%): no run has logged val/top5" in Page(tmp_path / "r.html").text
 
 
-def test_the_confusion_matrix_says_what_each_cell_is() -> None:
-    svg = confusion_chart(np.array([[3, 1], [0, 2]]), ["<a>", "b"])
-    assert "&lt;a&gt; taken for b: 1 of 4" in svg
-    assert ">75</text>" in svg
-    assert ">25</text>" in svg
-    assert svg.count("<title>") == 3  # empty cells are left out
-    assert ">25</text>" not in confusion_chart(np.diag([4] * 30), [f"c{number}" for number in range(30)])
+def test_names_in_charts_are_text_and_no_formulas() -> None:
+    svg = cost_chart([(HOSTILE + "$x$\x00", "red", 2.0, 50.0), ("b", "blue", 8.0, 60.0)])
+    assert "&lt;script&gt;alert('x')&lt;/script&gt; &amp; \"$q$$x$\\x00, 50.0 %</text>" in svg
+    assert "<script" not in svg
 
 
-def test_text_is_escaped_and_markup_is_not_escaped_twice() -> None:
-    assert element("p", "<&>", title='"') == '<p title="&quot;">&lt;&amp;&gt;</p>'
-    assert element("p", element("b", "&")) == "<p><b>&amp;</b></p>"
-    assert escaped("a\x00\nb") == "a\\x00\nb"
-    assert "<td>&lt;i&gt;</td>" in table(["x"], [["row", "<i>"]])
+def scored(run: str, counts: list[list[int]]) -> Run:
+    """The run with the labels and predictions of a confusion matrix."""
+    pairs = np.array([(r, c) for r, row in enumerate(counts) for c, n in enumerate(row) for _ in range(n)])
+    logits = np.eye(len(counts), dtype=np.float32)[pairs[:, 1]]
+    read = Run.read(run)
+    assert read.scores is not None
+    names = np.array([f"c{number}" for number in range(len(counts))], np.str_)
+    scores = replace(
+        read.scores, label=pairs[:, 0], logits=logits, probabilities=softmax(logits), class_names=names
+    )
+    return replace(read, scores=scores)
+
+
+def test_a_cell_of_the_confusion_matrix_says_what_it_counts(run: str) -> None:
+    found = confusion(scored(run, [[3, 1], [0, 2]]))
+    assert found["rows"][0]["cells"][1] == {
+        "videos": 1,
+        "percent": 25,
+        "is_right": False,
+        "about": "c0 predicted as c1: 1 of 4",
+    }
+    assert found["top"] == []
+
+
+def test_of_many_classes_the_most_frequent_confusions_are_listed(run: str) -> None:
+    counts = np.diag([4] * 30)
+    counts[3, 7], counts[8, 2] = 5, 1
+    found = confusion(scored(run, counts.tolist()))
+    assert found["rows"] == []
+    assert found["top"] == [["c3", "c7", "5 of 9"], ["c8", "c2", "1 of 5"]]
+
+
+def test_characters_that_cannot_be_shown_are_escaped(data: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", data)
+    Path(run, "config.yaml").write_text('model: {preset: "a\\0b\\e[0m"}\n')
+    main(["report", run, "--output", str(tmp_path / "r.html"), "--worst", "0"])
+    text = (tmp_path / "r.html").read_text()
+    assert "\x00" not in text
+    assert "\x1b" not in text
 
 
 def test_scores_of_averaged_logits_are_ranked_by_them(run: str) -> None:
