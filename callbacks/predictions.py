@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.printable import shown
 from cvr_lightning.training.module import RecognitionModule
 
 
@@ -38,4 +39,5 @@ class Predictions(Callback):
             for video, index, share in rows:
                 writer.writerow([names[video], pl_module.class_names[index], f"{share:.4f}"])
         # The line of the progress bar is not ended yet.
-        print(f"\n{len(table)} videos labelled in {path}, {len(table.unreadable)} unreadable")
+        told = f"{len(table)} videos labelled in {path}, {len(table.unreadable)} unreadable"
+        print(f"\n{shown(told)}")

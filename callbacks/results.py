@@ -22,6 +22,7 @@ from cvr_lightning.evaluation.results import results_table, write_results
 from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import VideoTable
+from cvr_lightning.files.printable import shown
 from cvr_lightning.training.module import RecognitionModule
 
 
@@ -123,7 +124,8 @@ class Results(Callback):
         directory = Path(trainer.default_root_dir)
         score_file(table, names, data.class_names).write(directory / SCORES)
         write_results(directory / RESULTS, results)
-        print("", results_table([results]), f"Written to {directory / RESULTS} and {SCORES}", sep="\n")
+        written = shown(f"Written to {directory / RESULTS} and {SCORES}")
+        print("", results_table([results]), written, sep="\n")
 
 
 def _of_others(trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:

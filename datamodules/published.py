@@ -124,7 +124,8 @@ class PublishedDataModule(CompressedVideoDataModule):
         file = Path(self.trainer.default_root_dir) / f"missing_{subset}.txt"
         try:
             with atomic_path(file) as unfinished:
-                unfinished.write_text("".join(f"{name}\n" for name in self.missing[subset]), encoding="utf-8")
+                text = "".join(f"{name}\n" for name in self.missing[subset])
+                unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
         except OSError:
             return None
         return file

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import select
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from cvr_lightning.errors import UserError
 from cvr_lightning.files.atomic import DISK_FAULTS
-from cvr_lightning.files.printable import printable, without_secrets
+from cvr_lightning.files.printable import shown
 
 READER_LEFT = 141
 """Exit status where nobody reads the output any more: that of a program that SIGPIPE ends."""
@@ -31,6 +33,42 @@ def accept_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class ShownRecord(logging.LogRecord):
+    """A log record whose message may hold names that others chose."""
+
+    def getMessage(self) -> str:  # noqa: N802
+        """The message as it may be shown."""
+        return shown(super().getMessage())
+
+
+def show_warnings() -> None:
+    """Print warnings as they may be shown; for a process that runs one command."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(shown(text.rstrip()), file=file or sys.stderr)
+
+    warnings.showwarning = show
+
+
+@contextmanager
+def shown_logs() -> Iterator[None]:
+    """Log messages as they may be shown, whichever package logs them."""
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(ShownRecord)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(factory)
+
+
 @contextmanager
 def one_message() -> Iterator[None]:
     """Print errors that a user can mend as one message; others keep their traceback and a line beside it.
@@ -40,12 +78,12 @@ def one_message() -> Iterator[None]:
     """
     try:
         try:
-            with _quiet_threads():
+            with _quiet_threads(), shown_logs():
                 yield
         finally:
             sys.stdout.flush()  # here, not at exit: the reader may have left
     except UserError as error:
-        _fail("\n".join(printable(without_secrets(line)) for line in str(error).split("\n")), error)
+        _fail(str(error), error)
     except BrokenPipeError as error:
         broken = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
         if not broken:
@@ -78,12 +116,12 @@ def _quiet_threads() -> Iterator[None]:
 
 
 def _fail(message: str, error: Exception) -> NoReturn:
-    print(f"cvr: {message}", file=sys.stderr)
+    print(f"cvr: {shown(message)}", file=sys.stderr)
     raise SystemExit(1) from error
 
 
 def _report_defect(error: Exception) -> NoReturn:
-    traceback.print_exception(error)
+    print(shown("".join(traceback.format_exception(error))), file=sys.stderr)
     _fail(REPORT, error)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cvr_lightning import configs
 from cvr_lightning.errors import RunError
+from cvr_lightning.files.printable import shown
 
 FOLDER = Path(configs.__file__).parent
 _OPTIONS = ("-c", "--config")
@@ -74,5 +75,5 @@ def config_path(name: str) -> str:
             f"--config {name}: there is no such file, and the package ships none of this name; "
             f"it has {', '.join(names())}"
         )
-    print(f"--config {name}: the one that ships with the package, {path}", file=sys.stderr)
+    print(shown(f"--config {name}: the one that ships with the package, {path}"), file=sys.stderr)
     return str(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.atomic import write_output
+from cvr_lightning.files.printable import shown
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     png = sheet_png(draw_sheet(found, following))
     write_output(output, png)
     if not options.json:
-        print(f"  sheet     {output}")
+        print(shown(f"  sheet     {output}"))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -6,7 +6,7 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from cvr_lightning.cli.boundary import accept_any_text, one_message
+from cvr_lightning.cli.boundary import accept_any_text, one_message, show_warnings
 from cvr_lightning.cli.import_path import leave_it_out_of_children, leave_out_current_directory
 from cvr_lightning.cli.imports import import_by_name, split_imports
 
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_out_current_directory()
     if arguments is None:
         leave_it_out_of_children()
+        show_warnings()
         arguments = sys.argv[1:]
     accept_any_text()
     with one_message():

@@ -17,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from cvr_lightning import datamodules
 from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.files.printable import shown
 
 # An option that takes any value is never to build an object. Releases before 4.53 lack the setting.
 if "instantiate_subclass_spec_in_any" in inspect.signature(set_parsing_settings).parameters:
@@ -46,7 +47,7 @@ class HelpfulParser(LightningArgumentParser):
             or _data_set_hint(message)
             or _option_hint(message, list(parser.get_defaults(skip_validation=True).keys()))
         )
-        super().error(_NOISE.sub("", message).rstrip() + hint, ex)
+        super().error(shown(_NOISE.sub("", message).rstrip()) + hint, ex)
 
     def print_usage(self, file: Any = None) -> None:
         """Print one line: the list of all options, in ``--help``, would push an error off the screen."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
+from cvr_lightning.files.printable import shown
 from cvr_lightning.tools.prepare.estimate import estimate
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, Status
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     pack = _plan_pack(options)
     recipe = Recipe(None if options.short_side else options.size, options.short_side, options.gop)
     if options.dry_run:
-        print(_forecast(make_plan(source, destination, recipe, options.job), options.workers))
+        print(shown(_forecast(make_plan(source, destination, recipe, options.job), options.workers)))
         return
     try:
         rows, manifest = prepare(source, destination, recipe, options.workers, options.job)
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         print("cvr prepare: stopped; the same command goes on where it was", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     print(f"{len(rows)} videos: {_counts(rows)}")
-    print(f"manifest: {manifest}" if manifest else "manifest: written when the other jobs are done")
+    print(shown(f"manifest: {manifest or 'written when the other jobs are done'}"))
     if pack is not None:
         pack()
     failed = sum(row.status == "failed" for row in rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.atomic import write_output
+from cvr_lightning.files.printable import shown
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -24,8 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     content = page(runs, options.worst)
     write_output(output, content.encode())
     for what in (what for run in runs for what in run.missing):
-        print(f"missing: {what}")
-    print(f"Written to {output}")
+        print(shown(f"missing: {what}"))
+    print(shown(f"Written to {output}"))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

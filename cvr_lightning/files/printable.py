@@ -16,8 +16,19 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def shown(text: str) -> str:
+    """A message for a terminal or a log: control codes escaped, secrets cut out of addresses.
+
+    All lines but the first begin with a blank, so that a line break within a name cannot begin a line that
+    passes for another message.
+    """
+    first, *others = (printable(without_secrets(line)) for line in text.split("\n"))
+    return "\n".join([first, *(line if not line or line[0] == " " else f"  {line}" for line in others)])
+
+
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines of text with straight columns."""
+    """Rows of cells as lines of text with straight columns; cells are made :func:`printable`."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line.rstrip()}" for line in lines)

@@ -24,7 +24,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError, RunError
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
 from cvr_lightning.files.bounds import LimitError
-from cvr_lightning.files.printable import printable
+from cvr_lightning.files.printable import printable, shown
 from cvr_lightning.files.video_files import list_folder
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, build_recognizer, load_checkpoint
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str]) -> None:
         if isinstance(predictions, VideoError):
             failed += 1
             message = predictions.without_alternative()  # a checkpoint says what is read
-            print(f"cvr classify: {printable(message)}", file=sys.stderr)
+            print(shown(f"cvr classify: {message}"), file=sys.stderr)
             if options.json:
                 print(json.dumps({"file": path, "error": message}))
         else:
@@ -227,7 +227,7 @@ def _files(path: str) -> list[str]:
         return [path]
     names, left_out = list_folder(Path(path))
     if left_out:
-        print(f"cvr classify: {printable(path)}: {left_out}", file=sys.stderr)
+        print(shown(f"cvr classify: {path}: {left_out}"), file=sys.stderr)
     if not names:
         raise RunError(f"{path}: there are no videos in it; give the folder that holds them")
     return [os.path.join(path, name) for name in names]

@@ -23,6 +23,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import UserError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.printable import shown
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import CompressedVideoRecognizer
 
@@ -236,4 +237,6 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     beside = export_model(options.checkpoint, options.output)
     size = Path(options.output).stat().st_size / 2**20
-    print(f"{options.output}: {size:.1f} MiB, checked against the model; inputs and classes in {beside}")
+    print(
+        shown(f"{options.output}: {size:.1f} MiB, checked against the model; inputs and classes in {beside}")
+    )

@@ -22,6 +22,7 @@ from cvr_lightning.energy.costs import CostTableName
 from cvr_lightning.energy.counting import OperationReport, count_parameters
 from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import spikes_text
+from cvr_lightning.files.printable import printable
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
@@ -120,4 +121,4 @@ def main(arguments: Sequence[str]) -> None:
         f"{sampling.views} x {sampling.crops} crops of {sampling.segments} segments x {sampling.pframes} "
         f"P-frames, {sampling.crop} px"
     )
-    print(_text(f"{name}\n{clip}; spikes counted on {videos}", result, sampling.pframes))
+    print(_text(f"{printable(name)}\n{clip}; spikes counted on {videos}", result, sampling.pframes))

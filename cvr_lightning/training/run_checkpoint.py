@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from cvr_lightning.errors import TrainingError
 from cvr_lightning.files.atomic import write_output
+from cvr_lightning.files.printable import shown
 from cvr_lightning.training.checkpoint import read_checkpoint
 
 
@@ -92,7 +93,7 @@ class LastCheckpoint(RunCheckpoint):
                 if there
                 else ("no checkpoint has been written yet")
             )
-            print(f"cvr: {text}", file=sys.stderr)
+            print(shown(f"cvr: {text}"), file=sys.stderr)
 
     @property
     def _path(self) -> Path:

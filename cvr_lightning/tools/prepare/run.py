@@ -15,6 +15,7 @@ from tqdm import tqdm
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.files import pool
 from cvr_lightning.files.atomic import atomic_path
+from cvr_lightning.files.printable import shown
 from cvr_lightning.tools.prepare import journal
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Job, Row, file_size
@@ -77,7 +78,7 @@ def prepare(
     """
     plan = make_plan(source, destination, recipe, job)
     if plan.tree.left_out:
-        print(f"{source}: {plan.tree.left_out}", file=sys.stderr)
+        print(shown(f"{source}: {plan.tree.left_out}"), file=sys.stderr)
     journal.claim(destination, recipe)
     with journal.Journal(destination, job) as book:
         leftovers = None if job.count == 1 else plan.own  # those of other jobs may be at work on
@@ -115,7 +116,7 @@ def _do(plan: Plan, book: journal.Journal, workers: int) -> dict[str, Row]:
             book.append(row)
             rows[job.name] = row
             if row.error:
-                bar.write(f"failed: {row.error}", file=sys.stderr)
+                bar.write(shown(f"failed: {row.error}"), file=sys.stderr)
             bar.update()
     return rows
 
