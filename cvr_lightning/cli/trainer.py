@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from lightning import LightningModule, Trainer
-from lightning.fabric.plugins import TorchCheckpointIO
+from lightning import LightningModule
 from lightning.pytorch import Callback
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning_utilities.core.rank_zero import rank_zero_only
 
 from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.cli.bundled import with_shipped_configs
-from cvr_lightning.cli.option_errors import plain_errors, trainer_errors
-from cvr_lightning.cli.parser import HelpfulParser, keep_integers
-from cvr_lightning.cli.run_directory import (
-    default_run_name,
-    keep_apart,
-    protect,
-    require_last,
-    require_weights,
-)
+from cvr_lightning.cli.lightning_cli import CompressedVideoCLI, PretrainingCLI
+from cvr_lightning.cli.option_errors import trainer_errors
+from cvr_lightning.cli.parser import HelpfulParser
+from cvr_lightning.cli.run_directory import require_weights
 from cvr_lightning.cli.signals import StopTogether, exit_status_of_signals
 from cvr_lightning.cli.stored_options import StoredOptions, with_stored_options
-from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
+from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
-from cvr_lightning.files.atomic import unfinished_files, write_output
-from cvr_lightning.files.lock import hold
-from cvr_lightning.files.printable import all_without_secrets
-from cvr_lightning.training.checkpoint import load_checkpoint, load_pretraining, read_checkpoint
+from cvr_lightning.training.checkpoint import load_checkpoint, load_pretraining
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.pretraining import PretrainingModule
-from cvr_lightning.training.run_checkpoint import LastCheckpoint, RunCheckpoint, WholeCheckpointIO
+from cvr_lightning.training.run_checkpoint import LastCheckpoint, RunCheckpoint
 
 # torch 2.13 says it of lightning 2.6's own code.
 warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
@@ -131,176 +115,3 @@ def require_data(command: StoredOptions, example: str) -> None:
     if command.arguments[0] != "fit":  # a checkpoint's configuration would have named the data
         require_weights(command.arguments[0], command.path)
     raise RunError(f"no videos to read: name a data set or a configuration, such as\n{example}")
-
-
-class CompressedVideoCLI(LightningCLI):
-    """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side.
-
-    Args:
-        stored: What the command's checkpoint adds to it.
-        *arguments: As of LightningCLI.
-        **options: As of LightningCLI.
-
-    Attributes:
-        linked: What the data says to the model, by its name in both.
-        example: Command lines for a user who has named no videos.
-    """
-
-    linked: tuple[str, ...] = ("class_names", "residual_channels", "representation")
-    example = (
-        "  cvr fit --data Folder --data.root VIDEOS     your own videos, VIDEOS/<class>/<video>\n"
-        "  cvr fit --config ucf101 --data.root UCF101   a published data set\n"
-        "  cvr fit --config demo                        generated videos, for a first look"
-    )
-
-    def __init__(self, *arguments: Any, stored: StoredOptions, locks: ExitStack, **options: Any) -> None:
-        self._stored = stored
-        self._locks = locks
-        super().__init__(*arguments, **options)
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Checkpoints are always loaded as weights and plain values: there is no option to do otherwise."""
-        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
-
-    def _parse_ckpt_path(self) -> None:
-        """Take no hyper-parameters from a checkpoint, which LightningCLI would put over all options."""
-
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's name; link what the data says to the model."""
-        parser.add_argument(
-            "--run",
-            type=str | None,
-            default=None,
-            help="Name of the run: its directory is default_root_dir/RUN. Default: the command and the time.",
-        )
-        for name in self.linked:
-            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
-        keep_integers(parser)
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the arguments given, without a look at those of the process."""
-        self.config = parser.parse_args(args)  # type: ignore[arg-type]
-
-    def before_instantiate_classes(self) -> None:
-        """Choose the run directory and send everything there.
-
-        Raises:
-            RunError: Where a new training run would overwrite another's checkpoints, or where weights are
-                needed and none are named.
-        """
-        command = str(self.subcommand)
-        dumped = json.loads(self.parser.dump(self.config, format="json"))[command]
-        self.run_config = all_without_secrets(dumped)
-        config = self.config[command]
-        if config.ckpt_path not in (None, "last", self._stored.path):
-            raise RunError(
-                "ckpt_path in a configuration: name the checkpoint on the command line, by --ckpt_path"
-            )
-        directory = Path(config.trainer.default_root_dir or "runs") / (
-            config.run or default_run_name(self.run_name(command))
-        )
-        if command == "fit":
-            protect(directory, config.ckpt_path)
-        else:
-            require_weights(command, config.ckpt_path)
-            config.trainer.enable_checkpointing = False
-        if config.trainer.accumulate_grad_batches < 1:
-            raise RunError("--trainer.accumulate_grad_batches must be at least 1: batches of one step")
-        if config.ckpt_path not in (None, "last"):
-            config.ckpt_path = os.path.abspath(config.ckpt_path)  # never taken for a URL or a registry
-        if command == "test":
-            config.verbose = False  # Results prints the table
-        config.trainer.default_root_dir = str(directory)
-
-    def instantiate_classes(self) -> None:
-        """Build data, model and trainer.
-
-        Raises:
-            UserError: Where the data is not there, or an option is out of range.
-            RunError: Where the run would be taken for a class by the next one, has nothing to go on from, or
-                asks for ``overfit_batches``.
-        """
-        with plain_errors():
-            super().instantiate_classes()
-        self.datamodule.writable = self._stored.root_is_named
-        directory = Path(self.trainer.default_root_dir)
-        if isinstance(self.datamodule, Folder) and self.datamodule.flat:
-            keep_apart(directory, self.datamodule.root)
-        if self.config[self.subcommand].ckpt_path == "last":
-            for path in filter(Path.is_file, require_last(self.trainer)):
-                read_checkpoint(path)
-        if self.trainer.overfit_batches:  # type: ignore[attr-defined]
-            raise RunError(
-                "--trainer.overfit_batches puts a sampler of its own in the place of the data set's, which "
-                "draws the windows too; point --data.root at a folder of a few videos instead"
-            )
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
-
-        A callback that the configuration names takes the place of the default one of its class. Checkpoints
-        lie in the run directory whatever the loggers.
-        """
-        config = self.config_init[self.subcommand].trainer
-        named = {type(callback) for callback in config.callbacks or []}
-        self.trainer_defaults["callbacks"] = [
-            callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
-        ]
-        for callback in self.trainer_defaults["callbacks"]:
-            if isinstance(callback, RunCheckpoint):  # by itself it would follow the first logger
-                callback.dirpath = str(Path(config.default_root_dir) / "checkpoints")
-        if config.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(
-                config.default_root_dir, name="", version="", default_hp_metric=False
-            )
-        self.model.run_config = self.run_config
-        trainer = super().instantiate_trainer(**kwargs)
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the configuration names
-            trainer.strategy.checkpoint_io = WholeCheckpointIO()
-        return trainer
-
-    def run_name(self, command: str) -> str:
-        """What the default name of a run begins with."""
-        return command
-
-    @rank_zero_only
-    def before_fit(self) -> None:
-        """Write the configuration beside the checkpoints."""
-        self._make_directory()
-        directory = Path(self.trainer.default_root_dir)
-        protect(directory, self.config[self.subcommand].ckpt_path)  # another run may have come first
-        text = yaml.safe_dump(self.run_config, sort_keys=False)
-        write_output(directory / "config.yaml", text.encode())
-
-    @rank_zero_only
-    def _make_directory(self) -> None:
-        """Make the run directory before the work is done that it is to keep, for this run alone.
-
-        Raises:
-            InUseError: Where another run writes to it.
-            OutputError: Where nothing can be written to it.
-        """
-        directory = Path(self.trainer.default_root_dir)
-        self._locks.enter_context(hold(directory))
-        for unfinished, _ in list(unfinished_files(directory)):  # of runs that were killed
-            unfinished.unlink()
-
-    before_validate = before_test = before_predict = _make_directory
-
-
-class PretrainingCLI(CompressedVideoCLI):
-    """The same for pretraining."""
-
-    linked = ("residual_channels", "pframes")
-    example = (
-        "  cvr pretrain --data Unlabelled --data.root VIDEOS   every video below a folder\n"
-        "  cvr pretrain --config pretrain --data.root VIDEOS   the same with the options that were tried"
-    )
-
-    def run_name(self, command: str) -> str:
-        """The default name of a run begins with what the user typed."""
-        return "pretrain"

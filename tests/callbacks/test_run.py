@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cvr_lightning import callbacks
 from cvr_lightning.callbacks.hparams import chosen_options
+from cvr_lightning.cli.lightning_cli import CompressedVideoCLI
 from cvr_lightning.cli.main import main
-from cvr_lightning.cli.trainer import CompressedVideoCLI
 from cvr_lightning.energy import counters as power
 from cvr_lightning.training.module import RecognitionModule
 
