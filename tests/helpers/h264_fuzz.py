@@ -35,6 +35,7 @@ from cvr_lightning.codec.h264.macroblocks import (
     read_fields,
     read_macroblocks,
 )
+from cvr_lightning.codec.h264.parameters import parameter_units
 from cvr_lightning.codec.h264.parser import H264Parser
 from cvr_lightning.codec.parser import BlockFields, BlockGrid
 from helpers.encoders import encode
@@ -142,8 +143,6 @@ def scan(seed: Seed, data: bytes) -> None:
     """Read the headers of a packet as the index does."""
     scanner = HeaderScan(b"")
     scanner.prefix = seed.stream.prefix
-    from cvr_lightning.codec.h264.parameters import parameter_units
-
     for unit in parameter_units(seed.headers)[1]:
         scanner.parameters.add(unit)
     for packet in (seed.coded.data, data, seed.coded.data):
