@@ -18,7 +18,7 @@ from cvr_lightning.energy.counting import count_parameters
 from cvr_lightning.energy.per_video import NOT_COUNTED
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
-from cvr_lightning.evaluation.results import results_table, write_results
+from cvr_lightning.evaluation.results import runs_table, write_results
 from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import VideoTable
@@ -124,8 +124,9 @@ class Results(Callback):
         directory = Path(trainer.default_root_dir)
         score_file(table, names, data.class_names).write(directory / SCORES)
         write_results(directory / RESULTS, results)
-        written = shown(f"Written to {directory / RESULTS} and {SCORES}")
-        print("", results_table([results]), written, sep="\n")
+        table_text = runs_table([str(directory)], [results]).render("table")
+        print("", table_text, shown(f"Written to {directory / RESULTS} and {SCORES}"), sep="
+")
 
 
 def _of_others(trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:

@@ -27,10 +27,8 @@ tools
   classify    label video files                cvr classify FILE... --checkpoint CKPT
   watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
   export      write a model for other runtimes cvr export CKPT OUTPUT.onnx
-  results     print results side by side       cvr results RUN...
+  results     compare, average or fuse runs    cvr results RUN... [--mean | --fuse W...] [--format latex]
   report      runs as one HTML page            cvr report RUN... --output report.html
-  average     mean over the splits             cvr average RUN...
-  fuse        fuse scores of the same videos   cvr fuse RUN... --weights W...
   summarize   parameters, operations, joules   cvr summarize --preset small
 
 your own data sets and callbacks               cvr fit --import gestures.py --data gestures.Gestures ...
@@ -136,7 +134,7 @@ def _export(arguments: list[str]) -> None:
 
 
 def _results(arguments: list[str]) -> None:
-    from cvr_lightning.evaluation.results import main as results
+    from cvr_lightning.cli.results import main as results
 
     results(arguments[1:])
 
@@ -145,18 +143,6 @@ def _report(arguments: list[str]) -> None:
     from cvr_lightning.cli.report import main as report
 
     report(arguments[1:])
-
-
-def _average(arguments: list[str]) -> None:
-    from cvr_lightning.evaluation.average import main as average
-
-    average(arguments[1:])
-
-
-def _fuse(arguments: list[str]) -> None:
-    from cvr_lightning.evaluation.score_fusion import main as fuse
-
-    fuse(arguments[1:])
 
 
 def _summarize(arguments: list[str]) -> None:
@@ -179,8 +165,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export": _export,
     "results": _results,
     "report": _report,
-    "average": _average,
-    "fuse": _fuse,
     "summarize": _summarize,
 }
 _INFORMATION: dict[str, Callable[[list[str]], None]] = {"-h": _help, "--help": _help, "--version": _version}

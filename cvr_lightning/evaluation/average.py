@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.formats import Table
 from cvr_lightning.evaluation.results import (
     ACCURACIES,
     accuracy_text,
@@ -16,7 +15,6 @@ from cvr_lightning.evaluation.results import (
     refuse_limited,
     videos_text,
 )
-from cvr_lightning.files.printable import align
 
 SHOWN = (*ACCURACIES, "videos", "subset_videos", "unreadable", "missing")
 """What is repeated of each run."""
@@ -83,8 +81,8 @@ def _refuse_difference(run: str, protocol: dict[str, Any], other: str, others: d
             )
 
 
-def average_table(averaged: dict[str, Any]) -> str:
-    """The result of :func:`average` as aligned text."""
+def average_table(averaged: dict[str, Any]) -> Table:
+    """The result of :func:`average` as a table."""
     rows = [["", "split", "videos", "top-1", "top-5"]]
     for run in averaged["runs"]:
         rows.append(
@@ -92,16 +90,6 @@ def average_table(averaged: dict[str, Any]) -> str:
         )
     for name in ("mean", "std"):
         rows.append([name, "", "", accuracy_text(averaged[name], 1), accuracy_text(averaged[name], 5)])
-    return align(rows)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run ``cvr average``."""
-    parser = argparse.ArgumentParser(
-        prog="cvr average", description="Average the results of one protocol over the splits of a data set."
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that holds a results.json")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(arguments)
-    averaged = average(options.runs)
-    print(json.dumps(averaged, indent=2) if options.json else average_table(averaged))
+    records = [run | {"unreadable": len(run["unreadable"])} for run in averaged["runs"]]
+    records += [{"run": name, **averaged[name]} for name in ("mean", "std")]
+    return Table(rows, rows, records, averaged)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 from cvr_lightning.energy.table import spikes_text
 from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.formats import Table
 from cvr_lightning.evaluation.results_schema import check_results
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.bounds import parse_json, read_text
-from cvr_lightning.files.printable import align
 
 FILE_NAME = "results.json"
 ACCURACIES = ("top1", "top5", "top1_all", "top5_all")
@@ -48,11 +47,41 @@ def read_results(run: str | Path) -> dict[str, Any]:
     return results
 
 
-def results_table(runs: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> str:
-    """The results of one or more runs as aligned text, a column each, headed by their names if given."""
+ARTICLE = ("top-1", "top-5", "videos", "parameters", "GMAC/video", "mJ/video theoretical")
+"""The columns of a table in an article, which has no room for all."""
+
+
+def runs_table(names: Sequence[str], runs: Sequence[dict[str, Any]]) -> Table:
+    """The results of runs, a column each in a terminal, a row each elsewhere."""
     columns = [results_column(results) for results in runs]
-    rows = [["", *names]] if names else []
-    return align(rows + [[label, *(column[label] for column in columns)] for label in columns[0]])
+    text = [["", *names], *([label, *(column[label] for column in columns)] for label in columns[0])]
+    rows = zip(names, columns, strict=True)
+    article = [["", *ARTICLE], *([name, *(column[label] for label in ARTICLE)] for name, column in rows)]
+    records = [results_record(name, results) for name, results in zip(names, runs, strict=True)]
+    return Table(text, article, records, records)
+
+
+def results_record(name: str, results: dict[str, Any]) -> dict[str, Any]:
+    """The results of a run as one flat record, in the units that its keys name."""
+    speed, energy, protocol = (
+        results[key] for key in ("videos_per_second", "energy_j_per_video", "protocol")
+    )
+    settings = ("segments", "pframes", "crop", "views", "crops", "averaging")
+    return {
+        "run": name,
+        **{key: protocol.get(key) for key in ("dataset", "subset", "split")},
+        "fields": _fields(protocol),
+        "protocol": protocol["name"],
+        **{key: protocol[key] for key in settings},
+        **{key: results[key] for key in ACCURACIES},
+        **{key: results.get(key) for key in ("videos", "subset_videos", "missing")},
+        "unreadable": len(results["unreadable"]),
+        **{key: results[key] for key in ("parameters", "gmac_per_video")},
+        "theoretical_mj_per_video": _milli(energy["theoretical"]),
+        "measured_mj_per_video": _milli(energy["measured"]),
+        "activation_sparsity": results["activation_sparsity"],
+        **{f"videos_per_second_{key}": speed[key] for key in ("with_reading", "model_only")},
+    }
 
 
 def results_column(results: dict[str, Any]) -> dict[str, str]:
@@ -60,7 +89,6 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
     speed, energy, protocol = (
         results[key] for key in ("videos_per_second", "energy_j_per_video", "protocol")
     )
-    measured = energy["measured"]
     return {
         "top-1": accuracy_text(results, 1),
         "top-5": accuracy_text(results, 5),
@@ -71,11 +99,12 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
         "views": _views(protocol),
         "videos/s with reading": f"{speed['with_reading']:.1f}",
         "videos/s model only": f"{speed['model_only']:.1f}",
-        "GMAC/video": f"{results['gmac_per_video']:.3f}",
-        "J/video theoretical": f"{energy['theoretical']:.5f}",
-        "J/video measured": "not measured" if measured is None else f"{measured:.3f}",
+        "parameters": f"{results['parameters'] / 1e6:.2f} M",
+        "GMAC/video": _number(results["gmac_per_video"], ".3f"),
+        "mJ/video theoretical": _number(_milli(energy["theoretical"]), ".2f"),
+        "mJ/video measured": _number(_milli(energy["measured"]), ".1f", absent="not measured"),
         "activation sparsity": _percent(results["activation_sparsity"]),
-        "spikes per neuron": _spikes(results),
+        "spiking layers": _spikes(results),
     }
 
 
@@ -139,13 +168,13 @@ def _views(protocol: dict[str, Any]) -> str:
     return f"{name}{protocol['views']} x {protocol['crops']} crops, mean of {protocol['averaging']}"
 
 
+def _milli(value: float | None) -> float | None:
+    return None if value is None else 1e3 * value
+
+
+def _number(value: float | None, digits: str, absent: str = "-") -> str:
+    return absent if value is None else format(value, digits)
+
+
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f} %"
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run ``cvr results``."""
-    parser = argparse.ArgumentParser(prog="cvr results", description="Print results side by side.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that holds a results.json")
-    runs = parser.parse_args(arguments).runs
-    print(results_table([read_results(run) for run in runs], names=runs))

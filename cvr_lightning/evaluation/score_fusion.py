@@ -1,22 +1,20 @@
-"""Late fusion: the weighted mean of what several runs say of the same videos."""
+"""Score fusion: the weighted mean of what several runs say of the same videos."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 import numpy as np
 
 from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.formats import Table
 from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
 from cvr_lightning.evaluation.results import accuracy_text, read_results, refuse_limited
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import Averaging, Floats, top_k
-from cvr_lightning.files.printable import align
 
 
 def fuse(
@@ -102,32 +100,12 @@ def _refuse_difference(run: str, file: ScoreFile, other: str, others: ScoreFile)
         refuse(f"{file.video[differing[0]]} has different labels")
 
 
-def fusion_table(fused: dict[str, Any]) -> str:
-    """The result of :func:`fuse` as aligned text."""
+def fusion_table(fused: dict[str, Any]) -> Table:
+    """The result of :func:`fuse` as a table."""
     rows = [["", "weight", "top-1", "top-5"]]
     for run in fused["runs"]:
         rows.append([run["run"], f"{run['weight']:.3f}", accuracy_text(run, 1), accuracy_text(run, 5)])
     name = f"fused, mean of {fused['averaging']}"
     rows.append([name, "", accuracy_text(fused["fused"], 1), accuracy_text(fused["fused"], 5)])
-    return align(rows)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run ``cvr fuse``."""
-    parser = argparse.ArgumentParser(
-        prog="cvr fuse", description="Fuse the scores that several runs give to the same videos."
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that holds a scores.npz")
-    parser.add_argument(
-        "--weights", nargs="+", type=float, default=[], metavar="W", help="one for each run (default: alike)"
-    )
-    parser.add_argument(
-        "--averaging",
-        choices=get_args(Averaging),
-        default="softmax",
-        help="what is averaged (default: softmax)",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(arguments)
-    fused = fuse(options.runs, options.weights, options.averaging)
-    print(json.dumps(fused, indent=2) if options.json else fusion_table(fused))
+    records = [*fused["runs"], {"run": "fused", **fused["fused"]}]
+    return Table(rows, rows, records, fused)

@@ -51,14 +51,14 @@ def test_the_mean_and_the_deviation_over_three_splits(
 ) -> None:
     shares = {1: (0.90, 0.97), 2: (0.92, 0.98), 3: (0.88, 0.99)}
     runs = [write_run(tmp_path, split, *share) for split, share in shares.items()]
-    main(["average", *runs, "--json"])
+    main(["results", *runs, "--mean", "--format", "json"])
     averaged = json.loads(capsys.readouterr().out)
     assert averaged["mean"] == pytest.approx({"top1": 0.9, "top5": 0.98, "top1_all": 0.9, "top5_all": 0.98})
     assert averaged["std"]["top1"] == pytest.approx(0.02)
     assert averaged["std"]["top5"] == pytest.approx(0.01)
     assert [run["split"] for run in averaged["runs"]] == [1, 2, 3]
     assert averaged["protocol"] == {name: value for name, value in PROTOCOL.items() if name != "split"}
-    main(["average", *runs])
+    main(["results", *runs, "--mean"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split()[:4] == [runs[1], "2", "3783", "scored,"]
     assert lines[2].split()[-4:] == ["92.00", "%", "98.00", "%"]
@@ -73,7 +73,7 @@ def test_accuracies_over_all_videos_are_averaged_too(
     file = Path(runs[1]) / "results.json"
     results = json.loads(file.read_text())
     write_results(file, results | {"top1_all": 0.6, "unreadable": ["a.avi"], "missing": 2})
-    main(["average", *runs])
+    main(["results", *runs, "--mean"])
     lines = capsys.readouterr().out.splitlines()
     assert "80.00 % (60.00 % of all)" in lines[2]
     assert "3783 scored, 0 unreadable  " in lines[1]
@@ -97,7 +97,7 @@ def test_what_cannot_be_averaged_is_refused_with_the_difference(
 ) -> None:
     runs = [write_run(tmp_path, 1, 0.9), write_run(tmp_path, top1=0.8, **second)]
     with pytest.raises(SystemExit) as stop:
-        main(["average", *runs])
+        main(["results", *runs, "--mean"])
     assert stop.value.code == 1
     error = capsys.readouterr().err
     assert message in error
@@ -106,7 +106,7 @@ def test_what_cannot_be_averaged_is_refused_with_the_difference(
 
 def test_one_run_has_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["average", write_run(tmp_path, 1, 0.9)])
+        main(["results", write_run(tmp_path, 1, 0.9), "--mean"])
     assert "one run has no mean over splits" in capsys.readouterr().err
 
 
@@ -120,8 +120,8 @@ def test_a_limited_test_is_shown_as_one_and_not_averaged(
     main(["results", *runs])
     assert "2 of 547 scored" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main(["average", *runs])
+        main(["results", *runs, "--mean"])
     assert "2 of 547 scored, 0 unreadable: a limited test" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["fuse", *runs])
+        main(["results", *runs, "--fuse"])
     assert "a limited test; run cvr test again" in capsys.readouterr().err

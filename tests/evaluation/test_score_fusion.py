@@ -1,4 +1,4 @@
-"""Late fusion of scores.npz files, and what cannot be fused."""
+"""Score fusion of scores.npz files, and what cannot be fused."""
 
 import json
 from dataclasses import replace
@@ -6,28 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.score_files import make_score_file
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.evaluation.score_file import ScoreFile
-from cvr_lightning.evaluation.video_table import softmax
-
-CLASSES = ("a", "b", "c", "d", "e", "f")
-
-
-def make_file(seed: int, videos: int = 40) -> ScoreFile:
-    rng = np.random.default_rng(seed)
-    label = np.arange(videos) % len(CLASSES)
-    logits = rng.normal(size=(videos, len(CLASSES))).astype(np.float32)
-    logits[np.arange(videos), label] += 1.0
-    return ScoreFile(
-        video=np.array([f"test/{i}.avi" for i in range(videos)], np.str_),
-        label=label,
-        views=np.ones(videos, np.int64),
-        logits=logits,
-        probabilities=softmax(logits),
-        class_names=np.array(CLASSES, np.str_),
-        unreadable=np.array(["test/broken.avi"], np.str_),
-    )
 
 
 def shuffled(file: ScoreFile) -> ScoreFile:
@@ -40,13 +22,13 @@ def shuffled(file: ScoreFile) -> ScoreFile:
 def runs(tmp_path: Path) -> list[str]:
     """Three runs over the same videos, one of which lists them in another order."""
     for seed in range(3):
-        file = make_file(seed)
+        file = make_score_file(seed)
         (shuffled(file) if seed == 1 else file).write(tmp_path / f"run{seed}" / "scores.npz")
     return [str(tmp_path / f"run{seed}") for seed in range(3)]
 
 
 def test_scores_survive_the_file_and_nothing_is_pickled(tmp_path: Path) -> None:
-    file = make_file(0)
+    file = make_score_file(0)
     file.write(tmp_path / "scores.npz")
     read = ScoreFile.read(tmp_path)
     for name, values in vars(file).items():
@@ -59,10 +41,10 @@ def test_scores_survive_the_file_and_nothing_is_pickled(tmp_path: Path) -> None:
 def test_fusion_is_the_weighted_mean_of_the_scores(
     runs: list[str], weights: list[float], averaging: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--weights", *map(str, weights)] if weights else []
-    main(["fuse", *runs, *options, "--averaging", averaging, "--json"])
+    options = ["--fuse", *map(str, weights), "--averaging", averaging, "--format", "json"]
+    main(["results", *runs, *options])
     fused = json.loads(capsys.readouterr().out)
-    files = [make_file(seed) for seed in range(3)]
+    files = [make_score_file(seed) for seed in range(3)]
     values = [file.probabilities if averaging == "softmax" else file.logits for file in files]
     mean = np.average(values, axis=0, weights=weights or None)
     expected = np.mean(mean.argmax(1) == files[0].label)
@@ -74,7 +56,7 @@ def test_fusion_is_the_weighted_mean_of_the_scores(
 
 
 def test_the_table_shows_each_run_and_the_fusion(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    main(["fuse", *runs, "--weights", "3", "1", "0"])
+    main(["results", *runs, "--fuse", "3", "1", "0"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[1:4]] == [
         [run, weight] for run, weight in zip(runs, ("0.750", "0.250", "0.000"), strict=True)
@@ -101,9 +83,9 @@ def test_the_table_shows_each_run_and_the_fusion(runs: list[str], capsys: pytest
 def test_other_videos_are_refused(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: object, message: str
 ) -> None:
-    change(make_file(0)).write(tmp_path / "other" / "scores.npz")
+    change(make_score_file(0)).write(tmp_path / "other" / "scores.npz")
     with pytest.raises(SystemExit) as stop:
-        main(["fuse", runs[0], str(tmp_path / "other")])
+        main(["results", runs[0], str(tmp_path / "other"), "--fuse"])
     assert stop.value.code == 1
     assert message.format(runs[0]) in capsys.readouterr().err
 
@@ -111,17 +93,17 @@ def test_other_videos_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--weights", "1"], "1 weights for 3 runs"),
-        (["--weights", "1", "-1", "1"], "must not be negative"),
-        (["--weights", "0", "0", "0"], "at least one must be above 0"),
-        (["--weights", "nan", "1", "1"], "must not be negative"),
+        (["--fuse", "1"], "1 weights for 3 runs"),
+        (["--fuse", "1", "-1", "1"], "must not be negative"),
+        (["--fuse", "0", "0", "0"], "at least one must be above 0"),
+        (["--fuse", "nan", "1", "1"], "must not be negative"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
     runs: list[str], arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        main(["fuse", *runs, *arguments])
+        main(["results", *runs, *arguments])
     assert message in capsys.readouterr().err
 
 
@@ -131,7 +113,7 @@ def test_files_that_are_none_are_refused_by_name(tmp_path: Path, capsys: pytest.
     (tmp_path / "pickled").mkdir()
     np.savez(tmp_path / "pickled" / "scores.npz", video=np.array([{}], dtype=object))
     (tmp_path / "short").mkdir()
-    file = make_file(0)
+    file = make_score_file(0)
     replace(file, label=file.label[:3]).write(tmp_path / "short" / "scores.npz")
     for name, message in {
         "nowhere": "no such file; cvr test writes it",
@@ -140,7 +122,7 @@ def test_files_that_are_none_are_refused_by_name(tmp_path: Path, capsys: pytest.
         "short": r"label is int64 of shape (3,), expected (40,)",
     }.items():
         with pytest.raises(SystemExit):
-            main(["fuse", str(tmp_path / name), str(tmp_path / name)])
+            main(["results", str(tmp_path / name), str(tmp_path / name), "--fuse"])
         error = capsys.readouterr().err
         assert message in error
         assert f"{name}/scores.npz" in error

@@ -245,7 +245,7 @@ def test_a_report_and_results_of_a_run_execute_nothing(run: Path, tmp_path: Path
     (evil / "results.json").write_text(json.dumps(stored))
     for command in (
         ["results", str(evil)],
-        ["average", str(evil)],
+        ["results", str(evil), str(evil), "--mean"],
         ["report", str(evil), "--output", str(tmp_path / "r.html")],
     ):
         with contextlib.suppress(SystemExit, KeyError):
