@@ -125,8 +125,7 @@ class Results(Callback):
         score_file(table, names, data.class_names).write(directory / SCORES)
         write_results(directory / RESULTS, results)
         table_text = runs_table([str(directory)], [results]).render("table")
-        print("", table_text, shown(f"Written to {directory / RESULTS} and {SCORES}"), sep="
-")
+        print("", table_text, shown(f"Written to {directory / RESULTS} and {SCORES}"), sep="\n")
 
 
 def _of_others(trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Table:
             return as_csv(self.records)
         if form == "latex":
             return as_latex(self.article)
-        return align([[printable(cell) for cell in row] for row in self.text])
+        return align(self.text)
 
 
 def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -58,7 +58,9 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    for record in records:
+        cells = record.items()
+        writer.writerow({name: printable(cell) if isinstance(cell, str) else cell for name, cell in cells})
     return file.getvalue().rstrip("\n")
 
 
