@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import Modality
+
+if TYPE_CHECKING:
+    from cvr_lightning.codec.h264.macroblocks import Macroblocks as H264Macroblocks
+    from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks as Mpeg4Macroblocks
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,11 @@ class Parser(Protocol):
     name: str
     reason: str
 
-    def require(self, modalities: Sequence[Modality]) -> None:
-        """Check that the stream gives the modalities.
+    def require(self, modalities: Sequence[Modality], accumulate: bool = False) -> None:
+        """Check that the stream has the modalities, and that they can be accumulated if that is asked.
 
         Raises:
-            UnsupportedStreamError: It does not; the text names the file, the cause and the remedy.
+            UnsupportedStreamError: It has not; the text names the file, the cause and what to do.
         """
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
@@ -91,3 +95,27 @@ class Parser(Protocol):
         Raises:
             UnreadableVideoError: A frame is damaged or missing.
         """
+
+    def fill(
+        self,
+        frames: Sequence[int],
+        slots: Sequence[int],
+        coefficients: tuple[int, int] | None,
+        grid: BlockGrid,
+        fields: BlockFields,
+    ) -> None:
+        """Write P-frames into the caller's arrays.
+
+        Args:
+            frames: Frame numbers, ascending and distinct.
+            slots: The slot that each frame fills.
+            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
+            grid: The blocks to deliver.
+            fields: Zeros to fill.
+
+        Raises:
+            UnreadableVideoError: A frame is damaged or missing; the arrays must not be used.
+        """
+
+    def parse(self, frame: int) -> Mpeg4Macroblocks | H264Macroblocks:
+        """All macroblocks of one frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""

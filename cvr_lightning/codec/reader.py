@@ -14,14 +14,11 @@ from cvr_lightning.codec.choice import ParserName, choose_parser
 from cvr_lightning.codec.container.demux import Demuxer, VideoBytes
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.container.info import describe
-from cvr_lightning.codec.errors import PREPARE, UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
 from cvr_lightning.codec.fields import geometry
 from cvr_lightning.codec.fields.delivery import FieldMaker, check_delivery
 from cvr_lightning.codec.h264.macroblocks import Macroblocks as H264Macroblocks
-from cvr_lightning.codec.h264.parser import H264Parser
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
-from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.scan import build_index
 from cvr_lightning.codec.windows import check_segments, segments
@@ -123,8 +120,6 @@ class CompressedVideoReader:
             UnsupportedStreamError: :attr:`parser` is ``"ffmpeg"``, or the frame is a B-frame of H.264.
             ValueError: There is no such frame.
         """
-        if not isinstance(self._parser, (Mpeg4Parser, H264Parser)):
-            raise UnsupportedStreamError(self.path, f"no macroblocks: {self.reason}", PREPARE)
         return self._parser.parse(n)
 
     def read(
@@ -165,12 +160,7 @@ class CompressedVideoReader:
             raise ValueError(f"t={t} is shorter than the longest window, {longest} P-frames")
         check_delivery(size, representation, modalities, coefficients)
         check_segments(segments, self.index.frame_types, self.path)
-        self._parser.require(modalities)
-        if accumulate and isinstance(self._parser, H264Parser):
-            cause = (
-                "H.264: a P-frame may be predicted from any earlier frame, so fields cannot be accumulated"
-            )
-            raise UnsupportedStreamError(self.path, cause, PREPARE)
+        self._parser.require(modalities, accumulate)
         maker = FieldMaker(
             native=(self.index.facts.height, self.index.facts.width),
             turns=self.info.rotation // 90,
@@ -205,9 +195,7 @@ class CompressedVideoReader:
         Raises:
             UnreadableVideoError: A frame that is needed is damaged.
         """
-        parser = self._parser
-        if not isinstance(parser, FFmpegParser):
-            parser = FFmpegParser(self._demuxer, self.index)
+        parser = FFmpegParser(self._demuxer, self.index)
         size = size or (self.info.height, self.info.width)
         iframes, iframe_index = self._read_iframes(segments, size, parser)
         return ClipArrays.without_pframes(iframes, iframe_index, 1, coefficients, "block")
@@ -240,8 +228,8 @@ class CompressedVideoReader:
                 places.setdefault(frame, []).append((n, t))
                 arrays.mask[n, t] = True
         grid = maker.block_grid
-        if isinstance(self._parser, (Mpeg4Parser, H264Parser)) and grid is not None:
-            self._fill(self._parser, places, maker.coefficients, grid, arrays)
+        if grid is not None:
+            self._fill(places, maker.coefficients, grid, arrays)
             if not motion_wanted:
                 arrays.motion.fill(0)
             return
@@ -257,9 +245,8 @@ class CompressedVideoReader:
                     arrays.residual[place] = residual
                 arrays.modes[place] = modes
 
-    @staticmethod
     def _fill(
-        parser: Mpeg4Parser | H264Parser,
+        self,
         places: Mapping[int, Sequence[tuple[int, int]]],
         coefficients: tuple[int, int] | None,
         grid: BlockGrid,
@@ -274,7 +261,7 @@ class CompressedVideoReader:
             residual = np.empty((n * t, 0, *modes.shape[1:]), np.float32)
         frames = sorted(places)
         slots = [places[frame][0][0] * t + places[frame][0][1] for frame in frames]
-        parser.fill(frames, slots, coefficients, grid, BlockFields(motion, residual, modes))
+        self._parser.fill(frames, slots, coefficients, grid, BlockFields(motion, residual, modes))
         for first, *others in places.values():
             for place in others:
                 for array in (arrays.motion, arrays.residual, arrays.modes):

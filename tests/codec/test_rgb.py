@@ -100,7 +100,7 @@ def test_size_is_height_and_width(mpeg4: str) -> None:
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.avi"
     broken.write_bytes(b"RIFF, but no video")
-    with pytest.raises(errors.UnreadableVideoError, match=r"broken\.avi: decord cannot decode it"):
+    with pytest.raises(errors.UnreadableVideoError, match=r"broken\.avi: FFmpeg cannot open it"):
         read_rgb(broken, 4)
     with pytest.raises(errors.UnreadableVideoError, match="no such file"):
         read_rgb(tmp_path / "nowhere.avi", 4)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +31,11 @@ from cvr_lightning.codec.errors import PREPARE, UnreadableVideoError, Unsupporte
 from cvr_lightning.codec.ffmpeg.decoder import Decoder, Skip, checksum
 from cvr_lightning.codec.ffmpeg.vectors import VectorField, mark_skipped, vector_field
 from cvr_lightning.codec.fields import dct
+from cvr_lightning.codec.fields.geometry import gather
 from cvr_lightning.codec.fields.scaling import RgbScaler
 from cvr_lightning.codec.mpeg4 import prediction
 from cvr_lightning.codec.mpeg4.prediction import Planes
-from cvr_lightning.codec.parser import PFrame
+from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
 _FILLER = -1
 """Number of a packet that only keeps a decoder going."""
@@ -56,7 +58,7 @@ class FFmpegParser:
         self.reason = self._support.reason
         self._to_rgb = RgbScaler()
 
-    def require(self, modalities: Sequence[Modality]) -> None:
+    def require(self, modalities: Sequence[Modality], accumulate: bool = False) -> None:
         """See :meth:`cvr_lightning.codec.parser.Parser.require`."""
         self._support.require(self._demuxer.path, modalities)
 
@@ -126,6 +128,28 @@ class FFmpegParser:
             self._check_damage(first, wanted)
             packets = {int(self._index.frame_packets[frame]): frame for frame in wanted}
             yield from self._read_run(decoder, first, packets, coefficients)
+
+    def fill(
+        self,
+        frames: Sequence[int],
+        slots: Sequence[int],
+        coefficients: tuple[int, int] | None,
+        grid: BlockGrid,
+        fields: BlockFields,
+    ) -> None:
+        """See :meth:`cvr_lightning.codec.parser.Parser.fill`."""
+        slot_of = dict(zip(frames, slots, strict=True))
+        for frame, parsed in self.pframes(frames, coefficients):
+            slot = slot_of[frame]
+            gather(parsed.motion, grid.rows, grid.columns, 4 * grid.scale, fields.motion[slot])
+            if parsed.residual is not None:
+                scale = np.ones(len(parsed.residual), np.float32)
+                gather(parsed.residual, grid.rows, grid.columns, scale, fields.residual[slot])
+            fields.modes[slot] = parsed.modes[grid.rows[:, None], grid.columns]
+
+    def parse(self, frame: int) -> NoReturn:
+        """See :meth:`cvr_lightning.codec.parser.Parser.parse`: FFmpeg exports no macroblocks."""
+        raise UnsupportedStreamError(self._demuxer.path, f"no macroblocks: {self.reason}", PREPARE, frame)
 
     def _read_run(
         self, decoder: Decoder, first: int, wanted: dict[int, int], coefficients: tuple[int, int] | None

@@ -115,8 +115,13 @@ class H264Parser:
     def _shape(self) -> tuple[int, int]:
         return self._sequence.rows, self._sequence.columns
 
-    def require(self, modalities: Sequence[Modality]) -> None:
+    def require(self, modalities: Sequence[Modality], accumulate: bool = False) -> None:
         """See :meth:`cvr_lightning.codec.parser.Parser.require`: every modality is there."""
+        if accumulate:
+            cause = (
+                "H.264: a P-frame may be predicted from any earlier frame, so fields cannot be accumulated"
+            )
+            raise UnsupportedStreamError(self._demuxer.path, cause, PREPARE)
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
@@ -164,18 +169,7 @@ class H264Parser:
         grid: BlockGrid,
         fields: BlockFields,
     ) -> None:
-        """Bring P-frames straight into the caller's arrays, in one call that does not hold the GIL.
-
-        Args:
-            frames: Frame numbers.
-            slots: The slot that each one fills.
-            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
-            grid: The blocks to deliver.
-            fields: Zeros to fill.
-
-        Raises:
-            UnreadableVideoError: A frame is damaged or missing; the arrays are of no use.
-        """
+        """See :meth:`cvr_lightning.codec.parser.Parser.fill`: one call that releases the GIL."""
         if frames:
             coded = [self._coded(frame) for frame in frames]
             self._read(frames, coded, slots, coefficients or (0, 0), grid, fields)

@@ -115,7 +115,7 @@ class Mpeg4Parser:
     def _layers(self) -> list[Layer]:
         return [read_layer(header) for header in self._index.sequence_headers]
 
-    def require(self, modalities: Sequence[Modality]) -> None:
+    def require(self, modalities: Sequence[Modality], accumulate: bool = False) -> None:
         """See :meth:`cvr_lightning.codec.parser.Parser.require`: every modality is there."""
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
@@ -158,18 +158,7 @@ class Mpeg4Parser:
         grid: BlockGrid,
         fields: BlockFields,
     ) -> None:
-        """Bring P-frames straight into the caller's arrays, in one call that does not hold the GIL.
-
-        Args:
-            frames: Frame numbers.
-            slots: The slot that each one fills.
-            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
-            grid: The blocks to deliver.
-            fields: Zeros to fill.
-
-        Raises:
-            UnreadableVideoError: A frame is damaged or missing; the arrays are of no use.
-        """
+        """See :meth:`cvr_lightning.codec.parser.Parser.fill`: one call that releases the GIL."""
         if not frames:
             return
         vops = [self._read_vop(frame) for frame in frames]
