@@ -1,9 +1,9 @@
-"""The contract between the data and the model: one typed batch of compressed clips.
+"""The contract between data and model: a typed batch of compressed clips.
 
-A clip is N **segments** spread over a video. A segment is the I-frame in force and the T P-frames of its
-window. Segments that share an I-frame point to one copy of it.
+A clip holds N **segments** spread over a video. A segment consists of an I-frame and the T P-frames of a
+window in the GOP of that I-frame. Segments with the same I-frame refer to one copy of it.
 
-Shape suffixes used in the whole project:
+Shape suffixes used throughout the project:
 
     B      clips in the batch (one view of one video each)
     K      distinct I-frames of a clip (padded to the largest of the batch)
@@ -33,18 +33,18 @@ __all__ = ["BlockMode", "CompressedClip", "Sample", "collate"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One view of one video, before it is batched."""
+    """One view of one video, before batching."""
 
     video: int
     """Index of the video in its dataset."""
     view: int
     """Index of the temporal view of the video."""
     label: int
-    """Class index, or -1 where the video has no label."""
+    """Class index, or -1 if the video has no label."""
     name: str
-    """The video's name, for messages and results."""
+    """Name of the video, for messages and results."""
     arrays: ClipArrays | VideoError
-    """Its fields, or the reason why it cannot be read."""
+    """Fields of the clip, or the error that prevented reading it."""
 
 
 @dataclass
@@ -52,25 +52,25 @@ class CompressedClip:
     """A batch of clips; every tensor carries the batch dimension first.
 
     Attributes:
-        iframes: (B, K, 3, H, W) uint8 RGB as read; float once normalised on the device.
-        iframe_index: (B, N) int64, which of the K I-frames each segment uses.
+        iframes: (B, K, 3, H, W) uint8 RGB as read; float after normalization on the device.
+        iframe_index: (B, N) int64, index of each segment's I-frame among the K.
         motion: (B, N, T, 2, H8, W8) float, displacement (dx, dy) of each 8x8 luma block in pixels of the
-            delivered frame, x to the right, y down, from the current block to its reference, divided by the
-            frames between them in display order; 0 where the block is intra or skipped.
-        residual: (B, N, T, C, H8, W8) float, DCT residual of each block in grey levels (orthonormal
-            transform: DC is 8 times the block's mean); 0 where skipped.
-        modes: (B, N, T, H8, W8) uint8, a :class:`BlockMode` each.
-        mask: (B, N, T) bool, true where the P-frame exists.
-        label: (B,) int64, class index, -1 where unknown.
+            delivered frame, x to the right, y down, from the current block to its reference, divided by their
+            distance in frames in display order; 0 for intra and skipped blocks.
+        residual: (B, N, T, C, H8, W8) float, DCT residual of each block in gray levels (orthonormal
+            transform: DC is 8 times the block's mean); 0 for skipped blocks.
+        modes: (B, N, T, H8, W8) uint8, the :class:`BlockMode` of each block.
+        mask: (B, N, T) bool, true if the P-frame exists.
+        label: (B,) int64, class index, -1 if unknown.
         video: (B,) int64, index of the video.
-        view: (B,) int64, index of the view of that video: the temporal view as read; times the spatial views
-            plus the spatial one once these are cut on the device.
-        target: (B, classes) float, share of each class where clips are mixed in training; ``label`` is then
-            the class of the larger share. None where the label says all.
-        unreadable: index of each video that should have been in this batch but cannot be read, and why.
+        view: (B,) int64, index of the view of that video. As read, the temporal view; after spatial cropping
+            on the device, ``temporal * spatial_views + spatial``.
+        target: (B, classes) float, class fractions if clips are mixed in training; ``label`` is then the
+            class with the largest fraction. None if clips are not mixed.
+        unreadable: Index and error of each video of this batch that cannot be read.
 
-    In the pixel representation the grid of ``motion`` and ``residual`` is H x W and C = 3 (RGB differences);
-    ``modes`` stays on the block grid.
+    In the pixel representation, ``motion`` and ``residual`` have the grid H x W, and C = 3 (RGB differences);
+    ``modes`` remains on the block grid.
     """
 
     iframes: Tensor
@@ -97,23 +97,23 @@ class CompressedClip:
                 yield item.name, value
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> CompressedClip:
-        """The same batch on another device."""
+        """Move the batch to another device."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> CompressedClip:
-        """The same batch in page-locked memory (called by the DataLoader)."""
+        """Copy the batch to page-locked memory (called by the DataLoader)."""
         return self.map(Tensor.pin_memory)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CompressedClip:
-        """The batch with ``function`` applied to each of its tensors."""
+        """Apply ``function`` to each tensor of the batch."""
         return self.with_tensors(**{name: function(tensor) for name, tensor in self.tensors()})
 
     def with_tensors(self, **tensors: Tensor) -> CompressedClip:
-        """The batch with some of its tensors exchanged."""
+        """Return the batch with some of its tensors replaced."""
         return replace(self, **tensors)  # type: ignore[arg-type]
 
     def take(self, rows: Tensor) -> CompressedClip:
-        """The clips of these rows."""
+        """Select clips by row."""
         return self.map(lambda tensor: tensor[rows.to(tensor.device)])
 
     def validate(self) -> CompressedClip:
@@ -123,7 +123,7 @@ class CompressedClip:
             The batch itself.
 
         Raises:
-            ValueError: Naming the first field that breaks the contract, what it is and what it should be.
+            ValueError: A field breaks the contract; the message gives its actual and expected shape or dtype.
         """
         batch, segments, frames = self._expect("mask", self.mask, 3, torch.bool)
         _, distinct, _, height, width = self._expect("iframes", self.iframes, 5)
@@ -162,7 +162,7 @@ class CompressedClip:
 
 
 def _stack(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
-    """One tensor of equal arrays; in a worker in shared memory at once, so that none keeps a second copy."""
+    """Stack equal arrays; in a worker, directly into shared memory, which avoids a second copy."""
     stacked: Tensor = default_collate(list(arrays))
     return stacked
 
@@ -195,12 +195,12 @@ def _empty(unreadable: dict[int, VideoError]) -> CompressedClip:
 
 
 def collate(samples: Sequence[Sample]) -> CompressedClip:
-    """Batch the samples that could be read and name those that could not.
+    """Batch the readable samples and record the unreadable ones.
 
-    A batch of which nothing could be read has B = 0: it still says why.
+    If no sample can be read, the batch has B = 0 and lists the errors.
 
     Raises:
-        ValueError: Where sizes differ between the samples.
+        ValueError: The samples differ in size.
     """
     good = [(sample, sample.arrays) for sample in samples if isinstance(sample.arrays, ClipArrays)]
     unreadable = {sample.video: sample.arrays for sample in samples if isinstance(sample.arrays, VideoError)}

@@ -1,24 +1,24 @@
-"""The errors that a user can mend; the command line prints them without a traceback."""
+"""Errors that a user can fix; the command line prints them without a traceback."""
 
 
 class UserError(Exception):
-    """Base of all errors whose message says what is wrong and what to do about it."""
+    """Base class of errors whose message states the cause and what to do."""
 
 
 class RunError(UserError):
-    """A run cannot start as asked."""
+    """A run cannot start with the given options."""
 
 
 class CheckpointError(UserError):
-    """A file is not a checkpoint that can be used."""
+    """A file is not a usable checkpoint."""
 
 
 class CropError(UserError, ValueError):
-    """Frames are of a size that the model does not take."""
+    """The model does not support the size of the frames."""
 
 
 class PrepareError(UserError):
-    """Videos cannot be prepared as asked."""
+    """Videos cannot be prepared with the given options."""
 
 
 class ShardError(UserError):
@@ -26,15 +26,15 @@ class ShardError(UserError):
 
 
 class TrainingError(UserError):
-    """A run that has started cannot go on."""
+    """A run has started and cannot continue."""
 
 
 class WeightsError(UserError):
-    """Published weights cannot be loaded; the message says which do not fit."""
+    """Published weights cannot be loaded; the message names those that do not match."""
 
 
 class OutputError(UserError, OSError):
-    """A file cannot be written: the disk is full, read-only or gone, or the folder is somebody else's."""
+    """A file cannot be written: the disk is full, read-only or missing, or permission is denied."""
 
     def __str__(self) -> str:
         return str(self.strerror)

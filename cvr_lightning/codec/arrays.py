@@ -1,8 +1,8 @@
-"""What a reader delivers: NumPy arrays on the codec's own 8x8 block grid.
+"""Output of a reader: NumPy arrays on the codec's 8x8 block grid.
 
-Shapes, with N segments, K distinct I-frames, T P-frames a segment, C coefficient channels, frames of
-H x W pixels and H8 = ceil(H / 8), W8 = ceil(W / 8) blocks. Units and signs are those of
-:mod:`cvr_lightning.clip`, which adds the batch dimension.
+Shapes: N segments, K distinct I-frames, T P-frames per segment, C coefficient channels, frames of H x W
+pixels, and H8 = ceil(H / 8), W8 = ceil(W / 8) blocks. Units and signs follow :mod:`cvr_lightning.clip`, which
+adds the batch dimension.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK = 8
-"""Side of a block in luma samples: the grid of vectors, coefficients and modes."""
+"""Block side in luma samples: the grid of vectors, coefficients and modes."""
 
 Modality = Literal["iframes", "motion", "residual"]
 Representation = Literal["block", "pixel"]
@@ -23,25 +23,25 @@ MODALITIES: tuple[Modality, ...] = ("iframes", "motion", "residual")
 
 
 class BlockMode(IntEnum):
-    """How the codec coded the macroblock that a block belongs to."""
+    """Coding mode of the macroblock that contains a block."""
 
     SKIPPED = 0
-    """Copied from the reference with a zero vector; carries no bits."""
+    """Copied from the reference with a zero vector; no coded bits."""
     INTER = 1
-    """Predicted by the macroblock's vector or vectors (16x16, or an H.264 partition)."""
+    """Predicted with the vector or vectors of the macroblock (16x16, or an H.264 partition)."""
     INTER4V = 2
-    """Predicted by four vectors, one for each 8x8 block."""
+    """Predicted with four vectors, one per 8x8 block."""
     INTRA = 3
-    """Coded without prediction: its residual is the block itself."""
+    """Coded without prediction: the residual is the block itself."""
     OUTSIDE = 4
-    """No such block: the P-frame does not exist."""
+    """The P-frame does not exist."""
     INTRA_PREDICTED = 5
-    """Intra, predicted from the samples around it: its residual is relative to that prediction (H.264)."""
+    """Intra-predicted from neighboring samples; the residual is relative to that prediction (H.264)."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The I-frame in force and the P-frames of one window, as frame numbers in display order."""
+    """An I-frame and the P-frames of one window in its GOP, as frame numbers in display order."""
 
     iframe: int
     pframes: tuple[int, ...]
@@ -53,11 +53,11 @@ class ClipArrays:
 
     Attributes:
         iframes: (K, 3, H, W) uint8, RGB.
-        iframe_index: (N,) int64, which of the K I-frames each segment uses.
+        iframe_index: (N,) int64, index of each segment's I-frame among the K.
         motion: (N, T, 2, H8, W8) float32; (N, T, 2, H, W) in the pixel representation.
         residual: (N, T, C, H8, W8) float32; (N, T, 3, H, W) RGB differences in the pixel representation.
-        modes: (N, T, H8, W8) uint8, a :class:`BlockMode` each.
-        mask: (N, T) bool, true where the P-frame exists and was asked for.
+        modes: (N, T, H8, W8) uint8, the :class:`BlockMode` of each block.
+        mask: (N, T) bool, true if the P-frame exists and was requested.
     """
 
     iframes: npt.NDArray[np.uint8]
@@ -76,14 +76,14 @@ class ClipArrays:
         coefficients: tuple[int, int],
         representation: Representation,
     ) -> ClipArrays:
-        """The I-frames of N segments with T windows in which no P-frame exists yet.
+        """Build arrays with the I-frames of N segments and all P-frames masked.
 
         Args:
             iframes: (K, 3, H, W) uint8.
             iframe_index: (N,) int64.
-            t: P-frames T.
-            coefficients: DCT coefficients of a luma block and of each chroma block.
-            representation: On the block grid, or for each pixel.
+            t: Number of P-frames T per segment.
+            coefficients: DCT coefficients kept per luma block and per chroma block.
+            representation: ``"block"`` for the block grid, ``"pixel"`` for one value per pixel.
         """
         n, (height, width) = len(iframe_index), iframes.shape[2:]
         grid = (blocks(height), blocks(width))

@@ -1,4 +1,4 @@
-"""What FFmpeg can give of a stream, and why not more."""
+"""Modalities that the FFmpeg parser supports for a stream, and the reason for each limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 from cvr_lightning.codec.scan import WITH_VECTORS
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")
-"""4:2:0 of 8 bits: what prediction is repeated for."""
+"""8-bit 4:2:0: the formats for which motion compensation is implemented."""
 _MOTION_ONLY = (
     "or ask for modalities=('iframes', 'motion'), in cvr --data.sampling.modalities '[iframes, motion]'"
 )
@@ -23,13 +23,13 @@ _MOTION_ONLY = (
 
 @dataclass(frozen=True)
 class Support:
-    """What can be read of one stream.
+    """Modalities available from one stream.
 
     Attributes:
         codec: FFmpeg's name of the codec.
-        reason: What the FFmpeg lane gives of it.
-        no_motion: Why there is no motion, empty where there is.
-        no_residual: Why there is no residual, empty where there is.
+        reason: What the FFmpeg parser reads from the stream, in words.
+        no_motion: Why motion is unavailable; empty if it is available.
+        no_residual: Why the residual is unavailable; empty if it is available.
         quarter_sample: MPEG-4 vectors are in quarter samples.
     """
 
@@ -41,14 +41,14 @@ class Support:
 
     @property
     def predicts_from_previous(self) -> bool:
-        """Every P-frame is predicted from the I- or P-frame shown before it, and from no other."""
+        """Whether each P-frame is predicted only from the preceding I- or P-frame in display order."""
         return not (self.no_motion or self.no_residual)
 
     def require(self, file: str, modalities: Sequence[Modality]) -> None:
-        """Check that the modalities can be given.
+        """Check that the modalities are available.
 
         Raises:
-            UnsupportedStreamError: They cannot; the text names the file, the cause and the remedy.
+            UnsupportedStreamError: A modality is unavailable; the message gives file, cause and fix.
         """
         if self.no_motion and ("motion" in modalities or "residual" in modalities):
             raise UnsupportedStreamError(file, self.no_motion, PREPARE, alternative=IFRAMES_ONLY)
@@ -59,7 +59,7 @@ class Support:
 
 
 def find_support(demuxer: Demuxer, index: PacketIndex) -> Support:
-    """Look at a stream's headers and frame types."""
+    """Determine the available modalities from a stream's headers and frame types."""
     codec = index.codec
     if codec == "mpeg4":
         return _mpeg4(demuxer, index)
@@ -76,7 +76,7 @@ def find_support(demuxer: Demuxer, index: PacketIndex) -> Support:
 
 
 def _headers(demuxer: Demuxer, index: PacketIndex) -> tuple[bytes, bytes]:
-    """The extradata and the first packet that decoding can start at."""
+    """The extradata and the first packet at which decoding can start."""
     first = int(index.starts.argmax())
     packets = [bytes(packet) for _, packet in demuxer.fetch(first, first, index.keys)]
     return demuxer.stream.codec_context.extradata or b"", b"".join(packets)

@@ -1,4 +1,4 @@
-"""The parser that reads a stream best."""
+"""Selection of the parser for a stream."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _logger = logging.getLogger(__name__)
 
 
 def choose_parser(demuxer: Demuxer, index: PacketIndex, name: ParserName) -> Parser:
-    """The parser of a stream: the one of that name, or for ``"auto"`` that of its codec where it reads it.
+    """Create the named parser; ``"auto"`` selects the codec's own if it supports the stream, else FFmpeg's.
 
     Raises:
-        UnsupportedStreamError: The parser that was asked for cannot read the stream.
+        UnsupportedStreamError: The requested parser does not support the stream.
     """
     if name == "mpeg4" or (name == "auto" and index.codec == "mpeg4"):
         cause = unread_mpeg4_tools(index)

@@ -1,6 +1,6 @@
-"""One family of errors: which file, which frame, why, and what to do about it.
+"""Errors that give the file, the frame, the cause and what to do.
 
-They cross process borders (DataLoader workers), so every field is a plain value and all of them pickle.
+They are sent between processes (DataLoader workers), so every field is a plain value that can be pickled.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ import av
 from cvr_lightning.errors import UserError
 
 PYAV_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError)
-"""What PyAV raises where a file is at fault: FFmpeg's errors, undecodable texts, values that it lacks."""
+"""Exceptions that PyAV raises for bad files: FFmpeg errors, undecodable text, missing values."""
 
 PREPARE = (
     "prepare it: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT "
     "(a folder: cvr prepare SRC DST)"
 )
-"""Remedy for a stream that holds no readable motion or residuals."""
+"""Advice for a stream without readable motion or residuals."""
 PREPARE_FOLDER = "put it into a folder and prepare that: cvr prepare SRC DST"
-"""Remedy where a line of ffmpeg is none: some of its versions do not mirror frames."""
+"""Advice for mirrored frames, which some versions of ffmpeg do not mirror back."""
 TURN_UPRIGHT = "turn it upright with a video editor, or leave it out"
-"""Remedy for frames that no command of this package turns."""
+"""Advice for rotations that this package does not support."""
 IFRAMES_ONLY = "or ask for modalities=('iframes',), in cvr --data.sampling.modalities '[iframes]'"
-"""Alternative for a stream whose I-frames alone can be read."""
+"""Alternative for a stream of which only I-frames can be read."""
 FETCH_AGAIN = "fetch or encode the file again, or leave it out"
-"""Remedy for a damaged file."""
+"""Advice for a damaged file."""
 
 
 def reason(error: Exception) -> str:
-    """What FFmpeg or the system says, without the number and the path that go with it."""
+    """The message of FFmpeg or the system, without error number and path."""
     return getattr(error, "strerror", None) or str(error)
 
 
 class VideoError(UserError):
-    """A video that does not give what was asked of it.
+    """A video cannot be read as requested.
 
     Args:
         file: Path of the video.
         cause: What is wrong.
         remedy: What the user can do.
-        frame: Frame number in display order, where the error belongs to one frame.
-        macroblock: Macroblock number in raster order, where known.
-        bit: Bit position in the frame's packet, where known.
-        alternative: What helps whoever chooses what is read, as training does and labelling does not.
+        frame: Frame number in display order, if the error concerns one frame.
+        macroblock: Macroblock number in raster order, if known.
+        bit: Bit position in the frame's packet, if known.
+        alternative: Advice for commands with options for what is read, such as ``fit`` but not ``classify``.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class VideoError(UserError):
         bit: int | None = None,
         alternative: str = "",
     ) -> None:
-        # All fields as positional arguments: this is what pickle hands back to __init__.
+        # Positional arguments: pickle passes them back to __init__.
         super().__init__(file, cause, remedy, frame, macroblock, bit, alternative)
         self.file = file
         self.cause = cause
@@ -69,19 +69,19 @@ class VideoError(UserError):
         return f"{self.without_alternative()} {self.alternative}".rstrip()
 
     def without_alternative(self) -> str:
-        """The message of a command that cannot choose what is read of a video."""
+        """The message for commands without options for what is read."""
         places = (("frame", self.frame), ("macroblock", self.macroblock), ("bit", self.bit))
         where = "".join(f", {name} {value}" for name, value in places if value is not None)
         return f"{self.file}{where}: {self.cause}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 class UnreadableVideoError(VideoError):
-    """The file is missing, empty, not a video, or damaged where it is needed."""
+    """The file is missing, empty, not a video, or damaged at a required frame."""
 
 
 class UnsupportedStreamError(VideoError):
-    """The video is sound, but its codec or its coding tools cannot give the modality that was asked."""
+    """The video is intact, but its codec or coding tools do not support the requested modality."""
 
 
 class BitstreamError(UnreadableVideoError):
-    """A packet breaks the syntax of its codec; the container around it is sound."""
+    """A packet violates the syntax of its codec; the container is intact."""

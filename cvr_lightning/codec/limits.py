@@ -1,4 +1,4 @@
-"""Bounds on what a file may declare, checked before memory is allocated for it."""
+"""Limits on declared sizes, checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from cvr_lightning.codec.errors import UnsupportedStreamError
 from cvr_lightning.errors import RunError
 
 MAX_PIXELS = 1 << 24
-"""Pixels of a frame that are read unless :data:`VARIABLE` says otherwise: 4096x4096."""
+"""Default limit on the pixels of a frame: 4096x4096."""
 VARIABLE = "CVR_MAX_PIXELS"
-"""Environment variable that sets another bound."""
+"""Environment variable that overrides the limit."""
 
 RAISE = f"set {VARIABLE} in the environment to more pixels if you trust the file, or leave it out"
-"""Remedy for frames beyond the bound."""
+"""Advice for frames above the limit."""
 
 
 def max_pixels() -> int:
-    """The most pixels that a frame may have.
+    """The maximum number of pixels of a frame.
 
     Raises:
-        RunError: The environment variable is no whole number above zero.
+        RunError: The environment variable is not a positive integer.
     """
     value = os.environ.get(VARIABLE, "")
     if not value:
@@ -31,7 +31,7 @@ def max_pixels() -> int:
 
 
 def check_size(path: str, width: int, height: int) -> None:
-    """Check the size of frames that a file declares.
+    """Check the frame size that a file declares.
 
     Args:
         path: The file, for the message.
@@ -39,10 +39,10 @@ def check_size(path: str, width: int, height: int) -> None:
         height: Height in pixels.
 
     Raises:
-        UnsupportedStreamError: There is no such frame, or it is larger than the bound.
+        UnsupportedStreamError: The size is not positive, or is above the limit.
     """
     bound = max_pixels()
     if not (width > 0 and height > 0 and width * height <= bound):
-        # FFmpeg passes over a size beyond the bound: then it is 0 here.
-        size = f"frames of {width}x{height} pixels" if width and height else "no frame size within the bound"
+        # FFmpeg ignores a size above the limit and reports 0.
+        size = f"frames of {width}x{height} pixels" if width and height else "no frame size within the limit"
         raise UnsupportedStreamError(path, f"it declares {size}; at most {bound} pixels are read", RAISE)

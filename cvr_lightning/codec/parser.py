@@ -1,4 +1,4 @@
-"""The seam between the reader and whatever takes a bitstream apart."""
+"""The interface between the reader and the parsers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PFrame:
-    """What a P-frame holds, on its grid of 8x8 luma blocks, before any rotation or resizing.
+    """Fields of a P-frame on its grid of 8x8 luma blocks, before rotation and resizing.
 
     Attributes:
         motion: (2, H8, W8) float32, displacement (x, y) to the reference in samples, per frame of distance.
-        residual: (C, H8, W8) float32 DCT residual in zigzag order: luma, Cb, Cr, where a chroma block stands
-            in each of the 2x2 luma blocks that it covers; None where it was not asked for.
-        modes: (H8, W8) uint8, a :class:`~cvr_lightning.codec.arrays.BlockMode` each.
+        residual: (C, H8, W8) float32 DCT residual in zigzag order: luma, Cb, Cr; a chroma block is repeated
+            in the 2x2 luma blocks that it covers. None if not requested.
+        modes: (H8, W8) uint8, the :class:`~cvr_lightning.codec.arrays.BlockMode` of each block.
     """
 
     motion: npt.NDArray[np.float32]
@@ -34,12 +34,12 @@ class PFrame:
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """The blocks to deliver of a frame.
+    """The blocks of a frame to deliver.
 
     Attributes:
-        rows: (h,) int64, the row on the frame's own grid of 8x8 luma blocks from which each row is taken.
-        columns: (w,) int64, likewise.
-        scale: (2,) float32, pixels delivered for each quarter sample of a vector, along x and y.
+        rows: (h,) int64, source row of each delivered row, on the frame's grid of 8x8 luma blocks.
+        columns: (w,) int64, source column of each delivered column.
+        scale: (2,) float32, delivered pixels per quarter sample of a vector, along x and y.
     """
 
     rows: npt.NDArray[np.int64]
@@ -49,12 +49,12 @@ class BlockGrid:
 
 @dataclass(frozen=True)
 class BlockFields:
-    """Fields of P-frames on a :class:`BlockGrid`, in S slots of zeros to fill.
+    """Output buffers for S P-frames on a :class:`BlockGrid`, initialized to zero.
 
     Attributes:
         motion: (S, 2, h, w) float32, displacement (x, y) to the reference in pixels, per frame of distance;
-            (S, 0, h, w) where it is not asked for.
-        residual: (S, C, h, w) float32, see :class:`PFrame`; (S, 0, h, w) where it is not asked for.
+            (S, 0, h, w) if not requested.
+        residual: (S, C, h, w) float32, see :class:`PFrame`; (S, 0, h, w) if not requested.
         modes: (S, h, w) uint8.
     """
 
@@ -64,20 +64,20 @@ class BlockFields:
 
 
 class Parser(Protocol):
-    """Takes frames of one video out of its bitstream. Frames are named by their number in display order."""
+    """Reads the frames of one video from its bitstream. Frames are numbered in display order."""
 
     name: str
     reason: str
 
     def require(self, modalities: Sequence[Modality], accumulate: bool = False) -> None:
-        """Check that the stream has the modalities, and that they can be accumulated if that is asked.
+        """Check that the stream provides the modalities and, if ``accumulate``, that they can be accumulated.
 
         Raises:
-            UnsupportedStreamError: It has not; the text names the file, the cause and what to do.
+            UnsupportedStreamError: It does not; the message gives file, cause and fix.
         """
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """RGB (H, W, 3) of the I-frames, in the order asked, scaled to ``size`` (H, W) in one step.
+        """Yield the I-frames as RGB (H, W, 3), in the requested order, scaled to ``size`` (H, W).
 
         Raises:
             UnreadableVideoError: A frame is damaged or missing.
@@ -86,11 +86,11 @@ class Parser(Protocol):
     def pframes(
         self, frames: Sequence[int], coefficients: tuple[int, int] | None
     ) -> Iterator[tuple[int, PFrame]]:
-        """The P-frames, each with its number, in ascending order.
+        """Yield the P-frames with their numbers, in ascending order.
 
         Args:
             frames: Frame numbers, ascending and distinct.
-            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
+            coefficients: Coefficients kept per luma block and per chroma block; None omits the residual.
 
         Raises:
             UnreadableVideoError: A frame is damaged or missing.

@@ -1,4 +1,4 @@
-"""A compressed video as arrays: I-frames in RGB, P-frames as motion, residual and modes on its grid."""
+"""Reads a compressed video: I-frames as RGB, P-frames as motion, residual and modes on the block grid."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from cvr_lightning.codec.windows import check_segments, segments
 class CompressedVideoReader:
     """Reads the compressed domain of one video file.
 
-    A reader belongs to one thread at a time; it holds no global state, so each worker or thread has its own.
+    A reader is not thread-safe and holds no global state: use one per thread or worker.
 
     Args:
         path: The video file, or a file in memory.
         parser: ``"mpeg4"`` or ``"h264"`` for the parser of that codec, ``"ffmpeg"`` for FFmpeg's decoders, or
-            ``"auto"`` for the best one that reads the stream; :attr:`parser` and :attr:`reason` say which it
-            is and why.
-        index: The file's index where it is already known, which saves a pass over the file.
+            ``"auto"`` for the codec's own parser where it supports the stream and FFmpeg otherwise;
+            :attr:`parser` and :attr:`reason` give the choice and why.
+        index: The index of the file, if known; it saves a pass over the file.
 
     Raises:
-        UnreadableVideoError: The file is missing, empty, damaged, not a video, or not the one of the index.
-        UnsupportedStreamError: The parser that was asked for cannot read the stream.
+        UnreadableVideoError: The file is missing, empty, damaged, not a video, or does not match the index.
+        UnsupportedStreamError: The requested parser does not support the stream.
 
     Examples:
         >>> with CompressedVideoReader("clip.mp4") as video:  # doctest: +SKIP
@@ -67,12 +67,12 @@ class CompressedVideoReader:
 
     @property
     def parser(self) -> str:
-        """Name of the parser that takes the bitstream apart."""
+        """Name of the parser in use."""
         return self._parser.name
 
     @property
     def reason(self) -> str:
-        """What this parser gives of the stream, and why."""
+        """What the parser reads from the stream, and why."""
         return self._parser.reason
 
     @property
@@ -81,10 +81,10 @@ class CompressedVideoReader:
         return self._demuxer.container.format.name
 
     def require(self, modalities: Sequence[Modality]) -> None:
-        """Check that the stream gives the modalities.
+        """Check that the stream provides the modalities.
 
         Raises:
-            UnsupportedStreamError: It does not; the text names the file, the cause and the remedy.
+            UnsupportedStreamError: A modality is unavailable; the message gives file, cause and fix.
         """
         self._parser.require(modalities)
 
@@ -110,15 +110,15 @@ class CompressedVideoReader:
         return segments(self.index.frame_types, n, t, offsets)
 
     def parse(self, n: int) -> Macroblocks | H264Macroblocks:
-        """All macroblocks of one frame of MPEG-4 Part 2 or H.264 video, for tools and tests.
+        """Parse all macroblocks of one frame of MPEG-4 Part 2 or H.264 video, for tools and tests.
 
         Args:
-            n: Number of the frame in display order.
+            n: Frame number in display order.
 
         Raises:
             BitstreamError: The frame's packet is damaged.
             UnsupportedStreamError: :attr:`parser` is ``"ffmpeg"``, or the frame is a B-frame of H.264.
-            ValueError: There is no such frame.
+            ValueError: The frame does not exist.
         """
         return self._parser.parse(n)
 
@@ -136,21 +136,21 @@ class CompressedVideoReader:
 
         Args:
             segments: From :meth:`segments`.
-            t: P-frames T of the arrays; shorter windows are masked at their end. The longest window if None,
-                which differs between videos: give it where arrays are to be batched.
-            size: (H, W) to deliver; the size as displayed if None. I-frames are scaled by swscale; vectors
-                are scaled along their axes; block fields take the block at the centre of the new one.
+            t: Number of P-frames T of the arrays; shorter windows are masked at the end. None uses the
+                longest window, which differs between videos: set it to batch arrays.
+            size: (H, W) of the output; None uses the display size. I-frames are scaled by swscale, vectors
+                along their axes; block fields use nearest-neighbor resampling.
             representation: ``"block"``, or ``"pixel"`` for motion per pixel and residuals as RGB differences.
-            accumulate: Trace motion and residuals back to the I-frame, as CoViAR does.
-            modalities: What to read; what is left out is zero.
-            coefficients: Zigzag coefficients kept of luma, and of each chroma.
+            accumulate: Trace motion and residuals back to the I-frame, as in CoViAR.
+            modalities: What to read; the other arrays are zero.
+            coefficients: Zigzag coefficients kept per luma block and per chroma block.
 
         Returns:
-            The arrays. Where neither motion nor residual is asked for, the mask is false throughout.
+            The arrays. If neither motion nor residual is requested, the mask is all false.
 
         Raises:
-            UnsupportedStreamError: The stream cannot give one of the modalities.
-            UnreadableVideoError: A frame that is needed is damaged.
+            UnsupportedStreamError: The stream lacks one of the modalities.
+            UnreadableVideoError: A required frame is damaged.
             ValueError: An argument is out of range.
         """
         size = size or (self.info.height, self.info.width)
@@ -182,18 +182,18 @@ class CompressedVideoReader:
         size: tuple[int, int] | None = None,
         coefficients: tuple[int, int] = (16, 4),
     ) -> ClipArrays:
-        """Decode frames of any codec, each exactly the one that its segment names; no damage is concealed.
+        """Decode frames of any codec, exact by number and without error concealment.
 
         Args:
             segments: From :func:`cvr_lightning.codec.windows.frames`.
-            size: (H, W) to deliver; the size as displayed if None.
-            coefficients: Those of the residual, which give its array a shape.
+            size: (H, W) of the output; None uses the display size.
+            coefficients: Coefficients per luma and chroma block, for the shape of the empty residual.
 
         Returns:
-            The frames in the place of I-frames, with one P-frame a segment that does not exist.
+            The frames in place of I-frames, with one masked P-frame per segment.
 
         Raises:
-            UnreadableVideoError: A frame that is needed is damaged.
+            UnreadableVideoError: A required frame is damaged.
         """
         parser = FFmpegParser(self._demuxer, self.index)
         size = size or (self.info.height, self.info.width)
@@ -203,7 +203,7 @@ class CompressedVideoReader:
     def _read_iframes(
         self, segments: Sequence[Segment], size: tuple[int, int], parser: Parser | None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """(K, 3, H, W) distinct I-frames, zero without a parser, and (N,) the one of each segment."""
+        """Distinct I-frames (K, 3, H, W), zero without a parser, and the index (N,) of each segment's."""
         distinct, index = np.unique(
             np.array([segment.iframe for segment in segments], np.int64), return_inverse=True
         )
@@ -221,7 +221,7 @@ class CompressedVideoReader:
     def _read_pframes(
         self, segments: Sequence[Segment], maker: FieldMaker, arrays: ClipArrays, motion_wanted: bool
     ) -> None:
-        """Fill the fields; a P-frame that lies in several windows is read once."""
+        """Fill the fields; a P-frame in several windows is read once."""
         places: dict[int, list[tuple[int, int]]] = {}
         for n, segment in enumerate(segments):
             for t, frame in enumerate(segment.pframes):
@@ -252,7 +252,7 @@ class CompressedVideoReader:
         grid: BlockGrid,
         arrays: ClipArrays,
     ) -> None:
-        """Let the parser write into the arrays themselves; further windows of a P-frame are copies."""
+        """Let the parser write directly into the arrays; other windows of the same P-frame are copies."""
         n, t = arrays.mask.shape
         motion, residual, modes = (
             array.reshape(n * t, *array.shape[2:]) for array in (arrays.motion, arrays.residual, arrays.modes)
@@ -268,7 +268,7 @@ class CompressedVideoReader:
                     array[place] = array[first]
 
     def _needed(self, segment: Segment, accumulate: bool) -> tuple[int, ...]:
-        """The P-frames to read for a segment: its window, or everything from the I-frame on."""
+        """The P-frames to read for a segment: its window or, to accumulate, all from the I-frame on."""
         if not accumulate or not segment.pframes:
             return segment.pframes
         span = range(segment.iframe + 1, max(segment.pframes) + 1)

@@ -1,6 +1,6 @@
-"""Building the packet index: one pass over the container, and a full decode where headers do not tell enough.
+"""Builds the packet index: one pass over the container, plus a full decode if headers are insufficient.
 
-Headers tell of MPEG-4 Part 2 (mpeg4/vop_scan.py) and of H.264 whose packets are whole frames in a container
+Headers suffice for MPEG-4 Part 2 (mpeg4/vop_scan.py), and for H.264 with one frame per packet in a container
 with display times (h264/scan.py).
 """
 
@@ -29,24 +29,24 @@ WITH_VECTORS = frozenset(
     {"mpeg4", "h264", "mpeg1video", "mpeg2video", "flv1", "h263", "h263i", "h263p"}
     | {"msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"}
 )
-"""Codecs whose vectors FFmpeg exports."""
+"""Codecs for which FFmpeg exports motion vectors."""
 _BEGIN_WITHOUT_IFRAME = WITH_VECTORS - {"h264"}
-"""Codecs whose decoders show pictures that are predicted from nothing."""
+"""Codecs whose decoders output pictures even if their reference is missing."""
 
 
 _WITH_SIZES = frozenset({"mov", "matroska"})
-"""Containers that tell the size of each packet and its display time: missing bytes do not go unnoticed."""
+"""Containers that store the size and display time of each packet, so missing bytes are detected."""
 _MOST_HELD = 16  # frames that an H.264 decoder holds (A.3.1)
 
 
 class _Packets(NamedTuple):
-    """What the container says of each packet.
+    """Container metadata of each packet.
 
     Attributes:
         keys: Keys.
         pts: Display times.
-        places: Places of their bytes in the file, -1 where they are not looked for.
-        keyframes: The container's marks of keyframes.
+        places: Byte positions in the file, -1 if not determined.
+        keyframes: The container's keyframe flags.
         discarded: The frame is decoded but not shown.
         corrupt: Bytes are known to be missing.
     """
@@ -63,8 +63,8 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     """Index a freshly opened file.
 
     Raises:
-        UnreadableVideoError: The container is damaged, or no frame of it is shown.
-        UnsupportedStreamError: Its frames are too large, or displayed in a way that no reader gives.
+        UnreadableVideoError: The container is damaged, or none of its frames is shown.
+        UnsupportedStreamError: The frames are too large, or their display transform is not supported.
     """
     codec = demuxer.stream.codec_context.codec.canonical_name
     scanner = _scanner(codec, demuxer.stream.codec_context.extradata or b"")
@@ -93,7 +93,7 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
 def _decode(
     demuxer: Demuxer, keys: Sequence[PacketKey], scanner: VopScanner | PacketScanner | None
 ) -> DecodedVideo:
-    """Decode the whole video; where FFmpeg gives nothing, the tool that it may lack is named."""
+    """Decode the whole video; if FFmpeg outputs nothing, name the coding tool that it may lack."""
     try:
         return decode_pass(demuxer, demuxer.fetch(0, len(keys) - 1, keys))
     except UnreadableVideoError as error:
@@ -110,7 +110,7 @@ def _scanner(codec: str, extradata: bytes) -> VopScanner | PacketScanner | None:
 
 
 def _gather(demuxer: Demuxer, scanner: VopScanner | PacketScanner | None) -> _Packets:
-    """Hand all packets to the scanner, and note what the container says of each."""
+    """Pass all packets to the scanner and record their container metadata."""
     keys: list[PacketKey] = []
     pts: list[int] = []
     places: list[int] = []
@@ -131,9 +131,9 @@ def _gather(demuxer: Demuxer, scanner: VopScanner | PacketScanner | None) -> _Pa
 
 
 def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -> list[ShownFrame] | None:
-    """MPEG reordering: an I- or P-frame is shown once the next one arrives, a B-frame at once.
+    """Reorder as MPEG decoders do: I- and P-frames are delayed until the next one, B-frames are not.
 
-    None where headers are not read or what is predicted from is missing: decoders differ in what they show.
+    None if headers are not read or a reference is missing, where decoders differ in what they show.
     """
     order: list[int] = []
     held: list[int] = []
@@ -153,7 +153,7 @@ def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -
 
 
 def _is_simple(demuxer: Demuxer, scanner: PacketScanner, packets: _Packets) -> bool:
-    """Whether a decoder surely shows every picture of an H.264 stream at its display time."""
+    """Whether every decoder shows each picture of an H.264 stream at its display time."""
     context = demuxer.stream.codec_context
     if not _WITH_SIZES & set(demuxer.container.format.name.split(",")):
         return False
@@ -167,9 +167,9 @@ def _is_simple(demuxer: Demuxer, scanner: PacketScanner, packets: _Packets) -> b
 
 
 def _reorder_depth(pts: Sequence[int]) -> int:
-    """The most frames that come before a frame in coded order and behind it in display order.
+    """The maximum number of frames that precede a frame in coded order and follow it in display order.
 
-    Counting ends beyond what a decoder can hold back.
+    Counting stops above the number of frames that a decoder can hold.
     """
     times: list[int] = []
     depth = 0
@@ -189,11 +189,11 @@ def _by_display_time(found: Pictures, pts: Sequence[int]) -> list[ShownFrame]:
 def _decoded_pictures(
     codec: str, decoded: DecodedVideo, packets: _Packets, found: Pictures | None
 ) -> Pictures:
-    """The pictures of packets as a full decode gave them; the rest as their headers tell it."""
+    """The pictures of packets from a full decode; what it does not give, from the headers."""
     types = np.full(len(packets.keys), b"N", "S1")
     for frame in decoded.frames:
         types[frame.packet] = frame.kind
-    # The type of a frame that is not shown is not known, but the container's mark of it.
+    # The type of a frame that is not shown is unknown; only the container's keyframe flag is.
     starts = (types == b"I") | (packets.keyframes & packets.discarded)
     bidirectional = types == b"B" if codec in ("mpeg1video", "mpeg2video") else np.zeros(len(types), bool)
     if found is None:
@@ -204,7 +204,7 @@ def _decoded_pictures(
 
 
 def _unfounded(codec: str, shown: Sequence[ShownFrame], found: Pictures) -> npt.NDArray[np.bool_]:
-    """Packets of frames that come before all I-frames, in codecs whose decoders show them nevertheless."""
+    """Packets of frames before the first I-frame, in codecs whose decoders show them."""
     unfounded = np.zeros(len(found.types), bool)
     if codec in _BEGIN_WITHOUT_IFRAME:
         first = int(found.starts.argmax()) if found.starts.any() else len(found.types)
@@ -215,7 +215,7 @@ def _unfounded(codec: str, shown: Sequence[ShownFrame], found: Pictures) -> npt.
 
 
 def _look(demuxer: Demuxer, codec: str, found: Pictures, keys: Sequence[PacketKey]) -> Look:
-    """How frames look, by a decoded one where that may tell more than the container does."""
+    """Size, format and rotation of frames, from a decoded frame if the container may not state them."""
     if may_turn(demuxer.container, codec):
         start = int(found.starts.argmax())
         run = Decoder(demuxer).decode(demuxer.fetch(start, start, keys), strict=False)
@@ -227,7 +227,7 @@ def _look(demuxer: Demuxer, codec: str, found: Pictures, keys: Sequence[PacketKe
 
 
 def _facts(demuxer: Demuxer, codec: str, look: Look, interlaced: bool) -> StreamFacts:
-    """The stream at a glance."""
+    """Summary of the stream."""
     stream, context = demuxer.stream, demuxer.stream.codec_context
     return StreamFacts(
         codec=codec,

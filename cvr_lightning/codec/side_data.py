@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 
 
 def _unlisted(kind: type[Type], value: object) -> Any:
-    """A type that FFmpeg knows and PyAV does not list, for which it would raise."""
+    """A placeholder for types that PyAV does not list; without it, PyAV raises."""
     member: Any = object.__new__(kind)
     member._name_, member._value_ = f"UNLISTED_{value}", value
     return member
@@ -19,5 +19,5 @@ Type._missing_ = classmethod(_unlisted)  # type: ignore[assignment]
 
 
 def side_data(frame: VideoFrame, name: str) -> Any:
-    """Side data of a frame by its name in PyAV, such as ``"MOTION_VECTORS"``; None where there is none."""
+    """Side data of a frame by its PyAV name, such as ``"MOTION_VECTORS"``; None if absent."""
     return frame.side_data.get(name)

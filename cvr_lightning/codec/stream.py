@@ -1,4 +1,4 @@
-"""A compressed video as arrays while it comes in: one frame at a time, with no index and no look ahead."""
+"""Reads a compressed stream frame by frame, without an index or look-ahead."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ OnError = Literal["raise", "skip"]
 ENCODE_ON_THE_WAY = (
     "encode it on the way: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 -f avi - | cvr watch -"
 )
-"""Remedy for a stream that is not MPEG-4 Part 2."""
-_LITTLE = (1, 1)  # coefficients parsed where none are asked for
+"""Advice for a stream that is not MPEG-4 Part 2."""
+_LITTLE = (1, 1)  # coefficients parsed if none are requested
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class StreamFrame:
 
     Attributes:
         kind: ``"I"`` or ``"P"``.
-        number: Place among the coded pictures of the stream, from 0.
-        seconds: When it is shown, None where that is unknown.
-        step: Of a P-frame, its place in its segment: 0 begins one, and those from ``pframes`` on lie between
-            two segments.
-        arrays: A clip of one segment: an I-frame alone, or the I-frame in force and one P-frame; None between
-            two segments.
+        number: Index among the coded pictures of the stream, from 0.
+        seconds: Display time, None if unknown.
+        step: Position of a P-frame in its segment: 0 starts a segment; ``pframes`` and above are between two
+            segments.
+        arrays: A clip of one segment: an I-frame, or the current I-frame and one P-frame; None between two
+            segments.
     """
 
     kind: Literal["I", "P"]
@@ -63,7 +63,7 @@ class StreamFrame:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """What holds from one sequence header to the next."""
+    """State that is valid from one sequence header to the next."""
 
     coding: Coding
     layer: Layer
@@ -71,25 +71,25 @@ class _Sequence:
 
 
 class CompressedStream:
-    """Reads I- and P-frames of MPEG-4 Part 2 video as their packets come, in block representation.
+    """Reads I- and P-frames of MPEG-4 Part 2 video as packets arrive, in block representation.
 
-    Segments are found without knowing what follows: one begins with the first P-frame behind every I-frame
-    and again with every ``stride``-th P-frame from there; it takes ``pframes`` P-frames and ends early where
-    an I-frame comes. The P-frames between segments are not parsed. B-frames are passed over, for nothing is
-    predicted from them; so is all that comes before the first I-frame with its sequence header.
+    Segments are assigned without look-ahead: one starts at the first P-frame after each I-frame and at every
+    ``stride``-th P-frame from there. It takes ``pframes`` P-frames, fewer if an I-frame arrives. P-frames
+    between segments are not parsed. B-frames are skipped, since no frame is predicted from them, as is
+    everything before the first I-frame with a sequence header.
 
     Args:
         packets: The video.
         pframes: P-frames T of a segment.
-        stride: P-frames from the beginning of a segment to that of the next, at least ``pframes``.
-        size: (H, W) to deliver.
-        coefficients: Zigzag coefficients kept of luma, and of each chroma.
-        modalities: What to read; what is left out is zero.
-        on_error: What a damaged packet does: ``raise`` its error, or ``skip``: drop all up to the next
-            I-frame and say so in the log, the first time.
+        stride: P-frames from the start of one segment to the start of the next, at least ``pframes``.
+        size: (H, W) of the output.
+        coefficients: Zigzag coefficients kept per luma block and per chroma block.
+        modalities: What to read; the other arrays are zero.
+        on_error: ``"raise"`` raises the error of a damaged packet; ``"skip"`` drops frames up to the next
+            I-frame and logs a warning the first time.
 
     Attributes:
-        damaged: Packets that were skipped as damaged.
+        damaged: Number of damaged packets skipped.
 
     Raises:
         UnsupportedStreamError: The codec is not MPEG-4 Part 2.
@@ -121,17 +121,17 @@ class CompressedStream:
         self._on_error = on_error
         self._headers = SequenceHeaders(packets.header)
         self._sequence: _Sequence | None = None
-        self._next = 0  # number of the picture that comes next
-        self._image: npt.NDArray[np.uint8] | None = None  # the I-frame in force, None while one is awaited
+        self._next = 0  # number of the next picture
+        self._image: npt.NDArray[np.uint8] | None = None  # current I-frame, None until one arrives
         self._since_iframe = 0  # P-frames
 
     def __iter__(self) -> Iterator[StreamFrame]:
-        """The frames as they come, once.
+        """Yield the frames as they arrive; can be iterated once.
 
         Raises:
             BitstreamError: A packet is damaged, and ``on_error`` is ``raise``.
-            UnreadableVideoError: The container breaks off, or the stream ends before its first I-frame.
-            UnsupportedStreamError: The stream uses a coding tool that is not read.
+            UnreadableVideoError: The container ends in an error, or the stream ends before its first I-frame.
+            UnsupportedStreamError: The stream uses an unsupported coding tool.
         """
         began = False
         for packet in self._source.packets:

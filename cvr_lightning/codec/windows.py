@@ -1,4 +1,4 @@
-"""Where a clip's segments lie: a pure function of the frame types."""
+"""Placement of segments in a video: a pure function of the frame types."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def _offsets(offsets: float | Sequence[float], n: int) -> list[float]:
 
 
 def frames(count: int, n: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
-    """One frame from each of ``n`` equal spans of a video, as segments without P-frames.
+    """Select one frame from each of ``n`` equal spans of a video, as segments without P-frames.
 
     Args:
-        count: Frames of the video; where they are fewer than ``n``, some come more than once.
-        n: Number of frames.
-        offsets: Place inside the span in [0, 1): one for all, or one for each.
+        count: Number of frames of the video; if fewer than ``n``, frames repeat.
+        n: Number of frames to select.
+        offsets: Relative position inside the span in [0, 1): one for all spans, or one per span.
 
     Raises:
         ValueError: ``n`` or an offset is out of range.
@@ -39,20 +39,19 @@ def frames(count: int, n: int, offsets: float | Sequence[float] = 0.5) -> list[S
 def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
     """Spread ``n`` segments over a video.
 
-    The P-frames that follow an I-frame, listed in display order, are cut in ``n`` equal spans, of which each
-    gives its segment one window: ``t`` consecutive P-frames of one GOP (B-frames are passed over). The offset
-    picks the window among all that the span holds, so two offsets give either different windows or the same.
+    The P-frames after the first I-frame, in display order, are divided into ``n`` equal spans. Each span
+    provides the window of one segment: ``t`` consecutive P-frames of one GOP, ignoring B-frames. The offset
+    selects the window among all possible windows of the span.
 
-    No P-frame is ever in two windows. Where a span or its GOPs hold fewer than ``t``, the window is the
-    longest there is. A video of fewer than ``n`` P-frames leaves spans empty, whose segments are an I-frame
-    alone, as are all segments of a video without P-frames: there the I-frames are spread in the same way,
-    and repeat where they are fewer than ``n``.
+    No P-frame is in two windows. If no GOP has ``t`` P-frames in a span, the window is the longest possible.
+    If a video has fewer than ``n`` P-frames, some spans are empty and their segments have an I-frame only.
+    In a video without P-frames, the I-frames are spread in the same way, and repeat if fewer than ``n``.
 
     Args:
-        frame_types: One letter a frame in display order, such as ``"IPPBP"``.
+        frame_types: One letter per frame in display order, such as ``"IPPBP"``.
         n: Number of segments.
-        t: P-frames of a window.
-        offsets: Place among the windows of a span in [0, 1): one for all segments, or one for each.
+        t: Number of P-frames of a window.
+        offsets: Relative position among the windows of a span in [0, 1): one for all segments, or one each.
 
     Raises:
         ValueError: ``n`` or an offset is out of range, or the video has no I-frame.
@@ -83,24 +82,24 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
 
 
 def check_segments(segments: Sequence[Segment], frame_types: str, path: str) -> None:
-    """Check that the frames of segments are what they are taken for.
+    """Check that the frames of segments exist and have the expected types.
 
     Args:
         segments: The segments.
-        frame_types: One letter a frame of the video in display order.
+        frame_types: One letter per frame of the video in display order.
         path: The video, for the message.
 
     Raises:
-        ValueError: A frame is not there, or of another type.
+        ValueError: A frame does not exist, or has another type.
     """
     for segment in segments:
         for frame, kind in [(segment.iframe, "I"), *((frame, "P") for frame in segment.pframes)]:
             if not (0 <= frame < len(frame_types) and frame_types[frame] == kind):
-                raise ValueError(f"frame {frame} of {segment} is no {kind}-frame of {path}")
+                raise ValueError(f"frame {frame} of {segment} is not a {kind}-frame of {path}")
 
 
 def _window(room: npt.NDArray[np.int64], t: int, place: float) -> tuple[int, int]:
-    """Start and length of the window, given how many P-frames of its GOP follow from each one of the span."""
+    """Start and length of the window, given the P-frames left in the GOP from each one of the span."""
     if not len(room):
         return 0, 0
     length = t

@@ -4,7 +4,7 @@ from helpers.encoders import COARSE, encode
 
 @pytest.fixture(scope="session")
 def mpeg4(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """MPEG-4 Part 2 at a coarse quantiser, 30 frames of 176x144, GOP 12."""
+    """MPEG-4 Part 2 at a coarse quantizer, 30 frames of 176x144, GOP 12."""
     return str(encode(tmp_path_factory.mktemp("mpeg4") / "clip.mp4", options=COARSE))
 
 

@@ -1,4 +1,4 @@
-"""Residuals are exact: at quantiser 31 a block holds either nothing or coefficients of at least 3 x 31."""
+"""Residuals are exact: at quantizer 31 a block holds either nothing or coefficients of at least 3 x 31."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -112,8 +112,8 @@ def check(parsed: Macroblocks) -> None:
     """What holds for every result, however strange its packet."""
     assert int(parsed.modes.max()) <= 3
     assert int(parsed.directions.max()) <= 3
-    assert int(parsed.quantiser.min()) >= 1
-    assert int(parsed.quantiser.max()) <= 31
+    assert int(parsed.quantizer.min()) >= 1
+    assert int(parsed.quantizer.max()) <= 31
     for block in (parsed.luma, parsed.chroma):
         assert int(block.min(initial=0)) >= -2048
         assert int(block.max(initial=0)) <= 2047

@@ -1,4 +1,4 @@
-"""What the bitstream parsers share: bit readers, fault codes, lazily compiled kernels.
+"""Bit readers, fault codes and compiled kernels shared by the bitstream parsers.
 
-Knows no codec.
+Independent of any codec.
 """

@@ -1,8 +1,7 @@
-"""A word to the user while numba compiles a kernel, once in the life of an installation.
+"""Prints a message while numba compiles a kernel, once per installation.
 
-Numba keeps compiled kernels beside the source files or in the user's cache folder. It notices a change of the
-file that a kernel stands in, not of the files that it draws on: who edits these kernels removes the compiled
-ones (``make clean``).
+Numba caches compiled kernels beside the source files or in the user's cache folder. It detects changes of the
+kernel's own file, not of imported kernels: run ``make clean`` after editing those.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _ready = set[Any]()
 
 
 def call(kernel: Any, *arguments: object) -> Any:
-    """Call a kernel; if it is not ready and takes long to become so, say so on standard error."""
+    """Call a kernel; print a message on standard error if compiling it takes long."""
     if kernel in _ready:
         return kernel(*arguments)
     message = _MESSAGE.format(*("H.264", 25) if ".h264." in kernel.__module__ else ("MPEG-4", 10))

@@ -1,7 +1,7 @@
-"""Compiled functions that read a bitstream held as words.
+"""Compiled functions that read a bitstream stored as words.
 
-A kernel passes bit positions along. Where the syntax is broken it returns a fault instead of a position: a
-negative number that holds the position and a code of the parser.
+Kernels take and return bit positions. On invalid syntax they return a fault instead: a negative number that
+encodes the position and a fault code of the parser.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from numba.core import types
 from numba.extending import intrinsic
 
 PADDING_WORDS: Final = 1024
-"""Words of zeros behind the data: no macroblock that begins inside the data reads beyond them."""
+"""Zero words after the data: a macroblock that starts within the data does not read beyond them."""
 _FAULT_BITS = 5
-# Without numba's runtime (_nrt) nothing can be allocated and no references to arrays are counted. The counts,
-# each of which locks a word of memory, took more than half of the time.
+# Without numba's runtime (_nrt), kernels cannot allocate and do not count array references. The atomic
+# reference counts took more than half of the time.
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that needs no interpreter lock and allocates no array, once for all processes."""
+    """Compile a function that releases the GIL and allocates no array; the result is cached on disk."""
     return numba.njit(**_OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function into its callers: a call would pass every array in a dozen words."""
+    """Compile a function inline: a call would pass each array as a dozen words."""
     return numba.njit(forceinline=True, **_OPTIONS)(function)
 
 
@@ -45,13 +45,13 @@ leading_zeros: Any = intrinsic(_leading_zeros)
 
 
 def word_buffer(size: int) -> npt.NDArray[np.int64]:
-    """Room for the words of ``size`` bytes."""
+    """Allocate the word buffer for ``size`` bytes."""
     return np.empty(size // 4 + 1 + PADDING_WORDS, np.int64)
 
 
 @kernel
 def fill_words(data, size, words):  # type: ignore[no-untyped-def]
-    """At every fourth byte of ``data[:size]``, the next 64 bits; zeros follow the data."""
+    """Store the 64 bits from every fourth byte of ``data[:size]``, followed by zeros."""
     count = size // 4
     for i in range(count):
         words[i] = (
@@ -69,13 +69,13 @@ def fill_words(data, size, words):  # type: ignore[no-untyped-def]
 
 @inlined
 def window(words, position):  # type: ignore[no-untyped-def]
-    """The next 32 bits."""
+    """Peek at the next 32 bits."""
     return words[position >> 5] << (position & 31) >> 32 & 0xFFFFFFFF
 
 
 @inlined
 def read_bits(words, position, count):  # type: ignore[no-untyped-def]
-    """The next ``count`` bits, at most 32."""
+    """Peek at the next ``count`` bits, at most 32."""
     return window(words, position) >> (32 - count)
 
 
@@ -83,7 +83,7 @@ def read_bits(words, position, count):  # type: ignore[no-untyped-def]
 def read_unsigned(words, position):  # type: ignore[no-untyped-def]
     """Read ue(v) (ITU-T H.264, 9.1): position, value.
 
-    Where no code begins, the position lies behind the end of any data that the words can hold.
+    If no valid code follows, the position is beyond the end of the buffer.
     """
     bits = window(words, position)
     if bits >> 31:
@@ -106,7 +106,7 @@ def read_signed(words, position):  # type: ignore[no-untyped-def]
 
 @inlined
 def fault(code, position):  # type: ignore[no-untyped-def]
-    """A fault, to be returned in place of a position."""
+    """Encode a fault, returned in place of a position."""
     return -(position << _FAULT_BITS | code)
 
 

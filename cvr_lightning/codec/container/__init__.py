@@ -1,1 +1,1 @@
-"""Packets of a container and their index: what each holds, when it is shown, where decoding may start."""
+"""Packets of a container and their index: content, display time, and where decoding can start."""

@@ -1,4 +1,4 @@
-"""Compressed packets of a file's video stream, by number."""
+"""Access to the compressed packets of a file's video stream by number."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from cvr_lightning.codec.limits import check_size
 log = logging.getLogger(__name__)
 
 KEEP_BYTES = 64 << 20
-"""Packets of the index pass stay in memory up to this size; larger files are read again from the disk."""
+"""The index pass keeps packets in memory up to this total size; larger files are read from disk again."""
 NO_TIMESTAMP = -(1 << 63)
-"""Stands for a timestamp that the container does not give."""
-_SEEK_PACKETS = 64  # passing over fewer packets is cheaper than a seek
+"""Represents a timestamp that the container does not provide."""
+_SEEK_PACKETS = 64  # skipping fewer packets is cheaper than a seek
 
 PacketKey = tuple[int, int, int]
-"""What tells a packet from the others of its file: (dts, position in the file, size)."""
+"""Identifies a packet within its file: (dts, position in the file, size)."""
 
 
 class VideoBytes(NamedTuple):
-    """A video file that lies in memory.
+    """A video file in memory.
 
     Attributes:
-        name: What errors call it.
-        data: All of its bytes.
+        name: Name for messages.
+        data: Content of the file.
     """
 
     name: str
@@ -60,10 +60,10 @@ def packet_key(packet: Packet[VideoStream]) -> PacketKey:
 
 
 def best_video(path: str, container: InputContainer) -> VideoStream:
-    """The best video stream of a container.
+    """Select the best video stream of a container.
 
     Raises:
-        UnreadableVideoError: There is none.
+        UnreadableVideoError: The container has no video stream.
     """
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or not stream.codec_context:
@@ -72,12 +72,12 @@ def best_video(path: str, container: InputContainer) -> VideoStream:
 
 
 class Demuxer:
-    """Opens a file and hands out the packets of its video stream in the order they lie in the file.
+    """Opens a file and returns the packets of its video stream in file order.
 
-    The container is opened when it is first needed: who has an index may never need it.
+    The container is opened lazily; with an index this is often unnecessary.
 
     Args:
-        file: Path of a regular file, never a URL or a device; or a file in memory.
+        file: Path of a regular file, not a URL or device; or a file in memory.
 
     Raises:
         UnreadableVideoError: The file is missing, empty, or holds no video.
@@ -92,14 +92,14 @@ class Demuxer:
         self._descriptor = -1
         self._packets = self._demux()
         self._broken = False
-        self._next = 0  # number of the packet that comes next, -1 where there is none
+        self._next = 0  # number of the next packet, -1 at the end
 
     def damage(self, cause: str, frame: int | None = None) -> BitstreamError:
-        """An error in a packet of this file."""
+        """Create an error about a packet of this file."""
         return BitstreamError(self.path, cause, FETCH_AGAIN, frame)
 
     def error(self, cause: str, frame: int | None = None) -> UnreadableVideoError:
-        """An error that names this file."""
+        """Create an error about this file."""
         return UnreadableVideoError(self.path, cause, FETCH_AGAIN, frame)
 
     @property
@@ -114,12 +114,12 @@ class Demuxer:
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return os.path.getsize(self.path) if self._data is None else len(self._data)
 
     @contextlib.contextmanager
     def buffer(self) -> Iterator[bytes | mmap.mmap]:
-        """All bytes of the file, mapped where they are not in memory already."""
+        """All bytes of the file, memory-mapped unless already in memory."""
         if self._data is not None:
             yield self._data
             return
@@ -130,7 +130,7 @@ class Demuxer:
             yield mapped
 
     def read(self, position: int, size: int) -> bytes:
-        """Bytes of the file; fewer than ``size`` at its end."""
+        """Read bytes of the file; fewer than ``size`` at its end."""
         if self._data is not None:
             return self._data[position : position + size]
         if self._descriptor < 0:
@@ -144,14 +144,14 @@ class Demuxer:
             raise self.error("the file is empty")
 
     def decoder_context(self) -> VideoCodecContext:
-        """A decoder, not opened yet, with all that the container says of the stream."""
+        """An unopened decoder with the stream parameters of the container."""
         if not self.stream.codec_context.is_open:
             return self.stream.codec_context
         with self._open_container() as container:
             return best_video(self.path, container).codec_context
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
-        """Container and stream, opened at the first call."""
+        """Open the container on the first call; return it and the stream."""
         if self._opened is None:
             self._check_length()
             container = self._open_container()
@@ -174,7 +174,7 @@ class Demuxer:
             raise self.error(f"it is cut short: its header declares {declared} bytes, it has {self.size}")
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
-        """Packets from here on; an empty one carries no frame and would end a decoder."""
+        """Yield the remaining packets, without empty ones, which would flush a decoder."""
         packets, number = self.container.demux(self.stream), 0
         while True:
             try:
@@ -191,7 +191,7 @@ class Demuxer:
                 yield packet
 
     def _break_off(self, number: int, cause: str) -> None:
-        """Take what follows a video, such as padding, for its end; say so once."""
+        """Treat a container error after at least one packet as the end of the video; warn once."""
         if not number:
             raise self.error(f"the container breaks off before a packet: {cause}")
         if not self._broken:
@@ -199,10 +199,10 @@ class Demuxer:
         self._broken = True
 
     def scan(self) -> Iterator[Packet[VideoStream]]:
-        """All packets of the freshly opened file; those of small files are kept for :meth:`fetch`.
+        """Yield all packets of the newly opened file; for small files, keep them for :meth:`fetch`.
 
         Raises:
-            UnreadableVideoError: The file ends within a packet, and the container knows of more.
+            UnreadableVideoError: The file ends within a packet, and the container declares more packets.
         """
         kept: list[Packet[VideoStream]] | None = []
         total, number, corrupt = 0, 0, False
@@ -222,15 +222,15 @@ class Demuxer:
     def fetch(
         self, first: int, last: int, keys: Sequence[PacketKey]
     ) -> Iterator[tuple[int, Packet[VideoStream]]]:
-        """Packets ``first`` to ``last`` with their numbers.
+        """Yield packets ``first`` to ``last`` with their numbers.
 
         Args:
             first: Number of the first packet.
             last: Number of the last packet.
-            keys: The key of every packet of the file, from the index.
+            keys: Keys of all packets of the file, from the index.
 
         Raises:
-            UnreadableVideoError: The file does not hold the packets of the index.
+            UnreadableVideoError: The packets do not match the index.
         """
         if self._kept is not None:
             yield from enumerate(self._kept[first : last + 1], first)
@@ -245,10 +245,10 @@ class Demuxer:
                 yield number, packet
 
     def _go_to(self, first: int, keys: Sequence[PacketKey]) -> None:
-        """Make the packet that comes next ``first`` or one before it.
+        """Move so that the next packet is ``first`` or an earlier one.
 
-        A container's own seek can land anywhere, so the landing is recognised by its key, and where that
-        fails the file is read from its start.
+        A seek may land on any packet, so the result is identified by its key; if that fails, the file is read
+        from its start.
         """
         if self._next >= 0 and 0 <= first - self._next < _SEEK_PACKETS:
             return
@@ -267,13 +267,13 @@ class Demuxer:
         self._packets, self._next = self._demux(), 0
 
     def duration(self) -> float:
-        """Seconds according to the container, 0 where it does not say."""
+        """Duration in seconds from the container, 0 if unknown."""
         if self.stream.duration and self.stream.time_base:
             return float(self.stream.duration * self.stream.time_base)
         return (self.container.duration or 0) / av.time_base
 
     def close(self) -> None:
-        """Close the file and drop its packets."""
+        """Close the file and discard its packets."""
         self._kept = None
         if self._descriptor >= 0:
             os.close(self._descriptor)

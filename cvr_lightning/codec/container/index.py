@@ -1,4 +1,4 @@
-"""Packet index: what every packet of a video holds, as plain arrays that can be cached beside it."""
+"""Packet index: the content of every packet of a video, as arrays that can be cached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cvr_lightning.codec.container.index_check import check_index
 from cvr_lightning.files.bounds import INDEX_BYTES, decompress, parse_json
 
 INDEX_VERSION = 3
-"""Grows whenever the same file gives another index or its bytes mean something else: old caches are stale."""
+"""Increased when the content or format of an index changes, which invalidates cached indexes."""
 _STEPS = frozenset(
     {
         "pts",
@@ -31,37 +31,37 @@ _STEPS = frozenset(
         "frame_list_ends",
     }
 )
-"""Columns that run on from row to row: packed as differences, most of which are alike."""
+"""Columns stored as differences between rows, which compress better."""
 _BYTES = {
     **dict.fromkeys(("types", "frame_kinds"), "S1"),
     **dict.fromkeys(("keyframes", "starts", "reference", "damaged"), "?"),
     **dict.fromkeys(("rounding", "headers"), "u1"),
 }
-"""Columns of one byte a row; the others are int64."""
+"""Columns of one byte per row; the others are int64."""
 _PACKED = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8")
 _CHECKSUM_BYTES = 16
 
 
 @dataclass(frozen=True)
 class StreamFacts:
-    """What a container and a codec's headers say of a stream.
+    """Stream parameters from the container and the codec's headers.
 
     Attributes:
         codec: FFmpeg's name of the codec.
-        codec_tag: The container's name of it.
-        profile: The codec's profile, empty where it states none.
+        codec_tag: The container's codec tag.
+        profile: Codec profile, empty if not stated.
         pixel_format: FFmpeg's name of the pixel format.
-        width: Width of the frames as coded, in pixels.
-        height: Height of the frames as coded.
-        rotation: Degrees counter-clockwise by which frames are turned for display: 0, 90, 180, 270.
-        fps: Average frame rate, 0 where unknown.
-        duration: Seconds according to the container, 0 where unknown.
-        file_size: Bytes of the file.
-        interlaced: A frame is interlaced, as far as the frames were decoded.
-        color_range: The container's color range, as FFmpeg numbers it.
-        color_matrix: Its matrix of Y, Cb, Cr.
-        color_primaries: Its primaries.
-        color_transfer: Its transfer characteristics.
+        width: Coded width in pixels.
+        height: Coded height in pixels.
+        rotation: Rotation for display in degrees counterclockwise: 0, 90, 180 or 270.
+        fps: Average frame rate, 0 if unknown.
+        duration: Duration in seconds from the container, 0 if unknown.
+        file_size: Size of the file in bytes.
+        interlaced: At least one decoded frame is interlaced.
+        color_range: Color range from the container, in FFmpeg's numbering.
+        color_matrix: Matrix coefficients of Y, Cb, Cr.
+        color_primaries: Color primaries.
+        color_transfer: Transfer characteristics.
     """
 
     codec: str
@@ -82,48 +82,47 @@ class StreamFacts:
 
     @property
     def colors(self) -> tuple[int, int, int, int]:
-        """Range, matrix, primaries and transfer."""
+        """Color range, matrix, primaries and transfer."""
         return self.color_range, self.color_matrix, self.color_primaries, self.color_transfer
 
 
 @dataclass(frozen=True, eq=False)
 class PacketIndex:
-    """The packets of a video in file order, P of them, and its F frames in display order.
+    """The P packets of a video in file order, and its F frames in display order.
 
-    The columns from ``frame_sources`` on are those of MPEG-4 Part 2 and H.264 video, zero in other video.
+    The columns from ``frame_sources`` on apply to MPEG-4 Part 2 and H.264 and are zero for other codecs.
 
     Attributes:
-        facts: The stream at a glance.
-        types: (P,) S1, type of the picture that the packet begins with: I, P, B, S (a sprite VOP), N where it
-            holds none that is shown (placeholders of packed bitstreams, dropped or hidden frames), ? where
-            the type is not known.
-        sizes: (P,) int64, bytes.
-        pts: (P,) int64 in the stream's time base, ``demux.NO_TIMESTAMP`` where unknown.
-        dts: (P,) int64, likewise.
-        positions: (P,) int64, place in the file that the demuxer names, -1 where unknown.
-        data_positions: (P,) int64, byte of the file at which the packet's own bytes begin, -1 where they do
-            not lie there in one piece.
-        keyframes: (P,) bool, the container's mark.
-        starts: (P,) bool, decoding can begin here.
-        reference: (P,) bool, false where the codec says that no picture refers to this one.
-        damaged: (P,) bool, the packet is damaged, or what its picture is predicted from is not in the file.
+        facts: Stream parameters.
+        types: (P,) S1, type of the first picture of the packet: I, P, B, S (sprite VOP), N if no picture of
+            it is shown (placeholders of packed bitstreams, dropped or hidden frames), ? if unknown.
+        sizes: (P,) int64, size in bytes.
+        pts: (P,) int64, presentation timestamp in the stream's time base, ``demux.NO_TIMESTAMP`` if unknown.
+        dts: (P,) int64, decoding timestamp, ``demux.NO_TIMESTAMP`` if unknown.
+        positions: (P,) int64, file position reported by the demuxer, -1 if unknown.
+        data_positions: (P,) int64, file position of the first byte of the packet's data, -1 if the data are
+            not contiguous in the file.
+        keyframes: (P,) bool, the container's keyframe flag.
+        starts: (P,) bool, decoding can start at this packet.
+        reference: (P,) bool, false if the codec declares that no picture refers to this one.
+        damaged: (P,) bool, the packet is damaged, or a reference of its picture is not in the file.
         rounding: (P,) uint8, vop_rounding_type of the VOP that the packet decodes to (MPEG-4 Part 2).
-        frame_packets: (F,) int64, the packet whose decoding gives the frame. A codec may show one twice.
-        frame_ends: (F,) int64, the last packet that a decoder needs before it gives the frame.
-        frame_checksums: (F,) int64, checksum of the frame in a full decode (ffmpeg/decoder.py), -1 where the
-            headers told enough and nothing was decoded.
-        frame_kinds: (F,) S1, type of the frame. In a packed bitstream this is not the type of its packet.
-        frame_sources: (F,) int64, the packet that holds the frame's VOP.
-        frame_offsets: (F,) int64, byte of that packet at which the VOP begins.
-        frame_sizes: (F,) int64, bytes of the VOP.
+        frame_packets: (F,) int64, the packet that decodes to the frame. A codec may show a frame twice.
+        frame_ends: (F,) int64, the last packet that a decoder needs to output the frame.
+        frame_checksums: (F,) int64, checksum of the frame in a full decode (ffmpeg/decoder.py), -1 if the
+            headers sufficed and nothing was decoded.
+        frame_kinds: (F,) S1, type of the frame; in a packed bitstream it may differ from the packet's type.
+        frame_sources: (F,) int64, the packet that contains the frame's VOP.
+        frame_offsets: (F,) int64, byte offset of the VOP in that packet.
+        frame_sizes: (F,) int64, size of the VOP in bytes.
         frame_times: (F,) int64, time of the VOP in ticks of vop_time_increment.
-        frame_headers: (F,) int64, which of the headers is in force.
-        frame_list_ends: (F,) int64, where in ``reference_lists`` those of each frame end.
-        reference_lists: int64, of H.264: for each slice of each frame the lengths of its two reference lists,
-            then for each entry the frames from it to this frame in display order, 0 where it is missing.
-        headers: uint8, sequence headers (VOL, encoder's mark; parameter sets of H.264) that the stream uses,
-            one behind the other.
-        header_ends: int64, where each of them ends.
+        frame_headers: (F,) int64, index of the sequence header in effect.
+        frame_list_ends: (F,) int64, end of each frame's entries in ``reference_lists``.
+        reference_lists: int64, H.264 only: for each slice of each frame, the lengths of its two reference
+            lists, then for each entry its distance to this frame in display order, 0 if it is missing.
+        headers: uint8, concatenated sequence headers of the stream (VOL and encoder user data; H.264
+            parameter sets).
+        header_ends: int64, end of each header.
     """
 
     facts: StreamFacts
@@ -159,7 +158,7 @@ class PacketIndex:
 
     @cached_property
     def sequence_headers(self) -> list[bytes]:
-        """The sequence headers apart."""
+        """The sequence headers, split."""
         ends = self.header_ends.tolist()
         return [self.headers[a:b].tobytes() for a, b in zip([0, *ends], ends, strict=False)]
 
@@ -178,7 +177,7 @@ class PacketIndex:
 
     @cached_property
     def keys(self) -> list[PacketKey]:
-        """What tells each packet from the others."""
+        """Keys that identify each packet."""
         columns = (self.dts.tolist(), self.positions.tolist(), self.sizes.tolist())
         return list(zip(*columns, strict=True))
 
@@ -188,7 +187,7 @@ class PacketIndex:
         return self.reference_lists[begin : self.frame_list_ends[frame]]
 
     def to_bytes(self) -> bytes:
-        """The index in some 4 bytes a packet, behind a checksum."""
+        """Serialize the index, with a checksum: about 4 bytes per packet."""
         columns = [_pack(item.name, getattr(self, item.name)) for item in fields(self)[1:]]
         head = [astuple(self.facts), [(column.dtype.str, len(column)) for column in columns]]
         parts = [json.dumps(head, separators=(",", ":")).encode(), b"\n", *(c.tobytes() for c in columns)]
@@ -200,7 +199,7 @@ class PacketIndex:
         """The inverse of :meth:`to_bytes`.
 
         Raises:
-            ValueError: They are damaged, not those of an index of this version, or unfold to more than
+            ValueError: The data are damaged, of another index version, or decompress to more than
                 :data:`cvr_lightning.files.bounds.INDEX_BYTES`.
         """
         checksum, packed = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
@@ -230,7 +229,7 @@ def _checksum(data: bytes) -> bytes:
 
 
 def _pack(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A column in the narrowest integers that hold it."""
+    """Pack a column in the narrowest sufficient integer type."""
     if name in _BYTES:
         return column.view(np.uint8)
     values = np.diff(column, prepend=0) if name in _STEPS else column

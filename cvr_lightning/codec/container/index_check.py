@@ -1,4 +1,4 @@
-"""What holds for every packet index: checked where one is read back, before anything relies on it."""
+"""Consistency checks of a packet index, run when one is read from disk."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _OF_OTHER_LENGTH = ("headers", "header_ends", "reference_lists")
 
 
 def check_index(index: PacketIndex) -> None:
-    """Refuse an index that contradicts itself.
+    """Check that an index is consistent.
 
     Raises:
-        ValueError: It does; the message names the column.
+        ValueError: It is not; the message names the column.
     """
     _check_facts(index.facts)
     _check_lengths(index)
@@ -49,7 +49,7 @@ def check_index(index: PacketIndex) -> None:
 
 
 def _check_lists(lists: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> None:
-    """Check that the lists of each frame are whole (see :class:`PacketIndex`)."""
+    """Check that the lists of each frame are complete (see :class:`PacketIndex`)."""
     if (np.diff(ends, prepend=0) < 0).any() or int(ends[-1]) != len(lists):
         raise ValueError("frame_list_ends: not the ends of the lists")
     values, place = lists.tolist(), 0
@@ -98,7 +98,7 @@ def _check_types(index: PacketIndex) -> None:
 
 
 def _check_kinds(index: PacketIndex) -> None:
-    """A frame is of the type of the picture that its packet begins with, unless others lie before it."""
+    """Check that a frame has the type of its packet's first picture, unless it is a later picture."""
     places = index.frame_sources if index.codec == "mpeg4" else index.frame_packets
     begun = index.types[places]
     told = (index.frame_offsets == 0) & (begun != b"?") & (begun != b"N") & (index.frame_kinds != b"?")

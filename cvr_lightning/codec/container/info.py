@@ -1,4 +1,4 @@
-"""A video at a glance, as its index tells it."""
+"""Summary of a video from its index."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from cvr_lightning.codec.container.index import PacketIndex
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """A video at a glance.
+    """Summary of a video.
 
     Attributes:
         codec: FFmpeg's name of the codec.
-        profile: The codec's profile, empty where it states none.
+        profile: Codec profile, empty if not stated.
         pixel_format: FFmpeg's name of the pixel format.
-        width: Width in pixels as displayed, that is after rotation.
-        height: Height in pixels as displayed.
-        rotation: Degrees counter-clockwise by which coded frames are turned for display: 0, 90, 180, 270.
-        num_frames: Frames that the packets hold; the container's header is not trusted.
-        frame_types: One letter a frame in display order.
+        width: Display width in pixels, after rotation.
+        height: Display height in pixels, after rotation.
+        rotation: Rotation for display in degrees counterclockwise: 0, 90, 180 or 270.
+        num_frames: Number of frames, counted in the packets rather than taken from the container's header.
+        frame_types: One letter per frame in display order.
         gop_lengths: Frames from each I-frame to the next.
-        fps: Average frame rate, 0 where unknown.
-        duration: Seconds according to the container, 0 where unknown.
-        bit_rate: Bits per second of the video stream's packets, 0 where the duration is unknown.
-        has_b_frames: B-frames are present.
+        fps: Average frame rate, 0 if unknown.
+        duration: Duration in seconds from the container, 0 if unknown.
+        bit_rate: Bits per second of the video stream's packets, 0 if the duration is unknown.
+        has_b_frames: The video has B-frames.
     """
 
     codec: str
@@ -45,7 +45,7 @@ class StreamInfo:
 
 
 def describe(index: PacketIndex) -> StreamInfo:
-    """What the index says of the stream, in display orientation."""
+    """Summarize the index, in display orientation."""
     facts, types = index.facts, index.frame_types
     turned = facts.rotation % 180 != 0
     starts = np.flatnonzero(index.frame_kinds == b"I")

@@ -1,6 +1,6 @@
-"""What the bytes of a container tell beside what FFmpeg does: its declared length, places of packets.
+"""Declared length of a file and byte positions of packets, which FFmpeg does not report.
 
-A file cut between two packets would pass for a shorter video.
+Without the declared length, a file truncated between two packets would be taken for a shorter video.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 
 HEAD_BYTES = 4096
-"""Front of a file that :func:`declared_size` wants to see."""
+"""Bytes at the start of a file that :func:`declared_size` needs."""
 _EBML = b"\x1a\x45\xdf\xa3"
 _PROBE_BYTES = 64
 _NEAR_BYTES = 4096
@@ -16,10 +16,10 @@ _SEGMENT = b"\x18\x53\x80\x67"
 
 
 def declared_size(head: bytes) -> int | None:
-    """Bytes that an AVI or Matroska file should have at least, None where it does not say.
+    """The minimum size in bytes that an AVI or Matroska file declares, None if not declared.
 
-    MP4 needs no such look, for its sample table tells FFmpeg of every packet. MPEG program and transport
-    streams declare nothing: a cut one is a shorter one.
+    MP4 is not checked: its sample table lists every packet. MPEG program and transport streams declare no
+    size, so truncation cannot be detected.
 
     Args:
         head: The first bytes of the file.
@@ -38,7 +38,7 @@ def declared_size(head: bytes) -> int | None:
 
 
 def _element_size(data: bytes, position: int) -> tuple[int | None, int] | None:
-    """An EBML element's data size, None where unknown, and where the data begin (RFC 8794, 4 and 6)."""
+    """Data size of an EBML element, None if unknown, and the offset of its data (RFC 8794, 4 and 6)."""
     if position >= len(data) or not data[position]:
         return None
     length = 9 - data[position].bit_length()
@@ -48,13 +48,13 @@ def _element_size(data: bytes, position: int) -> tuple[int | None, int] | None:
 
 
 class PacketFinder:
-    """Finds where in its file a packet's bytes lie in one piece.
+    """Finds the byte position of a packet's data in the file.
 
-    A demuxer's position may be that of a chunk or block header in front of the packet; containers may also
-    compress, interleave or rewrite what they hold.
+    A demuxer's position may be that of the chunk or block header before the packet; containers may also
+    compress, interleave or rewrite packets.
 
     Args:
-        file: The bytes of the file.
+        file: Content of the file.
     """
 
     def __init__(self, file: bytes | mmap.mmap) -> None:
@@ -62,11 +62,11 @@ class PacketFinder:
         self._end = 0
 
     def find(self, data: bytes, position: int) -> int:
-        """The byte at which a packet begins, -1 where it is not found near by.
+        """Return the byte position of a packet, -1 if its data are not found near the demuxer's position.
 
         Args:
             data: The packet.
-            position: What the demuxer says, -1 where it does not.
+            position: Position from the demuxer, -1 if unknown.
         """
         start = self._end if position < 0 else position
         place = self._file.find(data[:_PROBE_BYTES], start, start + _NEAR_BYTES + _PROBE_BYTES)

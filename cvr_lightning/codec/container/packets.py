@@ -1,4 +1,4 @@
-"""Packets of a video as they come: from a file, a pipe, a camera, or whatever else hands them out."""
+"""Packet streams from a file, a pipe, a camera or another source."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _STREAMABLE = "send a container that can be read from its front: AVI, Matroska, 
 
 
 class StreamPacket(NamedTuple):
-    """What a container or a network hands out at once: a frame, as a rule.
+    """One packet of a container or network stream, usually one frame.
 
     Attributes:
-        data: Its bytes.
-        seconds: When the frame is shown, None where that is unknown.
+        data: Content of the packet.
+        seconds: Display time of the frame, None if unknown.
         damaged: Bytes are known to be missing.
     """
 
@@ -48,14 +48,14 @@ class StreamPacket(NamedTuple):
 
 @dataclass(frozen=True)
 class PacketStream:
-    """A video whose packets come one after the other, and what must be known to read them.
+    """A stream of packets and the parameters needed to read them.
 
     Attributes:
-        packets: The packets, in the order in which they were coded; they may never end.
-        name: What messages call the video.
+        packets: The packets in coded order; the stream may be endless.
+        name: Name of the video for messages.
         codec: FFmpeg's name of the codec.
-        codec_tag: The container's name of it, which tells of encoders that need special care; may be empty.
-        header: Sequence headers that come apart from the packets; empty where the packets hold them.
+        codec_tag: The container's codec tag, which identifies encoders with known bugs; may be empty.
+        header: Sequence headers stored outside the packets; empty if the packets contain them.
     """
 
     packets: Iterable[StreamPacket]
@@ -67,20 +67,20 @@ class PacketStream:
 
 @contextmanager
 def open_packets(path: str | os.PathLike[str]) -> Iterator[PacketStream]:
-    """The packets of a file or a pipe, which is closed at the end of the block.
+    """Open the packets of a file or pipe; it is closed at the end of the ``with`` block.
 
     Args:
         path: A file, a named pipe, or ``"-"`` for standard input.
 
     Raises:
-        UnreadableVideoError: It is missing, empty, or holds no video.
+        UnreadableVideoError: The source is missing, empty, or holds no video.
     """
     name = os.fspath(path)
     if name != STDIN and not Path(name).is_fifo():
         with contextlib.closing(Demuxer(name)) as demuxer:
             yield packets_of(demuxer.container, name)
         return
-    # Unbuffered: a buffered file would wait for a whole block before it gives the frame that is there.
+    # Unbuffered: a buffered file would delay an available frame until a whole block has arrived.
     file = sys.stdin.fileno() if name == STDIN else name
     with (
         open(file, "rb", buffering=0, closefd=name != STDIN) as pipe,
@@ -90,14 +90,14 @@ def open_packets(path: str | os.PathLike[str]) -> Iterator[PacketStream]:
 
 
 def packets_of(container: InputContainer, name: str) -> PacketStream:
-    """The packets of an open container, such as a camera's that ``av.open("rtsp://...")`` gives.
+    """Stream the packets of an open container, such as a camera opened with ``av.open("rtsp://...")``.
 
     Args:
-        container: The container; who opened it closes it.
-        name: What messages call it.
+        container: The container; the caller closes it.
+        name: Name for messages.
 
     Raises:
-        UnreadableVideoError: It holds no video.
+        UnreadableVideoError: The container has no video stream.
     """
     return _packets_of(container, name, FETCH_AGAIN)
 
@@ -132,7 +132,7 @@ def _packets(
 
 
 def _is_upright(container: InputContainer, packet: Packet[VideoStream], name: str) -> bool:
-    """Whether frames are displayed as they are coded; false where the packet is too damaged to tell."""
+    """Whether frames are displayed without rotation; false if the packet is too damaged to tell."""
     context = packet.stream.codec_context
     if not may_turn(container, context.name):
         return True

@@ -1,4 +1,4 @@
-"""What the packets of a stream hold, by their own headers."""
+"""Content of the packets of a stream, from their headers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy.typing as npt
 
 
 class Pictures(NamedTuple):
-    """The pictures of P packets in file order, (P,) each.
+    """The pictures of P packets in file order; each column is (P,).
 
-    The columns from ``rounding`` on are of the picture that a packet decodes to, zero in other than MPEG-4
-    Part 2 and H.264 video and where it decodes to none; see
+    The columns from ``rounding`` on describe the picture that a packet decodes to. They are zero if there is
+    none, and for codecs other than MPEG-4 Part 2 and H.264; see
     :class:`~cvr_lightning.codec.container.index.PacketIndex`.
 
     Attributes:
-        types: S1, type of the picture that the packet begins with.
-        gives: S1, type of the frame that it decodes to, empty where it gives none.
-        starts: bool, decoding can begin here.
-        reference: bool, false where the codec says that no picture refers to this one.
+        types: S1, type of the first picture of the packet.
+        gives: S1, type of the frame that the packet decodes to, empty if none.
+        starts: bool, decoding can start at this packet.
+        reference: bool, false if the codec declares that no picture refers to this one.
         rounding: uint8, vop_rounding_type.
-        sources: int64, the packet that holds the VOP.
-        offsets: int64, byte of that packet at which it begins.
-        sizes: int64, its bytes.
-        times: int64, its time in ticks of vop_time_increment.
-        headers: int64, which of the sequence headers is in force.
-        lists: int64, reference lists of the slices of H.264, see ``PacketIndex.reference_lists``.
-        list_ends: int64, where in ``lists`` those of each packet end; empty in other video.
+        sources: int64, the packet that contains the VOP.
+        offsets: int64, byte offset of the VOP in that packet.
+        sizes: int64, size of the VOP in bytes.
+        times: int64, time of the VOP in ticks of vop_time_increment.
+        headers: int64, index of the sequence header in effect.
+        lists: int64, reference lists of H.264 slices, see ``PacketIndex.reference_lists``.
+        list_ends: int64, end of each packet's entries in ``lists``; empty for other codecs.
     """
 
     types: npt.NDArray[np.bytes_]
@@ -44,7 +44,7 @@ class Pictures(NamedTuple):
     list_ends: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def lists_of(self, packets: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The reference lists of some packets one behind the other, and where those of each end."""
+        """The concatenated reference lists of some packets, and the end of each packet's entries."""
         if not len(self.list_ends):
             return self.lists, np.zeros(len(packets), np.int64)
         begins = np.concatenate([self.list_ends[:1] * 0, self.list_ends[:-1]])
@@ -57,16 +57,16 @@ class PictureScanner(Protocol):
     """Reads the headers of packets."""
 
     def add(self, data: bytes, keyframe: bool) -> None:
-        """Take the next packet; ``keyframe`` is the container's mark."""
+        """Add the next packet; ``keyframe`` is the container's flag."""
 
     def finish(self) -> Pictures:
-        """What all packets hold."""
+        """Return the pictures of all packets."""
 
 
 def pictures(
     types: npt.NDArray[np.bytes_], starts: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]
 ) -> Pictures:
-    """Pictures of other than MPEG-4 Part 2 video; a type N gives no frame."""
+    """Build the pictures of codecs without VOP columns; type N decodes to no frame."""
     gives = np.where(types == b"N", b"", types).astype("S1")
     nothing = np.zeros(len(types), np.int64)
     return Pictures(types, gives, starts, reference, nothing.astype(np.uint8), *5 * (nothing,))

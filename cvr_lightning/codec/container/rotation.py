@@ -1,4 +1,4 @@
-"""How the frames of a file are turned for display."""
+"""Rotation of frames for display."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from av.video.frame import VideoFrame
 from cvr_lightning.codec.errors import PREPARE_FOLDER, TURN_UPRIGHT, UnsupportedStreamError
 from cvr_lightning.codec.side_data import side_data
 
-_TURNING_CODECS = frozenset({"h264", "hevc"})  # a display orientation SEI message may turn them
+_TURNING_CODECS = frozenset({"h264", "hevc"})  # may have a display orientation SEI message
 _TURNING_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})  # containers with a display matrix
 
 
 def may_turn(container: InputContainer, codec: str) -> bool:
-    """Whether frames may be turned for display; only a decoded one tells how."""
+    """Whether frames may be rotated for display; the angle is known only from a decoded frame."""
     return codec in _TURNING_CODECS or bool(_TURNING_FORMATS & set(container.format.name.split(",")))
 
 
 def display_rotation(path: str, frame: VideoFrame) -> int:
-    """Degrees counter-clockwise by which frames are turned for display: 0, 90, 180 or 270.
+    """Rotation for display in degrees counterclockwise: 0, 90, 180 or 270.
 
     Args:
         path: The file, for messages.
         frame: A decoded frame.
 
     Raises:
-        UnsupportedStreamError: Frames are to be mirrored or turned by another angle.
+        UnsupportedStreamError: Frames are displayed mirrored, stretched or rotated by another angle.
     """
     matrix = side_data(frame, "DISPLAYMATRIX")
     if matrix is None:

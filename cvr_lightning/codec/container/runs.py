@@ -1,4 +1,4 @@
-"""Where decoding begins for a frame, and whether the packets from there on are sound."""
+"""Where to start decoding for a frame, and whether the packets from there are intact."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from cvr_lightning.codec.container.index import PacketIndex
 
 _TRIES = 2
-"""Starts that are tried before the whole video is decoded up to the frame."""
+"""Start packets to try before decoding the video from its beginning."""
 
 
 def starts_before(index: PacketIndex, frame: int) -> list[int]:
-    """Packets at which decoding may begin to give a frame, the best one first, the first packet last.
+    """Packets from which the frame can be decoded: best first, the first packet of the file last.
 
-    A frame that is shown before the I-frame which its run begins with (an open GOP) needs an earlier one.
+    A frame of an open GOP that is shown before its I-frame needs an earlier start.
     """
     packet = int(index.frame_packets[frame])
     starts = np.flatnonzero(index.starts[: packet + 1])[::-1][: 2 * _TRIES].tolist()
@@ -25,7 +25,7 @@ def starts_before(index: PacketIndex, frame: int) -> list[int]:
 
 
 def runs(index: PacketIndex, frames: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-    """Frames in the order asked that share the best packet to begin with: the packet, the frames."""
+    """Group consecutive requested frames by their best start packet: yields the packet and the frames."""
     first, together = -1, list[int]()
     for frame in frames:
         start = starts_before(index, frame)[0]
@@ -39,10 +39,10 @@ def runs(index: PacketIndex, frames: Sequence[int]) -> Iterator[tuple[int, list[
 
 
 def damage_before(index: PacketIndex, start: int, frame: int) -> int | None:
-    """The first damaged packet that a frame decoded from ``start`` depends on, None where there is none.
+    """The first damaged packet that a frame decoded from ``start`` depends on, None if there is none.
 
-    Frames that nothing refers to are passed over, and those shown before the run's first frame: in an open
-    GOP they may lack what they are predicted from.
+    Skips non-reference frames, and frames shown before the first frame of the run: in an open GOP, their
+    references may be missing.
     """
     packet, numbers = int(index.frame_packets[frame]), index.frame_of_packet
     first = numbers.get(start, -1)

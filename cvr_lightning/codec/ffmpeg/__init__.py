@@ -1,1 +1,1 @@
-"""Decoding and exported motion vectors through FFmpeg, for codecs without a parser of their own."""
+"""Decoding and exported motion vectors through FFmpeg, for codecs without a dedicated parser."""

@@ -1,4 +1,4 @@
-"""The frames of a video as a full decode gives them: what a player shows, with the numbers a player gives."""
+"""Full decode of a video, which yields the frames and frame numbers of a player."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ShownFrame(NamedTuple):
     """A frame that is shown.
 
     Attributes:
-        packet: The packet that holds it.
-        kind: Its type, one letter.
-        end: The last packet that a decoder was given before it gave the frame.
-        checksum: :func:`cvr_lightning.codec.ffmpeg.decoder.checksum` of it.
+        packet: The packet that contains the frame.
+        kind: Frame type, one letter.
+        end: The last packet passed to the decoder before it output the frame.
+        checksum: :func:`cvr_lightning.codec.ffmpeg.decoder.checksum` of the frame.
     """
 
     packet: int
@@ -33,13 +33,13 @@ class ShownFrame(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a decoded frame tells of how frames look.
+    """Format of the frames, from a decoded frame.
 
     Attributes:
-        width: Width in pixels, before it is turned.
-        height: Height.
+        width: Width in pixels, before rotation.
+        height: Height in pixels, before rotation.
         pixel_format: FFmpeg's name of the pixel format.
-        rotation: Degrees counter-clockwise by which frames are turned for display.
+        rotation: Rotation for display in degrees counterclockwise.
     """
 
     width: int
@@ -49,13 +49,13 @@ class Look(NamedTuple):
 
 
 class DecodedVideo(NamedTuple):
-    """What a full decode gives.
+    """Result of a full decode.
 
     Attributes:
-        frames: The frames in the order in which they are shown.
-        damaged: Packets that cannot be decoded, or whose frames hold concealed errors.
-        look: How the first frame looks.
-        interlaced: A frame is interlaced.
+        frames: The frames in display order.
+        damaged: Packets that cannot be decoded, or whose frames have concealed errors.
+        look: Format of the first frame.
+        interlaced: At least one frame is interlaced.
     """
 
     frames: list[ShownFrame]
@@ -69,11 +69,11 @@ def decode_pass(demuxer: Demuxer, packets: Iterable[tuple[int, Packet[VideoStrea
 
     Args:
         demuxer: The file.
-        packets: All of its packets with their numbers.
+        packets: All packets with their numbers.
 
     Raises:
-        UnreadableVideoError: No frame comes out.
-        UnsupportedStreamError: The first is too large, or displayed in a way that no reader gives.
+        UnreadableVideoError: No frame can be decoded.
+        UnsupportedStreamError: The first frame is too large, or its display transform is not supported.
     """
     decoder = Decoder(demuxer)
     shown: list[ShownFrame] = []
@@ -106,17 +106,17 @@ def decode_pass(demuxer: Demuxer, packets: Iterable[tuple[int, Packet[VideoStrea
 
 
 def look_of(demuxer: Demuxer, frame: VideoFrame) -> Look:
-    """How a frame looks.
+    """Read the format of a frame.
 
     Raises:
-        UnsupportedStreamError: It is too large, or displayed in a way that no reader gives.
+        UnsupportedStreamError: The frame is too large, or its display transform is not supported.
     """
     check_size(demuxer.path, frame.width, frame.height)
     return Look(frame.width, frame.height, frame.format.name, display_rotation(demuxer.path, frame))
 
 
 def _kind(frame: VideoFrame) -> str:
-    """The type of a frame; some decoders tell no more than which are keyframes."""
+    """The type of a frame; some decoders report only keyframes."""
     if frame.pict_type:
         return PictureType(frame.pict_type).name[0]
     return "I" if frame.key_frame else "?"

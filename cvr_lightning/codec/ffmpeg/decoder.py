@@ -1,4 +1,4 @@
-"""FFmpeg's decoders, set up as a player does; frames come with the number of their packet."""
+"""FFmpeg's decoders, configured as in a player; frames are returned with their packet numbers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Decoder:
 
     Args:
         demuxer: The file.
-        frames: Frame number of each packet, for the text of errors.
-        vectors: Export motion vectors, and give hidden frames too: others are predicted from them.
-        coded_size: Deliver all decoded samples, whole macroblocks, rather than the frame cropped for display.
-        skip: Frames that the decoder need not decode.
+        frames: Frame number of each packet, for error messages.
+        vectors: Export motion vectors, and output hidden frames too, since others are predicted from them.
+        coded_size: Output all decoded samples (whole macroblocks) instead of the frame cropped for display.
+        skip: Frames that the decoder skips.
 
     Raises:
         UnreadableVideoError: The decoder cannot be opened.
@@ -52,7 +52,7 @@ class Decoder:
         if self._align and context.extradata:
             context.extradata = mpeg4_headers.align_vols(context.extradata)
         if coded_size:
-            # FFmpeg takes a size given to an H.264 decoder for a crop that comes before the stream's own.
+            # FFmpeg's H.264 decoder applies a preset size as a crop, in addition to the stream's own.
             context.width, context.height = -(-context.width // 16) * 16, -(-context.height // 16) * 16
             context.flags2 |= Flags2.ignore_crop
         if vectors:
@@ -75,8 +75,8 @@ class Decoder:
 
         Args:
             packets: Packets and their numbers.
-            strict: Damage is an error, but in pictures shown before the first of the run, which may lack what
-                they are predicted from; otherwise decoding goes on behind it, as a player's does.
+            strict: Raise on damage, except in pictures shown before the first of the run, whose references
+                may be missing; otherwise continue after damage, as a player does.
 
         Yields:
             Frames in display order, each with the number of its packet.
@@ -94,7 +94,7 @@ class Decoder:
             self._context.flush_buffers()
 
     def decode_packet(self, number: int, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
-        """What comes out of the decoder when a packet goes in; None ends the run.
+        """Pass a packet to the decoder and return its output; None flushes the decoder at the end of a run.
 
         Raises:
             BitstreamError: The packet cannot be decoded.
@@ -108,7 +108,7 @@ class Decoder:
     def _sound(
         self, number: int, packet: Packet[VideoStream] | None, first: int | None
     ) -> list[tuple[int, VideoFrame]]:
-        """What a packet gives; damage is an error in a run that begins with the packet ``first``."""
+        """Decode a packet; raise on damage if the run starts at the packet ``first``, not if None."""
         try:
             frames = self.decode_packet(number, packet)
         except BitstreamError:
@@ -132,8 +132,8 @@ class Decoder:
             if aligned != data:
                 packet = _copy(packet, aligned)
         if self._vectors and packet.is_discard:
-            packet = _copy(packet, bytes(packet))  # without the mark that hides it
-        # PyAV files the object under its address: a shared one, such as a small int, would be lost.
+            packet = _copy(packet, bytes(packet))  # without the discard flag
+        # PyAV stores the object by its address, so a shared object such as a small int would be lost.
         packet.opaque = [number]
         return packet
 
@@ -149,7 +149,7 @@ def _copy(packet: Packet[Any], data: bytes) -> Packet[Any]:
 
 
 def checksum(frame: VideoFrame) -> int:
-    """CRC-32 of a picture's samples and of how they are shown: two equal decodes of it share it."""
+    """CRC-32 of a picture's samples and format; equal decodes have equal checksums."""
     layout = (frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
     crc = zlib.crc32(repr(layout).encode())
     components = frame.format.components

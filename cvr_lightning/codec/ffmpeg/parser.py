@@ -1,11 +1,10 @@
-"""The general lane: FFmpeg decodes, exports its vectors, and the residual is what prediction leaves.
+"""The generic parser: FFmpeg decodes frames and exports vectors; the residual is computed from them.
 
-FFmpeg exports no residual, so it is the decoded frame minus the codec's own motion-compensated prediction.
-For MPEG-4 Part 2 this is exact: a block without coded coefficients has a residual of exactly zero. Of other
-streams there are at most vectors; as their reference is not known, none of their blocks is ever said to be
-skipped.
+FFmpeg exports no residual, so it is computed as the decoded frame minus the motion-compensated prediction.
+For MPEG-4 Part 2 this is exact: a block without coded coefficients has a residual of exactly zero. For other
+codecs only vectors are available; since the reference is unknown, no block is reported as skipped.
 
-Old encoders (XviD before 1.0, DivX before 5) pad references at the display size, not at whole macroblocks:
+Old encoders (XviD before 1.0, DivX before 5) pad references at the display size instead of whole macroblocks:
 blocks predicted from beyond such an edge are not exact.
 """
 
@@ -38,7 +37,7 @@ from cvr_lightning.codec.mpeg4.prediction import Planes
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
 _FILLER = -1
-"""Number of a packet that only keeps a decoder going."""
+"""Number of a filler packet, which only makes a decoder output the previous frame."""
 
 
 class FFmpegParser:
@@ -46,7 +45,7 @@ class FFmpegParser:
 
     Args:
         demuxer: The file.
-        index: Its index.
+        index: The index of the file.
     """
 
     name = "ffmpeg"
@@ -63,7 +62,7 @@ class FFmpegParser:
         self._support.require(self._demuxer.path, modalities)
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`; gives frames of any type."""
+        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`; supports frames of any type."""
         for first, wanted in runs(self._index, frames):
             found = self._pictures(self._plain, first, wanted, size)
             for frame in wanted:
@@ -74,7 +73,7 @@ class FFmpegParser:
         return Decoder(self._demuxer, self._index.frame_of_packet)
 
     def _picture_from_afar(self, frame: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """A frame that decoding from the best start does not give as a full decode does."""
+        """Decode a frame from an earlier start, if the best start does not reproduce the full decode."""
         for first in starts_before(self._index, frame)[1:]:
             decoder = self._plain if first else Decoder(self._demuxer, self._index.frame_of_packet)
             found = self._pictures(decoder, first, [frame], size)
@@ -85,7 +84,7 @@ class FFmpegParser:
     def _pictures(
         self, decoder: Decoder, first: int, wanted: Sequence[int], size: tuple[int, int]
     ) -> dict[int, npt.NDArray[np.uint8]]:
-        """RGB of those of the wanted frames that decoding from ``first`` gives as a full decode does."""
+        """RGB of the wanted frames for which decoding from ``first`` reproduces the full decode."""
         index = self._index
         self._check_damage(first, wanted)
         last = int(index.frame_ends[list(wanted)].max())
@@ -120,7 +119,7 @@ class FFmpegParser:
         self, frames: Sequence[int], coefficients: tuple[int, int] | None
     ) -> Iterator[tuple[int, PFrame]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.pframes`."""
-        # Nothing refers to a B-frame of MPEG-4 Part 2, so it need not be decoded.
+        # B-frames of MPEG-4 Part 2 are never references, so they are not decoded.
         skip: Skip = "NONREF" if self._support.predicts_from_previous else "NONE"
         frame_numbers = self._index.frame_of_packet
         decoder = Decoder(self._demuxer, frame_numbers, vectors=True, coded_size=True, skip=skip)
@@ -171,11 +170,11 @@ class FFmpegParser:
     def _run_packets(
         self, first: int, last: int, missing: dict[int, int]
     ) -> Iterator[tuple[int, Packet[VideoStream]]]:
-        """Packets of a run, and what makes an MPEG decoder give the frame that it holds with its vectors.
+        """Packets of a run, followed by fillers so that MPEG decoders output the last frame with its vectors.
 
-        FFmpeg's MPEG decoders export no vectors of a frame that is flushed out of them. So the run's I-frame
-        follows as a filler: once to take the place of a held frame, once more for a packed bitstream, in
-        which decoding lags a packet behind.
+        FFmpeg's MPEG decoders export no vectors for flushed frames. The run's I-frame is therefore appended
+        as a filler: once to push out the delayed frame, and once more for packed bitstreams, where decoding
+        is one packet behind.
         """
         keys = self._index.keys
         yield from self._demuxer.fetch(first, last, keys)
@@ -223,12 +222,12 @@ class FFmpegParser:
 
     def _modes(self, field: VectorField) -> npt.NDArray[np.uint8]:
         modes = np.where(field.inter, BlockMode.INTER, BlockMode.INTRA).astype(np.uint8)
-        if self._support.codec != "h264":  # an H.264 partition is plain inter
+        if self._support.codec != "h264":  # H.264 partitions are reported as INTER
             modes[field.split.repeat(2, 0).repeat(2, 1)] = BlockMode.INTER4V
         return modes
 
     def _check(self, decoded: VideoFrame, reference: VideoFrame | None, frame: int) -> None:
-        """Refuse what the grid cannot hold; a stream may change its mind in the middle."""
+        """Reject frames that do not fit the grid; a stream may change format in the middle."""
         facts, cause = self._index.facts, ""
         surplus = (decoded.width - facts.width, decoded.height - facts.height)
         if decoded.interlaced_frame and facts.codec == "mpeg4":
@@ -245,7 +244,7 @@ class FFmpegParser:
 
 
 def _planes(frame: VideoFrame) -> Planes:
-    """Y, Cb, Cr of a 4:2:0 frame of 8 bits, copied out of the decoder's padded buffers."""
+    """Y, Cb, Cr of an 8-bit 4:2:0 frame, copied from the decoder's padded buffers."""
     y, cb, cr = (
         np.array(np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)[:, : plane.width])
         for plane in frame.planes

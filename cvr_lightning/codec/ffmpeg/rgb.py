@@ -1,7 +1,8 @@
-"""Decoded frames through decord, the reader that others use: for comparisons of speed.
+"""Decoded frames through decord, for speed comparisons with RGB pipelines.
 
-Its frame numbers are not exact in every stream (AVI with B-frames, HEVC, MPEG-1: ``benchmarks/frames.py``),
-and it conceals damage. Data is read by :meth:`cvr_lightning.codec.CompressedVideoReader.read_frames`.
+decord's frame numbers are not exact in every stream (AVI with B-frames, HEVC, MPEG-1; see
+``benchmarks/frames.py``), and it conceals errors. Data sets are read with
+:meth:`cvr_lightning.codec.CompressedVideoReader.read_frames` instead.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from cvr_lightning.codec.errors import FETCH_AGAIN, UnreadableVideoError
 def read_rgb(
     path: str | os.PathLike[str], frames: int, size: tuple[int, int] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Decode frames from the middles of equal parts of a video.
+    """Decode the middle frames of equal spans of a video.
 
     Args:
         path: The video.
-        frames: Number of frames; a frame of a short video may come more than once.
-        size: (H, W) in pixels to scale to; the video's own where None.
+        frames: Number of frames; frames of a short video may repeat.
+        size: (H, W) in pixels of the output; None keeps the size of the video.
 
     Returns:
         (frames, 3, H, W) uint8 RGB.
 
     Raises:
-        UnreadableVideoError: Where the file is missing or cannot be decoded.
+        UnreadableVideoError: The file is missing or cannot be decoded.
     """
-    import decord  # here, since it loads an FFmpeg of its own that few readers need
+    import decord  # imported here because it loads its own copy of FFmpeg
 
     name = os.fspath(path)
-    open_container(name, name).close()  # decord would follow a script that names other files
+    open_container(name, name).close()  # decord would follow scripts that refer to other files
     try:
         video = decord.VideoReader(os.path.abspath(name), ctx=decord.cpu(0), num_threads=1)
         numbers = ((np.arange(frames) + 0.5) * len(video) / frames).astype(int)
@@ -50,7 +51,7 @@ def read_rgb(
 
 
 def _scaled(pictures: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    # Not by decord: version 3.4 fails for widths that are no multiple of its line alignment.
+    # Not scaled by decord: version 3.4 fails for widths that are not a multiple of its line alignment.
     scaler = VideoReformatter()
     height, width = size
     frames = (VideoFrame.from_ndarray(picture, format="rgb24") for picture in pictures)

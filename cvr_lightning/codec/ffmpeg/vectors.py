@@ -1,4 +1,4 @@
-"""FFmpeg's exported motion vectors on the 8x8 grid of whole macroblocks."""
+"""FFmpeg's exported motion vectors on the 8x8 block grid of whole macroblocks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class VectorField:
     """Vectors of one P-frame on the grid (2 M, 2 N) of its M x N macroblocks.
 
     Attributes:
-        vectors: (2 M, 2 N, 2) int64, (x, y) in 1/scale samples, from the current block to its reference; the
-            average over the block where its parts are smaller than 8x8 (only H.264 has such parts, and FFmpeg
-            exports no more than the first vector of each 8x8).
+        vectors: (2 M, 2 N, 2) int64, (x, y) in 1/scale samples, from the current block to its reference. For
+            partitions smaller than 8x8 (H.264 only), the average over the block; FFmpeg exports only the
+            first vector of each 8x8.
         inter: (2 M, 2 N) bool, a vector covers the block.
         split: (M, N) bool, four 8x8 vectors.
-        scale: Vector units in a sample: 2 half, 4 quarter samples.
+        scale: Vector units per sample: 2 for half samples, 4 for quarter samples.
     """
 
     vectors: npt.NDArray[np.int64]
@@ -64,7 +64,7 @@ def _spread(exported, vectors, area, parts):  # type: ignore[no-untyped-def]
 
 
 def vector_field(frame: VideoFrame, macroblocks: tuple[int, int]) -> VectorField:
-    """The forward vectors of a decoded P-frame.
+    """Read the forward vectors of a decoded P-frame.
 
     Args:
         frame: A frame decoded with vectors exported.
@@ -105,10 +105,10 @@ def _mark_skipped(planes, reference, vectors, inter, skipped, modes):  # type: i
 
 
 def mark_skipped(planes: Planes, reference: Planes, field: VectorField, modes: npt.NDArray[np.uint8]) -> None:
-    """Set the mode of the macroblocks that are plain copies of the reference, with a zero vector, to skipped.
+    """Mark macroblocks that are exact copies of the reference with a zero vector as skipped.
 
-    FFmpeg does not tell a skipped macroblock from one that is coded without a vector or coefficients; neither
-    says more than the other.
+    FFmpeg does not distinguish a skipped macroblock from one coded with a zero vector and no coefficients;
+    both carry the same information.
 
     Args:
         planes: Y, Cb, Cr of the frame.

@@ -1,9 +1,9 @@
-"""Displacements and residuals traced back to the I-frame.
+"""Accumulation of displacements and residuals back to the I-frame.
 
-The definition is CoViAR's (Wu et al., Compressed Video Action Recognition, CVPR 2018, section 3.2). A cell (a
-pixel, or a block by its centre) is followed by its vector into the reference, from there by the vector of the
-cell that it falls into, and so on to the I-frame. Displacements and residuals are summed along that path. An
-intra cell has no reference: its path ends there.
+Follows CoViAR (Wu et al., Compressed Video Action Recognition, CVPR 2018, section 3.2). The vector of a cell
+(a pixel, or a block represented by its center) points to a cell of the reference, whose vector points
+further, and so on to the I-frame. Displacements and residuals are summed along this path. It ends at an intra
+cell, which has no reference.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def trace(
     """Accumulate one P-frame.
 
     Args:
-        motion: (2, H, W) displacements of its cells in pixels.
-        residual: (C, H, W) residuals of its cells.
-        intra: (H, W) the cell has no reference.
+        motion: (2, H, W) displacements of the cells in pixels.
+        residual: (C, H, W) residuals of the cells.
+        intra: (H, W) true if the cell has no reference.
         cell: Side of a cell in pixels.
-        past: Accumulated motion and residual of its reference; None where that is the I-frame.
+        past: Accumulated motion and residual of the reference; None if the reference is the I-frame.
 
     Returns:
         Accumulated motion and residual.

@@ -17,7 +17,7 @@ COEFFICIENTS = BLOCK * BLOCK
 
 
 def _zigzag() -> npt.NDArray[np.int64]:
-    """(64, 2) (row, column) frequencies: along the anti-diagonals, in turns up and down (Figure 7-2)."""
+    """(64, 2) (row, column) frequencies along the anti-diagonals, alternating in direction (Figure 7-2)."""
     cells = [(row, column) for row in range(BLOCK) for column in range(BLOCK)]
     cells.sort(key=lambda cell: (sum(cell), cell[sum(cell) % 2 == 0]))
     return np.array(cells, np.int64)
@@ -34,7 +34,7 @@ def _basis() -> npt.NDArray[np.float32]:
 ZIGZAG: Final = _zigzag()
 """(64, 2) int64: vertical and horizontal frequency of each zigzag position."""
 BASIS: Final = _basis()
-"""(8, 8) float32: the transform's matrix, one frequency a row."""
+"""(8, 8) float32: transform matrix, one frequency per row."""
 
 
 @numba.njit(nogil=True, cache=True)
@@ -73,12 +73,12 @@ def forward(
     """Transform the residual of a 4:2:0 frame.
 
     Args:
-        planes: Y (H', W'), Cb and Cr (H'/2, W'/2) residuals of whole macroblocks, in grey levels.
-        coefficients: Zigzag coefficients kept of luma, and of each chroma.
+        planes: Y (H', W'), Cb and Cr (H'/2, W'/2) residuals of whole macroblocks, in gray levels.
+        coefficients: Zigzag coefficients kept per luma block and per chroma block.
         grid: Luma blocks (H8, W8) of the frame.
 
     Returns:
-        (C, H8, W8) float32: luma, Cb, Cr. A chroma block stands in each of the 2x2 luma blocks it covers.
+        (C, H8, W8) float32: luma, Cb, Cr. A chroma block is repeated in the 2x2 luma blocks that it covers.
     """
     luma, chroma = coefficients
     out = np.zeros((luma + 2 * chroma, *grid), np.float32)

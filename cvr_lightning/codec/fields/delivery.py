@@ -1,4 +1,4 @@
-"""From what a P-frame holds to the fields that were asked for: accumulated, turned, resized."""
+"""Converts parsed P-frames to the requested fields: accumulation, rotation, resizing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FieldMaker:
-    """How the fields of a video are to be delivered.
+    """Output format of the fields of a video.
 
     Attributes:
-        native: (H, W) of the frame as it is coded, before it is turned.
-        turns: Quarter turns counter-clockwise to display it.
-        size: (H, W) to deliver.
-        representation: On the block grid, or for each pixel.
-        coefficients: Kept of luma, and of each chroma; None where the residual is not asked for.
+        native: (H, W) of the coded frame, before rotation.
+        turns: Quarter turns counterclockwise for display.
+        size: (H, W) of the output.
+        representation: ``"block"`` for the block grid, ``"pixel"`` for one value per pixel.
+        coefficients: Coefficients kept per luma block and per chroma block; None without the residual.
         accumulate: Trace motion and residual back to the I-frame.
     """
 
@@ -42,14 +42,14 @@ class FieldMaker:
 
     @property
     def needed(self) -> tuple[int, int] | None:
-        """Coefficients that a parser must give: turning and the pixels need all of them."""
+        """Coefficients that the parser must provide; rotation and the pixel representation need all."""
         if self.coefficients is None or (self.representation == "block" and not self.turns):
             return self.coefficients
         return COEFFICIENTS, COEFFICIENTS
 
     @property
     def block_grid(self) -> BlockGrid | None:
-        """The blocks to deliver, where they are those of the frame as it is coded: only resized."""
+        """The blocks to deliver if the fields are only resized; None otherwise."""
         if self.representation != "block" or self.accumulate or self.turns:
             return None
         return BlockGrid(*self._blocks_taken, np.float32(0.25) * self._scale)
@@ -57,15 +57,15 @@ class FieldMaker:
     def make(
         self, pframes: Iterable[tuple[int, PFrame]], references: dict[int, int]
     ) -> Iterator[tuple[int, Floats, Floats | None, npt.NDArray[np.uint8]]]:
-        """Turn parsed P-frames into fields.
+        """Convert parsed P-frames to fields.
 
         Args:
-            pframes: P-frames with their numbers in ascending order; where they are accumulated, all of a GOP
-                up to the last one wanted.
-            references: The I-frame in force for each.
+            pframes: P-frames with their numbers in ascending order; to accumulate, all of a GOP up to the
+                last requested one.
+            references: The I-frame of each P-frame's GOP.
 
         Yields:
-            Frame number, motion, residual (None where not asked for), modes.
+            Frame number, motion, residual (None if not requested), modes.
         """
         past: tuple[Floats, Floats] | None = None
         iframe = -1
@@ -99,7 +99,7 @@ class FieldMaker:
 
     @property
     def _scale(self) -> Floats:
-        """Pixels delivered for each turned one, along x and y."""
+        """Output pixels per pixel of the rotated frame, along x and y."""
         height, width = self._turned()
         return np.array([self.size[1] / width, self.size[0] / height], np.float32)
 
@@ -116,7 +116,7 @@ class FieldMaker:
         return (width, height) if self.turns % 2 else (height, width)
 
     def _resize(self, field: Floats, scale: Floats | None = None) -> Floats:
-        """Take the cell at the centre of each new one, every plane times its scale."""
+        """Resample with nearest neighbor, and multiply each plane by its scale."""
         rows, columns = self._cells_taken
         if scale is None:
             scale = np.ones(len(field), np.float32)
@@ -130,7 +130,7 @@ class FieldMaker:
 
     @cached_property
     def _blocks_taken(self) -> tuple[Indices, Indices]:
-        """Rows and columns of the source's blocks, one for each block delivered."""
+        """Source rows and columns of the delivered blocks."""
         pairs = zip(self.size, self._turned(), strict=True)
         rows, columns = (
             geometry.nearest_blocks(blocks(size), size, blocks(source), source) for size, source in pairs
@@ -139,7 +139,7 @@ class FieldMaker:
 
     @cached_property
     def _cells_taken(self) -> tuple[Indices, Indices]:
-        """The same for the cells of the representation."""
+        """Source rows and columns of the delivered cells (blocks or pixels)."""
         if self.representation == "block":
             return self._blocks_taken
         height, width = self._turned()
@@ -149,7 +149,7 @@ class FieldMaker:
 def check_delivery(
     size: tuple[int, int], representation: str, modalities: Sequence[str], coefficients: tuple[int, int]
 ) -> None:
-    """Check what a reader is asked to deliver; arguments as of :meth:`CompressedVideoReader.read`.
+    """Check the arguments of :meth:`CompressedVideoReader.read`.
 
     Raises:
         ValueError: An argument is out of range.

@@ -1,7 +1,8 @@
 """Rotation and resizing of block and pixel fields.
 
-Arrays end in the axes (rows, columns). Turns are quarter turns counter-clockwise, as in :func:`numpy.rot90`.
-A block field turns exactly where the frame's sides are whole blocks; else its grid is off by part of a block.
+The last axes of arrays are (rows, columns). Turns are quarter turns counterclockwise, as in
+:func:`numpy.rot90`. Rotation of block fields is exact if the sides of the frame are multiples of 8; otherwise
+the grid is offset by a fraction of a block.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cvr_lightning.codec.fields.dct import COEFFICIENTS, ZIGZAG, inverse
 Scalar = TypeVar("Scalar", bound=np.generic)
 Floats = npt.NDArray[np.float32]
 
-# ITU-R BT.601, limited range: R, G, B of a step in Y, Cb, Cr.
+# ITU-R BT.601, limited range: change of R, G, B per unit of Y, Cb, Cr.
 _YCBCR_TO_RGB = np.array(
     [
         [255 / 219, 0.0, 1.402 * 255 / 224],
@@ -31,21 +32,21 @@ _YCBCR_TO_RGB = np.array(
 
 
 def turn(field: npt.NDArray[Scalar], turns: int) -> npt.NDArray[Scalar]:
-    """Turn the last two axes of a field."""
+    """Rotate the last two axes of a field."""
     return np.rot90(field, turns, axes=(-2, -1)) if turns % 4 else field
 
 
 def turn_motion(motion: Floats, turns: int) -> Floats:
-    """Turn a (2, H, W) field of displacements, and the displacements with it."""
+    """Rotate a (2, H, W) field of displacements, including the vectors themselves."""
     for _ in range(turns % 4):
         motion = np.rot90(np.stack((motion[1], -motion[0])), 1, axes=(-2, -1))
     return motion
 
 
 def turn_coefficients(coefficients: Floats, turns: int) -> Floats:
-    """Turn (192, H8, W8) coefficients: all 64 of luma, Cb and Cr.
+    """Rotate (192, H8, W8) coefficients: all 64 of luma, Cb and Cr.
 
-    A quarter turn swaps the frequencies and negates those that are odd along the reversed axis.
+    A quarter turn transposes the frequencies and negates the odd ones along the reversed axis.
     """
     rows, columns = ZIGZAG.T
     place = np.empty((BLOCK, BLOCK), np.int64)
@@ -58,26 +59,26 @@ def turn_coefficients(coefficients: Floats, turns: int) -> Floats:
 
 
 def keep_coefficients(residual: Floats, coefficients: tuple[int, int]) -> Floats:
-    """The first zigzag coefficients of (192, H8, W8)."""
+    """Select the first zigzag coefficients of (192, H8, W8)."""
     luma, cb, cr = np.split(residual, 3)
     return np.concatenate((luma[: coefficients[0]], cb[: coefficients[1]], cr[: coefficients[1]]))
 
 
 @lru_cache(maxsize=256)
 def nearest_blocks(count: int, size: int, source_count: int, source_size: int) -> npt.NDArray[np.int64]:
-    """Index of the source block at the centre of each of ``count`` blocks, as ``size`` pixels are resized.
+    """Index of the source block at the center of each of ``count`` blocks, for a side resized to ``size``.
 
-    The array is shared: it cannot be written to.
+    The array is cached and therefore read-only.
     """
-    centres = (np.arange(count) * BLOCK + BLOCK / 2) * (source_size / size)
-    places = np.minimum((centres // BLOCK).astype(np.int64), source_count - 1)
+    centers = (np.arange(count) * BLOCK + BLOCK / 2) * (source_size / size)
+    places = np.minimum((centers // BLOCK).astype(np.int64), source_count - 1)
     places.flags.writeable = False
     return places
 
 
 @numba.njit(nogil=True, cache=True)
 def gather(field, rows, columns, scale, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` (C, H, W) with the cells (rows, columns) of ``field``, each plane times its scale."""
+    """Fill ``out`` (C, H, W) with the cells (rows, columns) of ``field``, scaled per plane."""
     for plane in range(out.shape[0]):
         for y in range(out.shape[1]):
             row = rows[y]
@@ -92,7 +93,7 @@ def to_planes(picture: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> Non
 
 @numba.njit(nogil=True, cache=True)
 def _deinterleave(triples, first, second, third):  # type: ignore[no-untyped-def]
-    # Flat arrays: this is the form that the compiler turns into vector instructions, nine times as fast.
+    # With flat arrays the compiler vectorizes this loop: 9x faster.
     for i in range(first.size):
         first[i] = triples[3 * i]
         second[i] = triples[3 * i + 1]
@@ -100,20 +101,20 @@ def _deinterleave(triples, first, second, third):  # type: ignore[no-untyped-def
 
 
 def nearest_pixels(size: int, source_size: int) -> npt.NDArray[np.int64]:
-    """Index of the source pixel at the centre of each of ``size`` pixels."""
+    """Index of the source pixel at the center of each of ``size`` pixels."""
     return ((np.arange(size) + 0.5) * (source_size / size)).astype(np.int64)
 
 
 def to_pixels(blocks: npt.NDArray[Scalar], size: tuple[int, int]) -> npt.NDArray[Scalar]:
-    """Give every pixel of an (H, W) frame its block's value."""
+    """Expand block values to the pixels of an (H, W) frame."""
     pixels = blocks.repeat(BLOCK, axis=-2).repeat(BLOCK, axis=-1)
     return pixels[..., : size[0], : size[1]]
 
 
 def to_rgb(coefficients: Floats, size: tuple[int, int]) -> Floats:
-    """RGB differences (3, H, W) of (192, H8, W8) coefficients of a frame as it is coded.
+    """Convert (192, H8, W8) coefficients of a coded frame to RGB differences (3, H, W).
 
-    The map from YCbCr is linear (BT.601, limited range); chroma is upsampled to the nearest sample.
+    Conversion from YCbCr is linear (BT.601, limited range); chroma is upsampled with nearest neighbor.
     """
     luma, cb, cr = np.split(coefficients, 3)
     planes = [inverse(luma)]

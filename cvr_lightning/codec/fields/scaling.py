@@ -1,4 +1,4 @@
-"""Decoded pictures to RGB at the asked size, through swscale."""
+"""Conversion of decoded pictures to RGB at the requested size, with swscale."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _SCALED_AS_CODED = frozenset({"yuv420p", "yuvj420p"})
 
 
 class RgbScaler:
-    """Converts pictures; its filters are kept, since to set up swscale costs more than to scale a picture.
+    """Converts pictures with cached swscale contexts, whose setup costs more than scaling a picture.
 
-    At its own size a picture becomes RGB as PyAV converts it. Another size is reached by swscale's bilinear
-    filter, which is as wide as the scale asks, on the coded Y, Cb, Cr planes where they are 4:2:0: two steps
-    are far quicker than one. All on one thread: a process forked later would wait for the others in vain.
+    At the original size the result equals PyAV's conversion. Other sizes use swscale's bilinear filter, which
+    is antialiased when downscaling. 4:2:0 pictures are scaled in Y, Cb, Cr first and then converted, which is
+    much faster than one step. Runs on one thread: swscale threads would deadlock in a process forked later.
     """
 
     def __init__(self) -> None:

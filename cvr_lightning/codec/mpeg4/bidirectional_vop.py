@@ -26,14 +26,14 @@ _DIRECT, _INTERPOLATED, _BACKWARD_ONLY = 0, 1, 2  # leading zeros of mb_type (Ta
 
 @kernel
 def _fraction(value, part, whole):  # type: ignore[no-untyped-def]
-    """``value * part / whole`` rounded towards zero."""
+    """``value * part / whole``, rounded toward zero."""
     product = value * part
     return product // whole if product >= 0 else -(-product // whole)
 
 
 @kernel
 def _direct(colocated, past, future, y, x, dx, dy, since_past, between):  # type: ignore[no-untyped-def]
-    """Vectors of a direct macroblock from those of the co-located one (7.6.9.5)."""
+    """Derive the vectors of a direct macroblock from the co-located one (7.6.9.5)."""
     for axis in range(2):
         difference = dy if axis else dx
         for j in range(y, y + 2):
@@ -49,7 +49,7 @@ def _direct(colocated, past, future, y, x, dx, dy, since_past, between):  # type
 
 @kernel
 def _read_type(words, position):  # type: ignore[no-untyped-def]
-    """Read modb, mb_type and cbpb: position, type, pattern of coded blocks, whether modb is 1."""
+    """Read modb, mb_type and cbpb: position, type, coded block pattern, whether modb is 1."""
     bits = window(words, position)
     if bits >> 31:
         return position + 1, _DIRECT, 0, True
@@ -66,7 +66,7 @@ def _read_type(words, position):  # type: ignore[no-untyped-def]
 
 @kernel
 def _read_vectors(words, position, vop, kind, y, x, last, past, future):  # type: ignore[no-untyped-def]
-    """Read the vectors of a macroblock that is not direct; ``last`` (2, 2) holds those of the last one."""
+    """Read the vectors of a non-direct macroblock; ``last`` (2, 2) holds those of the previous one."""
     for backward in range(2):
         if kind == (_BACKWARD_ONLY + 1 if backward else _BACKWARD_ONLY):
             continue
@@ -83,40 +83,40 @@ def _read_vectors(words, position, vop, kind, y, x, last, past, future):  # type
 
 
 @kernel
-def _read_packet(words, position, vop, quantiser, coded, macroblock):  # type: ignore[no-untyped-def]
-    """Read the header of a video packet, which may name a macroblock that carries no bits."""
+def _read_packet(words, position, vop, quantizer, coded, macroblock):  # type: ignore[no-untyped-def]
+    """Read the header of a video packet, whose first macroblock may be skipped, without coded bits."""
     begin = position
-    position, number, quantiser = packet_header(words, position, vop, quantiser)
+    position, number, quantizer = packet_header(words, position, vop, quantizer)
     if position >= 0 and not coded < number <= macroblock:
-        return fault(BAD_MARKER, begin), quantiser
-    return position, quantiser
+        return fault(BAD_MARKER, begin), quantizer
+    return position, quantizer
 
 
 @kernel
 def read_b_vop(  # type: ignore[no-untyped-def]
-    data, buffer, vop, matrices, colocated, past, future, directions, modes, quantisers, luma, chroma
+    data, buffer, vop, matrices, colocated, past, future, directions, modes, quantizers, luma, chroma
 ):
     """Read the macroblocks of a B-VOP into arrays of zeros: position or fault, last macroblock.
 
     Args:
         data: uint8, the VOP.
         buffer: From :func:`~cvr_lightning.codec.mpeg4.bitstream.word_buffer`.
-        vop: Its header.
-        matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
+        vop: The VOP's header.
+        matrices: (2, 64) intra and inter quantizer matrices, in zigzag order.
         colocated: Vectors (2 M, 2 N, 2), in the units of the stream, and modes (2 M, 2 N) of the future
             reference.
         past: (2 M, 2 N, 2) int16, vectors to the past reference in quarter samples.
         future: (2 M, 2 N, 2) int16, vectors to the future reference.
         directions: (2 M, 2 N) uint8, 1 past, 2 future, 3 both references.
         modes: (2 M, 2 N) uint8.
-        quantisers: (M, N) uint8.
-        luma: (4 M N, K) int16, a row for each block.
+        quantizers: (M, N) uint8.
+        luma: (4 M N, K) int16, one row per block.
         chroma: (2 M N, K) int16.
     """
     words = to_words(data, buffer)
     vectors, future_modes = colocated
     matrix = matrices[1]
-    position, quantiser, coded = vop.position, vop.quantiser, -1
+    position, quantizer, coded = vop.position, vop.quantizer, -1
     last = ((0, 0), (0, 0))
     for macroblock in range(vop.rows * vop.columns):
         mb_y = macroblock // vop.columns
@@ -124,12 +124,12 @@ def read_b_vop(  # type: ignore[no-untyped-def]
         y, x = 2 * mb_y, 2 * mb_x
         if mb_x == 0:
             last = ((0, 0), (0, 0))
-        quantisers[mb_y, mb_x] = quantiser
+        quantizers[mb_y, mb_x] = quantizer
         fill_block(directions, y, x, _FORWARD)
         if future_modes[y, x] == _MODE_SKIPPED:
             continue
         if vop.packets and coded >= 0 and at_packet(words, position, vop.limit):
-            position, quantiser = _read_packet(words, position, vop, quantiser, coded, macroblock)
+            position, quantizer = _read_packet(words, position, vop, quantizer, coded, macroblock)
             if position < 0:
                 return position, macroblock
             last = ((0, 0), (0, 0))
@@ -138,8 +138,8 @@ def read_b_vop(  # type: ignore[no-untyped-def]
         if position < 0:
             return position, macroblock
         if kind != _DIRECT and pattern and window(words, position) >> 31:
-            quantiser += 2 if window(words, position) >> 30 & 1 else -2
-            quantiser = min(max(quantiser, 1), 31)
+            quantizer += 2 if window(words, position) >> 30 & 1 else -2
+            quantizer = min(max(quantizer, 1), 31)
             position += 1
         if kind != _DIRECT and pattern:
             position += 1
@@ -158,7 +158,7 @@ def read_b_vop(  # type: ignore[no-untyped-def]
                 return position, macroblock
         if pattern:
             position = inter_blocks(
-                words, position, pattern, quantiser, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
+                words, position, pattern, quantizer, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
             )
             if position < 0:
                 return position, macroblock
@@ -167,11 +167,11 @@ def read_b_vop(  # type: ignore[no-untyped-def]
         elif kind in (_DIRECT, _INTERPOLATED):
             fill_block(directions, y, x, _BOTH)
         fill_block(modes, y, x, mode)
-        quantisers[mb_y, mb_x] = quantiser
+        quantizers[mb_y, mb_x] = quantizer
         if position > vop.limit:
             return fault(CUT_SHORT, vop.limit), macroblock
     if vop.packets and at_packet(words, position, vop.limit):
-        position, quantiser = _read_packet(words, position, vop, quantiser, coded, vop.rows * vop.columns - 1)
+        position, quantizer = _read_packet(words, position, vop, quantizer, coded, vop.rows * vop.columns - 1)
     if not vop.quarter:
         to_quarters(past)
         to_quarters(future)

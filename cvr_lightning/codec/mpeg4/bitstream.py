@@ -1,9 +1,9 @@
-"""What every kernel stands on: bits at a position, faults, video packets.
+"""Basis of the kernels: bits at a position, faults, video packets.
 
-A kernel reads one VOP, held as words behind which zeros follow, and passes bit positions along. Where the
-syntax is broken it returns a fault instead of a position: a negative number that holds the place and one
-of the codes below. Zeros begin no variable-length code of the standard, so a VOP that is cut short stops at
-its end; no read goes further than a few words beyond.
+A kernel reads one VOP, stored as words and followed by zeros, and takes and returns bit positions. On invalid
+syntax it returns a fault instead: a negative number that encodes the position and one of the codes below. An
+all-zero window matches no variable-length code of the standard, so parsing of a truncated VOP stops at its
+end; reads extend at most a few words beyond.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ BAD_TYPE: Final = 7
 CUT_SHORT: Final = 8
 BAD_END: Final = 9
 FAULTS: Final = {
-    BAD_MCBPC: "no macroblock type has this code",
-    BAD_CBPY: "no pattern of coded blocks has this code",
-    BAD_VECTOR: "no vector difference has this code",
-    BAD_DC: "no DC difference has this code",
-    BAD_COEFFICIENT: "the coefficients of a block have an impossible code or are more than 64",
-    BAD_MARKER: "the header of a video packet does not fit in here",
-    BAD_TYPE: "no type of a macroblock of a B-VOP has this code",
-    CUT_SHORT: "the VOP is cut short",
-    BAD_END: "stuffing and the end of the VOP should follow here",
+    BAD_MCBPC: "invalid code of a macroblock type",
+    BAD_CBPY: "invalid code of a coded block pattern",
+    BAD_VECTOR: "invalid code of a vector difference",
+    BAD_DC: "invalid code of a DC difference",
+    BAD_COEFFICIENT: "invalid code of a coefficient, or more than 64 coefficients in a block",
+    BAD_MARKER: "invalid header of a video packet",
+    BAD_TYPE: "invalid code of a B-VOP macroblock type",
+    CUT_SHORT: "the VOP is truncated",
+    BAD_END: "expected stuffing and the end of the VOP",
 }
 QUARTERS_OF_HALF: Final = 2
 _PADDING_WORDS = 8
-# Without numba's runtime (_nrt) nothing can be allocated and no references to arrays are counted. The counts,
-# each of which locks a word of memory, took more than half of the time.
+# Without numba's runtime (_nrt), kernels cannot allocate and do not count array references. The atomic
+# reference counts took more than half of the time.
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False}
 _RESYNC_ZEROS = 16
 _WIDEST_B_MARKER = 18
 
 
 class Vop(NamedTuple):
-    """What a kernel must know of a VOP and of its layer.
+    """Parameters of a VOP and its layer for the kernels.
 
     Attributes:
         kind: I_VOP, P_VOP or B_VOP.
-        position: Bit at which the macroblocks begin.
-        limit: Bits of the VOP.
+        position: Bit position of the first macroblock.
+        limit: Size of the VOP in bits.
         rows: Rows of macroblocks.
         columns: Columns of macroblocks.
-        quantiser: vop_quant.
-        forward: vop_fcode_forward, 1 where there is none.
-        backward: vop_fcode_backward, 1 where there is none.
-        dc_threshold: Quantiser from which intra DC has no code of its own.
-        mpeg: MPEG quantisation, with matrices; else that of H.263.
+        quantizer: vop_quant.
+        forward: vop_fcode_forward, 1 if absent.
+        backward: vop_fcode_backward, 1 if absent.
+        dc_threshold: Quantizer from which intra DC has no separate code.
+        mpeg: MPEG quantization with matrices; otherwise H.263 quantization.
         packets: Resync markers may occur.
-        time_bits: Length of vop_time_increment.
-        dc_unclipped: The encoder predicts DC from values that it did not clip (old XviD and libavcodec).
+        time_bits: Length of vop_time_increment in bits.
+        dc_unclipped: The encoder predicts DC from unclipped values (old XviD and libavcodec).
         quarter: Vectors are in quarter samples.
         since_past: Ticks from the past reference to a B-VOP (TRB of 7.6.9.5.2).
         between: Ticks between the references of a B-VOP (TRD).
-        no_stuffing: The encoder may leave out the stuffing behind the VOP.
+        no_stuffing: The encoder may omit the stuffing after the VOP.
     """
 
     kind: int
@@ -76,7 +76,7 @@ class Vop(NamedTuple):
     limit: int
     rows: int
     columns: int
-    quantiser: int
+    quantizer: int
     forward: int
     backward: int
     dc_threshold: int
@@ -91,23 +91,23 @@ class Vop(NamedTuple):
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that needs no interpreter lock and allocates no array, once for all processes."""
+    """Compile a function that releases the GIL and allocates no array; the result is cached on disk."""
     return numba.njit(**_OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function into its callers: a call would pass every array in a dozen words."""
+    """Compile a function inline: a call would pass each array as a dozen words."""
     return numba.njit(inline="always", **_OPTIONS)(function)
 
 
 def word_buffer(size: int) -> npt.NDArray[np.int64]:
-    """Room for the words of a VOP of ``size`` bytes."""
+    """Allocate the word buffer for a VOP of ``size`` bytes."""
     return np.empty(size // 4 + _PADDING_WORDS, np.int64)
 
 
 @inlined
 def to_words(data, buffer):  # type: ignore[no-untyped-def]
-    """At every fourth byte of ``data``, the next 64 bits; zeros follow the data."""
+    """Store the 64 bits from every fourth byte of ``data``, followed by zeros."""
     count = data.size // 4
     words = buffer[: count + _PADDING_WORDS]
     words[:] = 0
@@ -123,13 +123,13 @@ def to_words(data, buffer):  # type: ignore[no-untyped-def]
 
 @inlined
 def window(words, position):  # type: ignore[no-untyped-def]
-    """The next 32 bits."""
+    """Peek at the next 32 bits."""
     return words[position >> 5] << (position & 31) >> 32 & 0xFFFFFFFF
 
 
 @kernel
 def fault(code, position):  # type: ignore[no-untyped-def]
-    """A fault, to be returned in place of a position."""
+    """Encode a fault, returned in place of a position."""
     return -(position << 4 | code)
 
 
@@ -140,7 +140,7 @@ def fault_parts(result: int) -> tuple[int, int]:
 
 @inlined
 def at_packet(words, position, limit):  # type: ignore[no-untyped-def]
-    """Whether stuffing to a whole byte and a resync marker come next (5.2.4)."""
+    """Whether stuffing to the byte boundary and a resync marker follow (5.2.4)."""
     stuffing = 8 - (position & 7)
     bits = window(words, position)
     expected = ((1 << (stuffing - 1)) - 1) << _RESYNC_ZEROS
@@ -148,10 +148,10 @@ def at_packet(words, position, limit):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def packet_header(words, position, vop, quantiser):  # type: ignore[no-untyped-def]
-    """Read video_packet_header (6.2.5.2): position, number of its first macroblock, quantiser.
+def packet_header(words, position, vop, quantizer):  # type: ignore[no-untyped-def]
+    """Read video_packet_header (6.2.5.2): position, number of its first macroblock, quantizer.
 
-    The fields that a header extension repeats are those of the VOP: they are passed over, as in FFmpeg.
+    The fields of a header extension repeat those of the VOP and are skipped, as in FFmpeg.
     """
     position += 8 - (position & 7)
     zeros = _RESYNC_ZEROS
@@ -177,12 +177,12 @@ def packet_header(words, position, vop, quantiser):  # type: ignore[no-untyped-d
                 return fault(CUT_SHORT, position), 0, 0
         position += 1 + 1 + vop.time_bits + 1 + 2 + 3  # marker bits, time, type, intra_dc_vlc_thr
         position += 3 * vop.kind  # the codes of P- and B-VOPs: one and two
-    return position, macroblock, coded if coded else quantiser
+    return position, macroblock, coded if coded else quantizer
 
 
 @inlined
 def past_stuffing(words, position, kind):  # type: ignore[no-untyped-def]
-    """Pass over macroblocks that are nothing but stuffing (6.3.6)."""
+    """Skip stuffing macroblocks (6.3.6)."""
     if kind == P_VOP:
         while window(words, position) >> 22 == 1:  # not_coded is 0, then MCBPC
             position += 10
@@ -194,9 +194,9 @@ def past_stuffing(words, position, kind):  # type: ignore[no-untyped-def]
 
 @kernel
 def vop_end(data, position, no_stuffing):  # type: ignore[no-untyped-def]
-    """The position behind the last macroblock, or a fault where the VOP does not end there.
+    """The position after the last macroblock, or a fault if the VOP does not end there.
 
-    What follows is a zero, ones to the end of the byte, and nothing but zero bytes (5.2.4).
+    A zero bit, ones to the byte boundary and only zero bytes must follow (5.2.4).
     """
     place, used = position >> 3, position & 7
     if no_stuffing and 8 * data.size - position < 8:

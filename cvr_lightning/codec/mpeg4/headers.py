@@ -1,4 +1,4 @@
-"""Headers of MPEG-4 Part 2 visual streams: the VOL and encoders' marks (ISO/IEC 14496-2, 6.2)."""
+"""Headers of MPEG-4 Part 2 visual streams: VOL and encoder user data (ISO/IEC 14496-2, 6.2)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _USER_DATA = re.compile(rb"\x00\x00\x01\xb2[^\x00]*", re.DOTALL)
 _PACKED = re.compile(rb"\x00\x00\x01\xb2DivX\d{1,4}(?:Build|b)\d{1,6}p", re.DOTALL)
 _XVID = re.compile(rb"\x00\x00\x01\xb2XviD(\d{1,6})", re.DOTALL)
 _LAVC = re.compile(rb"\x00\x00\x01\xb2FFmpe[^b]{1,32}b(\d{1,6})", re.DOTALL)
-_HEADER_BYTES = 512  # a VOL with both quantiser matrices and VBV parameters is far shorter
-_MOST_BYTES = 4096  # of a VOL and the marks behind it: a camera may write the time into every frame
+_HEADER_BYTES = 512  # a VOL with both quantizer matrices and VBV parameters is much shorter
+_MOST_BYTES = 4096  # of a VOL and user data: a camera may write the time into every frame
 _EXTENDED_PAR = 15
 _RECTANGULAR = 0
 _STUDIO_TYPES = (14, 15)
@@ -33,16 +33,16 @@ class VideoObjectLayer:
         width: Width of the layer in luma samples.
         height: Height of the layer in luma samples.
         size_bit: Bit position of the width field, counted from the VOL start code.
-        resolution: Ticks of vop_time_increment in a second.
+        resolution: Ticks of vop_time_increment per second.
         time_bits: Length of vop_time_increment in bits.
         rectangular: False for shaped video objects.
         interlaced: Field tools may be used.
         sprite: sprite_enable: 0 none, 1 static, 2 global motion compensation.
         quarter_sample: Vectors are in quarter samples.
-        matrices: Intra and inter matrices of MPEG quantisation, in zigzag order; None for H.263 quantisation.
+        matrices: Intra and inter matrices of MPEG quantization, in zigzag order; None for H.263 quantization.
         packets: Resync markers may occur.
         partitioned: Data partitioning, with or without reversible codes.
-        unread: The name of a tool that hides the macroblocks from a parser, empty where there is none.
+        unread: Name of a coding tool that prevents parsing the macroblocks, empty if none.
     """
 
     width: int
@@ -66,8 +66,8 @@ def _skip_vol_control(bits: BitReader) -> None:
         bits.skip(79)
 
 
-def _quantiser_matrices(bits: BitReader) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Matrices of 1 to 64 values; a zero ends one early, and its last value is repeated."""
+def _quantizer_matrices(bits: BitReader) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Read matrices of 1 to 64 values; a zero ends a matrix early and repeats its last value."""
     out = []
     for default in DEFAULT_MATRICES:
         if not bits.flag():
@@ -82,7 +82,7 @@ def _quantiser_matrices(bits: BitReader) -> tuple[tuple[int, ...], tuple[int, ..
 
 def _skip_sprite(bits: BitReader, sprite: int) -> None:
     if sprite == 1:
-        bits.skip(4 * 14)  # sprite size and place, each 13 bits and a marker
+        bits.skip(4 * 14)  # sprite size and position, 13 bits and a marker each
     bits.skip(6 + 2 + 1)
     if sprite == 1:
         bits.skip(1)
@@ -95,7 +95,7 @@ def parse_vol(data: bytes) -> VideoObjectLayer:
         data: Bytes from the VOL start code on.
 
     Raises:
-        EOFError: The header is cut short.
+        EOFError: The header is truncated.
     """
     bits = BitReader(data[:_HEADER_BYTES])
     bits.skip(32 + 1)  # start code, random_accessible_vol
@@ -130,7 +130,7 @@ def parse_vol(data: bytes) -> VideoObjectLayer:
 
 
 def _parse_tools(bits: BitReader, vol: VideoObjectLayer, verid: int, unread: str) -> VideoObjectLayer:
-    """The second half of a VOL header, from the field ``interlaced`` on."""
+    """Parse the second half of a VOL header, from the field ``interlaced`` on."""
     interlaced = bits.flag()
     if not bits.flag():  # obmc_disable
         unread = unread or "overlapped block motion compensation"
@@ -140,10 +140,10 @@ def _parse_tools(bits: BitReader, vol: VideoObjectLayer, verid: int, unread: str
     if bits.flag():  # not_8_bit
         unread = unread or "samples of other than 8 bits"
         bits.skip(8)
-    matrices = _quantiser_matrices(bits) if bits.flag() else None
+    matrices = _quantizer_matrices(bits) if bits.flag() else None
     quarter = verid != 1 and bits.flag()
     vol = replace(vol, interlaced=interlaced, sprite=sprite, quarter_sample=quarter, matrices=matrices)
-    if not bits.flag():  # the lengths of complexity estimates would have to be known to pass over them
+    if not bits.flag():  # complexity estimates cannot be skipped without knowing their lengths
         return replace(vol, unread=unread or "complexity estimation")
     packets = not bits.flag()
     partitioned = bits.flag()
@@ -170,15 +170,15 @@ def find_vol(data: bytes) -> VideoObjectLayer | None:
 
 
 class SequenceHeaders:
-    """The headers in force while packets go by.
+    """Tracks the current headers while packets are read.
 
     Args:
-        extradata: What the container knows beforehand.
+        extradata: The container's extradata.
 
     Attributes:
-        header: The VOL and the encoders' marks, as a decoder wants them.
-        vol: The VOL, None before there is one.
-        packed: The bitstream is packed: a packet may hold the B-VOP that is shown before its P-VOP.
+        header: The VOL and encoder user data, in the form that a decoder needs.
+        vol: The VOL, None before the first.
+        packed: The bitstream is packed: a packet may also contain the B-VOP shown before its P-VOP.
     """
 
     def __init__(self, extradata: bytes) -> None:
@@ -187,7 +187,7 @@ class SequenceHeaders:
         self.packed = is_packed(extradata)
 
     def read(self, front: bytes) -> bool:
-        """Take note of what stands before a packet's first VOP; true where another VOL comes into force."""
+        """Read the headers before a packet's first VOP; true if the VOL changes."""
         self.packed = self.packed or is_packed(front)
         vol = find_vol(front)
         if vol is not None and vol != self.vol:
@@ -200,7 +200,7 @@ class SequenceHeaders:
 
 
 def group_seconds(data: bytes) -> int | None:
-    """The time code of a group of VOPs in seconds (6.2.4), None where there is none."""
+    """The time code of a group of VOPs in seconds (6.2.4), None if absent."""
     start = data.rfind(GROUP_START)
     bits = BitReader(data[start + 4 : start + 8])
     try:
@@ -213,17 +213,17 @@ def group_seconds(data: bytes) -> int | None:
 
 
 def user_data(data: bytes) -> list[bytes]:
-    """All user data with their start codes: encoders leave their marks there."""
+    """All user data with their start codes; they identify the encoder."""
     return _USER_DATA.findall(data)
 
 
 def is_packed(data: bytes) -> bool:
-    """Whether user data announce a packed bitstream: DivX's mark, which XviD writes too."""
+    """Whether user data declare a packed bitstream: DivX's marker, also written by XviD."""
     return _PACKED.search(data) is not None
 
 
 def leaves_out_stuffing(data: bytes) -> bool:
-    """Whether user data name an encoder that may end a VOP without stuffing."""
+    """Whether user data identify an encoder that may end a VOP without stuffing."""
     match = _XVID.search(data)
     return (match is not None and int(match[1]) < _XVID_STUFFS) or _DIVX_WITHOUT_STUFFING.search(
         data
@@ -231,7 +231,7 @@ def leaves_out_stuffing(data: bytes) -> bool:
 
 
 def predicts_unclipped_dc(data: bytes) -> bool:
-    """Whether user data name an encoder that predicts intra DC from values beyond 11 bits."""
+    """Whether user data identify an encoder that predicts intra DC from values of more than 11 bits."""
     for mark, first in ((_XVID, _XVID_CLIPS_DC), (_LAVC, _LAVC_CLIPS_DC)):
         match = mark.search(data)
         if match is not None and int(match[1]) < first:
@@ -240,9 +240,9 @@ def predicts_unclipped_dc(data: bytes) -> bool:
 
 
 def align_vols(data: bytes) -> bytes:
-    """Raise the size in every VOL header to whole macroblocks.
+    """Round the size in every VOL header up to whole macroblocks.
 
-    A decoder crops its frames to the size in the VOL, but predictions may refer to all decoded samples.
+    Decoders crop frames to the size in the VOL, but prediction may use all decoded samples.
     """
     out = bytearray(data)
     for match in _VOL_START.finditer(data):

@@ -1,4 +1,4 @@
-"""I-frames of MPEG-4 Part 2, each decoded by FFmpeg from its own VOP."""
+"""I-frames of MPEG-4 Part 2, each decoded from its VOP by FFmpeg."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from cvr_lightning.codec.fields.scaling import RgbScaler
 
 _MOST_DECODERS = 8
 UNSPECIFIED_COLORS = (0, 2, 2, 2)
-"""What a container says that does not speak of colors."""
+"""Color parameters of a container that does not specify colors."""
 
 
 class Coding(NamedTuple):
-    """What a decoder is opened with.
+    """Parameters for opening a decoder.
 
     Attributes:
-        codec_tag: The container's name of the codec.
+        codec_tag: The container's codec tag.
         width: Width of the frames.
         height: Height of the frames.
         header: The sequence header.
-        colors: The container's color range, matrix, primaries and transfer, as FFmpeg numbers them.
+        colors: The container's color range, matrix, primaries and transfer, in FFmpeg's numbering.
     """
 
     codec_tag: str
@@ -39,9 +39,9 @@ class Coding(NamedTuple):
 
 
 class _Kept(threading.local):
-    """What a thread keeps from one file to the next, since the files of a data set are alike.
+    """State that a thread reuses between files, since the files of a data set have similar headers.
 
-    To open a decoder and to set up a scaler takes as long as to decode a few frames.
+    Opening a decoder and setting up a scaler take as long as decoding a few frames.
     """
 
     def __init__(self) -> None:
@@ -53,17 +53,17 @@ _kept = _Kept()
 
 
 def decode_iframe(vop: bytes, coding: Coding, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
-    """RGB (H, W, 3) of an I-VOP, None where it does not decode to one sound picture.
+    """Decode an I-VOP to RGB (H, W, 3); None if it does not decode to one intact picture.
 
     Args:
-        vop: Its bytes.
-        coding: The coding in force.
-        size: (H, W) to scale to.
+        vop: The VOP.
+        coding: Parameters of the decoder.
+        size: (H, W) of the output.
 
     Raises:
         av.FFmpegError: It cannot be decoded.
     """
-    # Taken out while it works: a decoder that has met an error is not used again.
+    # Removed while in use, so that a decoder is not reused after an error.
     decoder = _kept.decoders.pop(coding, None) or _open(coding)
     pictures: list[VideoFrame] = [*decoder.decode(Packet(vop)), *decoder.decode(None)]
     if len(pictures) != 1 or pictures[0].is_corrupt:
@@ -80,7 +80,7 @@ def _open(coding: Coding) -> VideoCodecContext:
     assert isinstance(context, VideoCodecContext)
     context.extradata = coding.header
     if coding.codec_tag.isprintable() and coding.codec_tag.isascii():
-        context.codec_tag = coding.codec_tag  # tells FFmpeg of encoders whose streams need special care
+        context.codec_tag = coding.codec_tag  # lets FFmpeg apply workarounds for known encoders
     context.width, context.height = coding.width, coding.height
     context.color_range, context.colorspace, context.color_primaries, context.color_trc = coding.colors
     context.thread_count = 1

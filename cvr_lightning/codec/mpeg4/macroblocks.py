@@ -1,4 +1,4 @@
-"""One VOP from its bytes to arrays."""
+"""Parsing of one VOP to arrays."""
 
 from __future__ import annotations
 
@@ -22,28 +22,26 @@ _KINDS = {"I": bitstream.I_VOP, "P": bitstream.P_VOP, "B": bitstream.B_VOP}
 
 @dataclass(frozen=True)
 class Macroblocks:
-    """All that the macroblocks of a frame say, on the grid of M x N whole macroblocks.
+    """All macroblock data of a frame, on the grid of M x N whole macroblocks.
 
-    The grid has H8 = 2 M by W8 = 2 N luma blocks, H16 = M by W16 = N macroblocks, and may reach beyond the
-    frame to the right and below.
+    The grid has H8 = 2 M by W8 = 2 N luma blocks, H16 = M by W16 = N macroblocks, and may extend beyond the
+    right and bottom edges of the frame.
 
     Attributes:
         frame_type: I, P or B.
         motion: (H8, W8, 2) int16, vector (x, y) in quarter samples from the current block to its past
-            reference; 0 where it has none: in intra blocks, and in those of a B-frame that are predicted from
-            the future reference alone.
-        backward: (H8, W8, 2) int16, vector to the future reference of a B-frame; 0 where there is none.
-        directions: (H8, W8) uint8, references that predict the block: 0 none, 1 past, 2 future, 3 the average
-            of both.
-        modes: (H8, W8) uint8, a :class:`~cvr_lightning.codec.arrays.BlockMode` each. SKIPPED is a macroblock
-            that the codec does not code: of a P-frame by its flag, of a B-frame because the co-located one of
-            its future reference is skipped, so that it has no bits at all. INTER4V of a B-frame is direct
-            mode, whose blocks have a vector each from the co-located macroblock; all else of it is INTER.
-        quantiser: (H16, W16) uint8, 1 to 31.
-        luma: (H8, W8, 64) int16, dequantised DCT coefficients in zigzag order.
-        chroma: (H16, W16, 2, 64) int16, those of Cb and Cr.
-        rounding: vop_rounding_type of the frame's prediction.
-        quarter_sample: Vectors really have quarter-sample precision; else they are multiples of 2.
+            reference; 0 for intra blocks and for B-frame blocks predicted only from the future reference.
+        backward: (H8, W8, 2) int16, vector to the future reference of a B-frame; 0 if there is none.
+        directions: (H8, W8) uint8, references of the block: 0 none, 1 past, 2 future, 3 the average of both.
+        modes: (H8, W8) uint8, the :class:`~cvr_lightning.codec.arrays.BlockMode` of each block. SKIPPED
+            macroblocks are not coded: flagged in a P-frame; in a B-frame, the co-located macroblock of the
+            future reference is skipped and no bits are coded. In a B-frame, INTER4V is direct mode, whose
+            blocks derive one vector each from the co-located macroblock; all other modes are INTER.
+        quantizer: (H16, W16) uint8, 1 to 31.
+        luma: (H8, W8, 64) int16, dequantized DCT coefficients in zigzag order.
+        chroma: (H16, W16, 2, 64) int16, dequantized coefficients of Cb and Cr.
+        rounding: vop_rounding_type of the prediction.
+        quarter_sample: Vectors have quarter-sample precision; otherwise they are multiples of 2.
     """
 
     frame_type: str
@@ -51,7 +49,7 @@ class Macroblocks:
     backward: npt.NDArray[np.int16]
     directions: npt.NDArray[np.uint8]
     modes: npt.NDArray[np.uint8]
-    quantiser: npt.NDArray[np.uint8]
+    quantizer: npt.NDArray[np.uint8]
     luma: npt.NDArray[np.int16]
     chroma: npt.NDArray[np.int16]
     rounding: int
@@ -59,11 +57,11 @@ class Macroblocks:
 
 
 class DamagedVopError(Exception):
-    """A VOP breaks the syntax.
+    """A VOP violates the syntax.
 
     Args:
         cause: What is wrong.
-        macroblock: Number of the macroblock in raster order.
+        macroblock: Macroblock number in raster order.
         bit: Bit position, counted from the VOP's start code.
     """
 
@@ -74,13 +72,13 @@ class DamagedVopError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """What the VOPs of a layer share, ready for the kernels.
+    """Parameters shared by the VOPs of a layer, prepared for the kernels.
 
     Attributes:
         vol: The layer's header.
-        matrices: (2, 64) int64, intra and inter quantiser matrices in zigzag order, zeros without.
+        matrices: (2, 64) int64, intra and inter quantizer matrices in zigzag order; zeros if unused.
         dc_unclipped: See :class:`~cvr_lightning.codec.mpeg4.bitstream.Vop`.
-        no_stuffing: The encoder may leave out the stuffing behind a VOP.
+        no_stuffing: The encoder may omit the stuffing after a VOP.
     """
 
     vol: VideoObjectLayer
@@ -106,11 +104,11 @@ def parse_vop(
 
     Args:
         data: The VOP from its start code to the next one.
-        layer: The layer in force.
-        header: The VOP's header; it is coded, and no sprite.
-        kept: Coefficients kept of luma and of each chroma block.
+        layer: The current layer.
+        header: The header of a coded VOP that is not a sprite.
+        kept: Coefficients kept per luma block and per chroma block.
         colocated: The future reference of a B-VOP.
-        ticks: Of a B-VOP: ticks from its past reference to it, and from there to its future reference.
+        ticks: For a B-VOP, ticks from the past reference to it and from the past to the future reference.
 
     Raises:
         DamagedVopError: The VOP is damaged.
@@ -122,14 +120,14 @@ def parse_vop(
         backward=np.zeros((2 * rows, 2 * columns, 2), np.int16),
         directions=np.zeros((2 * rows, 2 * columns), np.uint8),
         modes=np.zeros((2 * rows, 2 * columns), np.uint8),
-        quantiser=np.zeros((rows, columns), np.uint8),
+        quantizer=np.zeros((rows, columns), np.uint8),
         luma=np.zeros((2 * rows, 2 * columns, kept[0]), np.int16),
         chroma=np.zeros((rows, columns, 2, kept[1]), np.int16),
         rounding=header.rounding,
         quarter_sample=layer.vol.quarter_sample,
     )
     vop = kernel_header(len(data), layer, header, ticks)
-    fields = (out.modes, out.quantiser, out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
+    fields = (out.modes, out.quantizer, out.luma.reshape(-1, kept[0]), out.chroma.reshape(-1, kept[1]))
     stream = (np.frombuffer(data, np.uint8), bitstream.word_buffer(len(data)))
     if colocated is None:
         memory = intra_memory(rows, columns)
@@ -146,7 +144,7 @@ def parse_vop(
 
 
 def fault_error(result: int, macroblock: int) -> DamagedVopError:
-    """The error for what a kernel returned."""
+    """Create the error for a fault that a kernel returned."""
     code, position = bitstream.fault_parts(result)
     return DamagedVopError(bitstream.FAULTS[code], macroblock, position)
 
@@ -154,14 +152,14 @@ def fault_error(result: int, macroblock: int) -> DamagedVopError:
 def kernel_header(
     size: int, layer: Layer, header: VideoObjectPlane, ticks: tuple[int, int] = (0, 0)
 ) -> bitstream.Vop:
-    """What the kernels must know of a VOP of ``size`` bytes.
+    """Build the kernel parameters of a VOP of ``size`` bytes.
 
     Raises:
-        DamagedVopError: The header holds values that the standard forbids (6.3.5).
+        DamagedVopError: The header has values that the standard forbids (6.3.5).
     """
     rows, columns = layer.macroblocks
-    if not header.quantiser or not header.forward or not header.backward:
-        cause = "the VOP's header holds a forbidden quantiser or range of vectors"
+    if not header.quantizer or not header.forward or not header.backward:
+        cause = "the VOP's header holds a forbidden quantizer or range of vectors"
         raise DamagedVopError(cause, 0, header.position)
     if header.kind == "B" and not 0 < ticks[0] < ticks[1]:
         raise DamagedVopError("the B-VOP does not lie between its references in time", 0, header.position)
@@ -171,7 +169,7 @@ def kernel_header(
         limit=8 * size,
         rows=rows,
         columns=columns,
-        quantiser=header.quantiser,
+        quantizer=header.quantizer,
         forward=header.forward,
         backward=header.backward,
         dc_threshold=header.dc_threshold,

@@ -1,4 +1,4 @@
-"""Motion vectors: their codes and their prediction (ISO/IEC 14496-2, 7.6.3 and 7.6.5)."""
+"""Decoding and prediction of motion vectors (ISO/IEC 14496-2, 7.6.3 and 7.6.5)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def read_component(words, position, predictor, code):  # type: ignore[no-untyped
 
     Args:
         words: The VOP.
-        position: Bit at which the difference begins.
-        predictor: What the difference is added to.
+        position: Bit position of the difference.
+        predictor: Predicted value, to which the difference is added.
         code: vop_fcode; the sum wraps around in a range of 32 << code half or quarter samples.
     """
     bits = window(words, position)
@@ -36,7 +36,7 @@ def read_component(words, position, predictor, code):  # type: ignore[no-untyped
 
 @inlined
 def read_vector(words, position, x, y, code):  # type: ignore[no-untyped-def]
-    """Read a vector that is predicted by (x, y): position, x, y."""
+    """Read a vector with predictor (x, y): position, x, y."""
     position, x = read_component(words, position, x, code)
     if position < 0:
         return position, 0, 0
@@ -51,16 +51,16 @@ def _median(a, b, c):  # type: ignore[no-untyped-def]
 
 @inlined
 def predict_vector(motion, mb_y, mb_x, n, start):  # type: ignore[no-untyped-def]
-    """Predict the vector of a block from its neighbours to the left, above, and above to the right.
+    """Predict the vector of a block from its left, top and top-right neighbors.
 
-    Neighbours beyond the left and right edges count as zero vectors; those of another video packet or above
-    the VOP do not count, and where only the left one remains it is taken as it is.
+    Neighbors beyond the left and right edges are zero vectors. Neighbors in another video packet or above the
+    VOP are unavailable; if only the left one is available, it is the prediction.
 
     Args:
-        motion: (2 M, 2 N, 2) vectors (x, y) so far.
+        motion: (2 M, 2 N, 2) vectors (x, y) decoded so far.
         mb_y: Row of the macroblock.
-        mb_x: Its column.
-        n: Number of the block in it.
+        mb_x: Column of the macroblock.
+        n: Number of the block in the macroblock.
         start: Number of the first macroblock of the video packet.
     """
     columns = motion.shape[1] >> 1

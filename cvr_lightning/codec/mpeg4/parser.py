@@ -1,7 +1,7 @@
-"""MPEG-4 Part 2 video: each P-frame from its own bits, each I-frame decoded from its own packet.
+"""Parser of MPEG-4 Part 2 video: P-frames from their bits, I-frames decoded from their packets.
 
-A P-frame's macroblock modes, vectors and coefficients depend on nothing but its VOP, so no other frame is
-touched and no pixel is reconstructed. I-frames are whole pictures: PyAV decodes them, one VOP at a time.
+The macroblock modes, vectors and coefficients of a P-frame depend only on its VOP, so no other frame is read
+and no pixel is reconstructed. I-frames are decoded by PyAV, one VOP at a time.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
 _FORMATS = ("yuv420p", "yuvj420p")
 _KEPT_HEADERS = 16  # the files of a data set have few different ones
-_LITTLE = 1  # coefficients kept where none are asked for
+_LITTLE = 1  # coefficients kept if none are requested
 
 
 def unread_tools(index: PacketIndex) -> str:
-    """Why this parser does not read a stream; empty where it does."""
+    """Why this parser does not support a stream; empty if it does."""
     if index.codec != "mpeg4":
         return f"the codec is {index.codec}, not MPEG-4 Part 2"
     if index.facts.pixel_format not in _FORMATS:
@@ -58,7 +58,7 @@ def unread_tools(index: PacketIndex) -> str:
 
 
 def unread_tool(vol: headers.VideoObjectLayer) -> str:
-    """The coding tool of a layer that this parser does not read; empty where it reads all."""
+    """A coding tool of a layer that this parser does not support; empty if it supports all."""
     if vol.unread:
         return vol.unread
     if not 0 < vol.width * vol.height <= max_pixels():
@@ -77,7 +77,7 @@ def _find_vol(header: bytes) -> headers.VideoObjectLayer | None:
 
 @lru_cache(maxsize=_KEPT_HEADERS)
 def read_layer(header: bytes) -> Layer:
-    """The layer of a sequence header that holds a VOL; it is shared and not to be changed."""
+    """The layer of a sequence header with a VOL; cached, so it must not be modified."""
     vol = _find_vol(header)
     assert vol is not None
     return Layer(
@@ -92,11 +92,11 @@ class Mpeg4Parser:
     """Frames of one MPEG-4 Part 2 video.
 
     Args:
-        demuxer: The file; it is not opened as a container where the index says where packets lie.
-        index: Its index.
+        demuxer: The file; its container is not opened if the index has the positions of all packets.
+        index: The index of the file.
 
     Raises:
-        UnsupportedStreamError: The stream uses tools that are not read here.
+        UnsupportedStreamError: The stream uses unsupported coding tools.
     """
 
     name = "mpeg4"
@@ -116,7 +116,7 @@ class Mpeg4Parser:
         return [read_layer(header) for header in self._index.sequence_headers]
 
     def require(self, modalities: Sequence[Modality], accumulate: bool = False) -> None:
-        """See :meth:`cvr_lightning.codec.parser.Parser.require`: every modality is there."""
+        """See :meth:`cvr_lightning.codec.parser.Parser.require`; all modalities are available."""
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
@@ -158,7 +158,7 @@ class Mpeg4Parser:
         grid: BlockGrid,
         fields: BlockFields,
     ) -> None:
-        """See :meth:`cvr_lightning.codec.parser.Parser.fill`: one call that releases the GIL."""
+        """See :meth:`cvr_lightning.codec.parser.Parser.fill`; one call that releases the GIL."""
         if not frames:
             return
         vops = [self._read_vop(frame) for frame in frames]
@@ -168,7 +168,7 @@ class Mpeg4Parser:
             raise self._damage(frames[error.number], error.damage) from error
 
     def parse(self, frame: int) -> Macroblocks:
-        """All macroblocks of one frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
+        """Parse all macroblocks of a frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
         if not 0 <= frame < len(self._index.frame_types):
             raise ValueError(f"frame must be in 0..{len(self._index.frame_types) - 1}, got {frame}")
         return self._parse(frame, (COEFFICIENTS, COEFFICIENTS))
@@ -184,7 +184,7 @@ class Mpeg4Parser:
             raise self._damage(frame, fault) from fault
 
     def _read_vop(self, frame: int) -> tuple[bytes, Layer, VideoObjectPlane]:
-        """The bytes of a frame's VOP, the layer in force, the VOP's header."""
+        """The VOP of a frame, its layer, and its header."""
         layer = self._layers[self._index.frame_headers[frame]]
         data = self._vop(frame)
         try:

@@ -1,4 +1,4 @@
-"""The P-frames of a clip, from their VOPs straight into the caller's arrays: one call, without the GIL."""
+"""Parsing of the P-frames of a clip directly into the caller's arrays, in one call that releases the GIL."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def parse_pframes(
     """Parse P-VOPs of one video, each into its slot of ``out``.
 
     Args:
-        vops: Bytes, layer and header of each; there is one at least.
-        slots: The slot of each.
-        coefficients: Kept of luma and of each chroma.
+        vops: Bytes, layer and header of each VOP; at least one.
+        slots: The slot of each VOP.
+        coefficients: Coefficients kept per luma block and per chroma block.
         grid: The blocks to deliver.
-        out: Zeros to fill.
+        out: Output buffers, initialized to zero.
 
     Raises:
         DamagedPFrameError: A VOP is damaged; ``out`` is partly filled.
@@ -66,7 +66,7 @@ def parse_pframes(
 
 
 def _kernel_headers(vops: Sequence[tuple[bytes, Layer, VideoObjectPlane]]) -> npt.NDArray[np.int64]:
-    """A :class:`Vop` in each row."""
+    """One :class:`Vop` per row."""
     rows = []
     for number, (data, layer, header) in enumerate(vops):
         try:
@@ -80,7 +80,7 @@ class DamagedPFrameError(Exception):
     """One of several VOPs is damaged.
 
     Args:
-        number: Which of them.
+        number: Index of the VOP.
         damage: What is wrong.
     """
 
@@ -91,8 +91,8 @@ class DamagedPFrameError(Exception):
 
 @kernel
 def _read_pframes(data, ends, headers, places, matrices, scratch, memory, slots, grid, out):  # type: ignore[no-untyped-def]
-    """Fill the slots: number of a damaged VOP, its fault, its macroblock; no fault where all are sound."""
-    words, vectors, modes, quantisers, luma, chroma = scratch
+    """Fill the slots: index, fault and macroblock of a damaged VOP; no fault if all are valid."""
+    words, vectors, modes, quantizers, luma, chroma = scratch
     begin = 0
     for i in range(len(ends)):
         vectors[:] = 0
@@ -101,7 +101,7 @@ def _read_pframes(data, ends, headers, places, matrices, scratch, memory, slots,
         chroma[:] = 0
         stream, vop, matrix = data[begin : ends[i]], _vop(headers[i]), matrices[places[i]]
         end, macroblock = read_vop(
-            stream, words, vop, matrix, memory, vectors, modes, quantisers, luma, chroma
+            stream, words, vop, matrix, memory, vectors, modes, quantizers, luma, chroma
         )
         if end < 0:
             return i, end, macroblock
@@ -136,7 +136,7 @@ def _vop(row):  # type: ignore[no-untyped-def]
 
 @kernel
 def _deliver(vectors, modes, luma, chroma, grid, motion, residual, out_modes):  # type: ignore[no-untyped-def]
-    """Bring the blocks of one frame into planes of zeros: vectors in pixels, chroma where it covers luma."""
+    """Write the blocks of a frame to zeroed planes: vectors in pixels, chroma repeated on the luma grid."""
     rows, columns, scale = grid
     width = vectors.shape[1]
     kept, kept_chroma = luma.shape[1], chroma.shape[1]

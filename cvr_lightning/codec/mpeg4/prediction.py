@@ -1,6 +1,6 @@
-"""Motion compensation of MPEG-4 Part 2 P-VOPs (ISO/IEC 14496-2, 7.6.2 and 7.6.3), bit-exact.
+"""Bit-exact motion compensation of MPEG-4 Part 2 P-VOPs (ISO/IEC 14496-2, 7.6.2 and 7.6.3).
 
-References are padded by their edge samples without limit (7.6.4), from the size in whole macroblocks.
+References are padded by repeating edge samples without limit (7.6.4), from the size in whole macroblocks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Planes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint
 
 @numba.njit(nogil=True, cache=True)
 def fetch(plane, top, left, size, out):  # type: ignore[no-untyped-def]
-    """Samples (size, size) from (top, left) on, with the edges repeated."""
+    """Read samples (size, size) at (top, left), repeating edge samples."""
     height, width = plane.shape
     if top >= 0 and left >= 0 and top + size <= height and left + size <= width:
         for y in range(size):
@@ -46,7 +46,7 @@ def _half_sample(samples, size, half_x, half_y, rounding, out):  # type: ignore[
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _mirror(place, size):  # type: ignore[no-untyped-def]
-    """Positions outside 0..size are mirrored at the block's borders (7.6.2.2)."""
+    """Mirror positions outside 0..size at the block's borders (7.6.2.2)."""
     if place < 0:
         return -place - 1
     return 2 * size + 1 - place if place > size else place
@@ -54,7 +54,7 @@ def _mirror(place, size):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _filter_rows(samples, rows, size, quarter, rounding, out):  # type: ignore[no-untyped-def]
-    """One dimension of quarter-sample interpolation: (rows, size + 1) samples to (rows, size) (7.6.2.2)."""
+    """Quarter-sample interpolation in one dimension: (rows, size + 1) samples to (rows, size) (7.6.2.2)."""
     for y in range(rows):
         line = samples[y]
         for x in range(size):
@@ -74,7 +74,7 @@ def _filter_rows(samples, rows, size, quarter, rounding, out):  # type: ignore[n
 
 @numba.njit(nogil=True, cache=True)
 def _quarter_sample(samples, size, x, y, rounding, scratch, out):  # type: ignore[no-untyped-def]
-    """Rows first, then columns."""
+    """Interpolate rows, then columns."""
     _filter_rows(samples, size + 1, size, x, rounding, scratch)
     _filter_rows(scratch.T, size, size, y, rounding, out.T)
 
@@ -152,16 +152,16 @@ def predict(
     """Predict a P-VOP from its reference.
 
     Args:
-        reference: Y, Cb, Cr of the reference, whole macroblocks.
+        reference: Y, Cb, Cr of the reference, in whole macroblocks.
         vectors: (2 M, 2 N, 2) vectors (x, y) of the 8x8 blocks of M x N macroblocks, in half or quarter
             samples.
-        inter: (2 M, 2 N) the block is predicted.
-        split: (M, N) the macroblock has four vectors.
+        inter: (2 M, 2 N) true if the block is predicted.
+        split: (M, N) true if the macroblock has four vectors.
         quarter: Vectors are in quarter samples.
         rounding: vop_rounding_type.
 
     Returns:
-        Y, Cb, Cr of the prediction, 0 where there is none.
+        Y, Cb, Cr of the prediction, 0 for blocks that are not predicted.
     """
     out = (np.zeros_like(reference[0]), np.zeros_like(reference[1]), np.zeros_like(reference[2]))
     _predict(reference, vectors, inter, split, quarter, rounding, out)

@@ -33,43 +33,43 @@ _MODE_INTRA = int(BlockMode.INTRA)
 
 
 @inlined
-def _next_macroblock(words, position, vop, macroblock, start, quantiser):  # type: ignore[no-untyped-def]
-    """Pass over stuffing and a video packet's header: position, start of the packet, quantiser."""
+def _next_macroblock(words, position, vop, macroblock, start, quantizer):  # type: ignore[no-untyped-def]
+    """Skip stuffing and read a video packet header: position, start of the packet, quantizer."""
     position = past_stuffing(words, position, vop.kind)
     if vop.packets and macroblock and at_packet(words, position, vop.limit):
         begin = position
-        position, number, quantiser = packet_header(words, position, vop, quantiser)
+        position, number, quantizer = packet_header(words, position, vop, quantizer)
         if position < 0:
-            return position, start, quantiser
+            return position, start, quantizer
         if number != macroblock:
-            return fault(BAD_MARKER, begin), start, quantiser
+            return fault(BAD_MARKER, begin), start, quantizer
         start = macroblock
         position = past_stuffing(words, position, vop.kind)
-    return position, start, quantiser
+    return position, start, quantizer
 
 
 @inlined
-def read_dquant(words, position, quantiser):  # type: ignore[no-untyped-def]
-    """Read dquant: position, quantiser."""
+def read_dquant(words, position, quantizer):  # type: ignore[no-untyped-def]
+    """Read dquant: position, quantizer."""
     change = window(words, position) >> 30
-    quantiser += change - 1 if change > 1 else -1 - change
-    return position + 2, min(max(quantiser, 1), 31)
+    quantizer += change - 1 if change > 1 else -1 - change
+    return position + 2, min(max(quantizer, 1), 31)
 
 
 @inlined
-def inter_blocks(words, position, pattern, quantiser, mpeg, matrix, mb_y, mb_x, columns, luma, chroma):  # type: ignore[no-untyped-def]
-    """Read the coded blocks of an inter macroblock; ``pattern`` has a bit for each, the first the highest."""
+def inter_blocks(words, position, pattern, quantizer, mpeg, matrix, mb_y, mb_x, columns, luma, chroma):  # type: ignore[no-untyped-def]
+    """Read the coded blocks of an inter macroblock; ``pattern`` has one bit per block, highest first."""
     first = 4 * columns * mb_y + 2 * mb_x
     for n in range(4):
         if pattern >> (5 - n) & 1:
             row = first + (n & 1) + (n >> 1) * 2 * columns
-            position = inter_block(words, position, quantiser, mpeg, matrix, luma, row)
+            position = inter_block(words, position, quantizer, mpeg, matrix, luma, row)
             if position < 0:
                 return position
     first = 2 * (columns * mb_y + mb_x)
     for n in range(2):
         if pattern >> (1 - n) & 1:
-            position = inter_block(words, position, quantiser, mpeg, matrix, chroma, first + n)
+            position = inter_block(words, position, quantizer, mpeg, matrix, chroma, first + n)
             if position < 0:
                 return position
     return position
@@ -86,72 +86,72 @@ def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
 
 @kernel
 def _intra_macroblock(  # type: ignore[no-untyped-def]
-    words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, memory, grids
+    words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantizer, memory, grids
 ):
-    """Read an intra macroblock behind its MCBPC: position, quantiser."""
-    modes, quantisers, luma, chroma = grids
+    """Read an intra macroblock after its MCBPC: position, quantizer."""
+    modes, quantizers, luma, chroma = grids
     macroblock = mb_y * vop.columns + mb_x
     predicted = window(words, position) >> 31
     position += 1
     entry = CBPY[window(words, position) >> 26]
     if entry == 0:
-        return fault(BAD_CBPY, position), quantiser
+        return fault(BAD_CBPY, position), quantizer
     position += entry & 15
     pattern |= entry >> 4 << 2
-    own_dc = quantiser < vop.dc_threshold
+    own_dc = quantizer < vop.dc_threshold
     if kind == _INTRA_DQUANT:
-        position, quantiser = read_dquant(words, position, quantiser)
+        position, quantizer = read_dquant(words, position, quantizer)
     up = macroblock - vop.columns
     left = mb_x > 0 and macroblock - 1 >= start and modes[2 * mb_y, 2 * mb_x - 2] == _MODE_INTRA
     above = mb_y > 0 and up >= start and modes[2 * mb_y - 2, 2 * mb_x] == _MODE_INTRA
     corner = mb_x > 0 and mb_y > 0 and up - 1 >= start and modes[2 * mb_y - 2, 2 * mb_x - 2] == _MODE_INTRA
-    left_quantiser = np.int64(quantisers[mb_y, mb_x - 1]) if left else quantiser
-    above_quantiser = np.int64(quantisers[mb_y - 1, mb_x]) if above else quantiser
+    left_quantizer = np.int64(quantizers[mb_y, mb_x - 1]) if left else quantizer
+    above_quantizer = np.int64(quantizers[mb_y - 1, mb_x]) if above else quantizer
     layer = (vop.mpeg, vop.dc_unclipped, matrix)
     for n in range(6):
         coded = pattern >> (5 - n) & 1 == 1
         if n < 4:
             y, x = 2 * mb_y + n // 2, 2 * mb_x + n % 2
-            inside_x, inside_y = n % 2 == 1, n >= 2  # the neighbour lies in this macroblock
+            inside_x, inside_y = n % 2 == 1, n >= 2  # the neighbor is in this macroblock
             has_corner = (above if inside_x else corner) if not inside_y else (left or inside_x)
             flags = (left or inside_x, above or inside_y, has_corner, coded, own_dc, predicted == 1)
-            neighbours = (
-                quantiser,
-                quantiser if inside_x else left_quantiser,
-                quantiser if inside_y else above_quantiser,
+            neighbors = (
+                quantizer,
+                quantizer if inside_x else left_quantizer,
+                quantizer if inside_y else above_quantizer,
             )
             row = 2 * vop.columns * y + x
-            position = intra_block(words, position, n, y, x, flags, neighbours, layer, memory, luma, row)
+            position = intra_block(words, position, n, y, x, flags, neighbors, layer, memory, luma, row)
         else:
             flags = (left, above, corner, coded, own_dc, predicted == 1)
-            neighbours = (quantiser, left_quantiser, above_quantiser)
+            neighbors = (quantizer, left_quantizer, above_quantizer)
             row = 2 * macroblock + n - 4
             position = intra_block(
-                words, position, n, mb_y, mb_x, flags, neighbours, layer, memory, chroma, row
+                words, position, n, mb_y, mb_x, flags, neighbors, layer, memory, chroma, row
             )
         if position < 0:
-            return position, quantiser
-    return position, quantiser
+            return position, quantizer
+    return position, quantizer
 
 
 @inlined
 def _inter_macroblock(  # type: ignore[no-untyped-def]
-    words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantiser, motion, luma, chroma
+    words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantizer, motion, luma, chroma
 ):
-    """Read an inter macroblock of a P-VOP behind its MCBPC: position, quantiser."""
+    """Read an inter macroblock of a P-VOP after its MCBPC: position, quantizer."""
     entry = CBPY[window(words, position) >> 26]
     if entry == 0:
-        return fault(BAD_CBPY, position), quantiser
+        return fault(BAD_CBPY, position), quantizer
     position += entry & 15
     pattern |= (15 - (entry >> 4)) << 2
     if kind == _INTER_DQUANT:
-        position, quantiser = read_dquant(words, position, quantiser)
+        position, quantizer = read_dquant(words, position, quantizer)
     y, x = 2 * mb_y, 2 * mb_x
     for n in range(4 if kind == _INTER4V else 1):
         px, py = predict_vector(motion, mb_y, mb_x, n, start)
         position, px, py = read_vector(words, position, px, py, vop.forward)
         if position < 0:
-            return position, quantiser
+            return position, quantizer
         if kind == _INTER4V:
             motion[y + (n >> 1), x + (n & 1), 0], motion[y + (n >> 1), x + (n & 1), 1] = px, py
         else:
@@ -160,14 +160,14 @@ def _inter_macroblock(  # type: ignore[no-untyped-def]
                     motion[y + j, x + i, 0], motion[y + j, x + i, 1] = px, py
     if pattern:
         position = inter_blocks(
-            words, position, pattern, quantiser, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
+            words, position, pattern, quantizer, vop.mpeg, matrix, mb_y, mb_x, vop.columns, luma, chroma
         )
-    return position, quantiser
+    return position, quantizer
 
 
 @kernel
 def to_quarters(motion):  # type: ignore[no-untyped-def]
-    """Change vectors from half to quarter samples."""
+    """Convert vectors from half to quarter samples."""
     for y in range(motion.shape[0]):
         for x in range(motion.shape[1]):
             motion[y, x, 0] *= QUARTERS_OF_HALF
@@ -175,35 +175,35 @@ def to_quarters(motion):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def read_vop(data, buffer, vop, matrices, memory, motion, modes, quantisers, luma, chroma):  # type: ignore[no-untyped-def]
+def read_vop(data, buffer, vop, matrices, memory, motion, modes, quantizers, luma, chroma):  # type: ignore[no-untyped-def]
     """Read the macroblocks of an I- or P-VOP into arrays of zeros: position or fault, last macroblock.
 
     Args:
         data: uint8, the VOP.
         buffer: From :func:`~cvr_lightning.codec.mpeg4.bitstream.word_buffer`.
-        vop: Its header.
-        matrices: (2, 64) intra and inter quantiser matrices, in zigzag order.
-        memory: From :func:`~cvr_lightning.codec.mpeg4.texture.intra_memory`; what it holds does not matter.
+        vop: The VOP's header.
+        matrices: (2, 64) intra and inter quantizer matrices, in zigzag order.
+        memory: From :func:`~cvr_lightning.codec.mpeg4.texture.intra_memory`; need not be initialized.
         motion: (2 M, 2 N, 2) int16, vectors (x, y) in quarter samples.
         modes: (2 M, 2 N) uint8.
-        quantisers: (M, N) uint8.
-        luma: (4 M N, K) int16, a row for each block.
+        quantizers: (M, N) uint8.
+        luma: (4 M N, K) int16, one row per block.
         chroma: (2 M N, K) int16.
     """
     words = to_words(data, buffer)
-    grids = (modes, quantisers, luma, chroma)
-    position, start, quantiser = vop.position, 0, vop.quantiser
+    grids = (modes, quantizers, luma, chroma)
+    position, start, quantizer = vop.position, 0, vop.quantizer
     mb_y, mb_x = 0, -1
     for macroblock in range(vop.rows * vop.columns):
         mb_x += 1
         if mb_x == vop.columns:
             mb_y, mb_x = mb_y + 1, 0
-        position, start, quantiser = _next_macroblock(words, position, vop, macroblock, start, quantiser)
+        position, start, quantizer = _next_macroblock(words, position, vop, macroblock, start, quantizer)
         if position < 0:
             return position, macroblock
         if vop.kind == P_VOP and window(words, position) >> 31:
             position += 1
-            quantisers[mb_y, mb_x] = quantiser
+            quantizers[mb_y, mb_x] = quantizer
         else:
             if vop.kind == P_VOP:
                 position += 1
@@ -216,7 +216,7 @@ def read_vop(data, buffer, vop, matrices, memory, motion, modes, quantisers, lum
             intra = kind >= _INTRA
             if intra:
                 mode = _MODE_INTRA
-                position, quantiser = _intra_macroblock(
+                position, quantizer = _intra_macroblock(
                     words,
                     position,
                     vop,
@@ -226,13 +226,13 @@ def read_vop(data, buffer, vop, matrices, memory, motion, modes, quantisers, lum
                     mb_y,
                     mb_x,
                     start,
-                    quantiser,
+                    quantizer,
                     memory,
                     grids,
                 )
             else:
                 mode = _MODE_INTER4V if kind == _INTER4V else _MODE_INTER
-                position, quantiser = _inter_macroblock(
+                position, quantizer = _inter_macroblock(
                     words,
                     position,
                     vop,
@@ -242,7 +242,7 @@ def read_vop(data, buffer, vop, matrices, memory, motion, modes, quantisers, lum
                     mb_y,
                     mb_x,
                     start,
-                    quantiser,
+                    quantizer,
                     motion,
                     luma,
                     chroma,
@@ -250,7 +250,7 @@ def read_vop(data, buffer, vop, matrices, memory, motion, modes, quantisers, lum
             if position < 0:
                 return position, macroblock
             fill_block(modes, 2 * mb_y, 2 * mb_x, mode)
-            quantisers[mb_y, mb_x] = quantiser
+            quantizers[mb_y, mb_x] = quantizer
         if position > vop.limit:
             return fault(CUT_SHORT, vop.limit), macroblock
     if not vop.quarter:

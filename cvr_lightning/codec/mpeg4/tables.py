@@ -1,7 +1,7 @@
-"""Codes and constants of ISO/IEC 14496-2, and the look-up tables that the kernels index with the next bits.
+"""Codes and constants of ISO/IEC 14496-2, and lookup tables indexed by the next bits of a stream.
 
-A code is written as its bits. A table for codes of at most W bits has 2**W entries: an entry holds the length
-of the code that the index begins with and the code's value; length 0 means that no code begins so.
+A code is written as its bits. A table for codes of at most W bits has 2**W entries. An entry holds the length
+and value of the code that its index starts with; length 0 means that the index starts with no valid code.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from cvr_lightning.codec.fields.dct import COEFFICIENTS, ZIGZAG
 Table = npt.NDArray[np.int32]
 
 LENGTH_BITS: Final = 4
-"""Low bits of an entry that hold the length of the code; the value lies above them."""
+"""Low bits of an entry that hold the length of the code; the higher bits hold its value."""
 STUFFING: Final = 20
-"""Value of the MCBPC code that stands for nothing."""
+"""Value of the MCBPC stuffing code."""
 ESCAPE: Final = "0000011"
-"""TCOEF code that announces one of the three escape modes (7.4.1.3)."""
+"""TCOEF escape code, followed by one of the three escape modes (7.4.1.3)."""
 
 
 def lookup(codes: Iterable[tuple[str, int]], width: int) -> Table:
-    """Build a look-up table.
+    """Build a lookup table.
 
     Args:
         codes: (bits, value) of each code.
-        width: Bits of the index.
+        width: Number of index bits.
 
     Raises:
-        ValueError: One code begins with another.
+        ValueError: A code is a prefix of another.
     """
     table = np.zeros(1 << width, np.int32)
     for bits, value in codes:
         first = int(bits, 2) << (width - len(bits))
         entries = table[first : first + (1 << (width - len(bits)))]
         if entries.any():
-            raise ValueError(f"code {bits} begins with another, or another with it")
+            raise ValueError(f"code {bits} is a prefix of another code, or has one as its prefix")
         entries[:] = value << LENGTH_BITS | len(bits)
     return table
 
@@ -69,7 +69,7 @@ MCBPC_I: Final = lookup(
 CBPY_WIDTH: Final = 6
 _CBPY = "0011 00101 00100 1001 00011 0111 000010 1011 00010 000011 0101 1010 0100 1000 0110 11"
 CBPY: Final = lookup(_numbered(_CBPY), CBPY_WIDTH)
-"""Table B-8: the luma blocks of an intra macroblock that are coded; complemented for inter ones."""
+"""Table B-8: coded luma blocks of an intra macroblock; inverted for inter macroblocks."""
 
 MVD_WIDTH: Final = 12
 _MVD = """
@@ -85,9 +85,9 @@ DC_WIDTH: Final = 9
 _DC_LUMA = "011 11 10 010 001 0001 00001 000001 0000001 00000001"
 _DC_CHROMA = "11 10 01 001 0001 00001 000001 0000001 00000001 000000001"
 DC_SIZE: Final = np.stack([lookup(_numbered(_DC_LUMA), DC_WIDTH), lookup(_numbered(_DC_CHROMA), DC_WIDTH)])
-"""Tables B-13 and B-14: bits of a DC difference, of luma and chroma; at most 9 in video of 8 bits."""
+"""Tables B-13 and B-14: size in bits of a luma and chroma DC difference; at most 9 for 8-bit video."""
 
-# Tables B-16 and B-17. For each (last, run): the codes of the levels from 1 up, without their sign.
+# Tables B-16 and B-17. For each (last, run): the codes of the levels from 1 up, without the sign bit.
 TCOEF_WIDTH: Final = 12
 _TcoefCodes = tuple[tuple[str, ...], tuple[str, ...]]
 _INTRA: _TcoefCodes = (
@@ -215,7 +215,7 @@ _INTER: _TcoefCodes = (
 
 
 def _tcoef(codes: _TcoefCodes) -> Table:
-    """Entries of 4 bits length, 6 bits run, 5 bits level, 1 bit last; a level of 0 is the escape."""
+    """Entries of 4 bits length, 6 bits run, 5 bits level, 1 bit last; level 0 is the escape code."""
     rows = [(ESCAPE, 0)]
     for last, runs in enumerate(codes):
         for run, row in enumerate(runs):
@@ -254,18 +254,18 @@ _HORIZONTAL = """
 
 
 def _scans() -> npt.NDArray[np.int64]:
-    """(3, 64): zigzag position of each coefficient of a zigzag, alternate-horizontal and -vertical scan."""
+    """(3, 64): zigzag position of each coefficient in zigzag, alternate-horizontal and -vertical scan."""
     zigzag_of_raster = np.empty(COEFFICIENTS, np.int64)
     zigzag_of_raster[ZIGZAG @ np.array([8, 1])] = np.arange(COEFFICIENTS)
     horizontal = np.array(_HORIZONTAL.split(), np.int64)
-    vertical = horizontal % 8 * 8 + horizontal // 8  # Figure 7-2 c is b with rows and columns exchanged
+    vertical = horizontal % 8 * 8 + horizontal // 8  # Figure 7-2 c is the transpose of b
     return np.stack(
         [np.arange(COEFFICIENTS, dtype=np.int64), zigzag_of_raster[horizontal], zigzag_of_raster[vertical]]
     )
 
 
 def _edges() -> npt.NDArray[np.int64]:
-    """(2, 8): zigzag positions of a block's first column and of its first row."""
+    """(2, 8): zigzag positions of a block's first column and first row."""
     (column,), (row,) = np.nonzero(ZIGZAG[:, 1] == 0), np.nonzero(ZIGZAG[:, 0] == 0)
     return np.stack([column, row]).astype(np.int64)
 
@@ -273,13 +273,13 @@ def _edges() -> npt.NDArray[np.int64]:
 SCANS: Final = _scans()
 EDGES: Final = _edges()
 
-_Quantisers = Sequence[int]
-_LUMA_SCALE: _Quantisers = [0, 8, 8, 8, 8, *range(10, 17, 2), *range(17, 33), *range(34, 47, 2)]
-_CHROMA_SCALE: _Quantisers = [0, 8, 8, 8, 8, *((q + 13) // 2 for q in range(5, 25)), *range(19, 26)]
+_Quantizers = Sequence[int]
+_LUMA_SCALE: _Quantizers = [0, 8, 8, 8, 8, *range(10, 17, 2), *range(17, 33), *range(34, 47, 2)]
+_CHROMA_SCALE: _Quantizers = [0, 8, 8, 8, 8, *((q + 13) // 2 for q in range(5, 25)), *range(19, 26)]
 DC_SCALE: Final = np.array([_LUMA_SCALE, _CHROMA_SCALE], np.int64)
-"""(2, 32): step of a DC coefficient for each quantiser, of luma and chroma (Table 7-1)."""
+"""(2, 32): DC scaler for each quantizer, for luma and chroma (Table 7-1)."""
 DC_THRESHOLDS: Final = (99, 13, 15, 17, 19, 21, 23, 0)
-"""Quantiser from which intra DC is coded like any coefficient, by intra_dc_vlc_thr (Table 6-21)."""
+"""Quantizer from which intra DC is coded like an AC coefficient, by intra_dc_vlc_thr (Table 6-21)."""
 
 _INTRA_MATRIX = """
     8 17 18 19 21 23 25 27 17 18 19 21 23 25 27 28 20 21 22 23 24 26 28 30 21 22 23 24 26 28 30 32
@@ -292,9 +292,9 @@ _INTER_MATRIX = """
 
 
 def _matrix(rows: str) -> tuple[int, ...]:
-    """A quantiser matrix in zigzag order, as a header would give it."""
+    """A quantizer matrix in zigzag order, as in a header."""
     return tuple(np.array(rows.split(), np.int64)[ZIGZAG @ np.array([8, 1])].tolist())
 
 
 DEFAULT_MATRICES: Final = (_matrix(_INTRA_MATRIX), _matrix(_INTER_MATRIX))
-"""Intra and inter matrix where a layer with MPEG quantisation gives none (6.3.3), in zigzag order."""
+"""Default intra and inter matrices for MPEG quantization (6.3.3), in zigzag order."""

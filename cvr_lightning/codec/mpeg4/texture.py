@@ -1,7 +1,7 @@
-"""Coefficients of one block: codes, inverse quantisation, intra prediction (ISO/IEC 14496-2, 7.4).
+"""Coefficients of a block: decoding, inverse quantization, intra prediction (ISO/IEC 14496-2, 7.4).
 
-Coefficients are in zigzag order whatever the scan, and saturated to 12 bits. A block of the output may hold
-fewer than 64; what lies beyond is parsed, takes part in prediction, and is dropped.
+Coefficients are in zigzag order for every scan, and saturated to 12 bits. An output block may keep fewer than
+64; the others are parsed and used for prediction, then dropped.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from cvr_lightning.codec.mpeg4.tables import (
 IntraMemory = tuple[npt.NDArray[np.int64], npt.NDArray[np.int16], npt.NDArray[np.int64]]
 
 _ZIGZAG, _HORIZONTAL, _VERTICAL = 0, 1, 2
-_LONGEST_CODE = 13  # bits of a coefficient and its sign, escapes apart
-_NEUTRAL_DC = 1024  # mid-grey: what an absent neighbour predicts (7.4.3.1)
+_LONGEST_CODE = 13  # bits of a coefficient and its sign, without escapes
+_NEUTRAL_DC = 1024  # mid-gray: prediction from an unavailable neighbor (7.4.3.1)
 
 
 @kernel
@@ -45,14 +45,14 @@ def _saturate(value):  # type: ignore[no-untyped-def]
 
 @kernel
 def _escape(words, position, table, lmax, rmax):  # type: ignore[no-untyped-def]
-    """What follows the escape code (7.4.1.3): position, run, signed level, last."""
+    """Read the data after an escape code (7.4.1.3): position, run, signed level, last."""
     bits = window(words, position)
-    if bits >> 30 == 3:  # everything at fixed length, between marker bits
+    if bits >> 30 == 3:  # all fields of fixed length, between marker bits
         level = (bits >> 10 & 0xFFF ^ 0x800) - 0x800
         if bits >> 22 & bits >> 9 & 1 == 0 or level == 0:
             return fault(BAD_COEFFICIENT, position), 0, 0, 0
         return position + 23, bits >> 23 & 63, level, bits >> 29 & 1
-    further = bits >> 31  # 0: the level is larger by LMAX; 10: the run is longer by RMAX + 1
+    further = bits >> 31  # 0: add LMAX to the level; 10: add RMAX + 1 to the run
     position += 1 + further
     bits = window(words, position)
     entry = table[bits >> 20]
@@ -69,12 +69,12 @@ def _escape(words, position, table, lmax, rmax):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
-    """Read a coded block of an inter macroblock into row ``row`` of ``out``, which holds zeros."""
+def inter_block(words, position, quantizer, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
+    """Read a coded block of an inter macroblock into row ``row`` of ``out``, which is zero."""
     kept = out.shape[1]
     place, total, last = -1, 0, 0
-    scale, offset = 2 * quantiser, (quantiser - 1) | 1
-    bits, valid = 0, 0  # the bits at the position, in the highest places: to load them anew each time is slow
+    scale, offset = 2 * quantizer, (quantizer - 1) | 1
+    bits, valid = 0, 0  # cached bits from the position on, left-aligned: loading them each time is slow
     while last == 0:
         if valid < _LONGEST_CODE:
             bits, valid = words[position >> 5] << (position & 31), 64 - (position & 31)
@@ -98,7 +98,7 @@ def inter_block(words, position, quantiser, mpeg, matrix, out, row):  # type: ig
         place += run + 1
         if place > 63:
             return fault(BAD_COEFFICIENT, position)
-        size = (2 * level + 1) * quantiser * matrix[place] >> 4 if mpeg else level * scale + offset
+        size = (2 * level + 1) * quantizer * matrix[place] >> 4 if mpeg else level * scale + offset
         value = (min(size, 2047 - sign) ^ sign) - sign
         total += value
         if place < kept:
@@ -131,7 +131,7 @@ def _dc_difference(words, position, chroma):  # type: ignore[no-untyped-def]
 
 @kernel
 def _levels(words, position, place, scan, block):  # type: ignore[no-untyped-def]
-    """Read the levels of a coded intra block behind ``place``."""
+    """Read the levels of a coded intra block after ``place``."""
     last = 0
     while last == 0:
         bits = window(words, position)
@@ -157,52 +157,52 @@ def _levels(words, position, place, scan, block):  # type: ignore[no-untyped-def
 
 @kernel
 def _divide(value, divisor):  # type: ignore[no-untyped-def]
-    """Division rounded to the nearest, halves away from zero."""
+    """Divide, rounding to nearest with halves away from zero."""
     half = divisor >> 1
     return (value + half) // divisor if value >= 0 else -((half - value) // divisor)
 
 
 @kernel
-def _neighbour_dc(dc, y, x, available):  # type: ignore[no-untyped-def]
+def _neighbor_dc(dc, y, x, available):  # type: ignore[no-untyped-def]
     return dc[y, x] if available else _NEUTRAL_DC
 
 
 def intra_memory(rows: int, columns: int) -> IntraMemory:
-    """What intra blocks of ``rows`` x ``columns`` macroblocks are predicted from, and scratch for one block.
+    """Allocate the intra prediction state of ``rows`` x ``columns`` macroblocks, and scratch for one block.
 
-    DC (3, 2 M, 2 N) and the first column and row (3, 2 M, 2 N, 2, 8) of each block of Y, Cb, Cr; (64,).
+    DC (3, 2 M, 2 N) and first column and row (3, 2 M, 2 N, 2, 8) of each block of Y, Cb, Cr; scratch (64,).
     """
     shape = (3, 2 * rows, 2 * columns)
     return np.empty(shape, np.int64), np.empty((*shape, 2, 8), np.int16), np.empty(COEFFICIENTS, np.int64)
 
 
 @kernel
-def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out, row):  # type: ignore[no-untyped-def]
-    """Read a block of an intra macroblock into row ``row`` of ``out``, which holds zeros.
+def intra_block(words, position, n, y, x, flags, quantizers, layer, memory, out, row):  # type: ignore[no-untyped-def]
+    """Read a block of an intra macroblock into row ``row`` of ``out``, which is zero.
 
     Args:
         words: The VOP.
-        position: Bit at which the block begins.
+        position: Bit position of the block.
         n: Number of the block in its macroblock: 0 to 3 luma, 4 Cb, 5 Cr.
         y: Row of the block in its plane.
         x: Column of the block in its plane.
-        flags: An intra neighbour of the same video packet exists to the left, above, at the corner; the block
-            is coded, DC has its own code, AC is predicted.
-        quantisers: Of this macroblock, the one to its left, the one above.
-        layer: (MPEG quantisation, DC predictors are not clipped, intra matrix).
-        memory: Of :func:`intra_memory`, filled by the blocks so far.
-        out: (rows, K) int16, a block each row.
-        row: The row of this block.
+        flags: Whether the left, top and top-left neighbors are intra blocks of the same video packet; whether
+            the block is coded, DC has a separate code, AC is predicted.
+        quantizers: Quantizers of this macroblock, the left one and the top one.
+        layer: (MPEG quantization, DC predictors are not clipped, intra matrix).
+        memory: From :func:`intra_memory`, filled by the previous blocks.
+        out: (rows, K) int16, one block per row.
+        row: Row of this block.
     """
     left, above, corner, coded, own_dc, predicted = flags
     mpeg, dc_unclipped, matrix = layer
     plane = max(n - 3, 0)
     dc, edges, block = memory[0][plane], memory[1][plane], memory[2]
-    quantiser = quantisers[0]
-    dc_scale = DC_SCALE[min(plane, 1), quantiser]
-    a = _neighbour_dc(dc, y, x - 1, left)
-    b = _neighbour_dc(dc, y - 1, x - 1, corner)
-    c = _neighbour_dc(dc, y - 1, x, above)
+    quantizer = quantizers[0]
+    dc_scale = DC_SCALE[min(plane, 1), quantizer]
+    a = _neighbor_dc(dc, y, x - 1, left)
+    b = _neighbor_dc(dc, y - 1, x - 1, corner)
+    c = _neighbor_dc(dc, y - 1, x, above)
     from_above = abs(a - b) < abs(b - c)
     dc_predictor = _divide(c if from_above else a, dc_scale)
 
@@ -224,23 +224,23 @@ def intra_block(words, position, n, y, x, flags, quantisers, layer, memory, out,
         dc[y, x] = min(dc[y, x], 2047)
 
     if predicted and (above if from_above else left):
-        # The neighbour's levels, at this macroblock's quantiser (7.4.3.3).
+        # The neighbor's levels, at this macroblock's quantizer (7.4.3.3).
         source = edges[y - 1, x, 1] if from_above else edges[y, x - 1, 0]
-        other = quantisers[2] if from_above else quantisers[1]
+        other = quantizers[2] if from_above else quantizers[1]
         for k in range(1, 8):
             place = EDGES[1 if from_above else 0, k]
-            level = source[k] if other == quantiser else _divide(source[k] * other, quantiser)
+            level = source[k] if other == quantizer else _divide(source[k] * other, quantizer)
             block[place] = _saturate(block[place] + level)
     for k in range(1, 8):
         edges[y, x, 0, k] = block[EDGES[0, k]]
         edges[y, x, 1, k] = block[EDGES[1, k]]
-    _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out, row)
+    _dequantize_intra(block, dc_scale, quantizer, mpeg, matrix, out, row)
     return position
 
 
 @kernel
-def _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
-    """Inverse quantisation of an intra block (7.4.4)."""
+def _dequantize_intra(block, dc_scale, quantizer, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
+    """Inverse quantization of an intra block (7.4.4)."""
     kept = out.shape[1]
     total = _saturate(block[0] * dc_scale)
     out[row, 0] = total
@@ -249,9 +249,9 @@ def _dequantise_intra(block, dc_scale, quantiser, mpeg, matrix, out, row):  # ty
         if level == 0:
             continue
         if mpeg:
-            size = 2 * abs(level) * quantiser * matrix[place] >> 4
+            size = 2 * abs(level) * quantizer * matrix[place] >> 4
         else:
-            size = abs(level) * 2 * quantiser + ((quantiser - 1) | 1)
+            size = abs(level) * 2 * quantizer + ((quantizer - 1) | 1)
         value = _saturate(size if level > 0 else -size)
         total += value
         if place < kept:

@@ -22,15 +22,15 @@ class VideoObjectPlane(NamedTuple):
     """A VOP header (ISO/IEC 14496-2, 6.2.5).
 
     Attributes:
-        kind: One of I, P, B, S, or N where the VOP is not coded.
+        kind: One of I, P, B, S, or N if the VOP is not coded.
         rounding: vop_rounding_type.
-        seconds: Seconds that modulo_time_base adds.
+        seconds: Seconds from modulo_time_base.
         ticks: vop_time_increment.
-        dc_threshold: Quantiser from which intra DC has no code of its own.
-        quantiser: vop_quant.
-        forward: vop_fcode_forward, 1 where there is none.
-        backward: vop_fcode_backward, 1 where there is none.
-        position: Bit at which the macroblocks begin, counted from the VOP start code.
+        dc_threshold: Quantizer from which intra DC has no separate code.
+        quantizer: vop_quant.
+        forward: vop_fcode_forward, 1 if absent.
+        backward: vop_fcode_backward, 1 if absent.
+        position: Bit position of the first macroblock, counted from the VOP start code.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class VideoObjectPlane(NamedTuple):
     seconds: int = 0
     ticks: int = 0
     dc_threshold: int = 0
-    quantiser: int = 0
+    quantizer: int = 0
     forward: int = 1
     backward: int = 1
     position: int = 0
@@ -47,15 +47,15 @@ class VideoObjectPlane(NamedTuple):
 def parse_vop_header(data: bytes, vol: VideoObjectLayer) -> VideoObjectPlane:
     """Parse a VOP header.
 
-    Fields behind the first ones that sprites, field tools or complexity estimates would add are not known
-    here: in such layers only kind, rounding and time are right.
+    Fields added by sprites, field tools or complexity estimates are not parsed: in such layers only kind,
+    rounding and time are valid.
 
     Args:
         data: Bytes from the VOP start code on.
-        vol: The layer in force.
+        vol: The current layer.
 
     Raises:
-        EOFError: The header is cut short.
+        EOFError: The header is truncated.
     """
     header = _plane(*_read(np.frombuffer(data, np.uint8), 0, vol.time_bits))
     if header is None:
@@ -71,26 +71,26 @@ def _plane(
     ticks: int,
     rounding: int,
     threshold: int,
-    quantiser: int,
+    quantizer: int,
     forward: int,
     backward: int,
     position: int,
 ) -> VideoObjectPlane | None:
-    """A header from its fields as they are coded, None where it is cut short."""
+    """Build a header from its coded fields; None if it is truncated."""
     if not whole:
         return None
     if not coded:
         return VideoObjectPlane("N", 0, seconds, ticks)
     threshold = DC_THRESHOLDS[threshold]
     return VideoObjectPlane(
-        TYPES[kind], rounding, seconds, ticks, threshold, quantiser, forward, backward, position
+        TYPES[kind], rounding, seconds, ticks, threshold, quantizer, forward, backward, position
     )
 
 
 def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, int, VideoObjectPlane]]:
-    """The VOPs of a packet in coded order: the byte that each begins at, its size, its header.
+    """The VOPs of a packet in coded order: byte offset, size and header.
 
-    There are several where an AVI packs B-VOPs behind a P-VOP. A VOP ends at the next start code.
+    There are several if an AVI packs B-VOPs after a P-VOP. A VOP ends at the next start code.
     """
     stream = np.frombuffer(data, np.uint8)
     end = 0
@@ -103,7 +103,7 @@ def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, int, VideoOb
 
 @kernel
 def next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
-    """The first VOP at or behind a byte: where it begins and ends, and the fields of its header."""
+    """The first VOP at or after a byte: start, end, and the fields of its header."""
     start = _start_code(data, begin)
     while start + 3 < data.size and data[start + 3] != _VOP_CODE:
         start = _start_code(data, start + 3)
@@ -112,7 +112,7 @@ def next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
 
 @kernel
 def _start_code(data, begin):  # type: ignore[no-untyped-def]
-    """The next 00 00 01 at or behind a byte, the size of the data where there is none."""
+    """Position of the next 00 00 01 at or after a byte; the size of the data if there is none."""
     i = begin
     while i + 2 < data.size:
         third = data[i + 2]
@@ -129,7 +129,7 @@ def _start_code(data, begin):  # type: ignore[no-untyped-def]
 
 @kernel
 def _bits(data, position, count):  # type: ignore[no-untyped-def]
-    """``count`` bits; zeros follow the data."""
+    """Read ``count`` bits; bits after the data are zero."""
     value = 0
     for i in range(position, position + count):
         value <<= 1
@@ -140,9 +140,9 @@ def _bits(data, position, count):  # type: ignore[no-untyped-def]
 
 @kernel
 def _read(data, start, time_bits):  # type: ignore[no-untyped-def]
-    """Whether a VOP header is whole, its fields as they are coded, and the bit behind them.
+    """Read a VOP header at the byte ``start``: whether it is complete, its coded fields, the next bit.
 
-    It begins at the byte ``start``, and so does the count of bits.
+    The bit position is counted from ``start``.
     """
     data = data[start : start + _HEADER_BYTES]
     kind = _bits(data, 32, 2)
@@ -155,12 +155,12 @@ def _read(data, start, time_bits):  # type: ignore[no-untyped-def]
     position += time_bits + 1
     coded = _bits(data, position, 1)
     position += 1
-    rounding, threshold, quantiser, forward, backward = 0, 0, 0, 1, 1
+    rounding, threshold, quantizer, forward, backward = 0, 0, 0, 1, 1
     if coded:
         if kind in (P_VOP, _SPRITE_VOP):
             rounding = _bits(data, position, 1)
             position += 1
-        threshold, quantiser = _bits(data, position, 3), _bits(data, position + 3, 5)
+        threshold, quantizer = _bits(data, position, 3), _bits(data, position + 3, 5)
         position += 8
         if kind in (P_VOP, B_VOP):
             forward = _bits(data, position, 3)
@@ -169,4 +169,4 @@ def _read(data, start, time_bits):  # type: ignore[no-untyped-def]
             backward = _bits(data, position, 3)
             position += 3
     whole = position <= 8 * data.size
-    return whole, coded, kind, seconds, ticks, rounding, threshold, quantiser, forward, backward, position
+    return whole, coded, kind, seconds, ticks, rounding, threshold, quantizer, forward, backward, position

@@ -1,10 +1,9 @@
-"""The VOPs of a whole stream, for its packet index.
+"""Scans the VOPs of a whole stream for its packet index.
 
-FFmpeg is followed through packed bitstreams: there a packet holds a P-VOP and the B-VOP that is shown before
-it, and a VOP that is not coded holds the B-VOP's place. Each packet gives the oldest VOP not decoded yet.
+Packed bitstreams are handled as in FFmpeg: a packet contains a P-VOP and the B-VOP shown before it, followed
+by a placeholder packet with a VOP that is not coded. Each packet decodes to the oldest pending VOP.
 
-Packets are gathered and read together: all that is done for each of them alone is to look for headers in
-front of its first VOP.
+Packets are scanned in batches; only the headers before the first VOP are read packet by packet.
 """
 
 from __future__ import annotations
@@ -21,27 +20,27 @@ from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, group_seconds
 from cvr_lightning.codec.mpeg4.vop_header import TYPES, VOP_START, next_vop
 
 _GATHERED = 1 << 20
-"""Bytes of packets that are read together."""
+"""Size in bytes of a batch of packets."""
 _KINDS = np.frombuffer(TYPES.encode() + b"N?", np.uint8)
-_NOT_CODED, _UNREAD = 4, 5  # their places among the kinds
+_NOT_CODED, _UNREAD = 4, 5  # their indices among the kinds
 _COLUMNS = 7
-"""Of a VOP that waits: kind, rounding, packet, offset, size, time, header."""
+"""Of a pending VOP: kind, rounding, packet, offset, size, time, header."""
 _ROW = 10
-"""Of a packet: kind of its first VOP, kind given, start, reference, then all else of the VOP given."""
+"""Of a packet: kind of its first VOP, kind of the decoded VOP, start, reference, other fields of that VOP."""
 _NO_TIME = -1
 _SECONDS, _PAST_SECONDS, _PACKETS = range(3)
 _TIME_BITS, _RESOLUTION, _PACKED, _HEADER, _TIME_CODE = range(5)  # the columns of contexts
 
 
 class _Context(NamedTuple):
-    """What the VOPs of a packet are read with.
+    """Parameters for reading the VOPs of a packet.
 
     Attributes:
-        time_bits: Length of vop_time_increment, 0 before there is a VOL.
-        resolution: Ticks in a second.
-        packed: All VOPs of the packet count, not the first alone.
-        header: Number of the sequence header in force.
-        seconds: The time code in front of the packet, :data:`_NO_TIME` where there is none.
+        time_bits: Length of vop_time_increment in bits, 0 before the first VOL.
+        resolution: Ticks per second.
+        packed: All VOPs of the packet are used, not only the first.
+        header: Index of the current sequence header.
+        seconds: Time code before the packet's first VOP, :data:`_NO_TIME` if absent.
     """
 
     time_bits: int
@@ -55,10 +54,10 @@ class VopScanner:
     """Reads the headers of MPEG-4 Part 2 packets.
 
     Args:
-        extradata: What the container knows beforehand.
+        extradata: The container's extradata.
 
     Attributes:
-        headers: The sequence headers that the stream uses.
+        headers: The sequence headers of the stream.
     """
 
     def __init__(self, extradata: bytes) -> None:
@@ -74,7 +73,7 @@ class VopScanner:
         self._rows: list[npt.NDArray[np.int64]] = []
 
     def add(self, data: bytes, keyframe: bool) -> None:
-        """Take the next packet; ``keyframe`` is the container's mark."""
+        """Add the next packet; ``keyframe`` is the container's flag."""
         context = self._context if data.startswith(VOP_START) else self._read_headers(data)
         self._data.append(data)
         self._contexts.append(context)
@@ -84,7 +83,7 @@ class VopScanner:
             self._flush()
 
     def finish(self) -> Pictures:
-        """What all packets hold."""
+        """Return the pictures of all packets."""
         self._flush()
         table = np.concatenate(self._rows) if self._rows else np.empty((0, _ROW), np.int64)
         first, given, starts, reference, rounding, *columns = np.ascontiguousarray(table.T)
@@ -104,10 +103,10 @@ class VopScanner:
         return _Context(time_bits, resolution, self._in_force.packed, len(self.headers) - 1)
 
     def _read_headers(self, data: bytes) -> _Context:
-        """Take note of what stands before the packet's first VOP."""
+        """Read the headers before the packet's first VOP."""
         start = data.find(VOP_START)
         front = data if start < 0 else data[:start]
-        if self._in_force.read(front) and (self._data or self._rows):  # the first replaces what is known
+        if self._in_force.read(front) and (self._data or self._rows):  # the first one replaces the extradata
             self.headers.append(self._in_force.header)
         self.headers[-1] = self._in_force.header
         self._context = self._new_context()
@@ -133,10 +132,10 @@ class VopScanner:
 
 @kernel
 def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type: ignore[no-untyped-def]
-    """Fill a row for each packet; returns which part of the queue still waits.
+    """Fill one row per packet; returns the pending range of the queue.
 
-    ``state`` holds the seconds of the last reference and of the one before it, from which B-VOPs count
-    (6.3.5), and the number of packets so far. The first ``waiting`` VOPs of the queue are there already.
+    ``state`` holds the seconds of the last reference and of the one before it, which is the time base of
+    B-VOPs (6.3.5), and the number of packets so far. The queue starts with ``waiting`` pending VOPs.
     """
     head, tail = 0, waiting
     begin = 0
@@ -162,7 +161,7 @@ def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type
             if first < 0:
                 first = kind if coded else _NOT_CODED
             if not coded and head < tail:
-                continue  # it only holds a place
+                continue  # a placeholder
             if coded and kind == B_VOP:
                 time = (state[_PAST_SECONDS] + later) * resolution + ticks
             else:

@@ -45,7 +45,7 @@ def vol_header(
         bits += "1" + f"{352:013b}" + "1" + f"{288:013b}" + "1"
     bits += f"{interlaced:b}" + f"{not overlapped:b}" + SPRITE.get(sprite, "00")
     bits += "1" + "0101" + "1010" if ten_bit else "0"
-    bits += "0" + "0"  # H.263 quantisation, half samples
+    bits += "0" + "0"  # H.263 quantization, half samples
     bits += f"{not complexity:b}" + "1" + ("11" if partitioned else "0")
     bits += "1" + "000" if newpred else "0"
     return packed(bits + f"{reduced:b}" + f"{scalable:b}")

@@ -76,8 +76,8 @@ def test_parse_gives_all_macroblocks(fine: str) -> None:
             assert parsed.modes.shape == parsed.directions.shape == (14, 18)
             assert parsed.luma.shape == (14, 18, 64)
             assert parsed.chroma.shape == (7, 9, 2, 64)
-            assert parsed.quantiser.shape == (7, 9)
-            assert (parsed.quantiser == 2).all()
+            assert parsed.quantizer.shape == (7, 9)
+            assert (parsed.quantizer == 2).all()
             assert not (parsed.motion % 2).any()  # half samples
             assert ((parsed.directions == 0) == (parsed.modes == BlockMode.INTRA)).all()
         with pytest.raises(ValueError, match="frame must be in"):

@@ -35,7 +35,7 @@ def test_longest_runs_and_levels() -> None:
 
 
 def test_codes_that_share_a_beginning_are_refused() -> None:
-    with pytest.raises(ValueError, match="begins with another"):
+    with pytest.raises(ValueError, match="is a prefix of another"):
         tables.lookup([("01", 0), ("011", 1)], 4)
 
 
