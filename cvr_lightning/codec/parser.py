@@ -108,10 +108,10 @@ class Parser(Protocol):
 
         Args:
             frames: Frame numbers, ascending and distinct.
-            slots: The slot that each frame fills.
-            coefficients: Coefficients kept of luma and of each chroma; None leaves the residual out.
+            slots: The slot to fill for each frame.
+            coefficients: Coefficients kept per luma block and per chroma block; None omits the residual.
             grid: The blocks to deliver.
-            fields: Zeros to fill.
+            fields: Output buffers, initialized to zero.
 
         Raises:
             UnreadableVideoError: A frame is damaged or missing; the arrays must not be used.
