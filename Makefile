@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # The tested releases; `make CONSTRAINTS=` lets pip choose its own within the ranges of pyproject.toml.
 CONSTRAINTS ?= constraints.txt
+# The same releases with the hashes of their files, torch apart, whose build depends on the machine.
+LOCK := $(if $(filter constraints.txt,$(CONSTRAINTS)),requirements.lock)
 
 BIN := $(VENV)/bin
 CVR := $(BIN)/cvr
@@ -80,7 +82,7 @@ clean: ## remove caches and build outputs; .venv, data/ and runs/ stay
 	find . \( -path ./$(VENV) -o -path ./data -o -path ./runs \) -prune -o \
 	  -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml $(CONSTRAINTS)
+$(STAMP): pyproject.toml $(CONSTRAINTS) $(LOCK)
 	@"$(PYTHON)" -V >/dev/null 2>&1 || { \
 	  echo "'$(PYTHON)' does not run. Name a Python 3.10 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -91,5 +93,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@if [ -e $(UNFINISHED) ]; then echo "The last installation did not finish: starting clean"; rm -rf $(VENV); fi
 	@mkdir -p $(VENV) && rm -f $@ && touch $(UNFINISHED)
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %) torch -e ".[dev]"
+	@test -z "$(LOCK)" || $(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
+	$(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %) $(LOCK:%=--no-build-isolation) \
+	  torch -e ".[dev]"
 	@rm -f $(UNFINISHED) && touch $@

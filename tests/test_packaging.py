@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,21 @@ def test_constraints_satisfy_every_declared_range() -> None:
     declared = requirements(PYPROJECT["project"]["dependencies"], *extras, build)
     assert {r.name for r in declared if canonicalize_name(r.name) not in pinned} == set()
     assert {str(r) for r in declared if not r.specifier.contains(pinned[canonicalize_name(r.name)])} == set()
+
+
+def test_the_lock_has_the_pins_of_the_constraints_with_hashes_and_leaves_torch_to_the_machine() -> None:
+    entries = (ROOT / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+    locked = {}
+    for entry in entries:
+        pin, *hashes = entry.split()
+        assert hashes, pin
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", item) for item in hashes), pin
+        name, _, version = pin.partition("==")
+        locked[canonicalize_name(name)] = version
+    assert "torch" not in locked
+    assert locked.items() <= {name: str(version) for name, version in pins().items()}.items()
+    needed = requirements(PYPROJECT["project"]["dependencies"], EXTRAS["dev"], EXTRAS["docs"], EXTRAS["test"])
+    assert {canonicalize_name(item.name) for item in needed} - {"torch"} <= set(locked)
 
 
 def test_constraints_name_no_local_build() -> None:
