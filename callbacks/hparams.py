@@ -16,7 +16,7 @@ OPTIONS = (
     "data",
     "data.batch_size",
     "data.sampling.crop",
-    "data.pframes",
+    "data.sampling.pframes",
     "data.sampling.segments",
     "model.learning_rate",
     "model.preset",

@@ -9,6 +9,7 @@ import fsspec
 from fsspec import AbstractFileSystem
 
 from cvr_lightning.errors import ShardError
+from cvr_lightning.files.printable import without_secrets
 
 ATTEMPTS = 3
 """Networks fail for moments; a read that has failed so often has failed."""
@@ -19,11 +20,13 @@ class ShardFiles:
 
     Args:
         location: A local folder, or a URL that fsspec understands: ``https://...``, ``s3://...``,
-            ``filecache::gs://...``.
+            ``filecache::gs://...``. Its query, as a token, goes with the address of every file.
     """
 
     def __init__(self, location: str) -> None:
-        self.location = location.rstrip("/")
+        place, mark, query = location.partition("?") if "://" in location else (location, "", "")
+        self._folder, self._query = place.rstrip("/"), mark + query
+        self.location = without_secrets(self._folder)  # as messages name it
         self._opened: tuple[int, AbstractFileSystem, str] | None = None
 
     def read(self, name: str, start: int | None = None, size: int | None = None) -> bytes:
@@ -50,7 +53,7 @@ class ShardFiles:
         for attempt in range(ATTEMPTS):
             try:
                 filesystem, folder = self._open()
-                data: bytes = filesystem.cat_file(f"{folder}/{name}", start=start, end=end)
+                data: bytes = filesystem.cat_file(f"{folder}/{name}{self._query}", start=start, end=end)
                 return data
             except FileNotFoundError as error:
                 raise ShardError(
@@ -58,13 +61,15 @@ class ShardFiles:
                 ) from error
             except Exception as error:  # each file system has errors of its own
                 if attempt == ATTEMPTS - 1:
-                    raise ShardError(f"{self.location}/{name}: cannot be read ({error!r})") from error
+                    raise ShardError(
+                        f"{self.location}/{name}: cannot be read ({without_secrets(repr(error))})"
+                    ) from error
                 time.sleep(2**attempt)
         raise AssertionError
 
     def _open(self) -> tuple[AbstractFileSystem, str]:
         """The file system and its name of the folder, opened once in each process."""
         if self._opened is None or self._opened[0] != os.getpid():
-            filesystem, folder = fsspec.core.url_to_fs(self.location)
+            filesystem, folder = fsspec.core.url_to_fs(self._folder)
             self._opened = os.getpid(), filesystem, folder
         return self._opened[1:]

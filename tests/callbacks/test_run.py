@@ -145,7 +145,7 @@ def test_the_hparams_tab_is_fed(events: EventAccumulator) -> None:
     summaries = events.summary_metadata
     assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= set(summaries)
     start = summaries["_hparams_/session_start_info"].plugin_data.content.decode("utf-8", "ignore")
-    for option in ("segments", "preset", "learning_rate", "max_epochs"):
+    for option in ("segments", "pframes", "crop", "preset", "learning_rate", "max_epochs"):
         assert option in start
 
 

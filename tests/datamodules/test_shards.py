@@ -12,13 +12,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import fsspec
 import pytest
 import torch
 import webdataset
 from helpers.factories import data_options
+from helpers.range_server import RangeHandler
 from helpers.tiny_datasets import Clips, write_ucf101
 from helpers.worker_imports import modules_of_a_worker
 
@@ -224,28 +225,6 @@ def test_mirroring_is_that_of_the_data_set(packed: Path) -> None:
     assert not data.augmentation.flip
 
 
-class RangeHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves ranges of files, as every store of objects does, and counts the bytes."""
-
-    protocol_version = "HTTP/1.1"
-    sent: ClassVar[list[int]] = []  # counted before it is sent, for who gets it may ask at once
-
-    def do_GET(self) -> None:
-        data = Path(self.translate_path(self.path)).read_bytes()
-        span = self.headers.get("Range")
-        first, last = (int(end) for end in span.removeprefix("bytes=").split("-")) if span else (0, len(data))
-        body = data[first : last + 1]
-        self.send_response(206 if span else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(data)}")
-        self.end_headers()
-        RangeHandler.sent.append(len(body))
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
 @pytest.fixture
 def url(packed: Path) -> Iterator[str]:
     """The shards behind HTTP."""
@@ -323,7 +302,7 @@ def test_a_damaged_video_in_a_sound_shard_is_skipped_by_name(packed: Path, tmp_p
     [
         (None, "no such file; give the folder or the URL that cvr pack wrote to"),
         ("{", "index.json: damaged"),
-        ({"version": 1}, "of version 1, this release reads 2"),
+        ({"version": 1}, "of version 1, this release reads 3"),
         ({"shards": []}, "shards of train are not numbers from 0 to -1"),
         ({"class_names": ["a"]}, "labels of train are not numbers from -1 to 0"),
         ({"flip": "no"}, "damaged"),

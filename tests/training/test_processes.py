@@ -40,11 +40,10 @@ if wasteful:
         print("exit code", stop.code, file=sys.stderr)
 """
 CLIPS = {
-    "segments": 2,
-    "pframes": 2,
-    "height": 64,
-    "width": 88,
-    "crop": 64,
+    "sampling.segments": 2,
+    "sampling.pframes": 2,
+    "sampling.size": [64, 88],
+    "sampling.crop": 64,
     "batch_size": 1,
     "num_workers": 0,
 }
