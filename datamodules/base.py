@@ -209,7 +209,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         if not self.videos:
             self.videos = self.scan()
             if self.index_dir is not None:
-                self.indexes = IndexCache(self.root, self.root / self.index_dir)
+                self.indexes = IndexCache(self.root, self.root / self.index_dir, self.writable)
 
     def train_dataloader(self) -> VideoLoader:
         """Shuffled clips with a new random window in each span every epoch."""

@@ -46,21 +46,23 @@ class IndexCache:
     """The packet indexes of the videos below one folder, and the errors of those that have none.
 
     An entry holds for as long as its file has the size and the modification time of its indexing; the whole
-    cache, for as long as this package's index and FFmpeg keep their versions. Pickled, it is its two paths.
+    cache, for as long as this package's index and FFmpeg keep their versions. Pickled, it is its arguments.
 
     Args:
         root: Folder that the names are relative to.
         folder: Where the cache lies, or is to lie.
+        writable: Whether a record that is found damaged is written anew.
     """
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, writable: bool = False) -> None:
         self.root = root
         self.folder = folder
+        self.writable = writable
         self._store = IndexStore(folder, index_versions())
         self._warned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return IndexCache, (self.root, self.folder)
+        return IndexCache, (self.root, self.folder, self.writable)
 
     def __len__(self) -> int:
         """Number of videos, those without an index among them."""
@@ -75,35 +77,44 @@ class IndexCache:
         Raises:
             VideoError: The file cannot be indexed, for the cause that was found then.
         """
+        data = self._data(name)
         try:
-            data = self._data(name)
             return _unpack(os.path.join(self.root, name), data) if data else None
-        except (ValueError, sqlite3.Error) as error:
+        except ValueError as error:
             self._warn_of(error)
             return None
 
     def packed(self, name: str) -> bytes:
         """The index of a video as :meth:`PacketIndex.to_bytes` gave it; empty where the cache has none."""
-        try:
-            data = self._data(name)
-        except (ValueError, sqlite3.Error) as error:
-            self._warn_of(error)
-            return b""
+        data = self._data(name)
         return b"" if _is_error(data) else data
 
     def _data(self, name: str) -> bytes:
-        """What the cache holds of a video as it is now; empty where that is nothing.
-
-        Raises:
-            ValueError: The record is damaged.
-            sqlite3.Error: The database is damaged or locked.
-        """
+        """What the cache holds of a video as it is now; empty where that is nothing, or cannot be read."""
         path = os.path.join(self.root, name)
         state = file_state(path)
-        data = None if state is None else self._store.read(name, state)
-        if data is None and self._store.states([name]):
-            self._warn(f"{path} has changed: until the next run indexes it, each visit does")
+        try:
+            data = None if state is None else self._store.read(name, state)
+            if data is None and self._store.states([name]):
+                self._warn(f"{path} has changed: until the next run indexes it, each visit does")
+        except (ValueError, sqlite3.Error) as error:
+            if self.writable and isinstance(error, ValueError):
+                return self._made_anew(name, error)
+            self._warn_of(error)
+            return b""
         return data or b""
+
+    def _made_anew(self, name: str, damage: ValueError) -> bytes:
+        """The data of a file whose record is damaged, which is replaced."""
+        log.warning("the index in %s: %s: making it anew", self.folder, damage)
+        record = make_record((self.root, name))
+        if record is None:
+            return b""
+        try:
+            self._store.write([record])
+        except sqlite3.Error as error:
+            self._warn(f"the index in {self.folder} cannot be written ({error})")
+        return record.data
 
     def update(self, names: Sequence[str], workers: int = 0) -> None:
         """Index the videos that are new or have changed.

@@ -317,6 +317,16 @@ def test_a_damaged_record_is_not_used(root, caplog, clips, change):
     assert cache.find(NAMES[0]) is None
     assert f"{root / '.cvr_index'} is damaged (the record of {NAMES[0]} has a wrong checksum)" in caplog.text
     assert cache.find(NAMES[1]) is not None
+    caplog.clear()
+    writable = IndexCache(root, root / ".cvr_index", writable=True)
+    for _ in range(2):
+        assert same_index(writable.find(NAMES[0]), true_index(root / NAMES[0]))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the index in {root / '.cvr_index'}: the record of {NAMES[0]} has a wrong checksum: making it anew"
+    ]
+    caplog.clear()
+    assert same_index(cache_of(root).find(NAMES[0]), true_index(root / NAMES[0]))
+    assert not caplog.records
 
 
 def test_a_record_under_another_name_or_state_is_not_used(root, clips, caplog):
