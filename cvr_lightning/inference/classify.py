@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec.errors import VideoError
@@ -23,11 +23,10 @@ from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError, RunError
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
-from cvr_lightning.files.bounds import LimitError
 from cvr_lightning.files.printable import printable, shown
 from cvr_lightning.files.video_files import list_folder
-from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, build_recognizer, load_checkpoint
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint
+from cvr_lightning.training.checkpoint_model import build_model
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
 """What ``--precision`` may be."""
@@ -49,7 +48,7 @@ class Classifier:
         Prediction(label='rotate_left', probability=0.97)
 
     Args:
-        recognizer: The model, weights loaded.
+        recognizer: The model, weights loaded: any module that takes a clip and returns logits.
         class_names: Name of each class.
         sampling: How a file becomes a clip.
         averaging: What is averaged over the views of a video.
@@ -62,7 +61,7 @@ class Classifier:
 
     def __init__(
         self,
-        recognizer: CompressedVideoRecognizer,
+        recognizer: nn.Module,
         class_names: Sequence[str],
         sampling: ClipSampling,
         averaging: Averaging = "softmax",
@@ -77,26 +76,40 @@ class Classifier:
         self._cut = EvalTransform(sampling)
 
     @classmethod
-    def from_checkpoint(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Classifier:
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike[str],
+        device: torch.device | str = "cpu",
+        model: nn.Module | None = None,
+    ) -> Classifier:
         """Build the classifier from a checkpoint; nothing in the file is executed.
 
+        Args:
+            path: Written by ``cvr fit``.
+            device: Where the model runs.
+            model: The model, if it is one of your own: a checkpoint imports nothing.
+
         Raises:
-            CheckpointError: Where the file is missing, damaged or not a checkpoint of this package.
+            CheckpointError: Where the file is missing, damaged or not a checkpoint of this package, or of
+                another model.
         """
-        checkpoint = load_checkpoint(path)
+        return cls._build(str(path), load_checkpoint(path), device, model)
+
+    @classmethod
+    def _build(
+        cls, source: str, checkpoint: dict[str, Any], device: torch.device | str, model: nn.Module | None
+    ) -> Classifier:
         about = checkpoint[CHECKPOINT_KEY]
+        trained = build_model(source, checkpoint, model)
         try:
-            recognizer = build_recognizer(checkpoint)
             sampling = ClipSampling.from_dict(about["sampling"])
-        except LimitError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-        except (RuntimeError, TypeError, ValueError) as error:  # weights; options; their values
-            made_by = about["versions"]["cvr_lightning"]
+        except ValueError as error:  # of another version
+            made_by = about["versions"].get("cvr_lightning")
             raise CheckpointError(
-                f"{path}: these weights are of another architecture than this version builds (they were made "
-                f"by cvr_lightning {made_by}); install that version, or train again"
+                f"{source}: {error}; it was made by cvr_lightning {made_by}: install that version, or train "
+                "again"
             ) from error
-        return cls(recognizer, about["class_names"], sampling, about["averaging"], device)
+        return cls(trained, about["class_names"], sampling, about["averaging"], device)
 
     def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:
         """The likeliest classes of a video, its views averaged.

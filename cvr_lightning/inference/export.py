@@ -25,7 +25,6 @@ from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.printable import shown
 from cvr_lightning.inference.classify import Classifier
-from cvr_lightning.models import CompressedVideoRecognizer
 
 INPUTS = ("iframes", "iframe_index", "motion", "residual", "modes", "mask")
 """Names of the graph's inputs: the fields of :class:`~cvr_lightning.clip.CompressedClip`, cropped."""
@@ -50,7 +49,7 @@ class WindowModel(nn.Module):
         recognizer: The model.
     """
 
-    def __init__(self, recognizer: CompressedVideoRecognizer) -> None:
+    def __init__(self, recognizer: nn.Module) -> None:
         super().__init__()
         self.recognizer = recognizer
 

@@ -28,6 +28,7 @@ from cvr_lightning.evaluation.video_table import require_finite
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.encoders import IFrameFeatures, PFrameState
+from cvr_lightning.training.architecture import own_recognizer
 
 STRIDE = 12
 """P-frames from segment to segment unless asked otherwise: a GOP of prepared videos gives one segment."""
@@ -202,7 +203,8 @@ class StreamingRecognizer:
         """
         model = Classifier.from_checkpoint(path, device)
         try:
-            return cls(model.recognizer, model.class_names, model.sampling, stride, segments, device)
+            recognizer = own_recognizer(model.recognizer, "streaming")
+            return cls(recognizer, model.class_names, model.sampling, stride, segments, device)
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
 

@@ -12,7 +12,7 @@ L places of the token grid, D token channels, H8, W8 blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.modulator import ModulatorOptions
 from cvr_lightning.models.presets import PRESETS, Preset
-from cvr_lightning.models.segments import joint_exists, mean_over_segments, of_segments, uses
+from cvr_lightning.models.segments import joint_exists, mean_over_segments, modulate, of_segments, uses
 from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
@@ -43,6 +43,9 @@ I-frame's term in them, the read-out of their currents, the unified transformer 
 and the mixer), the multi-modal mixer."""
 Representation = Literal["block", "pixel", "rgb"]
 """What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
+
+HEADS = ("head.", "late_fusion.heads.")
+"""What the names of the weights begin with that ``reset_classifier`` replaces."""
 
 
 class Tokens(NamedTuple):
@@ -68,6 +71,9 @@ class CompressedVideoRecognizer(nn.Module):
         ablate: Parts to leave out.
         levels: Most spikes of a neuron in a step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
         streams: Motion and residual drive neurons of their own in the first stage of the P-path.
+
+    Attributes:
+        architecture: These options, as plain values: ``CompressedVideoRecognizer(**architecture)``.
 
     Raises:
         ValueError: For an unknown preset, representation or part, listing those there are; for other levels,
@@ -95,6 +101,16 @@ class CompressedVideoRecognizer(nn.Module):
             _check_choice("part", part, get_args(Ablation))
         if streams and representation != "block":
             raise ValueError(f"streams=True takes representation='block', not {representation!r}")
+        self.architecture: dict[str, Any] = {
+            "num_classes": num_classes,
+            "preset": preset,
+            "residual_channels": residual_channels,
+            "dropout": dropout,
+            "representation": representation,
+            "without": sorted(without),
+            "levels": levels,
+            "streams": streams,
+        }
         arch = PRESETS[preset]
         high_channels = arch.iframe_widths[3]
         self.iframe_encoder: IFrameEncoder | EfficientNetLite0 = (
@@ -137,7 +153,7 @@ class CompressedVideoRecognizer(nn.Module):
             self.transformer = UnifiedTransformer(*blocks)
             mixers = 0 if "mixer" in ablate else arch.mixers
             self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
-            self.head = ClassHead(arch.width, num_classes, dropout)
+            self.head: nn.Module = ClassHead(arch.width, num_classes, dropout)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
@@ -157,6 +173,48 @@ class CompressedVideoRecognizer(nn.Module):
         """
         check_frame_size(*clip.iframes.shape[-2:])
         return self.decide(*self.encode(clip, self.pframes(clip)))
+
+    def forward_features(self, clip: CompressedClip) -> Tensor:
+        """Features (B, num_features) of a batch, which the head turns into logits.
+
+        Raises:
+            CropError: For a batch of frames of another size.
+            ValueError: For a batch in another representation, or a model of late fusion, whose modalities
+                have features and heads of their own.
+        """
+        if self.late_fusion is not None:
+            raise ValueError(
+                "a model of late fusion has no common features: it needs the unified transformer"
+            )
+        check_frame_size(*clip.iframes.shape[-2:])
+        encoded = self.encode(clip, self.pframes(clip))
+        return self._pool(self.embed(*encoded), *encoded[2:])
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a new one, randomly initialized, for other classes.
+
+        Args:
+            num_classes: Number of classes; 0 makes :meth:`forward` return the features.
+
+        Raises:
+            ValueError: For a negative number, or 0 for a model of late fusion.
+        """
+        if num_classes < (0 if self.late_fusion is None else 1):
+            raise ValueError(f"num_classes={num_classes}: too few for this model")
+        self.architecture["num_classes"] = num_classes
+        if self.late_fusion is not None:
+            self.late_fusion.heads = nn.ModuleList(self._new_head() for _ in range(2))
+        else:
+            self.head = self._new_head() if num_classes else nn.Identity()
+
+    def _new_head(self) -> ClassHead:
+        num_classes, dropout = self.architecture["num_classes"], self.architecture["dropout"]
+        return ClassHead(self.modality.shape[1], num_classes, dropout).to(self.modality)
+
+    @property
+    def num_features(self) -> int:
+        """Width of the features that a head takes: the cls token and the mean of the tokens."""
+        return 2 * self.modality.shape[1]
 
     def encode(self, clip: CompressedClip, pframes: PFrames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The dual encoder, whose results are the arguments of :meth:`decide`.
@@ -212,11 +270,15 @@ class CompressedVideoRecognizer(nn.Module):
             both = (tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2))
             scores: Tensor = self.late_fusion(both, (slots[0], slots[1]))
             return scores
+        logits: Tensor = self.head(self._pool(tokens, iframe_index_BN, exists_BN))
+        return logits
+
+    def _pool(self, tokens: Tokens, iframe_index_BN: Tensor, exists_BN: Tensor) -> Tensor:
+        """The cls token and the mean of the joint tokens, side by side."""
         cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
         exists_B2N = joint_exists(exists_BN)
         pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        logits: Tensor = self.head(torch.cat([cls_BD, pooled_BD], dim=-1))
-        return logits
+        return torch.cat([cls_BD, pooled_BD], dim=-1)
 
     def embed(
         self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
@@ -227,20 +289,21 @@ class CompressedVideoRecognizer(nn.Module):
         # The read-outs modulate the I-frame, then both become tokens on one grid.
         readout_BNLC = readout_BNCHW.flatten(3).transpose(2, 3)
         iframe_BKLC = iframe_BKCHW.flatten(3).transpose(2, 3)
-        iframe_BKLC = self._modulate(iframe_BKLC, readout_BNLC, iframe_index_BN, exists_BN)
+        uses_BKN = uses(iframe_index_BN, iframes)
+        in_use_BKN = uses_BKN & exists_BN[:, None]
+        iframe_BKLC = modulate(iframe_BKLC, self.modulation(readout_BNLC), in_use_BKN)
         iframe_BKLD = self.iframe_tokens(iframe_BKLC)
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
 
         # Where, when and what each token is.
         dtype = self.modality.dtype  # of the weights: under autocast the sum of the embeddings stays float32
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device).to(dtype)
-        used_BKN = uses(iframe_index_BN, iframes)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
-        time_BKD = mean_over_segments(time_BND, used_BKN.to(time_BND.dtype))
+        time_BKD = mean_over_segments(time_BND, uses_BKN.to(time_BND.dtype))
         iframe_BKLD = iframe_BKLD + place_LD + time_BKD[:, :, None] + self.modality[0]
         pframe_BNLD = pframe_BNLD + place_LD + time_BND[:, :, None] + self.modality[1]
 
-        return Tokens(iframe_BKLD, pframe_BNLD, used_BKN.any(dim=2))
+        return Tokens(iframe_BKLD, pframe_BNLD, uses_BKN.any(dim=2))
 
     def attend(self, tokens: Tokens, iframe_index_BN: Tensor, exists_BN: Tensor) -> tuple[Tensor, Tensor]:
         """Transformer and mixers.
@@ -269,19 +332,6 @@ class CompressedVideoRecognizer(nn.Module):
         for mixer in self.mixers:
             joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
         return cls_BD, joint_B2NLD
-
-    def _modulate(
-        self, iframe_BKLC: Tensor, readout_BNLC: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
-    ) -> Tensor:
-        """Gate and shift each I-frame by the mean over the segments that use it."""
-        uses_BKN = uses(iframe_index_BN, iframe_BKLC.shape[1]) & exists_BN[:, None]
-        modulation_BNLC = self.modulation(readout_BNLC)
-        mean_BKC = mean_over_segments(modulation_BNLC.flatten(2), uses_BKN.to(modulation_BNLC.dtype))
-        gate_BKLC, shift_BKLC = mean_BKC.view(*iframe_BKLC.shape[:3], modulation_BNLC.shape[3]).chunk(
-            2, dim=-1
-        )
-        modulated: Tensor = iframe_BKLC * (1 + gate_BKLC) + shift_BKLC
-        return modulated
 
     def _time(self, batch: int, segments: int, device: torch.device) -> Tensor:
         """Embedding (B, N, D) of the segments' places in the video, the same scale for any number of them."""

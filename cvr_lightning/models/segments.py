@@ -1,6 +1,6 @@
 """Segments and the I-frames that they point to.
 
-Shape suffixes: B clips, K I-frames, N segments, D channels.
+Shape suffixes: B clips, K I-frames, N segments, L places, C and D channels.
 """
 
 from __future__ import annotations
@@ -28,3 +28,16 @@ def of_segments(features_BK: Tensor, iframe_index_BN: Tensor) -> Tensor:
 def mean_over_segments(values_BND: Tensor, weights_BKN: Tensor) -> Tensor:
     """Weighted mean over the segments of each I-frame (B, K, D); zero where no segment uses it."""
     return weights_BKN @ values_BND / weights_BKN.sum(dim=2, keepdim=True).clamp(min=1)
+
+
+def modulate(iframe_BKLC: Tensor, modulation_BNLC: Tensor, uses_BKN: Tensor) -> Tensor:
+    """Gate and shift each I-frame by the mean over the segments that use it.
+
+    Args:
+        iframe_BKLC: Features of the I-frames.
+        modulation_BNLC: Gates and shifts of the segments, side by side in 2 C channels.
+        uses_BKN: Which segments use each I-frame.
+    """
+    mean_BKC = mean_over_segments(modulation_BNLC.flatten(2), uses_BKN.to(modulation_BNLC.dtype))
+    gate_BKLC, shift_BKLC = mean_BKC.view(*iframe_BKLC.shape[:3], -1).chunk(2, dim=-1)
+    return iframe_BKLC * (1 + gate_BKLC) + shift_BKLC

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from torch import nn
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.datamodules.dataset import read_clip
@@ -29,7 +30,7 @@ from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 _MOTIONS = ("left", "rotate_clockwise", "zoom_in")
 
 
-def summary(recognizer: CompressedVideoRecognizer, report: OperationReport, clips: int) -> dict[str, Any]:
+def summary(recognizer: nn.Module, report: OperationReport, clips: int) -> dict[str, Any]:
     """What the command prints, under the keys of results.json where they mean the same."""
     return {
         "parameters": count_parameters(recognizer),

@@ -49,6 +49,14 @@ MODEL: dict[str, Kind] = {
 }
 """Not ``iframe_weights`` and ``pretrained``: the checkpoint's own weights take their place."""
 
+HYPER_PARAMETERS: dict[str, Kind] = {
+    **{name: kind for name, kind in MODEL.items() if name != "mask_ratio"},
+    "class_names": list[str],
+    "representation": str,
+    "residual_channels": int,
+}
+"""What ``RecognitionModule.load_from_checkpoint`` builds the module with."""
+
 SAMPLING: dict[str, Kind] = {
     "accumulate": bool,
     "coefficients": list[int],
@@ -101,6 +109,7 @@ DATA: dict[str, Kind] = {
 ARCHITECTURE: dict[str, Kind] = {
     "dropout": float,
     "levels": int,
+    "model": str,
     "num_classes": int,
     "preset": str,
     "representation": str,
@@ -108,6 +117,7 @@ ARCHITECTURE: dict[str, Kind] = {
     "streams": bool,
     "ablate": list[str],
 }
+"""``model`` is the class name of a user's own model, for messages: nothing is imported by it."""
 
 _PACKAGE = datamodules.__name__
 _DATA_SETS = [name for name in datamodules.__all__ if name != "CompressedVideoDataModule"]
@@ -147,17 +157,18 @@ def taken(config: Mapping[str, Any]) -> dict[str, Any]:
     data = config.get("data") or {}
     stored = {
         "seed_everything": config.get("seed_everything"),
-        "trainer": _chosen(config.get("trainer"), TRAINER),
-        "model": _chosen(config.get("model"), MODEL),
+        "trainer": chosen(config.get("trainer"), TRAINER),
+        "model": chosen(config.get("model"), MODEL),
         "data": {
             "class_path": data.get("class_path"),
-            "init_args": _chosen(data.get("init_args"), DATA),
+            "init_args": chosen(data.get("init_args"), DATA),
         },
     }
     return {name: value for name, value in stored.items() if config.get(name) is not None}
 
 
-def _chosen(section: Mapping[str, Any] | None, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+def chosen(section: Mapping[str, Any] | None, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """The values of a section that a table lets through."""
     return {name: value for name, value in (section or {}).items() if fits(value, kinds.get(name, _Never))}
 
 
@@ -212,6 +223,15 @@ def check_config(path: str, config: Any) -> None:
     if not fits(data.get("class_path"), str | None):
         raise _refused(path, "config.data.class_path")
     _check_values(path, "config.data", data.get("init_args", {}), DATA)
+
+
+def check_hyper_parameters(path: str, values: Any) -> None:
+    """Refuse a module's arguments with a name or a type that a training does not store.
+
+    Raises:
+        CheckpointError: Naming the value.
+    """
+    _check_values(path, "hyper_parameters", values, HYPER_PARAMETERS)
 
 
 def own_data_set(class_path: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,31 +11,34 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from lightning_utilities.core.rank_zero import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
-from cvr_lightning.errors import RunError
+from cvr_lightning.errors import CheckpointError, RunError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.scores import VideoScores
 from cvr_lightning.evaluation.video_table import Averaging, VideoTable, require_finite
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
-from cvr_lightning.training.checkpoint import (
-    CHECKPOINT_KEY,
+from cvr_lightning.training.architecture import architecture_of, own_recognizer, refuse_options
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, refuse_fewer_epochs
+from cvr_lightning.training.checkpoint_model import (
+    build_model,
     load_pretrained,
-    refuse_fewer_epochs,
+    recognizer_weights,
     refuse_other_model,
+    require_fit,
 )
-from cvr_lightning.training.checkpoint_schema import FORMAT, taken
+from cvr_lightning.training.checkpoint_schema import FORMAT, HYPER_PARAMETERS, chosen, taken
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
 
 class RecognitionModule(LightningModule):
-    """Trains and tests a :class:`CompressedVideoRecognizer`.
+    """Trains and tests a :class:`CompressedVideoRecognizer`, or a model of your own.
 
     Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step, over the clips of all processes;
     ``val/loss``, ``val/top1`` and ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``. The
@@ -47,6 +51,9 @@ class RecognitionModule(LightningModule):
         class_names: Name of each class, in the order of their indices; given by the data set.
         residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
         representation: Representation of P-frames that the data delivers; given by the data set.
+        model: A model of your own: any module that takes a :class:`~cvr_lightning.clip.CompressedClip` and
+            returns logits (B, classes). None builds a :class:`CompressedVideoRecognizer` of the following
+            options, up to ``dropout``. Checkpoints hold its weights, not its class: give it again with them.
         preset: Size of the model.
         ablate: Parts to leave out, to learn what each is good for: ``global_motion`` (the camera's
             displacement then stays in the vectors), ``spikes`` (a ReLU stands in for the neurons),
@@ -83,6 +90,7 @@ class RecognitionModule(LightningModule):
         class_names: list[str],
         residual_channels: int = 24,
         representation: Representation = "block",
+        model: nn.Module | None = None,
         preset: Preset = "tiny",
         ablate: Sequence[Ablation] = (),
         levels: int = 1,
@@ -112,18 +120,26 @@ class RecognitionModule(LightningModule):
             )
         if iframe_weights is not None and pretrained is not None:
             raise ValueError("pretrained holds the I-frame encoder as well: leave iframe_weights out")
+        self.save_hyperparameters(ignore=["model"], logger=False)
         self.class_names = list(class_names)
-        self.architecture: dict[str, Any] = {
-            "num_classes": len(class_names),
+        options: dict[str, Any] = {
             "preset": preset,
-            "residual_channels": residual_channels,
             "dropout": dropout,
-            "representation": representation,
-            "ablate": sorted(ablate),
+            "ablate": ablate,
             "levels": levels,
             "streams": streams,
         }
-        self.recognizer = CompressedVideoRecognizer(**self.architecture)
+        of_own = {"iframe_weights": iframe_weights, "pretrained": pretrained, "iframe_lr": iframe_lr}
+        if model is not None:
+            refuse_options(model, options, of_own)
+        else:
+            model = CompressedVideoRecognizer(
+                len(class_names),
+                residual_channels=residual_channels,
+                representation=representation,
+                **options,
+            )
+        self.recognizer: nn.Module = model
         self.label_smoothing = label_smoothing
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -139,9 +155,23 @@ class RecognitionModule(LightningModule):
         self.table: VideoTable | None = None
         self.run_config: dict[str, Any] = {}
 
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What checkpoints say of the model."""
+        return architecture_of(self.recognizer, len(self.class_names))
+
     def forward(self, clip: CompressedClip) -> Tensor:
-        """Logits (B, classes) of a batch."""
+        """Logits (B, classes) of a batch.
+
+        Raises:
+            RunError: The model returns something else.
+        """
         logits: Tensor = self.recognizer(clip)
+        expected = (len(clip), len(self.class_names))
+        if not isinstance(logits, Tensor) or logits.shape != expected:
+            returned = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            name = type(self.recognizer).__qualname__
+            raise RunError(f"{name} returned {returned}, expected logits {expected}: (clips, classes)")
         return logits
 
     def setup(self, stage: str) -> None:
@@ -151,29 +181,30 @@ class RecognitionModule(LightningModule):
             CropError: Where the model does not take the data's crops.
         """
         data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, CompressedVideoDataModule):
+        model = self.recognizer
+        is_own = isinstance(model, CompressedVideoRecognizer)
+        if is_own and isinstance(data, CompressedVideoDataModule):
             for crop in (data.sampling.crop, data.test_sampling.crop):
                 check_frame_size(crop, crop)
         if stage == "fit" and self.iframe_weights is not None:
-            left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
+            encoder = own_recognizer(model, "iframe_weights").iframe_encoder
+            left = load_imagenet_weights(encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
         if stage == "fit" and self.pretrained is not None:
-            names = load_pretrained(self.recognizer, self.architecture, self.pretrained)
+            names = load_pretrained(own_recognizer(model, "pretrained"), self.pretrained)
             rank_zero_info(
                 f"{self.pretrained}: {len(names.loaded)} weights loaded, all but {', '.join(names.left)}"
             )
         if stage == "fit" and not self.iframe_lr:
-            self.recognizer.iframe_encoder.requires_grad_(False)
+            own_recognizer(model, "iframe_lr").iframe_encoder.requires_grad_(False)
         if stage == "fit" and self.compiles:
-            self.recognizer.compile()  # in place: the names of the weights stay
+            model.compile()  # in place: the names of the weights stay
 
     def on_fit_start(self) -> None:
         """Say what is trained."""
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
-        rank_zero_info(
-            f"Model {self.architecture['preset']}: {parameters / 1e6:.2f} M parameters, "
-            f"{len(self.class_names)} classes"
-        )
+        name = self.architecture.get("preset") or type(self.recognizer).__qualname__
+        rank_zero_info(f"Model {name}: {parameters / 1e6:.2f} M parameters, {len(self.class_names)} classes")
 
     def on_train_epoch_start(self) -> None:
         """Another process may meet a damaged video in this epoch: the log has its name already."""
@@ -187,7 +218,7 @@ class RecognitionModule(LightningModule):
         if not len(clip):
             self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)
             return zero_loss(self)
-        logits = self.recognizer(clip)
+        logits: Tensor = self(clip)
         loss = self.loss(logits, clip)
         right = (logits.argmax(dim=-1) == clip.label).sum()
         mean = loss.detach().float()
@@ -279,10 +310,15 @@ class RecognitionModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
         rates = (self.learning_rate, self.weight_decay, self.warmup_ratio, self.final_lr_ratio)
-        return adamw(self, *rates, relative=(self.recognizer.iframe_encoder, self.iframe_lr))
+        relative = None
+        if isinstance(self.recognizer, CompressedVideoRecognizer):
+            relative = (self.recognizer.iframe_encoder, self.iframe_lr)
+        return adamw(self, *rates, relative=relative)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store all that is needed to label a file: class names, architecture and sampling."""
+        arguments = {**self.hparams, **self.architecture}
+        checkpoint["hyper_parameters"] = chosen(arguments, HYPER_PARAMETERS)
         sampling = self.trainer.datamodule.test_sampling.to_dict()  # type: ignore[attr-defined]
         checkpoint[CHECKPOINT_KEY] = {
             "format": FORMAT,
@@ -302,3 +338,35 @@ class RecognitionModule(LightningModule):
         """
         refuse_other_model(checkpoint, self.class_names, self.architecture)
         refuse_fewer_epochs(checkpoint, self.trainer)
+        if not isinstance(self.recognizer, CompressedVideoRecognizer):
+            require_fit("the checkpoint", self.recognizer, recognizer_weights(checkpoint))
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | os.PathLike[str],
+        map_location: torch.device | str = "cpu",
+        model: nn.Module | None = None,
+        **options: Any,
+    ) -> RecognitionModule:
+        """Build a trained module from a checkpoint; nothing in the file is executed.
+
+        Args:
+            checkpoint_path: Written by ``cvr fit``, or by a trainer of your own.
+            map_location: Device of the weights.
+            model: The model, if it is one of your own: a checkpoint imports nothing.
+            **options: Arguments of the module that replace those of the checkpoint.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, not of this package, or of another model.
+        """
+        checkpoint = load_checkpoint(checkpoint_path)
+        trained = build_model(str(checkpoint_path), checkpoint, model)
+        about = checkpoint[CHECKPOINT_KEY]
+        stored = {**checkpoint["hyper_parameters"], **chosen(about["architecture"], HYPER_PARAMETERS)}
+        try:
+            module = cls(**{**stored, "class_names": about["class_names"], "model": model, **options})
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{checkpoint_path}: {error}") from error
+        module.recognizer = trained
+        return module.to(map_location)

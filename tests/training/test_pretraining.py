@@ -19,7 +19,7 @@ from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.datamodules import Unlabelled
 from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.training.checkpoint import load_pretrained
+from cvr_lightning.training.checkpoint_model import load_pretrained
 from cvr_lightning.training.checkpoint_schema import FORMAT
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.pretraining import PretrainingModule
@@ -186,7 +186,7 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
     torch.save(checkpoint, tmp_path / "x.ckpt")
     module = RecognitionModule(["d", "e"], preset="tiny", dropout=0.5)
     head = module.recognizer.head[2].weight.clone()
-    names = load_pretrained(module.recognizer, module.architecture, tmp_path / "x.ckpt")
+    names = load_pretrained(module.recognizer, tmp_path / "x.ckpt")
     assert torch.equal(module.recognizer.transformer.cls, trained.recognizer.transformer.cls)
     assert torch.equal(module.recognizer.head[2].weight, head)
     assert set(names.loaded) | set(names.left) == set(module.recognizer.state_dict())
@@ -199,7 +199,7 @@ def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path:
     checkpoint = {"state_dict": trained.state_dict(), "cvr_lightning": about}
     torch.save(checkpoint, tmp_path / "x.ckpt")
     module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "unified"])
-    names = load_pretrained(module.recognizer, module.architecture, tmp_path / "x.ckpt")
+    names = load_pretrained(module.recognizer, tmp_path / "x.ckpt")
     assert names.left
     assert {name.split(".heads.")[0] for name in names.left} == {"late_fusion"}
     heads, others = (module.recognizer.late_fusion.heads, trained.recognizer.late_fusion.heads)
@@ -254,7 +254,7 @@ def test_weights_that_do_not_fit_are_named_and_none_is_loaded(
     module = RecognitionModule(["a", "b"], residual_channels=6)
     before = {name: weights.clone() for name, weights in module.recognizer.state_dict().items()}
     with pytest.raises(CheckpointError, match=message):
-        load_pretrained(module.recognizer, module.architecture, damaged(tmp_path, change))
+        load_pretrained(module.recognizer, damaged(tmp_path, change))
     for name, weights in module.recognizer.state_dict().items():
         assert torch.equal(weights, before[name]), name
 
@@ -264,7 +264,7 @@ def test_another_preset_and_other_inputs_are_refused_by_name(tmp_path: Path) -> 
     with pytest.raises(
         CheckpointError, match="preset is 'tiny' there and 'small' here; residual_channels is 6"
     ):
-        load_pretrained(module.recognizer, module.architecture, damaged(tmp_path, "missing"))
+        load_pretrained(module.recognizer, damaged(tmp_path, "missing"))
 
 
 def test_mistakes_are_answered_with_the_remedy(

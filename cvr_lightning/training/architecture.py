@@ -1,0 +1,61 @@
+"""Which model is trained: the package's own, or any module that takes a clip and returns logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+from torch import nn
+
+from cvr_lightning.errors import RunError
+from cvr_lightning.models import CompressedVideoRecognizer
+
+OTHER = "model"
+"""Where the architecture of a user's own model has the name of its class, which is never imported."""
+
+
+def architecture_of(model: nn.Module, num_classes: int) -> dict[str, Any]:
+    """What a checkpoint says of a model: the options of the package's own, the class name of another."""
+    if isinstance(model, CompressedVideoRecognizer):
+        return dict(model.architecture)
+    return {OTHER: type(model).__qualname__, "num_classes": num_classes}
+
+
+def own_recognizer(model: nn.Module, purpose: str) -> CompressedVideoRecognizer:
+    """The model, where it is the package's own.
+
+    Args:
+        model: Any model.
+        purpose: What needs it, for the message.
+
+    Raises:
+        RunError: It is another.
+    """
+    if not isinstance(model, CompressedVideoRecognizer):
+        kind = type(model).__qualname__
+        raise RunError(f"{purpose} needs a CompressedVideoRecognizer, and the model is a {kind}")
+    return model
+
+
+def refuse_options(model: nn.Module, architecture: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Refuse options without effect beside a model that is already built.
+
+    Args:
+        model: The model.
+        architecture: Options that would build the package's own.
+        training: Options of training that only the package's own has.
+
+    Raises:
+        ValueError: One of them is not at its default.
+    """
+    defaults = {name: item.default for name, item in signature(CompressedVideoRecognizer).parameters.items()}
+    defaults |= {"iframe_weights": None, "pretrained": None, "iframe_lr": 1.0}
+    is_own = isinstance(model, CompressedVideoRecognizer)
+    for name, value in {**architecture, **({} if is_own else training)}.items():
+        plain = tuple(value) if isinstance(value, list) else value
+        if plain != defaults[name]:
+            raise ValueError(
+                f"{name}={value!r} is an option of the package's own recognizer, and the model is a "
+                f"{type(model).__qualname__}: leave it out"
+            )

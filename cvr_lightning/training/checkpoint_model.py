@@ -1,0 +1,218 @@
+"""Models out of checkpoints: the package's own, or a user's that the caller has built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cvr_lightning.errors import CheckpointError
+from cvr_lightning.files.bounds import CLASSES, LimitError
+from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.models.recognizer import HEADS
+from cvr_lightning.training.architecture import OTHER, architecture_of
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, read_checkpoint
+
+PREFIX = "recognizer."
+"""In a checkpoint, the model's weights have their own names behind this."""
+_FREE = ("num_classes", "dropout")
+"""What may differ between the model that was pretrained and the one that starts from it."""
+_SHOWN = 5
+
+
+class Loaded(NamedTuple):
+    """Names of the weights that were loaded, and of those that were left as they were."""
+
+    loaded: list[str]
+    left: list[str]
+
+
+def recognizer_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The recogniser's weights by their names in the recogniser."""
+    state: dict[str, Tensor] = checkpoint["state_dict"]
+    return {name.partition(PREFIX)[2]: tensor for name, tensor in state.items() if PREFIX in name}
+
+
+def refuse_other_model(
+    checkpoint: Mapping[str, Any], class_names: Sequence[str], architecture: Mapping[str, Any]
+) -> None:
+    """Check that a checkpoint's weights belong to the classes of the data and to the model that was built.
+
+    Raises:
+        CheckpointError: They do not; the message names the difference.
+    """
+    about = checkpoint.get(CHECKPOINT_KEY, {})
+    stored = about.get("class_names", class_names)
+    known, here = set(stored), set(class_names)
+    if known != here:
+        raise CheckpointError(
+            f"the checkpoint knows {len(stored)} classes, the data has {len(class_names)}; only in "
+            f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. Point "
+            "--data.root at the same data set, or start from its weights with cvr fit --model.pretrained"
+        )
+    if list(stored) != list(class_names):
+        index = next(i for i, name in enumerate(stored) if name != class_names[i])
+        raise CheckpointError(
+            f"the checkpoint and the data number the same {len(stored)} classes differently: {index} is "
+            f"{stored[index]!r} in the checkpoint, {class_names[index]!r} in the data. Give the "
+            "data the options and annotations of the training run"
+        )
+    refuse_other_class("the checkpoint", about.get("architecture", {}), architecture)
+    differing = _differences(about.get("architecture", {}), architecture, free=("dropout",))
+    if differing:
+        raise CheckpointError(f"the checkpoint is of another model: {differing}; leave these options out")
+
+
+def refuse_other_class(source: str, stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Check that two models are both the package's own, or both a user's.
+
+    Args:
+        source: What holds the weights, for the message.
+        stored: The architecture of the weights.
+        here: That of the model that is to take them.
+
+    Raises:
+        CheckpointError: They are not.
+    """
+    if OTHER in stored and OTHER not in here:
+        raise CheckpointError(
+            f"{source} holds the weights of a model of your own, {stored[OTHER][:100]!r}, and a checkpoint "
+            "imports nothing: give the model again, by --import FILE.py --model.model CLASS with cvr test or "
+            "predict, or by model=... in Python"
+        )
+    if OTHER in here and OTHER not in stored:
+        raise CheckpointError(
+            f"{source} holds the weights of a CompressedVideoRecognizer, not of {here[OTHER]}: leave model "
+            "out"
+        )
+
+
+def build_model(source: str, checkpoint: Mapping[str, Any], model: nn.Module | None = None) -> nn.Module:
+    """The model of a checkpoint with its weights.
+
+    The package's own is built without memory first: the architecture may ask for any amount, the weights are
+    there.
+
+    Args:
+        source: The checkpoint, for messages.
+        checkpoint: Its checked contents.
+        model: The user's own model, if the weights are of one.
+
+    Raises:
+        CheckpointError: The weights do not fit the model.
+    """
+    about, weights = checkpoint[CHECKPOINT_KEY], recognizer_weights(checkpoint)
+    try:
+        CLASSES.check(len(about["class_names"]))
+    except LimitError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    here = {} if model is None else architecture_of(model, len(about["class_names"]))
+    refuse_other_class(source, about["architecture"], here)
+    if model is None:
+        return _build_own(source, about, weights)
+    require_fit(source, model, weights)
+    model.load_state_dict(weights)
+    return model
+
+
+def _build_own(
+    source: str, about: Mapping[str, Any], weights: dict[str, Tensor]
+) -> CompressedVideoRecognizer:
+    architecture = about["architecture"]
+    try:
+        with torch.device("meta"):
+            expected = CompressedVideoRecognizer(**architecture).state_dict()
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
+        if shapes != {name: tensor.shape for name, tensor in expected.items()}:
+            raise ValueError("weights of other shapes")
+        if architecture["num_classes"] != len(about["class_names"]):
+            raise ValueError(f"{architecture['num_classes']} classes with {len(about['class_names'])} names")
+        recognizer = CompressedVideoRecognizer(**architecture)
+        recognizer.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{source}: these weights are of another architecture than this version builds (they were made "
+            f"by cvr_lightning {about['versions'].get('cvr_lightning')}); install that version, or train "
+            "again"
+        ) from error
+    return recognizer
+
+
+def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLike[str]) -> Loaded:
+    """Start a recogniser from the weights of ``cvr pretrain``, or of ``cvr fit`` on other classes.
+
+    All but the head is loaded; the head belongs to the classes and stays as it is.
+
+    Args:
+        recognizer: The model to start.
+        path: The checkpoint.
+
+    Returns:
+        Names of what was loaded, and of what was left.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not of this package; its model has another preset or
+            other inputs; weights are missing, unknown or of another shape. Nothing is loaded then.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint[CHECKPOINT_KEY]["architecture"]
+    refuse_other_class(str(path), stored, recognizer.architecture)
+    differing = _differences(stored, recognizer.architecture, _FREE)
+    if differing:
+        raise CheckpointError(
+            f"{path}: the weights of another model: {differing}; give both the same options"
+        )
+    found = {n: w for n, w in recognizer_weights(checkpoint).items() if not n.startswith(HEADS)}
+    own = recognizer.state_dict()
+    left = [name for name in own if name.startswith(HEADS)]
+    require_fit(str(path), recognizer, found, ignored=left)
+    recognizer.load_state_dict(found, strict=False)
+    return Loaded(list(found), left)
+
+
+def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], free: Sequence[str]) -> str:
+    """In what the options of two models differ; empty if in none."""
+    return "; ".join(
+        f"{name} is {stored[name]!r} there and {here[name]!r} here"
+        for name in sorted(stored.keys() & here.keys() - set(free))
+        if stored[name] != here[name]
+    )
+
+
+def require_fit(
+    source: str, model: nn.Module, found: Mapping[str, Tensor], ignored: Sequence[str] = ()
+) -> None:
+    """Check that weights are those of a model, by name and shape.
+
+    Args:
+        source: What holds the weights, for the message.
+        model: The model.
+        found: The weights.
+        ignored: Weights of the model that are left as they are.
+
+    Raises:
+        CheckpointError: They are not; the message names the first of them.
+    """
+    own = {name: tensor for name, tensor in model.state_dict().items() if name not in ignored}
+    problems = {
+        "missing": sorted(own.keys() - found.keys()),
+        "not of this model": sorted(found.keys() - own.keys()),
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
+            for name in sorted(own.keys() & found.keys())
+            if own[name].shape != found[name].shape
+        ],
+    }
+    report = [
+        f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+        for what, names in problems.items()
+        if names
+    ]
+    if report:
+        raise CheckpointError(
+            f"{source}: these weights do not fit the model: {'; '.join(report)}; give both models the "
+            "same options, and train with this version"
+        )
