@@ -112,18 +112,14 @@ def _pack(arguments: list[str]) -> None:
 
 
 def _classify(arguments: list[str]) -> None:
-    from cvr_lightning.inference.classify import main as classify
-    from cvr_lightning.inference.memory import keep_freed_memory
+    from cvr_lightning.cli.classify import main as classify
 
-    keep_freed_memory()
     classify(arguments[1:])
 
 
 def _watch(arguments: list[str]) -> None:
-    from cvr_lightning.inference.memory import keep_freed_memory
     from cvr_lightning.inference.watch import main as watch
 
-    keep_freed_memory()
     watch(arguments[1:])
 
 

@@ -1,16 +1,12 @@
-"""Labels for video files from a checkpoint alone: the Python API and ``cvr classify``."""
+"""Labels for video files from a trained model alone."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,15 +17,14 @@ from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.dataset import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.errors import CheckpointError, RunError
+from cvr_lightning.errors import CheckpointError
+from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
-from cvr_lightning.files.printable import printable, shown
-from cvr_lightning.files.video_files import list_folder
+from cvr_lightning.inference.memory import keep_freed_memory
+from cvr_lightning.inference.pretrained import read_folder, write_folder
+from cvr_lightning.training.architecture import architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from cvr_lightning.training.checkpoint_model import build_model
-
-PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
-"""What ``--precision`` may be."""
 
 
 class Prediction(NamedTuple):
@@ -67,6 +62,7 @@ class Classifier:
         averaging: Averaging = "softmax",
         device: torch.device | str = "cpu",
     ) -> None:
+        keep_freed_memory()
         self.recognizer = recognizer.to(device).eval()
         self.class_names = tuple(class_names)
         self.sampling = sampling
@@ -94,6 +90,45 @@ class Classifier:
                 another model.
         """
         return cls._build(str(path), load_checkpoint(path), device, model)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        device: torch.device | str = "cpu",
+        model: nn.Module | None = None,
+    ) -> Classifier:
+        """Build the classifier from a folder that :meth:`save_pretrained` wrote; nothing in it is executed.
+
+        Args:
+            source: The folder, or a repository of the Hugging Face hub: ``hub:OWNER/NAME[@REVISION]``.
+            device: Where the model runs.
+            model: The model, if it is one of your own.
+
+        Raises:
+            CheckpointError: The folder is missing or damaged, or of another model.
+            WeightsError: Its weights cannot be read or fetched.
+        """
+        return cls._build(os.fspath(source), read_folder(source), device, model)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the weights as ``model.safetensors`` and the rest as ``config.json``; needs safetensors.
+
+        Args:
+            folder: Made if necessary; files of these names in it are replaced.
+
+        Raises:
+            CheckpointError: safetensors is not installed.
+            OutputError: The files cannot be written.
+        """
+        about = {
+            "class_names": list(self.class_names),
+            "architecture": architecture_of(self.recognizer, len(self.class_names)),
+            "sampling": self.sampling.to_dict(),
+            "averaging": self.averaging,
+            "versions": versions(),
+        }
+        write_folder(folder, self.recognizer, about)
 
     @classmethod
     def _build(
@@ -191,65 +226,3 @@ class Classifier:
             logits: Tensor = self.recognizer(clip)
         require_finite(logits.isfinite().all())
         return logits.float()
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run ``cvr classify``."""
-    parser = argparse.ArgumentParser(
-        prog="cvr classify", description="Label video files with a trained model."
-    )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="video files, or folders of them")
-    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per file (default: 5)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
-    )
-    parser.add_argument("--batch-size", type=int, default=8, help="files labelled at once (default: 8)")
-    options = parser.parse_args(arguments)
-    for name in ("top", "batch_size"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
-    classifier.dtype = PRECISIONS[options.precision]
-    failed = 0
-    files = [file for path in options.files for file in _files(path)]
-    labels = classifier.stream(files, options.top, options.batch_size)
-    for path, predictions in zip(files, labels, strict=True):
-        if isinstance(predictions, VideoError):
-            failed += 1
-            message = predictions.without_alternative()  # a checkpoint says what is read
-            print(shown(f"cvr classify: {message}"), file=sys.stderr)
-            if options.json:
-                print(json.dumps({"file": path, "error": message}))
-        else:
-            print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
-    if failed:
-        print(f"cvr classify: {failed} of {len(files)} files have no label", file=sys.stderr)
-        raise SystemExit(1)
-
-
-def _files(path: str) -> list[str]:
-    """A file itself, or the videos below a folder; one line says what else lies there.
-
-    Raises:
-        RunError: There is no video in the folder.
-    """
-    if not os.path.isdir(path):
-        return [path]
-    names, left_out = list_folder(Path(path))
-    if left_out:
-        print(shown(f"cvr classify: {path}: {left_out}"), file=sys.stderr)
-    if not names:
-        raise RunError(f"{path}: there are no videos in it; give the folder that holds them")
-    return [os.path.join(path, name) for name in names]
-
-
-def _as_json(path: str, predictions: Sequence[Prediction]) -> str:
-    return json.dumps({"file": path, "predictions": [item._asdict() for item in predictions]})
-
-
-def _as_text(path: str, predictions: Sequence[Prediction]) -> str:
-    lines = [f"  {100 * item.probability:5.1f} %  {printable(item.label)}" for item in predictions]
-    return "\n".join([printable(path), *lines])

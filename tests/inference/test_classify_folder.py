@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cvr_lightning.cli.classify import _files
 from cvr_lightning.errors import RunError
-from cvr_lightning.inference.classify import _files
 
 
 def test_a_folder_stands_for_its_videos_and_the_rest_is_told(

@@ -1,0 +1,83 @@
+"""``cvr classify``: labels for video files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cvr_lightning.codec.errors import VideoError
+from cvr_lightning.errors import RunError
+from cvr_lightning.files.printable import printable, shown
+from cvr_lightning.files.video_files import list_folder
+from cvr_lightning.inference.classify import Classifier, Prediction
+
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
+"""What ``--precision`` may be."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr classify``."""
+    parser = argparse.ArgumentParser(
+        prog="cvr classify", description="Label video files with a trained model."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="video files, or folders of them")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per file (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="files labelled at once (default: 8)")
+    options = parser.parse_args(arguments)
+    for name in ("top", "batch_size"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
+    classifier.dtype = PRECISIONS[options.precision]
+    failed = 0
+    files = [file for path in options.files for file in _files(path)]
+    labels = classifier.stream(files, options.top, options.batch_size)
+    for path, predictions in zip(files, labels, strict=True):
+        if isinstance(predictions, VideoError):
+            failed += 1
+            message = predictions.without_alternative()  # a checkpoint says what is read
+            print(shown(f"cvr classify: {message}"), file=sys.stderr)
+            if options.json:
+                print(json.dumps({"file": path, "error": message}))
+        else:
+            print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
+    if failed:
+        print(f"cvr classify: {failed} of {len(files)} files have no label", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _files(path: str) -> list[str]:
+    """A file itself, or the videos below a folder; one line says what else lies there.
+
+    Raises:
+        RunError: There is no video in the folder.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    names, left_out = list_folder(Path(path))
+    if left_out:
+        print(shown(f"cvr classify: {path}: {left_out}"), file=sys.stderr)
+    if not names:
+        raise RunError(f"{path}: there are no videos in it; give the folder that holds them")
+    return [os.path.join(path, name) for name in names]
+
+
+def _as_json(path: str, predictions: Sequence[Prediction]) -> str:
+    return json.dumps({"file": path, "predictions": [item._asdict() for item in predictions]})
+
+
+def _as_text(path: str, predictions: Sequence[Prediction]) -> str:
+    lines = [f"  {100 * item.probability:5.1f} %  {printable(item.label)}" for item in predictions]
+    return "\n".join([printable(path), *lines])
