@@ -6,14 +6,15 @@ import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, ReduceLROnPlateau
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
+from torch.optim import Optimizer
 
 from cvr_lightning.cli.option_errors import plain_errors
 from cvr_lightning.cli.parser import keep_integers
@@ -31,6 +32,9 @@ from cvr_lightning.files.atomic import unfinished_files, write_output
 from cvr_lightning.files.lock import hold
 from cvr_lightning.files.printable import all_without_secrets
 from cvr_lightning.training.checkpoint import read_checkpoint
+from cvr_lightning.training.module import RecognitionModule
+from cvr_lightning.training.optimizer import with_cosine
+from cvr_lightning.training.pretraining import PretrainingModule
 from cvr_lightning.training.run_checkpoint import RunCheckpoint, WholeCheckpointIO
 
 
@@ -80,6 +84,12 @@ class CompressedVideoCLI(LightningCLI):
         )
         for name in self.linked:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+        parser.add_argument(
+            "--lr_interval",
+            type=Literal["epoch", "step"],
+            default="epoch",
+            help="When --lr_scheduler advances. Without one, the module's own schedule advances every step.",
+        )
         keep_integers(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -113,9 +123,27 @@ class CompressedVideoCLI(LightningCLI):
             raise RunError("--trainer.accumulate_grad_batches must be at least 1: batches of one step")
         if config.ckpt_path not in (None, "last"):
             config.ckpt_path = os.path.abspath(config.ckpt_path)  # never taken for a URL or a registry
+        if config.lr_scheduler and not config.optimizer:
+            raise RunError("--lr_scheduler needs --optimizer, such as --optimizer AdamW --optimizer.lr 0.001")
         if command == "test":
             config.verbose = False  # Results prints the table
         config.trainer.default_root_dir = str(directory)
+
+    def configure_optimizers(  # type: ignore[override]
+        self, lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
+    ) -> Any:
+        """What trains with ``--optimizer``, in the place of the module's own AdamW.
+
+        LightningCLI would drop the module's schedule with it: without ``--lr_scheduler`` it is kept here.
+        """
+        assert isinstance(lightning_module, RecognitionModule | PretrainingModule)
+        if lr_scheduler is None:
+            ratios = (lightning_module.warmup_ratio, lightning_module.final_lr_ratio)
+            return with_cosine(lightning_module, optimizer, *ratios)
+        schedule = {"scheduler": lr_scheduler, "interval": self.config[self.subcommand].lr_interval}
+        if isinstance(lr_scheduler, ReduceLROnPlateau):
+            schedule |= {"monitor": lr_scheduler.monitor, "interval": "epoch"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer.

@@ -27,7 +27,9 @@ def trainer_errors() -> Iterator[None]:
     except (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError) as error:
         if not _raised_in(error).startswith(TRAINER):
             raise
-        raise RunError(f"{type(error).__name__}: {error}; check the --trainer and --model options") from error
+        raise RunError(
+            f"{type(error).__name__}: {error}; check the --trainer, --model and --optimizer options"
+        ) from error
 
 
 def _raised_in(error: BaseException) -> str:

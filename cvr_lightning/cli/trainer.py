@@ -30,6 +30,8 @@ from cvr_lightning.training.run_checkpoint import LastCheckpoint, RunCheckpoint
 warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
 # A test has no use for the callbacks that wrote the checkpoint.
 warnings.filterwarnings("ignore", message=r".*callbacks used to create the checkpoint need to be provided")
+# That is what --optimizer asks for; see CompressedVideoCLI.configure_optimizers.
+warnings.filterwarnings("ignore", message=r".*configure_optimizers` will be overridden by")
 # Advertisements of other services, once in each run.
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
     lambda record: "Tip: For seamless cloud" not in record.getMessage()
@@ -86,7 +88,6 @@ def _run(
             save_config_callback=None,  # before_fit writes it, to the run directory
             parser_class=HelpfulParser,
             load_from_checkpoint_support=False,  # checkpoints carry plain values, see RecognitionModule
-            auto_configure_optimizers=False,  # an optimizer section would replace the schedule by step
             seed_everything_default=0,
             args=stored.arguments,
             stored=stored,

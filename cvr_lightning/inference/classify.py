@@ -25,6 +25,7 @@ from cvr_lightning.inference.pretrained import read_folder, write_folder
 from cvr_lightning.training.architecture import architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from cvr_lightning.training.checkpoint_model import build_model
+from cvr_lightning.training.checkpoint_schema import FORMAT
 
 
 class Prediction(NamedTuple):
@@ -122,6 +123,7 @@ class Classifier:
             OutputError: The files cannot be written.
         """
         about = {
+            "format": FORMAT,
             "class_names": list(self.class_names),
             "architecture": architecture_of(self.recognizer, len(self.class_names)),
             "sampling": self.sampling.to_dict(),

@@ -107,7 +107,7 @@ class CompressedVideoRecognizer(nn.Module):
             "residual_channels": residual_channels,
             "dropout": dropout,
             "representation": representation,
-            "without": sorted(without),
+            "ablate": sorted(ablate),
             "levels": levels,
             "streams": streams,
         }

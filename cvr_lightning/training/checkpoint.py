@@ -18,10 +18,12 @@ from cvr_lightning.files.bounds import LimitError
 from cvr_lightning.files.printable import without_secrets
 from cvr_lightning.training.checkpoint_file import CheckpointFileError, check_checkpoint_file
 from cvr_lightning.training.checkpoint_schema import (
+    OPTIMIZERS,
     check_contents,
     check_hyper_parameters,
     check_states,
     is_local,
+    taken,
 )
 
 CHECKPOINT_KEY = "cvr_lightning"
@@ -132,6 +134,28 @@ def _instead_of(path: Path) -> str:
     others = [path.with_name(name) for name in ("last.ckpt", "best.ckpt") if name != path.name]
     whole = [str(other) for other in others if is_whole(other)]
     return f"take {' or '.join(whole)}" if whole else "train again or copy it anew"
+
+
+def refuse_other_optimizer(
+    checkpoint: Mapping[str, Any], run_config: Mapping[str, Any], trainer: Trainer
+) -> None:
+    """Check that a training that is resumed has the optimizer and the schedule that it began with.
+
+    A checkpoint imports nothing, so the command line names them again.
+
+    Raises:
+        CheckpointError: It has others.
+    """
+    if trainer.state.fn != TrainerFn.FITTING or not run_config:
+        return
+    stored, here = checkpoint.get(CHECKPOINT_KEY, {}).get("config", {}), taken(run_config)
+    for name in OPTIMIZERS:
+        if stored.get(name) != here.get(name):
+            before, now = (str(config.get(name, "the module's own"))[:100] for config in (stored, here))
+            raise CheckpointError(
+                f"the checkpoint was trained with another --{name}: {before}, not {now}; give --{name} with "
+                "its options as in the run that wrote it"
+            )
 
 
 def refuse_fewer_epochs(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:

@@ -31,6 +31,9 @@ TRAINER: dict[str, Kind] = {
 }
 """The numbers that resuming needs to end with the same weights, and the precision."""
 
+OPTIMIZERS = ("optimizer", "lr_scheduler")
+"""Class names of those that the command line named, to be compared when training resumes: never imported."""
+
 MODEL: dict[str, Kind] = {
     "averaging": str,
     "compile": bool,
@@ -164,6 +167,7 @@ def taken(config: Mapping[str, Any]) -> dict[str, Any]:
             "init_args": chosen(data.get("init_args"), DATA),
         },
     }
+    stored |= {name: config[name].get("class_path") for name in OPTIMIZERS if config.get(name)}
     return {name: value for name, value in stored.items() if config.get(name) is not None}
 
 
@@ -213,7 +217,10 @@ def check_config(path: str, config: Any) -> None:
     Raises:
         CheckpointError: Naming the value.
     """
-    _check_names(path, "config", config, {"seed_everything", "trainer", "model", "data"})
+    _check_names(path, "config", config, {"seed_everything", "trainer", "model", "data", *OPTIMIZERS})
+    for name in OPTIMIZERS:
+        if not fits(config.get(name), str | None):
+            raise _refused(path, f"config.{name}")
     if not fits(config.get("seed_everything"), _SEED):
         raise _refused(path, "config.seed_everything")
     for name, kinds in (("trainer", TRAINER), ("model", MODEL)):

@@ -25,7 +25,12 @@ from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Re
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.architecture import architecture_of, own_recognizer, refuse_options
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint, refuse_fewer_epochs
+from cvr_lightning.training.checkpoint import (
+    CHECKPOINT_KEY,
+    load_checkpoint,
+    refuse_fewer_epochs,
+    refuse_other_optimizer,
+)
 from cvr_lightning.training.checkpoint_model import (
     build_model,
     load_pretrained,
@@ -338,6 +343,7 @@ class RecognitionModule(LightningModule):
         """
         refuse_other_model(checkpoint, self.class_names, self.architecture)
         refuse_fewer_epochs(checkpoint, self.trainer)
+        refuse_other_optimizer(checkpoint, self.run_config, self.trainer)
         if not isinstance(self.recognizer, CompressedVideoRecognizer):
             require_fit("the checkpoint", self.recognizer, recognizer_weights(checkpoint))
 
@@ -363,7 +369,7 @@ class RecognitionModule(LightningModule):
         checkpoint = load_checkpoint(checkpoint_path)
         trained = build_model(str(checkpoint_path), checkpoint, model)
         about = checkpoint[CHECKPOINT_KEY]
-        stored = {**checkpoint["hyper_parameters"], **chosen(about["architecture"], HYPER_PARAMETERS)}
+        stored = {**checkpoint.get("hyper_parameters", {}), **chosen(about["architecture"], HYPER_PARAMETERS)}
         try:
             module = cls(**{**stored, "class_names": about["class_names"], "model": model, **options})
         except (TypeError, ValueError) as error:

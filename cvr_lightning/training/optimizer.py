@@ -41,10 +41,6 @@ def adamw(
         raise RunError(f"learning_rate={learning_rate} must be a positive number, such as 0.001")
     if not 0 <= weight_decay < math.inf:
         raise RunError(f"weight_decay={weight_decay} must not be negative")
-    if not 0 <= warmup_ratio < 1:
-        raise RunError(f"warmup_ratio={warmup_ratio} must lie in [0, 1)")
-    if not 0 <= final_lr_ratio <= 1:
-        raise RunError(f"final_lr_ratio={final_lr_ratio} must lie in [0, 1]")
     # The many small tensors are fastest updated in one call. Elsewhere torch's own choice is as fast, and
     # Lightning's mixed precision does not clip gradients for a fused optimizer.
     is_mixed = isinstance(module.trainer.precision_plugin, MixedPrecision)
@@ -54,6 +50,29 @@ def adamw(
         part, factor = relative
         groups = _with_own_rate(groups, part, factor * learning_rate)
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
+    return with_cosine(module, optimizer, warmup_ratio, final_lr_ratio)
+
+
+def with_cosine(
+    module: LightningModule, optimizer: torch.optim.Optimizer, warmup_ratio: float, final_lr_ratio: float
+) -> OptimizerLRSchedulerConfig:
+    """An optimizer whose learning rate rises linearly and falls as a cosine, step by step.
+
+    Args:
+        module: What is trained, attached to its trainer.
+        optimizer: Its own learning rate is the peak.
+        warmup_ratio: Fraction of the steps over which the learning rate rises.
+        final_lr_ratio: Fraction of the peak learning rate at which the cosine ends.
+
+    Raises:
+        RunError: Where an option is out of range, or the training has no end.
+    """
+    if not 0 <= warmup_ratio < 1:
+        raise RunError(f"warmup_ratio={warmup_ratio} must lie in [0, 1): it is a fraction of the steps")
+    if not 0 <= final_lr_ratio <= 1:
+        raise RunError(
+            f"final_lr_ratio={final_lr_ratio} must lie in [0, 1]: it is a fraction of the peak learning rate"
+        )
     steps = _steps(module)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, warmup_ratio, final_lr_ratio)

@@ -19,7 +19,7 @@ from cvr_lightning.models import CompressedVideoRecognizer, Preset
 from cvr_lightning.models.encoders import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.models.weights import load_imagenet_weights
-from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs
+from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs, refuse_other_optimizer
 from cvr_lightning.training.checkpoint_schema import FORMAT, taken
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
@@ -171,3 +171,4 @@ class PretrainingModule(LightningModule):
         if "class_names" in checkpoint.get(CHECKPOINT_KEY, {}):
             raise CheckpointError("--ckpt_path is a checkpoint of `cvr fit`, which pretraining cannot resume")
         refuse_fewer_epochs(checkpoint, self.trainer)
+        refuse_other_optimizer(checkpoint, self.run_config, self.trainer)

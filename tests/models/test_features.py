@@ -41,7 +41,7 @@ def test_a_new_head_has_the_type_of_the_other_weights(recognizer: CompressedVide
 
 
 def test_late_fusion_has_a_new_head_for_each_modality_and_no_common_features(clip: CompressedClip) -> None:
-    model = CompressedVideoRecognizer(5, residual_channels=6, without=["unified"]).eval()
+    model = CompressedVideoRecognizer(5, residual_channels=6, ablate=["unified"]).eval()
     model.reset_classifier(7)
     assert model(clip).shape == (len(clip), 7)
     with pytest.raises(ValueError, match="late fusion has no common features"):
