@@ -32,7 +32,7 @@ from reading import interleave
 from rgb_frames import FRAME_READERS
 
 from cvr_lightning.datamodules import Folder
-from cvr_lightning.datamodules.dataset import VideoDataset
+from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
 from cvr_lightning.datamodules.loader import VideoLoader
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw
 from cvr_lightning.training.module import RecognitionModule
@@ -134,7 +134,7 @@ def count_frames(name: str, path: Path) -> int:
     return len(FRAME_READERS[name](path, FRAMES))
 
 
-def label_of(dataset: VideoDataset, draw: Draw) -> int:
+def label_of(dataset: DrawnDataset, draw: Draw) -> int:
     return dataset[draw].label
 
 

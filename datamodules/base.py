@@ -13,7 +13,8 @@ import torch
 from lightning import LightningDataModule
 
 from cvr_lightning.clip import CompressedClip
-from cvr_lightning.datamodules.dataset import OnError, VideoDataset, VideoList
+from cvr_lightning.datamodules.dataset import OnError, VideoList
+from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
@@ -271,10 +272,17 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             return ""
         return "train" if trainer.training else "val" if trainer.validating else "test"
 
-    def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> VideoDataset:
+    def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> DrawnDataset:
         """The videos of a subset, one clip for each draw."""
-        videos = self.videos[subset]
-        return VideoDataset(self.root, videos, sampling, training, self.seed, self.on_error, self.indexes)
+        return DrawnDataset(
+            self.videos[subset],
+            sampling,
+            root=self.root,
+            training=training,
+            seed=self.seed,
+            on_error=self.on_error,
+            indexes=self.indexes,
+        )
 
     def _loader(
         self, subset: str, sampling: ClipSampling, batch_size: int, training: bool = False

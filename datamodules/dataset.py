@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,12 +18,18 @@ from cvr_lightning.codec.arrays import ClipArrays, Segment
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.codec.windows import frames
+from cvr_lightning.datamodules.errors import DatasetNotFoundError
+from cvr_lightning.datamodules.files import folder_names, list_videos
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.names import Names
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
-from cvr_lightning.errors import UserError
+from cvr_lightning.files.left_out import LeftOut
+
+log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip"]
+SAMPLING = ClipSampling()
+LAYOUT = "<folder>/<class>/<video>"
 
 
 class VideoList:
@@ -118,44 +126,119 @@ def _read(reader: CompressedVideoReader, sampling: ClipSampling, windows: Sequen
     )
 
 
-class VideoDataset(Dataset[Sample | None]):
-    """Map-style data set over :class:`Draw` keys, as :class:`VideoSampler` yields them.
+def list_class_folders(root: Path) -> tuple[tuple[str, ...], VideoList]:
+    """The names of the class folders of a folder, and their videos.
 
-    A temporal view that would repeat an earlier one is None and makes no part of a batch.
+    Raises:
+        DatasetNotFoundError: The folder, its class folders or their videos are missing.
+    """
+    if not root.is_dir():
+        raise DatasetNotFoundError.describe("VideoDataset", root, "there is no such folder", LAYOUT)
+    left_out = LeftOut()
+    class_names = tuple(folder_names(root))
+    found = [
+        (f"{name}/{video}", label)
+        for label, name in enumerate(class_names)
+        for video in list_videos(root, name, left_out)
+    ]
+    if left_out:
+        log.warning("%s: %s", root, left_out)
+    if not found:
+        raise DatasetNotFoundError.describe("VideoDataset", root, "there are no videos in folders", LAYOUT)
+    return class_names, VideoList([name for name, _ in found], [label for _, label in found])
+
+
+class VideoDataset(Dataset[Sample]):
+    """Videos as a map-style data set, for a plain :class:`torch.utils.data.DataLoader`.
+
+    Examples:
+        >>> dataset = VideoDataset("videos", ClipSampling(size=(128, 172), crop=112))  # doctest: +SKIP
+        >>> loader = DataLoader(dataset, batch_size=8, collate_fn=collate)  # doctest: +SKIP
 
     Args:
-        root: Folder that the names are relative to.
-        videos: The videos and their labels.
-        sampling: How a file becomes a clip.
-        training: Draw offsets by (seed, epoch, video); otherwise by view.
-        seed: Seed of the offsets.
+        videos: A folder that holds a folder of videos for each class, or video files.
+        sampling: How a file becomes a clip; of several ``views`` the first is read.
+        labels: Class index of each file, -1 where unknown; all unknown if None. The folder has its own.
+        root: Folder that the files' names are relative to.
+        training: Draw a random window in each span by (seed, epoch, video), see :meth:`set_epoch`; otherwise
+            the middle one is read.
+        seed: Seed of the windows.
         on_error: ``raise`` the reading error, or ``skip``: hand out a sample that holds it.
         indexes: The packet indexes that are known.
+
+    Attributes:
+        names: Name of each video.
+        labels: (videos,) int64, class index of each, -1 where unknown.
+        class_names: Names of the class folders; empty for files.
+
+    Raises:
+        DatasetNotFoundError: The folder, its class folders or their videos are missing.
+        ValueError: The number of labels is another than that of the files.
     """
 
     def __init__(
         self,
-        root: str | Path,
-        videos: VideoList,
-        sampling: ClipSampling,
+        videos: str | Path | Sequence[str | Path] | VideoList,
+        sampling: ClipSampling = SAMPLING,
+        labels: Sequence[int] | None = None,
+        root: str | Path = "",
         training: bool = False,
         seed: int = 0,
         on_error: OnError = "raise",
         indexes: IndexCache | None = None,
     ) -> None:
         self.root = Path(root)
+        self.class_names: tuple[str, ...] = ()
+        if isinstance(videos, str | Path):
+            if labels is not None:
+                raise ValueError(
+                    "labels are those of the class folders: leave them out, or give a list of files"
+                )
+            self.root = self.root / videos
+            self.class_names, videos = list_class_folders(self.root)
+        elif not isinstance(videos, VideoList):
+            names = [os.fspath(video) for video in videos]
+            videos = VideoList(names, [-1] * len(names) if labels is None else labels)
         self.sampling = sampling
         self.training = training
         self.seed = seed
         self.on_error = on_error
+        self.epoch = 0
         self._videos = videos
         self._indexes = indexes
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Name of each video."""
+        return self._videos.names
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(videos,) class index of each video, -1 where unknown."""
+        return self._videos.labels
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other windows in training.
+
+        Call it before each pass over a loader; persistent workers do not notice.
+        """
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self._videos)
 
-    def __getitem__(self, draw: Draw) -> Sample | None:
-        name = self._videos.names[draw.video]
+    def __getitem__(self, index: int) -> Sample:
+        """Read a video.
+
+        Raises:
+            VideoError: It cannot be read, and ``on_error`` is ``raise``.
+        """
+        sample = self._sample(Draw(self.epoch, range(len(self))[index], 0))
+        assert sample is not None  # a first view repeats no other
+        return sample
+
+    def _sample(self, draw: Draw) -> Sample | None:
+        """What is drawn; None for a temporal view that would repeat an earlier one."""
         try:
             arrays: ClipArrays | VideoError | None = self._read(draw)
         except VideoError as error:
@@ -164,14 +247,8 @@ class VideoDataset(Dataset[Sample | None]):
             arrays = error
         if arrays is None:
             return None
-        return Sample(draw.video, draw.view, int(self._videos.labels[draw.video]), name, arrays)
-
-    def __getitems__(self, draws: Sequence[Draw]) -> list[Sample] | UserError:
-        """The samples of a batch, or the error that reading them met: see :class:`VideoLoader`."""
-        try:
-            return [sample for draw in draws if (sample := self[draw]) is not None]
-        except UserError as error:
-            return error
+        label = int(self._videos.labels[draw.video])
+        return Sample(draw.video, draw.view, label, self._videos.names[draw.video], arrays)
 
     def find(self, video: int) -> tuple[Path | VideoBytes, PacketIndex | None]:
         """What the reader opens for a video, and its index where that is known.

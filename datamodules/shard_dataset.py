@@ -7,24 +7,28 @@ from typing import Any
 import numpy as np
 
 from cvr_lightning.codec import PacketIndex, VideoBytes
-from cvr_lightning.datamodules.dataset import VideoDataset
+from cvr_lightning.datamodules.dataset import VideoList
+from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
 from cvr_lightning.datamodules.index_cache import index_versions
 from cvr_lightning.datamodules.shard_files import ShardFiles
 from cvr_lightning.datamodules.shard_index import Place, ShardIndex
 
 
-class ShardDataset(VideoDataset):
+class ShardDataset(DrawnDataset):
     """Reads each video's bytes from its shard.
 
     Args:
         files: The shards.
         index: What lies in them.
         subset: The subset of the data set.
-        *arguments: As of :class:`VideoDataset`, from the videos on.
+        videos: The videos of the subset.
+        **options: As of :class:`VideoDataset`.
     """
 
-    def __init__(self, files: ShardFiles, index: ShardIndex, subset: str, *arguments: Any) -> None:
-        super().__init__(files.location, *arguments)
+    def __init__(
+        self, files: ShardFiles, index: ShardIndex, subset: str, videos: VideoList, **options: Any
+    ) -> None:
+        super().__init__(videos, root=files.location, **options)
         columns = index.subsets[subset]
         self._files = files
         self._shards = index.shards

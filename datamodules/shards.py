@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
-from cvr_lightning.datamodules.dataset import VideoDataset, VideoList
+from cvr_lightning.datamodules.dataset import VideoList
+from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
 from cvr_lightning.datamodules.index_cache import index_versions
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.datamodules.shard_dataset import ShardDataset
@@ -60,15 +61,15 @@ class Shards(CompressedVideoDataModule):
         """The videos of each subset, as the index has them."""
         return {name: VideoList(subset.names, subset.labels) for name, subset in self._index.subsets.items()}
 
-    def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> VideoDataset:
+    def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> DrawnDataset:
         """The videos of a subset, one clip for each draw."""
         return ShardDataset(
             self._files,
             self._index,
             subset,
             self.videos[subset],
-            sampling,
-            training,
-            self.seed,
-            self.on_error,
+            sampling=sampling,
+            training=training,
+            seed=self.seed,
+            on_error=self.on_error,
         )
