@@ -340,7 +340,7 @@ def test_every_option_of_ours_is_in_the_schema_or_left_out_on_purpose() -> None:
     """An option that is forgotten here would be lost between training and test."""
     left_out = {"self", "options", "class_names", "residual_channels", "representation"}
     ours = set(signature(RecognitionModule).parameters) - left_out
-    assert ours - set(MODEL) == {"iframe_weights", "pretrained"}
+    assert ours - set(MODEL) == {"iframe_weights", "model", "pretrained"}
     for name in datamodules.__all__:
         for kind in getattr(datamodules, name).__mro__[:-1]:
             if kind.__module__.startswith("cvr_lightning") and "__init__" in vars(kind):

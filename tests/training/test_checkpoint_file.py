@@ -150,12 +150,17 @@ def test_too_many_values_are_refused_and_the_message_tells_how_to_allow_them(tmp
         {"architecture": ARCHITECTURE | {"num_classes": 10**9}},
         {"architecture": ARCHITECTURE | {"preset": "base"}},
         {"class_names": ["a"]},
-        {"sampling": ClipSampling().to_dict() | {"views": 10**9}},
     ],
 )
 def test_a_model_of_another_size_than_its_weights_is_not_built(tmp_path, change):
     with pytest.raises(CheckpointError, match="another architecture"):
         Classifier.from_checkpoint(saved(tmp_path / "a.ckpt", contents(**change)))
+
+
+def test_as_many_views_as_a_checkpoint_asks_for_are_not_read(tmp_path):
+    endless = ClipSampling().to_dict() | {"views": 10**9}
+    with pytest.raises(CheckpointError, match="views=1000000000 must be at most 1000"):
+        Classifier.from_checkpoint(saved(tmp_path / "a.ckpt", contents(sampling=endless)))
 
 
 def test_a_clip_of_any_size_is_not_read_because_a_checkpoint_asks_for_it(tmp_path):
