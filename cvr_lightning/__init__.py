@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from cvr_lightning.codec import CompressedVideoReader
     from cvr_lightning.datamodules.dataset import VideoDataset
     from cvr_lightning.inference.classify import Classifier
+    from cvr_lightning.plots.data import plot_subset as plot_subset
+    from cvr_lightning.plots.objects import plot_arrays as plot_arrays
+    from cvr_lightning.plots.objects import plot_clip as plot_clip
+    from cvr_lightning.plots.objects import plot_reader as plot_reader
     from cvr_lightning.training.module import RecognitionModule
 
 __all__ = ["Classifier", "CompressedClip", "CompressedVideoReader", "RecognitionModule", "VideoDataset"]
@@ -22,6 +26,9 @@ _MODULES = {
     "CompressedVideoReader": "cvr_lightning.codec",
     "RecognitionModule": "cvr_lightning.training.module",
     "VideoDataset": "cvr_lightning.datamodules.dataset",
+    # What the plot methods of these classes draw with: their folders may not import plots.
+    "plot_subset": "cvr_lightning.plots.data",
+    **dict.fromkeys(("plot_arrays", "plot_clip", "plot_reader"), "cvr_lightning.plots.objects"),
 }
 
 

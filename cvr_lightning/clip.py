@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from torch.utils.data import default_collate
 
 from cvr_lightning.codec.arrays import BlockMode, ClipArrays, blocks
 from cvr_lightning.codec.errors import VideoError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["BlockMode", "CompressedClip", "Sample", "collate"]
 
@@ -45,6 +48,22 @@ class Sample:
     """Name of the video, for messages and results."""
     arrays: ClipArrays | VideoError
     """Fields of the clip, or the error that prevented reading it."""
+
+    def __repr__(self) -> str:
+        return f"Sample({self.name!r}, label {self.label}, view {self.view}, {self.arrays!r})"
+
+    def plot(self, class_names: Sequence[str] = ()) -> Figure:
+        """Draw a P-frame of the clip: I-frame, vectors, residual energy, macroblock modes.
+
+        Raises:
+            VideoError: The video could not be read.
+        """
+        from cvr_lightning import plot_arrays
+
+        if isinstance(self.arrays, VideoError):
+            raise self.arrays
+        label = f"{class_names[self.label]}" if class_names and self.label >= 0 else f"label {self.label}"
+        return plot_arrays(self.arrays, f"{self.name}: {label}")
 
 
 @dataclass
@@ -88,6 +107,24 @@ class CompressedClip:
     def __len__(self) -> int:
         """Number of clips B."""
         return self.label.shape[0]
+
+    def __repr__(self) -> str:
+        shapes = (f"{name} {tuple(getattr(self, name).shape)}" for name in ("iframes", "motion", "residual"))
+        unreadable = f", {len(self.unreadable)} unreadable" if self.unreadable else ""
+        return f"CompressedClip({len(self)} clips on {self.mask.device}: {', '.join(shapes)}{unreadable})"
+
+    def plot(self, class_names: Sequence[str] = ()) -> Figure:
+        """Draw a P-frame of each of the first clips; save it with ``.savefig("clip.png")``.
+
+        Args:
+            class_names: Name of each class; indices are shown without them.
+
+        Raises:
+            ValueError: The batch is empty.
+        """
+        from cvr_lightning import plot_clip
+
+        return plot_clip(self, class_names)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the (name, tensor) pairs of the batch."""

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from lightning import LightningDataModule
@@ -29,6 +29,9 @@ from cvr_lightning.datamodules.sampling import (
     check_seed,
     clip_generators,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SUBSETS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 """The subsets that each of the trainer's functions reads."""
@@ -115,7 +118,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.num_workers = min(4, os.cpu_count() or 1) if num_workers is None else num_workers
         self.sampling = replace(sampling, views=1, crops=1)
         self.augmentation = augmentation if self.mirrorable else replace(augmentation, flip=False)
-        self._train_transform = TrainTransform(self.sampling, self.augmentation, len(class_names))
+        self.train_transform = TrainTransform(self.sampling, self.augmentation, len(class_names))
         chosen = choose_protocol(protocol, sampling.views, sampling.crops)
         if chosen.crops == 10 and not self.mirrorable:
             raise ValueError(
@@ -139,6 +142,30 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.reading = ReadingLog()
         self._train_loader: VideoLoader | None = None
         self._train_state: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(videos)} {subset}" for subset, videos in self.videos.items())
+        return (
+            f"{type(self).__name__}({str(self.root)!r}: {self.num_classes} classes, "
+            f"{counts or 'not set up'}, {self.sampling.summary()}, batches of {self.batch_size})"
+        )
+
+    __str__ = __repr__  # the trainer's own would start the loaders
+
+    def plot(self, subset: str = "train", videos: int = 4) -> Figure:
+        """Draw clips as the model gets them, augmented in training.
+
+        Args:
+            subset: ``train``, ``val`` or ``test``.
+            videos: Number of videos, spread over the subset.
+
+        Raises:
+            ValueError: There is no such subset, or no video in it.
+            VideoError: A video cannot be read, and ``on_error`` is ``raise``.
+        """
+        from cvr_lightning import plot_subset
+
+        return plot_subset(self, subset, videos)
 
     @property
     def num_classes(self) -> int:
@@ -261,7 +288,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.reading.note(self._subset(), batch)
         if self.trainer is not None and self.trainer.training:
             own = clip_generators(self.seed, self.trainer.current_epoch, self._batch_videos)
-            return self._train_transform(batch, own)
+            return self.train_transform(batch, own)
         is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.names import Names
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
 from cvr_lightning.files.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -236,6 +239,14 @@ class VideoDataset(Dataset[Sample]):
         sample = self._sample(Draw(self.epoch, range(len(self))[index], 0))
         assert sample is not None  # a first view repeats no other
         return sample
+
+    def __repr__(self) -> str:
+        classes = f"{len(self.class_names)} classes" if self.class_names else "no class names"
+        return f"{type(self).__name__}({len(self)} videos, {classes}, {self.sampling.summary()})"
+
+    def plot(self, sample: Sample) -> Figure:
+        """Draw a P-frame of a sample of this data set."""
+        return sample.plot(self.class_names)
 
     def _sample(self, draw: Draw) -> Sample | None:
         """What is drawn; None for a temporal view that would repeat an earlier one."""

@@ -175,6 +175,12 @@ class ClipSampling:
         luma, chroma = self.coefficients
         return 3 if self.representation == "pixel" else luma + 2 * chroma
 
+    def summary(self) -> str:
+        """What a clip is, in a few words."""
+        if self.representation == "rgb":
+            return f"{self.segments} frames, {self.crop} px"
+        return f"{self.segments} segments x {self.pframes} P-frames, {self.crop} px"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, as a checkpoint or a JSON file stores them."""
         values = asdict(self)

@@ -81,3 +81,22 @@ def test_a_folder_of_the_codec_imports_only_those_before_it(room: str) -> None:
 def test_every_folder_of_the_codec_has_its_place() -> None:
     folders = (path for path in (ROOT / "cvr_lightning" / "codec").iterdir() if path.is_dir())
     assert {path.name for path in folders} - {"__pycache__"} == set(CODEC_ORDER)
+
+
+def test_what_folders_take_of_the_package_itself_are_its_version_and_pictures() -> None:
+    """Its lazy names would hide an import against the order."""
+    taken = {
+        alias.name
+        for room in ORDER
+        for path in sources(room)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "cvr_lightning"
+        for alias in node.names
+    }
+    assert taken - {*ORDER, *FREE} == {
+        "__version__",
+        "plot_arrays",
+        "plot_clip",
+        "plot_reader",
+        "plot_subset",
+    }

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLOCK = 8
 """Block side in luma samples: the grid of vectors, coefficients and modes."""
@@ -66,6 +69,16 @@ class ClipArrays:
     residual: npt.NDArray[np.float32]
     modes: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        shapes = (f"{name} {getattr(self, name).shape}" for name in ("iframes", "motion", "residual"))
+        return f"ClipArrays({', '.join(shapes)}, {int(self.mask.sum())} of {self.mask.size} P-frames)"
+
+    def plot(self, title: str = "") -> Figure:
+        """Draw a P-frame of the clip: I-frame, vectors, residual energy, macroblock modes."""
+        from cvr_lightning import plot_arrays
+
+        return plot_arrays(self, title)
 
     @classmethod
     def without_pframes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.scan import build_index
 from cvr_lightning.codec.windows import check_segments, segments
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class CompressedVideoReader:
@@ -87,6 +90,24 @@ class CompressedVideoReader:
             UnsupportedStreamError: A modality is unavailable; the message gives file, cause and fix.
         """
         self._parser.require(modalities)
+
+    def __repr__(self) -> str:
+        info = self.info
+        size, iframes = f"{info.width}x{info.height}", len(info.gop_lengths)
+        return (
+            f"CompressedVideoReader({self.path!r}: {info.codec} in {self.container}, {size}, "
+            f"{info.num_frames} frames, {iframes} I-frames, parser {self.parser})"
+        )
+
+    def plot(self) -> Figure:
+        """Draw segments spread over the video, with the fields that its stream gives.
+
+        Raises:
+            UnreadableVideoError: A frame that is needed is damaged.
+        """
+        from cvr_lightning import plot_reader
+
+        return plot_reader(self)
 
     def __enter__(self) -> CompressedVideoReader:
         return self

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.energy.costs import CostTable, CostTableName
 from cvr_lightning.energy.counting import OperationCounter, OperationReport
-from cvr_lightning.models import CompressedVideoRecognizer
 
 CLIPS = 8
 """Clips of a batch that are counted, one after another: what a batch computes once counts for each."""
@@ -30,7 +30,7 @@ NOT_COUNTED: dict[str, Any] = {
 
 @torch.no_grad()
 def count_clips(
-    recognizer: CompressedVideoRecognizer,
+    recognizer: nn.Module,
     batches: Sequence[CompressedClip],
     costs: CostTableName | CostTable = "45nm-fp32",
     strict: bool = True,

@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.datamodules.dataset import read_view
+from cvr_lightning.datamodules.dataset import read_clip, read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError
@@ -26,6 +27,9 @@ from cvr_lightning.training.architecture import architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from cvr_lightning.training.checkpoint_model import build_model
 from cvr_lightning.training.checkpoint_schema import FORMAT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Prediction(NamedTuple):
@@ -147,6 +151,26 @@ class Classifier:
                 "again"
             ) from error
         return cls(trained, about["class_names"], sampling, about["averaging"], device)
+
+    def __repr__(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
+        return (
+            f"Classifier({len(self.class_names)} classes, {type(self.recognizer).__qualname__} of "
+            f"{parameters / 1e6:.2f} M parameters, {self.sampling.summary()}, {self.device})"
+        )
+
+    def plot(self, path: str | os.PathLike[str]) -> Figure:
+        """Draw a P-frame of a video beside its likeliest classes.
+
+        Raises:
+            VideoError: The video cannot be read.
+        """
+        from cvr_lightning import plot_arrays
+
+        found = dict(self(path, top=len(self.class_names)))
+        probabilities = np.array([found[name] for name in self.class_names], np.float32)
+        arrays = read_clip(os.fspath(path), self.sampling)
+        return plot_arrays(arrays, os.path.basename(path), -1, self.class_names, probabilities)
 
     def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:
         """The likeliest classes of a video, its views averaged.

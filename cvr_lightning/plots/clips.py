@@ -79,7 +79,7 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
             "hspace": 0.24,
         },
     )
-    figure.suptitle(title, fontsize=14, y=1 - 0.12 * inch, va="top")
+    figure.suptitle(printable(title), parse_math=False, fontsize=14, y=1 - 0.12 * inch, va="top")
     draw_wheel(grid[0, 1].inset_axes((0.83, 0.83, 0.16, 0.16)))
     for axes, clip in zip(grid, clips, strict=True):
         height, width = clip.iframe.shape[1:]
