@@ -131,6 +131,7 @@ def test_training_resumes_with_the_same_optimizer_alone(
     checkpoint = f"--ckpt_path={tmp_path}/a/checkpoints/last.ckpt"
     more = [
         checkpoint,
+        f"--trainer.default_root_dir={tmp_path}",
         "--trainer.max_epochs=3",
         "--trainer.enable_progress_bar=false",
         "--trainer.logger=false",
@@ -145,4 +146,4 @@ def test_training_resumes_with_the_same_optimizer_alone(
     main(["fit", *more, *SGD])
     assert isinstance(watch.optimizer, torch.optim.SGD)
     assert len(watch.rates) == BATCHES
-    main(["validate", *more[:1], *more[2:4]])
+    main(["validate", *more[:2], more[3]])

@@ -160,7 +160,8 @@ def test_fit_starts_from_the_pretrained_weights(
 ) -> None:
     checkpoint = run / "checkpoints" / "last.ckpt"
     caplog.set_level(logging.INFO)
-    main(fit_arguments(labelled, tmp_path, f"--model.pretrained={checkpoint}", "--model.learning_rate=0"))
+    rest = ("--optimizer=SGD", "--optimizer.lr=0")
+    main(fit_arguments(labelled, tmp_path, f"--model.pretrained={checkpoint}", *rest))
     pretrained = torch.load(checkpoint, weights_only=True)["state_dict"]
     fitted = torch.load(tmp_path / "fit" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     compared = 0
@@ -179,6 +180,7 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
         "state_dict": trained.state_dict(),
         "cvr_lightning": {
             "format": FORMAT,
+            "versions": {},
             "class_names": ["a", "b", "c"],
             "architecture": trained.architecture,
         },
@@ -195,7 +197,12 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
 @pytest.mark.parametrize("classes", [["a", "b"], ["d", "e", "f"]])
 def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
     trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["unified", "spikes"])
-    about = {"format": FORMAT, "class_names": ["a", "b"], "architecture": trained.architecture}
+    about = {
+        "format": FORMAT,
+        "versions": {},
+        "class_names": ["a", "b"],
+        "architecture": trained.architecture,
+    }
     checkpoint = {"state_dict": trained.state_dict(), "cvr_lightning": about}
     torch.save(checkpoint, tmp_path / "x.ckpt")
     module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "unified"])
@@ -235,7 +242,7 @@ def damaged(tmp_path: Path, change: str) -> Path:
         state["masked.recognizer.antenna"] = torch.zeros(1)
     else:
         state[name] = torch.zeros(3)
-    about = {"format": FORMAT, "architecture": module.architecture}
+    about = {"format": FORMAT, "versions": {}, "architecture": module.architecture}
     torch.save({"state_dict": state, "cvr_lightning": about}, tmp_path / "x.ckpt")
     return tmp_path / "x.ckpt"
 
