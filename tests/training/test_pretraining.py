@@ -181,6 +181,8 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
         "cvr_lightning": {
             "format": FORMAT,
             "versions": {},
+            "sampling": {},
+            "averaging": "softmax",
             "class_names": ["a", "b", "c"],
             "architecture": trained.architecture,
         },
@@ -198,6 +200,8 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
 def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
     trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["unified", "spikes"])
     about = {
+        "sampling": {},
+        "averaging": "softmax",
         "format": FORMAT,
         "versions": {},
         "class_names": ["a", "b"],
