@@ -1,8 +1,8 @@
-# Everything runs from .venv, which the first target that needs it builds: `make test` in a fresh clone is enough.
+# All targets run in .venv, which is built on first use: `make test` works in a fresh clone.
 
 PYTHON ?= python3
 VENV ?= .venv
-# The tested releases; `make CONSTRAINTS=` lets pip choose its own within the ranges of pyproject.toml.
+# Tested versions; `make CONSTRAINTS=` lets pip choose within the ranges of pyproject.toml.
 CONSTRAINTS ?= constraints.txt
 # The same releases with the hashes of their files, torch apart, whose build depends on the machine.
 LOCK := $(if $(filter constraints.txt,$(CONSTRAINTS)),requirements.lock)
@@ -12,9 +12,9 @@ CVR := $(BIN)/cvr
 DEMO := runs/demo
 LOWEST := build/lowest
 BENCH := build/bench
-# Touched last, so it exists only after a whole installation.
+# Touched last: exists only after a complete installation.
 STAMP := $(VENV)/.installed
-# Exists while an installation runs; one that was killed may have left half a package, so the next starts clean.
+# Exists during an installation; if it was interrupted, the next one starts from scratch.
 UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
@@ -25,12 +25,12 @@ help: ## list these targets
 	@echo "make TARGET [PYTHON=python3.11] [ARGS=...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## build .venv, or do nothing where it is up to date
+install: $(STAMP) ## build .venv if it is missing or out of date
 
-test: $(STAMP) ## run the tests; ARGS="-k reader" is passed on to pytest
+test: $(STAMP) ## run the tests; ARGS="-k reader" is passed to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-# torch stays at its pin: pip finds older builds for the CPU nowhere.
+# torch stays at its pin: older CPU builds are not on the default index.
 test-lowest: $(STAMP) ## run the tests with the lowest dependencies of pyproject.toml (Python 3.11 or 3.12)
 	@mkdir -p $(LOWEST)
 	$(BIN)/python .ci/lowest.py > $(LOWEST)/constraints.txt
@@ -39,33 +39,33 @@ test-lowest: $(STAMP) ## run the tests with the lowest dependencies of pyproject
 	  torch -e ".[test,weights]"
 	$(LOWEST)/bin/python -m pytest $(ARGS)
 
-bench: $(BENCH)/venv/.installed ## measure speed beside the peers, a report with figures; CLIPS="a.avi b.mp4"
+bench: $(BENCH)/venv/.installed ## compare speed with other libraries and write a report; CLIPS="a.avi b.mp4"
 	$(BENCH)/venv/bin/python benchmarks/bench.py $(CLIPS) $(if $(RUNS),--runs $(RUNS)) $(ARGS)
 
-# The peers stand beside the package in an environment of their own; constraints.txt pins them.
+# A separate environment with the libraries to compare with, pinned by constraints.txt.
 $(BENCH)/venv/.installed: pyproject.toml $(CONSTRAINTS)
 	"$(PYTHON)" -m venv --clear $(BENCH)/venv
 	$(BENCH)/venv/bin/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %) torch -e ".[bench]"
 	@touch $@
 
-check: $(STAMP) docs ## lint, formatting, types and documentation, changing nothing
+check: $(STAMP) docs ## check lint, formatting, types and documentation without changes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(STAMP) ## write the documentation to build/site; a broken link is an error
+docs: $(STAMP) ## build the documentation in build/site; a broken link is an error
 	$(BIN)/sphinx-build -q -W --keep-going docs build/site
 
-format: $(STAMP) ## format the code and apply the linter's safe fixes
+format: $(STAMP) ## format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-demo: $(DEMO)/iframes_only/results.json ## write video files, train and test on them, label one of them
+demo: $(DEMO)/iframes_only/results.json ## generate videos, train, test, and label one of them
 	$(CVR) results $(DEMO) $(DEMO)/iframes_only
 	$(CVR) classify data/motion_shapes/test/left/0000.mp4 --checkpoint $(DEMO)/checkpoints/last.ckpt --top 3
-	@echo "The curves: $(BIN)/tensorboard --logdir $(DEMO)"
+	@echo "Training curves: $(BIN)/tensorboard --logdir $(DEMO)"
 
-# A demo that was stopped goes on where its last epoch ended.
+# An interrupted demo resumes after its last complete epoch.
 $(DEMO)/.trained: | $(STAMP)
 	$(CVR) fit --config configs/demo.yaml $(if $(wildcard $(DEMO)/checkpoints/last.ckpt),--ckpt_path last)
 	@touch $@
@@ -73,11 +73,11 @@ $(DEMO)/.trained: | $(STAMP)
 $(DEMO)/results.json: $(DEMO)/.trained
 	$(CVR) test --ckpt_path $(DEMO)/checkpoints/last.ckpt
 
-# The same weights without a P-frame: what the I-frames alone tell.
+# The same weights without P-frames: accuracy from I-frames alone.
 $(DEMO)/iframes_only/results.json: $(DEMO)/results.json
 	$(CVR) test --ckpt_path $(DEMO)/checkpoints/last.ckpt --run demo/iframes_only --data.sampling.modalities '[iframes]'
 
-clean: ## remove caches and build outputs; .venv, data/ and runs/ stay
+clean: ## remove caches and build outputs, but not .venv, data/ and runs/
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .numba_cache
 	find . \( -path ./$(VENV) -o -path ./data -o -path ./runs \) -prune -o \
 	  -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -90,7 +90,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) $(LOCK)
 	       "Name another: make PYTHON=python3.11" >&2; exit 1; }
 	@test -z "$(CONSTRAINTS)" || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "The releases in $(CONSTRAINTS) need Python 3.11 or newer. On 3.10: make CONSTRAINTS= ..." >&2; exit 1; }
-	@if [ -e $(UNFINISHED) ]; then echo "The last installation did not finish: starting clean"; rm -rf $(VENV); fi
+	@if [ -e $(UNFINISHED) ]; then echo "The last installation was interrupted: starting over"; rm -rf $(VENV); fi
 	@mkdir -p $(VENV) && rm -f $@ && touch $(UNFINISHED)
 	"$(PYTHON)" -m venv $(VENV)
 	@test -z "$(LOCK)" || $(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
