@@ -1,16 +1,15 @@
-"""Accuracy beside cost: joules and seconds of a video for presets and peers, and what short trainings reach.
+"""Accuracy and cost: energy and time per video of presets and other models, and accuracy of short trainings.
 
-- Cost: operations by the package's counter at 45 nm (compute alone, decoding excluded), and seconds of the
-  model alone, one video at a time, in interleaved repetitions. Peers in their published shapes.
-- Accuracy: each learner is trained from scratch on MotionShapes for the same epochs, and tested once with
-  its last weights. It says nothing of other data. Peers that are too slow to train here have none.
+- Cost: operations by the package's counter at 45 nm (compute only, without decoding), and time of the model
+  for one video, in interleaved repetitions. Other models have their published shapes.
+- Accuracy: each learner is trained from scratch on MotionShapes for the same epochs, and tested once with its
+  last weights. This says nothing about other data. Models that are too slow to train here are not trained.
 
-    python benchmarks/accuracy.py CLIP [--epochs 8] [--repetitions 5] [--root FOLDER] [--output FILE]
+    python benchmarks/bench.py --sections accuracy CLIP
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import time
 import warnings
@@ -25,8 +24,7 @@ from ablation import cost, plain_trainer
 from data_options import data_options
 from inference import PEERS, build, cut, read_all, run_model, run_peer
 from lightning import seed_everything
-from machine import heading
-from measured import AS_MADE, AS_TRAINED, JOULES, RUNS, SECONDS, TOP1, Measured, tables
+from measured import AS_MADE, AS_TRAINED, JOULES, RUNS, SECONDS, TOP1, Measured
 from reading import interleave
 from torch import nn
 
@@ -39,7 +37,6 @@ from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.models import PRESETS, Preset
 from cvr_lightning.training.module import RecognitionModule
 
-PACKAGES = ("torch", "lightning", "av", "numpy", "numba")
 SCENES = {"train_scenes": 30, "val_scenes": 1, "test_scenes": 10}
 DATA: dict[str, Any] = {"size": (160, 216), "crop": 128, "batch_size": 8, "num_workers": 1}
 LEARNING_RATE = 3e-3
@@ -68,25 +65,6 @@ LEARNERS = {
     "small, 3 x 6 at 128 px": Learner("small", WINDOWS),
     "tiny on 8 RGB frames, 128 px": Learner("tiny", {"segments": 8, "representation": "rgb"}),
 }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("clip", type=Path, help="prepared as the field does")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--root", type=Path, default=Path("data/bench_shapes"), help="of MotionShapes")
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
-    rows = [row for name in LEARNERS for row in train(name, options.root, options.epochs)]
-    rows += measure_cost(options.clip, options.root, options.repetitions)
-    report = f"{heading('Accuracy and cost', PACKAGES, protocol(options.epochs))}\n\n{tables(rows)}"
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
 
 
 def protocol(epochs: int) -> str:
@@ -185,7 +163,3 @@ def read_runs(runs: Sequence[Path]) -> list[Measured]:
         }
         rows += [Measured(name, unit, (value,), RUNS) for unit, value in values.items()]
     return rows
-
-
-if __name__ == "__main__":
-    main()

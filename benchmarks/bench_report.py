@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
 from bench_figures import FIGURES, Sections
 from machine import cpu, memory_gib, slug
+from matplotlib.figure import Figure
 from measured import Measured, Section, tables
 
 from cvr_lightning.files.atomic import atomic_path
@@ -26,19 +27,20 @@ ALT = {
 }
 
 
-def compose(sections: Sections, configuration: Mapping[str, str], folder: Path) -> Path:
+def compose(sections: Sections, configuration: Mapping[str, str], folder: Path, suffix: str = "") -> Path:
     """Write report and figures, each to an unfinished name first; the report comes last.
 
     Args:
         sections: What was measured, by name, in the order of the report.
         configuration: What was asked for, as it stands in the report.
         folder: Where the report goes, and the folder of its figures.
+        suffix: Appended to the name of the report.
 
     Returns:
         The report, ``<folder>/<date>-<machine>.md``; its figures lie in the folder of that name.
     """
-    name = f"{date.today()}-{slug()}"
-    for figure, (_, draw) in FIGURES.items():
+    name = f"{date.today()}-{slug()}{suffix}"
+    for figure, draw in figures_of(sections).items():
         with atomic_path(folder / name / f"{figure}.png") as unfinished:
             draw(sections).savefig(unfinished, format="png")
     report = folder / f"{name}.md"
@@ -63,9 +65,16 @@ def lines(sections: Sections, configuration: Mapping[str, str], figures: str) ->
         yield f"\n## {section.title}\n"
         yield f"{section.protocol} ({section.date}; took {section.wall_s:.0f} s, {section.cpu_s:.0f} s of"
         yield "processor time.)\n"
-        for figure in (figure for figure, (place, _) in FIGURES.items() if place == name):
+        for figure in (figure for figure in figures_of(sections) if FIGURES[figure][0][0] == name):
             yield f"![{ALT[figure]}]({figures}/{figure}.png)\n"
         yield tables(section.measured, section.axis, section.reference)
+
+
+def figures_of(sections: Sections) -> dict[str, Callable[[Sections], Figure]]:
+    """The figures whose sections are all present."""
+    return {
+        figure: draw for figure, (needed, draw) in FIGURES.items() if all(name in sections for name in needed)
+    }
 
 
 def machine() -> str:

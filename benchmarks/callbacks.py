@@ -1,18 +1,17 @@
-"""What the callbacks that watch every run cost, beside the steps and validations that they watch.
+"""Cost of the default callbacks, compared with the steps and validations that they monitor.
 
-In one process and one thread, in CPU seconds, which other processes on the machine disturb least. Training
-steps take turns: none of the callbacks, all of them, all of them where SpikeSparsity takes its sample. So do
-validations: none, all, all where pictures are drawn. Reading is no part of a step. The medians give the share
-of a whole run: that of configs/demo.yaml, the shortest that there is, and one of the size of UCF-101.
+One process, one thread, CPU seconds, which other load on the machine affects least. Training steps alternate:
+without callbacks, with all, and with all when SpikeSparsity takes a sample. Validations likewise: without,
+with all, with all when images are drawn. Reading is not part of a step. The medians give the fraction of a
+whole run: that of configs/demo.yaml, the shortest, and one of the size of UCF-101.
 
-    python benchmarks/callbacks.py FOLDER [--preset tiny] [--steps 60] [--output report.md]
+    python benchmarks/bench.py --sections callbacks FOLDER [--preset tiny] [--steps 60]
 
-FOLDER is laid out as for `Folder`, with subsets train and val.
+FOLDER has the layout of `Folder`, with subsets train and val.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import statistics
 import tempfile
@@ -26,7 +25,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from machine import heading
+from page import arguments, publish
 
 from cvr_lightning.callbacks import SpikeSparsity
 from cvr_lightning.callbacks.defaults import default_callbacks
@@ -83,28 +82,31 @@ for _hook in HOOKS:
     setattr(Switch, _hook, _passes_on(_hook))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("callbacks", __doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        report = measure(options.folder, options.preset, options.steps, folder)
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+        step, validation, videos = measure(options.folder, options.preset, options.steps, folder)
+    protocol = (
+        f"Preset {options.preset}, batches of {BATCH}, {SEGMENTS} segments x {PFRAMES} P-frames, one thread; "
+        f"validation of {videos} videos; medians."
+    )
+    packages = ("torch", "lightning", "matplotlib")
+    publish(
+        options.output, "Cost of the default callbacks", packages, protocol, table(step, validation, videos)
+    )
 
 
-def measure(root: Path, preset: Any, steps: int, folder: str) -> str:
-    """The report."""
+def measure(
+    root: Path, preset: Any, steps: int, folder: str
+) -> tuple[dict[str, float], dict[str, float], int]:
+    """CPU seconds of a step and of a validation with groups of callbacks, and the validated videos."""
     data = Folder(
         root, batch_size=BATCH, num_workers=0, sampling=ClipSampling(segments=SEGMENTS, pframes=PFRAMES)
     )
@@ -125,8 +127,7 @@ def measure(root: Path, preset: Any, steps: int, folder: str) -> str:
     )
     trainer.fit(module, data)
     step = {name: statistics.median(seconds[1:]) for name, seconds in switch.seconds.items()}
-    validation = validations(folder, switch, module, data)
-    return "\n".join([*table(preset, step, validation, len(data.videos["val"])), ""])
+    return step, validations(folder, switch, module, data), len(data.videos["val"])
 
 
 def groups() -> dict[str, list[Callback]]:
@@ -160,17 +161,12 @@ def validations(folder: str, switch: Switch, module: RecognitionModule, data: Fo
     return {kind: statistics.median(taken[1:]) for kind, taken in seconds.items()}
 
 
-def table(preset: str, step: dict[str, float], validation: dict[str, float], videos: int) -> list[str]:
+def table(step: dict[str, float], validation: dict[str, float], videos: int) -> list[str]:
     every = SpikeSparsity().every_n_steps
     sample = step["sampled"] - step["all"]
     watched = step["all"] - step["none"]
-    protocol = (
-        f"Preset {preset}, batches of {BATCH}, {SEGMENTS} segments x {PFRAMES} P-frames, one thread; "
-        f"validation of {videos} videos; medians."
-    )
     lines = [
-        heading("What the default callbacks cost", ("torch", "lightning", "matplotlib"), protocol),
-        "\n| | ms of CPU | of a step |\n|---|---|---|",
+        "| | ms of CPU | of a step |\n|---|---|---|",
         f"| training step | {1e3 * step['none']:.1f} | |",
         f"| callbacks, each step | {1e3 * watched:.2f} | {watched / step['none']:.2%} |",
         f"| SpikeSparsity's sample | {1e3 * sample:.2f} | {sample / step['none']:.2%} |",
@@ -188,7 +184,3 @@ def table(preset: str, step: dict[str, float], validation: dict[str, float], vid
         plain = epochs * (steps * step["none"] + validation["none"] * val / videos)
         lines.append(f"| {name}: {epochs} epochs of {steps} steps, {drawn} drawn | {added / plain:.2%} |")
     return lines
-
-
-if __name__ == "__main__":
-    main()

@@ -1,22 +1,22 @@
-"""Whether a reader of decoded frames gives the frames that it is asked for.
+"""Checks whether readers of decoded frames return the requested frames.
 
-Draws frames of each clip by number, in random order, and compares each with all frames of the clip as FFmpeg
-decodes them from first to last: a frame is wrong where another number's frame is the nearer one, by more than
-half a grey level. Why `representation: rgb` does not read through decord.
+Reads random frames of each clip by number and compares each with all frames of the clip, decoded in order by
+FFmpeg. A frame is wrong if the frame of another number is nearer by more than half a gray level. This is why
+`representation: rgb` does not use decord.
 
-    python benchmarks/frames.py CLIP... [--draws 24] [--output report.md]
+    python benchmarks/bench.py --sections frames CLIP... [--draws 24]
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import numpy.typing as npt
-from machine import heading, installed
+from machine import installed
+from page import arguments, publish
 
 from cvr_lightning.codec import CompressedVideoReader, Segment
 from cvr_lightning.errors import UserError
@@ -26,19 +26,16 @@ Reader = Callable[[Path, list[int]], list[Picture]]
 GRID, NEARER = 32, 0.5
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("frames", __doc__)
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--draws", type=int, default=24)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
-    report = "\n".join(table(options.clips, options.draws))
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+    options = parser.parse_args(given)
+    protocol = f"{options.draws} frames of each clip."
+    packages = ("av", "numpy", "decord2", "torchcodec")
+    publish(
+        options.output, "Decoded frames by number", packages, protocol, table(options.clips, options.draws)
+    )
 
 
 def table(clips: list[Path], draws: int) -> Iterator[str]:
@@ -46,9 +43,7 @@ def table(clips: list[Path], draws: int) -> Iterator[str]:
     readers: dict[str, Reader] = {"ours": read_ours}
     readers |= {"decord": read_decord} if installed("decord2") else {}
     readers |= {"torchcodec": read_torchcodec} if installed("torchcodec") else {}
-    packages = ("av", "numpy", "decord2", "torchcodec")
-    yield heading("Decoded frames by number", packages, f"{draws} frames of each clip.")
-    yield f"\n| clip | codec | frames | wrong: {' | '.join(readers)} |"
+    yield f"| clip | codec | frames | wrong: {' | '.join(readers)} |"
     yield "|---" * (3 + len(readers)) + "|"
     for clip in clips:
         try:
@@ -115,7 +110,3 @@ def read_torchcodec(path: Path, numbers: list[int]) -> list[Picture]:
 
     decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="exact")
     return [decoder.get_frame_at(number).data.permute(1, 2, 0).numpy() for number in numbers]
-
-
-if __name__ == "__main__":
-    main()

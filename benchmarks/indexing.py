@@ -1,12 +1,11 @@
-"""Start-up time, memory and disk of a data set of half a million videos; some five minutes on two cores.
+"""Startup time, memory and disk space of a data set of 500,000 videos; about five minutes on two cores.
 
-Makes a real data set of that size in a temporary folder: sixteen 10-second videos, and for each name a hard
-link to one of them. Only their indexing is cut short: a link is given the index of its video. Times are
-medians over three fresh processes with a warm page cache, imports left out. Private memory is what the
-kernel counts as a worker's own (smaps_rollup) after it has read clips in random order: the larger of two
-workers.
+Creates a data set of that size in a temporary folder from sixteen 10-second videos, with a hard link to one
+of them for each name. Only indexing is replaced: each link gets the index of its video. Times are medians
+over three fresh processes with a warm page cache, without imports. Private memory is what the kernel reports
+as a worker's own (smaps_rollup) after reading clips in random order: the larger of two workers.
 
-    python benchmarks/indexing.py [--videos 500000] [--folder /tmp] [--output report.md]
+    python benchmarks/bench.py --sections indexing [--videos 500000] [--folder /tmp]
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import heading
+from page import arguments, publish
 
 CLASSES, SOURCES, SHOTS = 400, 16, 21
 WORKERS, CLIPS, BATCH = 2, 480, 8
@@ -39,38 +38,29 @@ ROWS = {
 """What each step measures, and in how many processes: memory hardly varies."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("indexing", __doc__)
     parser.add_argument("--videos", type=int, default=500_000)
     parser.add_argument("--folder", help="where the temporary folder lies; it must allow hard links")
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
     parser.add_argument("--step", nargs=2, metavar=("STEP", "ROOT"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     if options.step:
         print(*measure_step(options.step[0], Path(options.step[1])))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        report = measure(Path(folder), options.videos)
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+        lines = measure(Path(folder), options.videos)
+    protocol = f"Videos of {12 * SHOTS} frames; {WORKERS} workers, {CLIPS} clips."
+    packages = ("torch", "lightning", "av", "numpy", "numba")
+    publish(options.output, f"A data set of {options.videos:,} videos", packages, protocol, lines)
 
 
-def measure(folder: Path, videos: int) -> str:
-    """The report."""
+def measure(folder: Path, videos: int) -> list[str]:
+    """The lines of the table."""
     small, large = folder / "small", folder / "large"
     sources, indexing_ms = write_sources(folder)
     make_dataset(small, sources, SOURCES)
     make_dataset(large, sources, videos)
-    packages = ("torch", "lightning", "av", "numpy", "numba")
-    protocol = f"Videos of {12 * SHOTS} frames; {WORKERS} workers, {CLIPS} clips."
-    lines = [
-        heading(f"A data set of {videos:,} videos", packages, protocol),
-        f"\n| | {videos:,} videos | {SOURCES} videos |\n|---|---|---|",
-    ]
+    lines = [f"| | {videos:,} videos | {SOURCES} videos |\n|---|---|---|"]
     for step, (name, repetitions) in ROWS.items():
         print(f"measuring: {name}", file=sys.stderr)
         cells = [in_fresh_processes(step, root, repetitions) for root in (large, small)]
@@ -81,7 +71,7 @@ def measure(folder: Path, videos: int) -> str:
         f"| a video of it, bytes | {sizes[0] / videos:.0f} | {sizes[1] / SOURCES:.0f} |",
         f"\nTo index a video takes {indexing_ms:.1f} ms on one core.",
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def write_sources(folder: Path) -> tuple[dict[Path, Known], float]:
@@ -145,7 +135,7 @@ def datamodule(root: Path) -> Any:
 
 def in_fresh_processes(step: str, root: Path, repetitions: int) -> str:
     """The medians of what a step measures."""
-    command = [sys.executable, __file__, "--step", step, str(root)]
+    command = [sys.executable, sys.argv[0], "--sections", "indexing", "--step", step, str(root)]
     runs = [
         subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(repetitions)
     ]
@@ -189,7 +179,3 @@ def private_memory(data: Any, start_method: str) -> float:
 def private_bytes(pid: int | None) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private"))
-
-
-if __name__ == "__main__":
-    main()

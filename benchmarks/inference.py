@@ -1,22 +1,18 @@
-"""Videos labelled per second, file to label and model alone, beside two peers in the same process.
+"""Videos labelled per second, from file to label and model only, compared with two other models.
 
-Sources are first re-encoded as the field prepares its data (340x256, MPEG-4 Part 2, GOP 12). Ours: 8 segments
-x 3 P-frames, one view at the preset's crop, 101 classes, random weights. File to label begins at the file's
-name, no index at hand, on so many reading threads beside the model; for the model alone, the batch lies in
-memory. X3D-S reads its frames through each reader that is installed, on as many threads; CoViAR's own loader
-needs an FFmpeg of its own, so that peer gets its input for nothing. Repetitions of all rows are interleaved
-in changing order; medians and quartiles.
+Clips are first re-encoded as is usual (340x256, MPEG-4 Part 2, GOP 12). Ours: 8 segments x 3 P-frames, one
+view at the crop of the preset, 101 classes, random weights. File to label starts from the file name without
+an index, with reading threads; for model only, the batch is in memory. X3D-S reads its frames with each
+installed reader, on as many threads. CoViAR's loader needs its own build of FFmpeg, so its input preparation
+is not counted. Repetitions of all rows are interleaved in changing order; medians and quartiles.
 
-    python benchmarks/inference.py CLIP... [--presets tiny small base] [--batches 1 16] [--repetitions 5]
-        [--output report.md]
+    python benchmarks/bench.py --sections inference,memory CLIP...
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +21,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from machine import heading, installed, why_absent
-from measured import ALONE, FILE, Measured, tables
+from machine import installed, why_absent
+from measured import ALONE, FILE, Measured
 from peers import X3D, X3D_INPUT, CoViAR
-from reading import in_fresh_process, interleave, memory_added, prepare
+from reading import in_fresh_process, interleave, memory_added
 from rgb_frames import FRAME_READERS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,14 +39,11 @@ from cvr_lightning.inference.export import INPUTS, OUTPUT, WindowModel, random_i
 from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
-PACKAGES = ("torch", "av", "numpy", "numba", "decord2", "torchcodec", "onnxruntime")
 BATCHES = {"cpu": (1, 16), "cuda": (1, 16, 64)}
 CLASSES = 101
 COVIAR, X3D_S = "CoViAR-shaped, 25 images each", "X3D-S, one view"
 PEERS: dict[str, type[CoViAR] | type[X3D]] = {COVIAR: CoViAR, X3D_S: X3D}
 PROTOCOL = f"{{threads}} threads, {{repetitions}} repetitions; {CLASSES} classes, random weights."
-REFERENCE = "small"
-"""The row that the others are compared with."""
 COVIAR_ABSENT = (
     "its loader needs an FFmpeg of its own, built from source: the network gets its input for nothing"
 )
@@ -73,36 +66,6 @@ class Row:
     batch: int
     videos: int
     label: Callable[[], object]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
-    parser.add_argument(
-        "--threads", type=int, default=2, help="of the model, and as many that read (default: 2)"
-    )
-    parser.add_argument("--batches", nargs="+", type=int, help="videos at once (default: 1 16, on a GPU 64)")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        clips = [prepare(clip, Path(folder) / f"{clip.stem}.mp4") for clip in options.clips]
-        rows = measure(clips, options.presets, options.threads, options.repetitions, options.batches)
-        rows += measure_parts(clips, options.presets, options.repetitions)
-    protocol = PROTOCOL.format(threads=options.threads, repetitions=options.repetitions)
-    absent = [f"{name}: {reason}" for name, reason in absences().items()]
-    report = "\n\n".join(
-        [heading("Inference, file to label", PACKAGES, protocol), tables(rows, "batch", REFERENCE), *absent]
-    )
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
 
 
 def measure(
@@ -286,7 +249,3 @@ def run_once(name: str) -> None:
         classifier = build(name)  # type: ignore[arg-type]
         with torch.inference_mode():
             WindowModel(classifier.recognizer)(*random_inputs(classifier.sampling, clips=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,17 @@
-"""Clips a second that reach the training, by reading processes, with packet indexes kept and without.
+"""Clips per second that reach the training, by number of workers, with and without cached packet indexes.
 
-Whole epochs of the training subset, page cache warm; repetitions are interleaved, after one that is not
-counted. Beside them, the same reads alone, in threads and in processes, the peers' reads of 16 RGB frames of
-the same videos in as many processes, and the share of an epoch that the training of preset `tiny` waits for
-data.
+Whole epochs of the training subset with a warm page cache; repetitions are interleaved, after one that is
+discarded. For comparison: reading without batching, in threads and processes; 16 RGB frames of the same
+videos through other libraries, with as many processes; and the fraction of an epoch in which training of the
+preset `tiny` waits for data.
 
-    python benchmarks/loading.py FOLDER [--workers 1 2] [--repetitions 5] [--output report.md]
+    python benchmarks/bench.py --sections loading FOLDER [--workers 1 2] [--repetitions 5]
 
-FOLDER is laid out as for `Folder`: one folder a class, split or not. Nothing is written to it.
+FOLDER has the layout of `Folder`: one folder per class, split or not. It is not written to.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import tempfile
 import warnings
@@ -26,8 +25,9 @@ from pathlib import Path
 import torch
 from lightning import Trainer
 from lightning.pytorch.profilers import SimpleProfiler
-from machine import heading, installed
+from machine import installed
 from measured import Measured, tables
+from page import arguments, publish
 from reading import interleave
 from rgb_frames import FRAME_READERS
 
@@ -45,27 +45,18 @@ OURS = "ours, read alone"
 """The row that the others are compared with."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("loading", __doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="reading processes")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(options.folder, Path(folder), options.workers, options.repetitions)
         rows += measure_waiting(options.folder, Path(folder), max(options.workers))
-    report = "\n\n".join(
-        [heading("Loading clips to train on", PACKAGES, PROTOCOL), tables(rows, "workers", OURS)]
-    )
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+    publish(options.output, "Loading training clips", PACKAGES, PROTOCOL, [tables(rows, "workers", OURS)])
 
 
 def measure(root: Path, index_dir: Path, workers: Sequence[int], repetitions: int) -> list[Measured]:
@@ -157,7 +148,3 @@ def waiting(data: Folder) -> float:
     wait = next(times for action, times in durations.items() if action.endswith("train_dataloader_next"))
     batches = len(wait) // 2
     return sum(wait[batches:]) / durations["run_training_epoch"][-1]
-
-
-if __name__ == "__main__":
-    main()

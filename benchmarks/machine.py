@@ -18,8 +18,7 @@ MODULES = {"decord2": "decord", "torchcodec": "torchcodec.decoders"}
 
 def heading(title: str, packages: Sequence[str], protocol: str) -> str:
     where = f"{cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    # A report is appended to others: without the empty line, its heading would be a row of the table before.
-    return f"\n## {title}\n\n{date.today()}, {where}, {versions(packages)}. {protocol}"
+    return f"# {title}\n\n{date.today()}, {where}, {versions(packages)}. {protocol}"
 
 
 def versions(packages: Sequence[str]) -> str:

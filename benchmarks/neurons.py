@@ -1,23 +1,20 @@
-"""Time of the spiking layer (neurons and read-out) against a ReLU of its shape, forward and with backward.
+"""Time of the spiking layer (neurons and read-out) compared with a ReLU, forward and with backward.
 
-The layer has its I-frame term and adaptation and runs a whole window, whose state nobody carries on from;
-"plain" is the same in plain torch operations, "ReLU" has no read-out. Shapes are those of the presets' two
-stages. Rounds are interleaved; figures are medians of processor time over the rounds, which other programs on
-the machine stretch little, ratios those of the medians.
+The layer has its I-frame term and adaptation, runs a whole window, and its state is not kept. "plain" is the
+same in plain torch operations; "ReLU" has no read-out. Shapes are those of the two stages of the presets.
+Rounds are interleaved; values are medians of processor time, ratios are those of the medians.
 
-    python benchmarks/neurons.py [--rounds 30] [--output FILE]
+    python benchmarks/bench.py --sections neurons [--rounds 30]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from machine import heading
+from page import arguments, publish
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,28 +28,19 @@ SHAPES = [
 """T, M, C, H = W: both stages of tiny, of small, and the first of base."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("neurons", __doc__)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     torch.set_num_threads(1)
     protocol = f"One thread; medians of {options.rounds} interleaved rounds, milliseconds."
     lines = [
-        heading("The spiking layer against a ReLU", ("torch", "numba"), protocol),
-        "",
         "| T, M, C, H x W | ReLU | fused | plain | fused / ReLU | ReLU | fused | plain | fused / ReLU |",
         "|---|---|---|---|---|---|---|---|---|",
         "| | forward | | | | with backward | | | |",
     ]
     lines += [row(shape, options.rounds) for shape in SHAPES]
-    report = "\n".join(lines)
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+    publish(options.output, "The spiking layer compared with a ReLU", ("torch", "numba"), protocol, lines)
 
 
 def row(shape: tuple[int, int, int, int], rounds: int) -> str:
@@ -106,7 +94,3 @@ def medians(ways: list[Callable[[], object]], rounds: int, backward: bool) -> li
             if number >= 3:  # kernels are loaded and caches warm
                 found.append(time.process_time() - start)
     return [statistics.median(found) for found in times]
-
-
-if __name__ == "__main__":
-    main()

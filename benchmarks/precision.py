@@ -1,17 +1,15 @@
-"""Top-1 and speed of a trained model under other precisions: float32, bfloat16, float16, int8.
+"""Top-1 and speed of a trained model in float32, bfloat16, float16 and int8.
 
-The test subset is read once; every precision then scores the same clips, batch by batch in turn, so that a
-slow moment of the machine hits all alike. ``int8`` quantises the linear layers dynamically (weights int8,
-activations at run time). One thread unless asked otherwise.
+The test subset is read once; all precisions score the same clips, alternating by batch. ``int8`` quantizes
+the linear layers dynamically (weights int8, activations at run time). One thread by default.
 
-    python benchmarks/precision.py CKPT --root data/motion_shapes/test [--limit 200] [--output report.md]
+    python benchmarks/bench.py --sections precision CKPT --root data/motion_shapes/test [--limit 200]
 
-ROOT holds one folder per class, named as the checkpoint's classes.
+ROOT has one folder per class, named like the classes of the checkpoint.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
@@ -20,7 +18,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from machine import heading
+from page import arguments, publish
 from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
@@ -33,17 +31,14 @@ BATCH = 10
 Run = Callable[[CompressedClip], Tensor]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("precision", __doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--root", type=Path, required=True, help="test videos, one folder per class")
     parser.add_argument("--limit", type=int, help="videos to score (default: all)")
     parser.add_argument("--rows", nargs="+", help="precisions to score beside float32 (default: all)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     torch.set_num_threads(options.threads)
     classifier = Classifier.from_checkpoint(options.checkpoint)
     batches = read(classifier, options.root, options.limit)
@@ -53,11 +48,7 @@ def main() -> None:
     rows = precisions(classifier.recognizer)
     if options.rows:
         rows = {name: rows[name] for name in ("float32", *options.rows)}
-    report = "\n".join([heading("Precision", ("torch",), protocol), "", *table(rows, batches)])
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+    publish(options.output, "Precision", ("torch",), protocol, table(rows, batches))
 
 
 def read(classifier: Classifier, root: Path, limit: int | None) -> list[CompressedClip]:
@@ -121,7 +112,3 @@ def table(rows: dict[str, Run], batches: list[CompressedClip]) -> list[str]:
             f"{1 / statistics.median(seconds[name]):.1f} | {statistics.median(ratios):.2f} |"
         )
     return lines
-
-
-if __name__ == "__main__":
-    main()

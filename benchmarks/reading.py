@@ -1,25 +1,21 @@
-"""Time to read one video: our test input beside what others need for theirs, in one process.
+"""Time to read one video: the input of our models compared with other libraries, in one process.
 
-Each source is first re-encoded as the field prepares its data (340x256, MPEG-4 Part 2, GOP 12, no B-frames,
-quantiser 2). Repetitions of all readers are interleaved in changing order, so that a slow moment of the
-machine, or what one reader leaves behind, hits all alike; the table gives medians with quartiles, and how
-many times our indexed read each takes. One thread, page cache warm. Every reader is opened anew for each
-repetition. A second table gives the time of one P-frame: ours with residual, FFmpeg's with vectors alone.
-On a machine that is busy with other work, ``--clock cpu`` takes the processor time of all threads instead.
+Each clip is first re-encoded as is usual (340x256, MPEG-4 Part 2, GOP 12, no B-frames, quantizer 2); with
+``--original`` it is also read as it is. Repetitions of all readers are interleaved in changing order; tables
+give medians with quartiles and the ratio to our indexed read. One thread, warm page cache; every reader is
+opened anew in each repetition. A second table gives the time per P-frame: ours with residual, FFmpeg's with
+vectors only. ``--clock cpu`` measures processor time, for a busy machine.
 
-    python benchmarks/reading.py CLIP... [--repetitions 15] [--clock cpu] [--output report.md]
-    python benchmarks/reading.py CLIP --lengths     # do time and memory grow with the length of the video?
+    python benchmarks/bench.py --sections reading,lengths [--original] CLIP...
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import random
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -28,16 +24,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import av
-from machine import heading, installed, why_absent
-from measured import Measured, tables
-from rgb_frames import FRAME_READERS, with_decord, with_torchcodec
+from machine import installed
+from measured import Measured
+from rgb_frames import with_decord, with_torchcodec
 
-from cvr_lightning.codec import CompressedVideoReader, PacketIndex, Segment
+from cvr_lightning.codec import MODALITIES, CompressedVideoReader, PacketIndex, Segment
 
 SEGMENTS, PFRAMES, SIZE, FRAMES = 8, 3, (224, 224), 16
 LENGTHS_S = (10, 60, 600)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-PACKAGES = ("av", "numpy", "numba", "torchcodec", "decord2")
 OURS = "ours, indexed"
 """The row that the others are compared with."""
 GIVE_CLIPS = (OURS, "PyAV, every", "torchcodec", "decord")
@@ -51,35 +46,6 @@ Clock = Callable[[], float]
 Key = TypeVar("Key", bound=Hashable)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--lengths", action="store_true", help="read 10 s, 60 s and 600 s of the first clip")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time that passes, or processor time")
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
-    use_one_thread()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.lengths:
-            rows = measure_lengths(options.clips[0], Path(folder), options.repetitions, options.clock)
-            title = "Cost and length"
-        else:
-            rows = measure(options.clips, Path(folder), options.repetitions, options.clock)
-            title = "Reading one video"
-    protocol = PROTOCOL.format(repetitions=options.repetitions, clock=options.clock)
-    absent = [f"{name}: {reason}" for name in FRAME_READERS if (reason := why_absent(name)) is not None]
-    report = "\n\n".join(
-        [heading(title, PACKAGES, protocol), tables(rows, "seconds of video", OURS), *absent]
-    )
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
-
-
 def use_one_thread() -> None:
     if installed("torchcodec"):
         import torch
@@ -87,18 +53,42 @@ def use_one_thread() -> None:
         torch.set_num_threads(1)  # its idle threads would go on spinning into the next reader's time
 
 
-def measure(clips: Sequence[Path], folder: Path, repetitions: int, clock: str) -> list[Measured]:
-    """Milliseconds of all readers for each clip, and microseconds of one P-frame."""
+def measure(
+    clips: Sequence[Path], folder: Path, repetitions: int, clock: str, original: bool = False
+) -> list[Measured]:
+    """Milliseconds of all readers for each clip, and microseconds of one P-frame.
+
+    Args:
+        clips: Clips to prepare and read.
+        folder: Folder for the prepared clips.
+        repetitions: Repetitions of each reader.
+        clock: A key of :data:`CLOCKS`.
+        original: Also read the clips as they are.
+    """
     rows = []
     for clip in clips:
         prepared = prepare(clip, folder / f"{clip.stem}.mp4")
+        if original:
+            rows += measure_file(clip, f"{clip.name} as it is", repetitions, CLOCKS[clock])
+        rows += measure_file(prepared, clip.name, repetitions, CLOCKS[clock])
         with CompressedVideoReader(prepared) as reader:
-            index, frames, parser = reader.index, reader.info.num_frames, reader.parser
-        group = f"{clip.name}: {frames} frames, parser {parser}"
-        times = interleave(readers(prepared, index), repetitions, CLOCKS[clock])
-        rows += [Measured(name, "ms", tuple(1e3 * s for s in times[name]), group) for name in times]
+            index = reader.index
         rows += measure_pframes(prepared, index, repetitions, CLOCKS[clock], f"one P-frame of {clip.name}")
     return rows
+
+
+def measure_file(path: Path, name: str, repetitions: int, clock: Clock) -> list[Measured]:
+    """Milliseconds of all readers for one file.
+
+    Raises:
+        UnsupportedStreamError: The file has no readable motion or residuals.
+    """
+    with CompressedVideoReader(path) as reader:
+        reader.require(MODALITIES)
+        index, info = reader.index, reader.info
+        group = f"{name}: {info.num_frames} frames, {info.width}x{info.height}, parser {reader.parser}"
+    times = interleave(readers(path, index), repetitions, clock)
+    return [Measured(what, "ms", tuple(1e3 * s for s in times[what]), group) for what in times]
 
 
 def measure_pframes(
@@ -274,7 +264,7 @@ def resident_mib(field: str) -> float:
 
 
 def prepare(source: Path, target: Path, seconds: int | None = None) -> Path:
-    """Re-encode to 340x256, GOP 12, no B-frames, quantiser 2; looped or cut to a length if one is given."""
+    """Re-encode to 340x256, GOP 12, no B-frames, quantizer 2; looped or cut to a length if one is given."""
     with av.open(str(target), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 340, 256, "yuv420p"
@@ -291,7 +281,3 @@ def prepare(source: Path, target: Path, seconds: int | None = None) -> Path:
             container.mux(stream.encode(scaled))
         container.mux(stream.encode(None))
     return target
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,10 @@
-"""Training videos per second in one process and in several, in turns, and what share of the ideal that is.
+"""Training videos per second with one and several processes, and the scaling efficiency.
 
-Each process trains the preset on MotionShapes with batches of the same size, so the clips of a step grow with
-the processes; one thread each on a CPU, where more processes than cores say nothing. The first steps are left
-out. Efficiency is the rate of N processes over N times that of one.
+Each process trains the preset on MotionShapes with the same batch size, so the clips per step grow with the
+number of processes. On a CPU each process has one thread; more processes than cores are not meaningful. The
+first steps are discarded. Efficiency is the rate of N processes divided by N times the rate of one.
 
-    python benchmarks/scaling.py [--processes 1 2] [--accelerator cpu] [--preset tiny] [--batch-size 8]
-        [--steps 20] [--repeats 3] [--root FOLDER] [--output FILE]
+    python benchmarks/bench.py --sections scaling [--processes 1 2] [--accelerator cpu] [--preset tiny]
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch import Callback
-from machine import heading
+from page import arguments, publish
 
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.training.module import RecognitionModule
@@ -32,10 +30,8 @@ WARM_UP = 5
 SCENES = {"train_scenes": 20, "val_scenes": 1, "test_scenes": 1}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("scaling", __doc__)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--precision", default="32-true")
@@ -45,8 +41,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--root", default="data/scaling_shapes", help="where the videos are written")
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     if "LOCAL_RANK" in os.environ:  # one of the processes that the loop below started
         work(options)
         return
@@ -55,11 +50,12 @@ def main() -> None:
     for _ in range(options.repeats):
         for count, found in rates.items():
             found.append(measure(count))
-    text = report(rates, options)
-    print(text)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+    device = torch.cuda.get_device_name() if options.accelerator == "gpu" else "one thread each"
+    protocol = (
+        f"Preset {options.preset}, {options.precision}, {options.batch_size} clips per process and step, "
+        f"{device}; medians of {options.repeats} interleaved runs of {options.steps} steps."
+    )
+    publish(options.output, "Scaling", ("torch", "lightning", "numba"), protocol, table(rates))
 
 
 def measure(processes: int) -> float:
@@ -110,27 +106,13 @@ class Clock(Callback):
         self.seconds = time.perf_counter() - getattr(self, "start", 0.0)
 
 
-def report(rates: dict[int, list[float]], options: argparse.Namespace) -> str:
-    device = torch.cuda.get_device_name() if options.accelerator == "gpu" else "one thread each"
-    protocol = (
-        f"Preset {options.preset}, {options.precision}, {options.batch_size} clips a process and step, "
-        f"{device}; medians of {options.repeats} runs of {options.steps} steps, in turns."
-    )
+def table(rates: dict[int, list[float]]) -> list[str]:
     medians = {count: statistics.median(found) for count, found in rates.items()}
     one = medians[min(medians)] / min(medians)
-    lines = [
-        heading("Scaling", ("torch", "lightning", "numba"), protocol),
-        "",
-        "| processes | videos/s | range | efficiency |",
-        "|---|---|---|---|",
-    ]
+    lines = ["| processes | videos/s | range | efficiency |", "|---|---|---|---|"]
     for count, rate in medians.items():
         low, high = min(rates[count]), max(rates[count])
         lines.append(
             f"| {count} | {rate:.1f} | {low:.1f} to {high:.1f} | {100 * rate / (count * one):.0f} % |"
         )
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()
+    return lines

@@ -1,32 +1,29 @@
-"""Videos a second through a training loader: from files, from shards, from shards behind a slow network.
+"""Videos per second of a training loader: from files, from shards, and from shards behind a slow network.
 
-The folder (classes as --data Folder has them) is packed first. Each repetition reads every training video
-once, 8 windows of 3 P-frames at 340x256. Repetitions of all rows are interleaved; the table gives medians
-with quartiles. The page cache is warm: what differs is the work, not the disk. The network is a server on
-this machine that waits before each answer, as an object store does.
+The folder (in the layout of `Folder`) is packed first. Each repetition reads every training video once.
+Repetitions are interleaved. The page cache is warm, so the disk is not measured. The network is a local
+server that delays each answer, as an object store does.
 
-    python benchmarks/sharding.py FOLDER [--workers 2] [--delay-ms 20] [--repetitions 5] [--output report.md]
+    python benchmarks/bench.py --sections sharding FOLDER [--workers 2] [--delay-ms 20] [--repetitions 5]
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import http.server
 import multiprocessing
 import os
-import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import webdataset
+from measured import Measured, tables
+from page import arguments, publish
+from reading import interleave
 from torch.utils.data import DataLoader
 
 from cvr_lightning.clip import Sample, collate
@@ -39,16 +36,13 @@ from cvr_lightning.tools.pack.writer import pack
 SHARD_BYTES = 10**7  # as many shards as a large data set has for each worker
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("sharding", __doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--delay-ms", type=float, default=20)
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     with tempfile.TemporaryDirectory() as folder, served(Path(folder), options.delay_ms / 1e3) as url:
         data = Folder(options.folder)
         data.setup()
@@ -61,11 +55,12 @@ def main() -> None:
             f"shards, {options.delay_ms:g} ms away": Shards(url, **common).train_dataloader(),
             "shards, streamed by webdataset": stream(train, options.workers),
         }
-        report = table(loaders, len(index.subsets["train"].names), options.workers, options.repetitions)
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+        videos = len(index.subsets["train"].names)
+        rows = measure(loaders, videos, options.repetitions)
+    protocol = f"{videos} videos, {options.workers} workers."
+    publish(
+        options.output, "Reading from shards", ("torch", "fsspec", "webdataset"), protocol, [tables(rows)]
+    )
 
 
 def stream(urls: list[str], workers: int) -> Iterable[Any]:
@@ -81,21 +76,15 @@ def read(sample: dict[str, Any]) -> Sample:
     return Sample(int(sample["__key__"]), 0, -1, sample["__key__"], clip)
 
 
-def table(loaders: dict[str, Iterable[Any]], videos: int, workers: int, repetitions: int) -> str:
-    """Videos a second of each loader; the first epoch, which starts its workers, is not counted."""
-    rates: dict[str, list[float]] = {name: [] for name in loaders}
-    for repetition in range(repetitions + 1):
-        for name, loader in loaders.items():
-            start = time.perf_counter()
-            seen = sum(len(batch.label) for batch in loader)
-            assert seen == videos, f"{name}: {seen} of {videos} videos"
-            if repetition:
-                rates[name].append(videos / (time.perf_counter() - start))
-    lines = [heading(videos, workers), "", "| | videos/s | quartiles |", "|---|---|---|"]
-    for name, values in rates.items():
-        low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-        lines.append(f"| {name} | {middle:.1f} | {low:.1f} - {high:.1f} |")
-    return "\n".join(lines)
+def measure(loaders: dict[str, Iterable[Any]], videos: int, repetitions: int) -> list[Measured]:
+    """Videos per second of each loader."""
+
+    def read_all(name: str) -> None:
+        seen = sum(len(batch.label) for batch in loaders[name])
+        assert seen == videos, f"{name}: {seen} of {videos} videos"
+
+    seconds = interleave({name: functools.partial(read_all, name) for name in loaders}, repetitions)
+    return [Measured(name, "videos/s", tuple(videos / s for s in found)) for name, found in seconds.items()]
 
 
 class DelayedRanges(http.server.SimpleHTTPRequestHandler):
@@ -138,18 +127,3 @@ def serve(folder: Path, delay: float, ports: Any) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         ports.put(server.server_port)
         server.serve_forever()
-
-
-def heading(videos: int, workers: int) -> str:
-    lines: Iterable[str] = ()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    machine = f"{cpu or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "fsspec", "webdataset"))
-    size = f"{videos} videos, {workers} workers"
-    return f"\n## Reading from shards\n\n{date.today()}, {machine}, {versions}. {size}."
-
-
-if __name__ == "__main__":
-    main()

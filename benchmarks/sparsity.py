@@ -1,27 +1,26 @@
-"""Does skipping pay in the P-path? Skipped blocks and silent channels against the dense layers, on the CPU.
+"""Whether skipping zeros is faster in the P-path: skipped blocks and silent channels on the CPU.
 
-Three ways to leave out what is zero, each with the result of the dense layer, at the shares of zeros found in
-the clips of a folder (or in the shares given):
+Three ways to skip zeros, each with the result of the dense layer, at the fractions of zeros found in clips or
+set by ``--skipped``:
 
-- conv1 on the places whose 3x3 neighbourhood carries bits: gather, matrix product, scatter;
-- the transformer on the P-tokens of places where any block of the segment carries bits;
-- conv2 on the spikes alone: a sparse matrix product over the unfolded input.
+- conv1 at positions whose 3x3 neighborhood has coded bits: gather, matrix product, scatter;
+- the transformer on P-tokens of positions where any block of the segment has coded bits;
+- conv2 on spikes only: a sparse matrix product with the unfolded input.
 
-Figures are medians of processor time, on one thread, which other programs on the machine do not stretch.
+Values are medians of processor time on one thread.
 
-    python benchmarks/sparsity.py [CLIP ...] [--skipped 0.5 0.9] [--output FILE]
+    python benchmarks/bench.py --sections sparsity [CLIP ...] [--skipped 0.5 0.9]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from machine import heading
+from page import arguments, publish
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,30 +34,22 @@ STEPS, SEGMENTS, CHANNELS = 3, 8, 27
 SPIKE_RATE = 0.15
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("sparsity", __doc__)
     parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--skipped", nargs="*", type=float, default=[0.5, 0.8, 0.95])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     torch.set_num_threads(1)
     protocol = f"{SEGMENTS} segments x {STEPS} P-frames, one thread; medians of {options.rounds} rounds, ms."
-    lines = [heading("Skipping in the P-path", ("torch", "numba"), protocol), ""]
-    lines += [skip_line(path) for path in options.clips]
+    lines = [skip_line(path) for path in options.clips]
     lines += ["", "| preset | blocks skipped | layer | kept | dense | skipping | dense / skipping |"]
     lines += ["|---|---|---|---|---|---|---|"]
     with torch.inference_mode():
         for preset in ("tiny", "small"):
             for skipped in options.skipped:
                 lines += rows(preset, skipped, options.rounds)
-    report = "\n".join(lines)
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+    publish(options.output, "Skipping in the P-path", ("torch", "numba"), protocol, lines)
 
 
 def skip_line(path: Path) -> str:
@@ -148,7 +139,3 @@ def medians(ways: list[Callable[[], object]], rounds: int) -> list[float]:
             if number >= 2:
                 found.append(time.process_time() - start)
     return [statistics.median(found) for found in times]
-
-
-if __name__ == "__main__":
-    main()

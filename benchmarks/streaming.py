@@ -1,16 +1,15 @@
-"""Latency and memory of a stream: how long each packet keeps us, and what an hour of video leaves behind.
+"""Latency and memory of a stream: time per packet, and memory over an hour of video.
 
-The clip is prepared as the field does (340x256, MPEG-4 Part 2, GOP 12) and its packets are looped. The time
-of a packet runs from the moment it is handed over to the moment the next is asked for: parsing, encoding, and
-for the P-frames of a segment the transformer over the whole window, up to the label. One thread. Weights are
-random unless a checkpoint is given; they change neither.
+The clip is prepared (340x256, MPEG-4 Part 2, GOP 12) and its packets are looped. The time of a packet lasts
+from its delivery to the request for the next: parsing, encoding, and for P-frames of a segment the
+transformer over the whole window. One thread. Weights are random unless a checkpoint is given; they affect
+neither time nor memory.
 
-    python benchmarks/streaming.py CLIP [--preset tiny] [--minutes 60] [--checkpoint CKPT] [--output FILE]
+    python benchmarks/bench.py --sections streaming CLIP [--preset tiny] [--minutes 60] [--checkpoint CKPT]
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import re
 import statistics
@@ -21,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from machine import heading
+from page import arguments, publish
 from reading import prepare
 
 from cvr_lightning.codec.container.packets import PacketStream, StreamPacket, open_packets
@@ -36,16 +35,13 @@ WARM_UP = 2 * RATE
 MARKS_MIN = (1, 10, 20, 30, 40, 50, 60)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(given: list[str]) -> None:
+    parser = arguments("streaming", __doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
     parser.add_argument("--minutes", type=int, default=60, help="minutes of video to stream (default: 60)")
     parser.add_argument("--checkpoint", type=Path, help="a trained model instead of the preset's")
-    parser.add_argument("--output", type=Path, help="also append the report to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     torch.set_num_threads(1)
     recognizer = build(options.preset, options.checkpoint)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,11 +49,8 @@ def main() -> None:
         meter = Meter(packets.packets, options.minutes * 60 * RATE, recognizer)
         for _ in recognizer(replace(packets, packets=meter)):
             pass
-    report = meter.report(options.checkpoint or options.preset)
-    print(report)
-    if options.output:
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
+    protocol = meter.protocol(options.checkpoint or options.preset)
+    publish(options.output, "Streaming", ("torch", "av", "numpy", "numba"), protocol, meter.tables())
 
 
 def build(preset: str, checkpoint: Path | None) -> StreamingRecognizer:
@@ -105,31 +98,24 @@ class Meter:
         step = (since_iframe - 1) % self._recognizer.stride
         return "P-frame, label" if step < self._recognizer.sampling.pframes else "P-frame between"
 
-    def report(self, model: object) -> str:
+    def protocol(self, model: object) -> str:
         sampling, stride = self._recognizer.sampling, self._recognizer.stride
-        protocol = (
+        return (
             f"Model {model}, {self._recognizer.segments} segments x {sampling.pframes} P-frames, stride "
             f"{stride}, crop {sampling.crop}, one thread; {self._count:,} packets."
         )
-        lines = [
-            heading("Streaming", ("torch", "av", "numpy", "numba"), protocol),
-            "",
-            "| packet | median ms | 95th percentile ms | packets |",
-            "|---|---|---|---|",
-        ]
+
+    def tables(self) -> list[str]:
+        lines = ["| packet | median ms | 95th percentile ms | packets |", "|---|---|---|---|"]
         for name, seconds in self._times.items():
             middle, high = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
             lines.append(f"| {name} | {1e3 * middle:.2f} | {1e3 * high:.2f} | {len(seconds)} |")
         mean = sum(map(sum, self._times.values())) / sum(map(len, self._times.values()))
         lines.append(f"| mean of all | {1e3 * mean:.2f}, {1 / mean / RATE:.1f} x real time | | |")
         lines += ["", "| minutes of video | resident MiB |", "|---|---|"]
-        return "\n".join([*lines, *(f"| {minutes} | {mib:.1f} |" for minutes, mib in self._memory.items())])
+        return [*lines, *(f"| {minutes} | {mib:.1f} |" for minutes, mib in self._memory.items())]
 
 
 def resident_mib() -> float:
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
-
-
-if __name__ == "__main__":
-    main()
