@@ -1,6 +1,8 @@
 """The report of `make bench`: given sections become tables, figures, and a list of who was absent."""
 
 import json
+import re
+import runpy
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +16,7 @@ READERS = {"ours, indexed": 6.0, "PyAV, every frame to RGB": 90.0, "torchcodec, 
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    """benchmarks/bench_report.py, whose neighbours it imports by their bare names."""
+    """benchmarks/bench_report.py, whose neighbors it imports by their bare names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
         import bench_report
@@ -84,6 +86,23 @@ def test_report_names_ratios_figures_and_who_is_absent(bench: ModuleType, tmp_pa
     for name in figures:
         assert f"({report.stem}/{name})" in text
         assert (tmp_path / report.stem / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_of_one_section_has_its_figure_alone(bench: ModuleType, tmp_path: Path) -> None:
+    section = {"reading": sections(bench)["reading"]}
+    report = bench.compose(section, {}, tmp_path, "-reading")
+    assert report.stem.endswith("-reading")
+    assert [path.name for path in (tmp_path / report.stem).iterdir()] == ["reading.png"]
+
+
+def test_pages_of_the_docs_name_sections_that_exist(bench: ModuleType) -> None:
+    pages = runpy.run_path(str(ROOT / "benchmarks" / "bench.py"))["PAGES"]
+    texts = [path.read_text() for path in (ROOT / "docs").rglob("*.md")]
+    named = {name for text in texts for name in re.findall(r"bench\.py --sections ([a-z]+)", text)}
+    assert len(named) > 9
+    assert named <= set(pages)
+    for name in pages:
+        assert "def main(given: list[str])" in (ROOT / "benchmarks" / f"{name}.py").read_text()
 
 
 def test_rates_and_times_give_ratios_of_the_same_sense(bench: ModuleType) -> None:

@@ -1,7 +1,7 @@
 """Decoded frames through decord, for speed comparisons with RGB pipelines.
 
 decord's frame numbers are not exact in every stream (AVI with B-frames, HEVC, MPEG-1; see
-``benchmarks/frames.py``), and it conceals errors. Data sets are read with
+``benchmarks/bench.py --sections frames``), and it conceals errors. Data sets are read with
 :meth:`cvr_lightning.codec.CompressedVideoReader.read_frames` instead.
 """
 
