@@ -41,19 +41,18 @@ SCENES = {"train_scenes": 30, "val_scenes": 1, "test_scenes": 10}
 DATA: dict[str, Any] = {"size": (160, 216), "crop": 128, "batch_size": 8, "num_workers": 1}
 LEARNING_RATE = 3e-3
 COST_PROTOCOL = (
-    "Joules: operations of the model alone at 45 nm (Horowitz, ISSCC 2014), zeros of inputs and activations "
-    "left out for all alike, decoding and memory traffic excluded. Milliseconds: the model alone, one video "
-    "at a time. Accuracies are those of the short trainings above, on the embedded data set, and their cost "
-    "is that of the clips they were trained on: they compare these learners with each other and with nothing "
-    "published. Accuracies that peers have published are of other data and are not drawn: of a peer or "
-    "preset that was not trained here, the figure shows the cost alone."
+    "Joules: operations of the model at 45 nm (Horowitz, ISSCC 2014), without operations on zeros of inputs "
+    "and activations for all models, without decoding and memory traffic. Milliseconds: the model only, one "
+    "video at a time. Accuracies are those of the short trainings above on generated data, with the cost of "
+    "their clips; they compare these learners with each other only. Published accuracies are on other data "
+    "and are not shown: for models that were not trained here, the figure shows the cost only."
 )
-NOT_TRAINED = "cost alone: too slow to train within this command, and published accuracies are of other data"
+NOT_TRAINED = "cost only: too slow to train within this command; published accuracies are on other data"
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What is trained: a preset, and how its clips are read."""
+    """A preset to train, and the options for reading its clips."""
 
     preset: Preset
     data: dict[str, Any] = field(default_factory=dict)
@@ -80,12 +79,12 @@ def datamodule(name: str, root: Path, **options: Any) -> MotionShapes:
 
 
 def train(name: str, root: Path, epochs: int) -> list[Measured]:
-    """Train and test one learner: accuracy, energy with the spikes as they fall, and how long it took."""
+    """Train and test one learner: accuracy, energy with the measured spike rates, and training time."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     seed_everything(0, verbose=False)
     data = datamodule(name, root)
-    data.prepare_data()  # its videos are written once, which is no part of the training
+    data.prepare_data()  # generates the videos, outside the timed training
     module = module_of(name, data)
     trainer = plain_trainer(epochs)
     start = time.perf_counter()
@@ -110,7 +109,7 @@ def module_of(name: str, data: MotionShapes) -> RecognitionModule:
 
 
 def measure_cost(clip: Path, root: Path, repetitions: int) -> list[Measured]:
-    """Operations and joules of presets and peers, seconds of these and of the learners."""
+    """Operations and energy of presets and other models, and time of these and of the learners."""
     torch.manual_seed(0)
     calls: dict[tuple[str, str], Callable[[], object]] = {}
     rows = []
@@ -136,9 +135,11 @@ def measure_cost(clip: Path, root: Path, repetitions: int) -> list[Measured]:
 
 @torch.inference_mode()
 def count_peer(model: nn.Module, inputs: Sequence[torch.Tensor]) -> OperationReport:
-    """Its convolutions and linear layers, zeros of its inputs and activations left out as of ours."""
+    """Count its convolutions and linear layers, without operations on zeros, as for our models."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no operation count")  # norms, activations, pooling: free for all
+        warnings.filterwarnings(
+            "ignore", "no operation count"
+        )  # norms, activations, pooling: not counted for any model
         counter = OperationCounter(model, strict=False)
         with counter:
             run_peer(model, inputs)
@@ -151,7 +152,7 @@ def _operations(name: str, report: OperationReport) -> list[Measured]:
 
 
 def read_runs(runs: Sequence[Path]) -> list[Measured]:
-    """What the results.json of trained runs say: accuracy, joules, seconds of the model alone."""
+    """Accuracy, energy and time of the model from the results.json of trained runs."""
     rows = []
     for run in runs:
         results = read_results(run)

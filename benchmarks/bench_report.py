@@ -1,4 +1,4 @@
-"""Composes the report of `make bench`: sections with their tables, figures, and who was absent."""
+"""Composes the report of `make bench`: sections with their tables and figures, and the libraries left out."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ALT = {
 
 
 def compose(sections: Sections, configuration: Mapping[str, str], folder: Path, suffix: str = "") -> Path:
-    """Write report and figures, each to an unfinished name first; the report comes last.
+    """Write the figures, then the report, each atomically.
 
     Args:
         sections: What was measured, by name, in the order of the report.
-        configuration: What was asked for, as it stands in the report.
-        folder: Where the report goes, and the folder of its figures.
+        configuration: The options of the run, for the report.
+        folder: Where the report and the folder of its figures are written.
         suffix: Appended to the name of the report.
 
     Returns:
@@ -52,14 +52,14 @@ def compose(sections: Sections, configuration: Mapping[str, str], folder: Path, 
 def lines(sections: Sections, configuration: Mapping[str, str], figures: str) -> Iterator[str]:
     """The report, line by line."""
     yield "<!-- written by `make bench`; change benchmarks/, not this file -->"
-    yield "# Speed beside the peers\n"
-    yield f"{date.today()}, {machine()}. Medians with quartiles of interleaved repetitions, after one that"
-    yield "does not count; ratios are medians of the ratios of each repetition. Random weights but where"
-    yield "accuracy stands beside them: they do not change speed.\n"
+    yield "# Speed comparison\n"
+    yield f"{date.today()}, {machine()}. Medians with quartiles of interleaved repetitions after a warm-up;"
+    yield "ratios are medians over the repetitions. Weights are random unless accuracy is given: they do not"
+    yield "affect speed.\n"
     yield from in_short(sections)
     yield "\n## Configuration\n"
     yield from (f"- {name}: {value}" for name, value in configuration.items())
-    yield "\n## Absent\n"
+    yield "\n## Not measured\n"
     yield from absent(sections)
     for name, section in sections.items():
         yield f"\n## {section.title}\n"
@@ -85,17 +85,17 @@ def machine() -> str:
 
 
 def absent(sections: Sections) -> list[str]:
-    """Each peer that took no part in a section, and why."""
+    """The libraries that could not be measured in a section, and why."""
     found: dict[tuple[str, str], list[str]] = {}
     for section in sections.values():
         for peer, reason in section.absent.items():
             found.setdefault((peer, reason), []).append(section.title)
     lines = [f"- {peer} ({', '.join(titles)}): {reason}" for (peer, reason), titles in found.items()]
-    return lines or ["- nobody"]
+    return lines or ["- none"]
 
 
 def in_short(sections: Sections) -> Iterator[str]:
-    """The ratios that matter, from the tables below."""
+    """The main ratios, from the tables below."""
     for name, group in (("reading", ""), ("inference", "file to label"), ("inference", "model alone")):
         section = sections.get(name)
         if section is None:
@@ -106,12 +106,12 @@ def in_short(sections: Sections) -> Iterator[str]:
         ]
         if parts:
             what = f"{section.title}{', ' + group if group else ''}"
-            yield f"- {what}: as many times as long as `{section.reference}` takes, one video at a time:"
+            yield f"- {what}, one video at a time, time relative to `{section.reference}`:"
             yield f"  {'; '.join(parts)}."
 
 
 def ratios(section: Section, group: str) -> list[tuple[str, tuple[float, float]]]:
-    """Smallest and largest ratio of each peer to the reference in the groups, one video at a time."""
+    """Smallest and largest ratio of each library to the reference over the groups, one video at a time."""
     own: dict[str, Measured] = {}
     peers: dict[str, list[float]] = {}
     for row in section.measured:

@@ -55,7 +55,7 @@ PACKAGES = (
 )
 OWN_CLIPS, OWN_SHOTS = ("left", "zoom_in"), 20
 COPIES = 8
-"""Of each clip, in the data set that workers read."""
+"""Copies of each clip in the data set for the workers section."""
 
 
 def main(arguments: list[str]) -> None:
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
         run_section(options)
         return
     options.clips = options.clips or own_clips(WORK / "clips")
-    accuracy.read_runs(options.runs)  # a mistake in their names is told now
+    accuracy.read_runs(options.runs)  # fails early on wrong names
     start = time.monotonic()
     paths = {}
     for place, name in enumerate(options.sections, 1):
@@ -73,14 +73,14 @@ def main(arguments: list[str]) -> None:
         )
         say = f"[{place}/{len(options.sections)}] {name}"
         if paths[name].is_file():
-            print(f"{say}: done before", flush=True)
+            print(f"{say}: already measured", flush=True)
             continue
         print(f"{say} ...", flush=True)
         began = time.monotonic()
         command = [sys.executable, sys.argv[0], *map(str, options.clips), *passed_on(options)]
         done = subprocess.run([*command, "--section", name, "--write", str(paths[name])])
         if done.returncode:
-            sys.exit(f"bench: section '{name}' failed, as said above; the same command goes on from there")
+            sys.exit(f"bench: section '{name}' failed, see above; the same command resumes from there")
         print(f"{say}: {time.monotonic() - began:.0f} s", flush=True)
     sections = {name: Section.from_dict(json.loads(path.read_text())) for name, path in paths.items()}
     suffix = (
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
         else f"-{'-'.join(dict.fromkeys(name.split()[0] for name in sections))}"
     )
     report = compose(sections, configuration(options), options.output, suffix)
-    shutil.rmtree(WORK / "sections")  # the next run measures anew
+    shutil.rmtree(WORK / "sections")  # so that the next run measures again
     print(f"{report}: written after {(time.monotonic() - start) / 60:.0f} min")
 
 
@@ -115,9 +115,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         default=list(SECTIONS),
         help=f"{choices()} (default: {','.join(KINDS)})",
     )
-    parser.add_argument("clips", nargs="*", type=Path, help="real clips (default: two that it writes itself)")
+    parser.add_argument("clips", nargs="*", type=Path, help="video files (default: two generated ones)")
     parser.add_argument(
-        "--runs", nargs="*", type=Path, default=[], help="run folders with results.json, for the last figure"
+        "--runs",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="run folders with results.json, for the accuracy figure",
     )
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16])
@@ -125,7 +129,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=8, help="of each training")
     parser.add_argument(
-        "--clock", choices=reading.CLOCKS, default="wall", help="of readers: cpu on a machine that is busy"
+        "--clock",
+        choices=reading.CLOCKS,
+        default="wall",
+        help="clock of the reading sections: cpu for a busy machine",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks", help="folder of reports")
     parser.add_argument("--original", action="store_true", help="reading: also read the clips as they are")
@@ -133,12 +140,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     for path in (path for path in options.clips if not path.is_file()):
-        parser.error(f"{path}: no such file; name video files, or none to have some written")
+        parser.error(f"{path}: no such file; give video files, or none to generate some")
     return options
 
 
 def passed_on(options: argparse.Namespace) -> list[str]:
-    """The options as the process of a section is given them."""
+    """The options for the process of a section."""
     names = ("runs", "presets", "batches", "lengths", "repetitions", "epochs", "clock")
     given = {name: value if isinstance(value, list) else [value] for name, value in vars(options).items()}
     flags = ["--original"] if options.original else []
@@ -146,7 +153,7 @@ def passed_on(options: argparse.Namespace) -> list[str]:
 
 
 def key(name: str, options: argparse.Namespace) -> str:
-    """What a section's result depends on, as a short hash."""
+    """A short hash of everything that a section's result depends on."""
     digest = hashlib.sha256(" ".join([name, *passed_on(options), slug(), versions(PACKAGES)]).encode())
     folders = ("benchmarks", "cvr_lightning", "datamodules")
     for path in (*options.clips, *sorted(path for name in folders for path in (ROOT / name).rglob("*.py"))):
@@ -155,7 +162,7 @@ def key(name: str, options: argparse.Namespace) -> str:
 
 
 def own_clips(folder: Path) -> list[Path]:
-    """Clips of ten seconds whose scene changes at every I-frame, for those who have none at hand."""
+    """Generated clips of ten seconds whose scene changes at every I-frame."""
     paths = [folder / f"generated_{motion}.mp4" for motion in OWN_CLIPS]
     for seed, (path, motion) in enumerate(zip(paths, OWN_CLIPS, strict=True)):
         if not path.is_file():
@@ -165,7 +172,7 @@ def own_clips(folder: Path) -> list[Path]:
 
 
 def run_section(options: argparse.Namespace) -> None:
-    """Measure one section, in the process that was started for it."""
+    """Measure one section in the current process."""
     torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(0)
     start = time.monotonic()
@@ -195,8 +202,8 @@ def read_lengths(options: argparse.Namespace, folder: Path) -> Section:
     rows = reading.measure_lengths(options.clips[0], folder, repetitions, options.clock, options.lengths)
     about = reading.PROTOCOL.format(repetitions=repetitions, clock=options.clock)
     protocol = (
-        f"{options.clips[0].name}, looped. {about} Memory: what the first read of a fresh process adds at "
-        "its peak, compiled kernels included."
+        f"{options.clips[0].name}, looped. {about} Memory: increase of the peak by the first read in a new "
+        "process, including compiled kernels."
     )
     axis = "seconds of video"
     return Section("Length of the video", protocol, tuple(rows), axis, reading.OURS, absent_readers())
@@ -213,9 +220,7 @@ def label_clips(options: argparse.Namespace, folder: Path) -> Section:
 
 def model_memory(options: argparse.Namespace, folder: Path) -> Section:
     rows = inference.measure_memory(options.presets)
-    protocol = (
-        "Weights and the first forward pass of one video, in a fresh process each, float32, one thread."
-    )
+    protocol = "Weights and the first forward pass of one video, each in a new process, float32, one thread."
     return Section("Memory of the models", protocol, tuple(rows))
 
 
@@ -252,15 +257,16 @@ def weigh_cost(options: argparse.Namespace, folder: Path) -> Section:
 
 def absent_readers() -> dict[str, str]:
     reasons = {name: reason for name in FRAME_READERS if (reason := why_absent(name)) is not None}
-    return {"CoViAR's loader": "needs an FFmpeg of its own, built from source", **reasons}
+    return {"CoViAR's loader": "needs its own build of FFmpeg", **reasons}
 
 
 def configuration(options: argparse.Namespace) -> dict[str, str]:
-    """What the report says of the run."""
+    """The options of the run, for the report."""
     seconds = ", ".join(map(str, options.lengths))
     return {
         "clips": ", ".join(path.name for path in options.clips)
-        + ", each re-encoded as the field prepares its data (340x256, MPEG-4 Part 2, GOP 12, quantizer 2)",
+        + ", each re-encoded as usual (340x256, MPEG-4 Part 2, GOP 12, quantizer 2)"
+        + (", and as it is" if options.original else ""),
         "presets": ", ".join(options.presets),
         "batches": ", ".join(map(str, options.batches)),
         "lengths": f"{seconds} s",
@@ -281,5 +287,5 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Section]] = {
     **{f"accuracy of {name}": training_of(name) for name in accuracy.LEARNERS},
     "accuracy": weigh_cost,
 }
-"""What measures each section, in the order of the report."""
+"""The function that measures each section, in the order of the report."""
 KINDS = tuple(dict.fromkeys(name.split()[0] for name in SECTIONS))

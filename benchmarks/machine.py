@@ -1,4 +1,4 @@
-"""When, where and with which versions was measured, and who cannot take part."""
+"""Date, machine and versions of a measurement, and packages that cannot be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 MODULES = {"decord2": "decord", "torchcodec": "torchcodec.decoders"}
-"""What to import of a distribution to know that it works, where it is not of the same name."""
+"""Module to import to check a distribution, if its name differs."""
 
 
 def heading(title: str, packages: Sequence[str], protocol: str) -> str:
@@ -36,14 +36,14 @@ def memory_gib() -> float:
 
 
 def slug() -> str:
-    """A name for the machine that tells its processor alone."""
+    """A name for the machine, from its processor and number of cores."""
     words = re.sub(r"\(\w+\)|CPU|Processor|@.*", " ", cpu()) or platform.machine()
     return "-".join([*re.findall(r"[a-z0-9]+", words.lower()), str(os.cpu_count()), "cores"])
 
 
 @cache
 def why_absent(package: str) -> str | None:
-    """The reason why a package cannot be used here; None where it can."""
+    """Why a package cannot be used; None if it can."""
     try:
         version(package)
         importlib.import_module(MODULES.get(package, package))

@@ -1,4 +1,4 @@
-"""What was measured, apart from how it is shown: repetitions by name, as text, JSON and ratios."""
+"""Measurements and sections of a report, with ratios, JSON and markdown tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cvr_lightning.files.atomic import atomic_path
 FILE, ALONE = "file to label", "model alone"
 AS_TRAINED, AS_MADE, RUNS = "as trained here", "at its own size", "runs given"
 TOP1, JOULES, SECONDS = "% top-1", "mJ/video", "ms/video"
-"""Groups and units by which figures find what they show."""
+"""Groups and units that figures select by."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Measured:
     """Repetitions of one measurement.
 
     Attributes:
-        what: Reader, model, part.
-        unit: Unit of the values; one that ends in ``/s`` is a rate, of which more is better.
-        values: One of each repetition.
-        group: What is compared with each other: a clip, a way to run.
-        at: Its place on an axis: seconds of video, batch size, workers.
+        what: Reader, model or stage.
+        unit: Unit of the values; a unit that ends in ``/s`` is a rate, where more is better.
+        values: One value per repetition.
+        group: Measurements that are compared with each other: a clip, a way to run.
+        at: Position on an axis: seconds of video, batch size, workers.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Measured:
         return low, high
 
     def times(self, other: Measured) -> float:
-        """How many times as costly as the other, repetition by repetition: a slow moment slows both."""
+        """Cost relative to the other, as the median ratio over repetitions, so that load affects both."""
         ratios = [mine / its for mine, its in zip(self.values, other.values, strict=True)]
         ratio = statistics.median(ratios)
         return 1 / ratio if self.unit.endswith("/s") else ratio
@@ -55,7 +55,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Section:
-    """Part of a report: what was measured, how, when, and who was absent."""
+    """A section of a report: measurements, protocol, date, and libraries that could not be measured."""
 
     title: str
     protocol: str
@@ -81,9 +81,9 @@ def tables(rows: Iterable[Measured], axis: str = "", reference: str = "") -> str
     """A markdown table for each group and unit: medians, quartiles, and the ratio to the reference.
 
     Args:
-        rows: What was measured.
-        axis: What ``at`` means; no column where nothing has a place on it.
-        reference: The row, at the same place or else at the group's first, that others are divided by.
+        rows: The measurements.
+        axis: Meaning of ``at``; no column if no measurement has a position.
+        reference: The row that others are divided by, at the same position or else the first of the group.
     """
     parts: dict[tuple[str, str], list[Measured]] = {}
     for row in rows:
@@ -110,5 +110,5 @@ def _table(group: str, unit: str, rows: Sequence[Measured], axis: str, reference
 
 
 def number(value: float) -> str:
-    """Three digits that count, without an exponent."""
+    """Three significant digits, without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".") if value else "0"

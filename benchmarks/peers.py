@@ -1,4 +1,4 @@
-"""Peers of the inference benchmark, in their published shapes and with random weights: for speed and cost.
+"""Other models of the inference benchmark, in their published shapes with random weights, for speed and cost.
 
 - CoViAR (Wu et al., CVPR 2018): ResNet-152 on 25 I-frames, a ResNet-18 each on 25 vector fields
   and on 25 residuals.

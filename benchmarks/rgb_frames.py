@@ -1,4 +1,4 @@
-"""Frames spread evenly over a video, in RGB, as networks on decoded frames take them."""
+"""Readers of evenly spaced RGB frames, the input of networks on decoded frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def with_pyav(path: Path, frames: int) -> Tensor:
-    """Decode all, convert those asked for."""
+    """Decode all frames and convert the requested ones."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
@@ -44,4 +44,4 @@ FRAME_READERS: dict[str, Callable[[Path, int], Tensor]] = {
     "torchcodec": with_torchcodec,
     "decord2": with_decord,
 }
-"""The readers, (frames, 3, H, W) uint8 each, by the distribution that they need."""
+"""Readers that return (frames, 3, H, W) uint8, by the distribution that they need."""
