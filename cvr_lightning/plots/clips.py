@@ -92,9 +92,9 @@ def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: 
     return figure
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of this size in inches that no global state of matplotlib knows."""
-    figure = Figure(figsize=(width, height), dpi=80)
+def new_figure(width: float, height: float, dpi: int = 80) -> Figure:
+    """A figure of this size in inches, outside of matplotlib's global state."""
+    figure = Figure(figsize=(width, height), dpi=dpi)
     FigureCanvasAgg(figure)
     return figure
 

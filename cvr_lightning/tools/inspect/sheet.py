@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # the model is only imported where there is a checkpoint
     from cvr_lightning.tools.inspect.following import Following
 
 WIDTH, MARGIN, LEGEND = 13.0, 0.75, 1.75  # inches: the sheet, its left edge, the legends at the right
+DPI = 140  # the sheet is 1820 pixels wide
 _HEAD, _TRACK, _GAP = 1.62, 1.35, 0.34
 _TALLEST = 2.6  # inches of a picture
 _ROWS = ("I-frame", "motion vectors", "residual energy", "block modes")
@@ -56,7 +57,7 @@ def draw_sheet(survey: Survey, following: Following | None = None) -> Figure:
     room = (WIDTH - MARGIN - LEGEND) / COLUMNS
     tall = min(_TALLEST, max(0.5, room * info.height / info.width))
     heights = [*[tall + _GAP] * len(rows), *[_TRACK] * len(tracks)]
-    figure = new_figure(WIDTH, _HEAD + sum(heights) + 0.35 * len(tracks) + 0.3)
+    figure = new_figure(WIDTH, _HEAD + sum(heights) + 0.35 * len(tracks) + 0.3, DPI)
     _headline(figure, survey)
     inch = 1 / figure.get_figheight()
     grid = GridSpec(

@@ -73,7 +73,7 @@ def test_every_real_clip_gives_a_sheet_and_a_verdict(
     assert text["codec"].startswith(f"{codec} ")
     assert text["parser"].startswith(f"{parser}: ")
     assert text["prepare"].startswith(f"{verdict}: ")
-    assert matplotlib.image.imread(sheet).shape[1] == 1040
+    assert matplotlib.image.imread(sheet).shape[1] == 1820
 
 
 def test_frames_bits_and_gops_are_those_of_pyav(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
