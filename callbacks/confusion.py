@@ -48,7 +48,7 @@ SMALL = 25
 def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Draw counts (classes, classes), rows true and columns predicted, as shares of each row.
 
-    Cells carry their percentage up to 25 classes. Beyond, colour tells, on a scale that shows small shares
+    Cells carry their percentage up to 25 classes. Beyond, color tells, on a scale that shows small shares
     too, and the largest confusions are spelt out.
     """
     classes = len(class_names)
@@ -65,9 +65,9 @@ def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Fig
     axes.set_title(f"{correct:.1f} % of {counts.sum()} videos right")
     if is_small:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if share[row, column] > 35 else "black"
+            color = "white" if share[row, column] > 35 else "black"
             text = f"{share[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     else:
         lists = [*confusions(counts, class_names), "", *hardest(counts, class_names)]
         where = (side + 0.9) / figure.get_figwidth()

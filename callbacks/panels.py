@@ -24,9 +24,9 @@ class ClipPanels(PictureCallback):
     Logged after the 1st, 2nd, 4th, 8th ... validation and the last:
 
     - ``val/clips/fixed``: the same clips every time, spread over the validation subset.
-    - ``val/clips/worst`` and ``val/clips/best``: the labelled clips of the highest and of the lowest loss.
+    - ``val/clips/worst`` and ``val/clips/best``: the labeled clips of the highest and of the lowest loss.
 
-    Vectors are in pixels, from a block to its reference; residual energy is the root mean square in grey
+    Vectors are in pixels, from a block to its reference; residual energy is the root mean square in gray
     levels; bars are probabilities in per cent; losses are in nats. Each row shows the last P-frame of the
     clip's middle segment. Needs a logger with ``add_figure``. Decoded frames (``representation=rgb``) have
     no fields to draw: nothing is logged.
@@ -85,7 +85,7 @@ class ClipPanels(PictureCallback):
 
 
 def extremes(table: VideoTable, count: int) -> tuple[list[int], list[int]]:
-    """The labelled videos of the highest loss and of the lowest, at most ``count`` each, none twice."""
+    """The labeled videos of the highest loss and of the lowest, at most ``count`` each, none twice."""
     loss = losses(table.logits, table.label)
     order = np.argsort(-loss, kind="stable")
     videos = table.video[order[~np.isnan(loss[order])]].tolist()

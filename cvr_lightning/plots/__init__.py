@@ -1,1 +1,1 @@
-"""Pictures of clips, spikes and scores."""
+"""Plots of clips and spikes."""

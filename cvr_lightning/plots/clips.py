@@ -1,7 +1,7 @@
-"""Pictures of what a compressed clip holds: vectors, residuals, modes, and what a model makes of them.
+"""Plots of compressed clips: motion vectors, residuals, modes and predictions.
 
-They take NumPy arrays as the codec delivers them (:mod:`cvr_lightning.codec.arrays`), of one P-frame each,
-on the block grid or in the pixel representation.
+The functions take NumPy arrays of one P-frame, on the block grid or in the pixel representation, see
+:mod:`cvr_lightning.codec.arrays`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cvr_lightning.files.printable import printable
 
 Floats = npt.NDArray[np.float32]
 
-MODE_COLOURS = {
+MODE_COLORS = {
     BlockMode.SKIPPED: ("skipped", "#e8e8e8"),
     BlockMode.INTER: ("inter", "#4c8bd6"),
     BlockMode.INTER4V: ("inter, 4 vectors", "#1f4e8c"),
@@ -30,19 +30,19 @@ MODE_COLOURS = {
     BlockMode.INTRA_PREDICTED: ("intra, predicted", "#f2b184"),
     BlockMode.OUTSIDE: ("no P-frame", "#303030"),
 }
-RIGHT, WRONG, OTHER = "#8fd3a5", "#f2a59b", "#d5dae0"  # light: the text stands on them
+RIGHT, WRONG, OTHER = "#8fd3a5", "#f2a59b", "#d5dae0"  # light, as text is drawn over them
 
 
 @dataclass(frozen=True)
 class ClipPicture:
-    """One P-frame of a clip, its I-frame, and what a model says of the clip.
+    """One P-frame of a clip with its I-frame and prediction.
 
     Attributes:
-        title: What is shown: the name of the video.
-        subtitle: Where in it: segment and P-frame; may be empty.
+        title: Name of the video.
+        subtitle: Segment and P-frame; may be empty.
         iframe: (3, H, W) uint8 RGB, the I-frame in force.
         motion: (2, H8, W8) or (2, H, W), pixels from the current block to its reference.
-        residual: (C, H8, W8) DCT coefficients or (3, H, W) differences, in grey levels.
+        residual: (C, H8, W8) DCT coefficients or (3, H, W) differences, in gray levels.
         modes: (H8, W8), a :class:`BlockMode` each.
         probabilities: (classes,) of the clip, or None.
         label: The true class, or -1.
@@ -61,7 +61,7 @@ class ClipPicture:
 
 
 def draw_clips(clips: Sequence[ClipPicture], class_names: Sequence[str], title: str) -> Figure:
-    """One row a clip: I-frame, vectors, residual energy, modes and, where there is one, the prediction."""
+    """Draw one row per clip: I-frame, vectors, residual energy, modes, and the prediction if there is one."""
     has_prediction = any(clip.probabilities is not None for clip in clips)
     columns = 5 if has_prediction else 4
     figure = new_figure(2.65 * columns, 0.75 + 3.0 * len(clips))
@@ -100,25 +100,25 @@ def new_figure(width: float, height: float, dpi: int = 80) -> Figure:
 
 
 def draw_iframe(axes: Any, clip: ClipPicture) -> None:
-    """The I-frame, titled with the clip's name, from its end where it is long."""
+    """Draw the I-frame; a long name is shortened to its end."""
     axes.imshow(clip.iframe.transpose(1, 2, 0), interpolation="nearest")
     name = clip.title if len(clip.title) <= 28 else f"...{clip.title[-25:]}"
     _frame(axes, f"{printable(name)}\nI-frame{', ' if clip.subtitle else ''}{clip.subtitle}")
 
 
 def draw_motion(axes: Any, motion: Floats, height: int, width: int, longest: float | None = None) -> None:
-    """A vector field as colours (direction by hue, length by saturation) and arrows.
+    """Draw a vector field as colors (hue: direction, saturation: length) and arrows.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw on.
         motion: (2, h, w) displacement in pixels of the frame, from the current block to its reference.
         height: Of the frame in pixels.
         width: Of the frame in pixels.
-        longest: Length in pixels that gets the full colour; that of the field's longest vector where None.
+        longest: Length in pixels with full saturation; None for the longest vector of the field.
     """
     own = float(np.hypot(*motion).max(initial=0.0))
     longest = own if longest is None else longest
-    axes.imshow(flow_colours(motion, longest), extent=(0, width, height, 0), interpolation="nearest")
+    axes.imshow(flow_colors(motion, longest), extent=(0, width, height, 0), interpolation="nearest")
     every = max(1, -(-max(motion.shape[1:]) // 16))
     rows = np.arange(every // 2, motion.shape[1], every)
     columns = np.arange(every // 2, motion.shape[2], every)
@@ -128,43 +128,43 @@ def draw_motion(axes: Any, motion: Floats, height: int, width: int, longest: flo
         (columns + 0.5) * width / motion.shape[2], (rows + 0.5) * height / motion.shape[1], indexing="xy"
     )
     if moving.any():
-        # The longest arrow spans the distance to its neighbour; y grows downwards, as in the field.
+        # The longest arrow spans one step of the grid; y points down, as in the field.
         scale = longest * motion.shape[2] / (every * width)
         arrows = (x[moving], y[moving], dx[moving], dy[moving])
         axes.quiver(*arrows, angles="xy", scale_units="xy", scale=scale, width=0.006, color="#222222")
     _frame(axes, f"motion vectors, to the reference\nlongest {own:.1f} px")
 
 
-def flow_colours(motion: Floats, longest: float) -> npt.NDArray[np.float64]:
-    """RGB (h, w, 3) of a vector field: hue is direction, white is rest, full colour the longest vector."""
+def flow_colors(motion: Floats, longest: float) -> npt.NDArray[np.float64]:
+    """Colors (h, w, 3) of a vector field: hue is direction, saturation is length, white is no motion."""
     dx, dy = motion.astype(np.float64)
     hue = np.arctan2(dy, dx) / (2 * np.pi) % 1.0
     length = np.hypot(dx, dy) / max(longest, 1e-9)
-    colours: npt.NDArray[np.float64] = hsv_to_rgb(
+    colors: npt.NDArray[np.float64] = hsv_to_rgb(
         np.stack([hue, np.clip(length, 0, 1), np.ones_like(hue)], axis=-1)
     )
-    return colours
+    return colors
 
 
 def draw_wheel(axes: Any) -> None:
-    """The legend of :func:`flow_colours`: a disc of all directions, without a frame."""
+    """Draw the legend of :func:`flow_colors`: a disc of all directions."""
     places = np.linspace(-1, 1, 41)
     disc = np.stack(np.meshgrid(places, places)).astype(np.float32)
-    colours = flow_colours(disc, 1.0)
+    colors = flow_colors(disc, 1.0)
     inside = np.hypot(*disc) <= 1
-    axes.imshow(np.dstack([colours, inside]))
+    axes.imshow(np.dstack([colors, inside]))
     axes.axis("off")
 
 
 def residual_energy(residual: Floats, samples: int = BLOCK * BLOCK) -> Floats:
-    """Root mean square of a residual (h, w) in grey levels.
+    """Root mean square of a residual (h, w) in gray levels.
 
-    The transform is orthonormal, so the squared coefficients of a block, over its 64 samples, are the mean
-    square of its differences: those of luma and of both chroma planes together.
+    The transform is orthonormal, so the sum of a block's squared coefficients over its 64 samples is the mean
+    square of its differences, of luma and both chroma planes together.
 
     Args:
         residual: (C, H8, W8) coefficients; (3, H, W) differences of pixels.
-        samples: How many differences the values of a place stand for: 3 in the pixel representation.
+        samples: Number of differences per position: 3 in the pixel representation.
     """
     squares = np.square(residual, dtype=np.float32).sum(axis=0)
     energy: Floats = np.sqrt(squares / samples)
@@ -174,17 +174,17 @@ def residual_energy(residual: Floats, samples: int = BLOCK * BLOCK) -> Floats:
 def draw_residual(
     axes: Any, residual: Floats, frame: Sequence[int], top: float | None = None, gamma: float = 1.0
 ) -> Any:
-    """The energy of a residual, titled with its scale.
+    """Draw the energy of a residual, with its scale in the title.
 
     Args:
-        axes: Where to draw.
-        residual: (C, H8, W8) or (3, H, W), in grey levels.
+        axes: Axes to draw on.
+        residual: (C, H8, W8) or (3, H, W), in gray levels.
         frame: Shape of the frame, which ends in height and width in pixels.
-        top: Energy that is brightest; that of the brightest place where None.
-        gamma: Exponent of the scale; below 1 shows small energies beside large ones.
+        top: Energy with the brightest color; None for the maximum.
+        gamma: Exponent of the scale; below 1, small energies are enhanced.
 
     Returns:
-        The image, for a colour bar.
+        The image, to attach a color bar.
     """
     is_pixels = tuple(residual.shape[1:]) == tuple(frame[-2:])
     energy = residual_energy(residual, samples=3 if is_pixels else BLOCK * BLOCK)
@@ -192,45 +192,45 @@ def draw_residual(
     extent = (0, frame[-1], frame[-2], 0)
     norm = PowerNorm(gamma, vmin=0, vmax=top)
     image = axes.imshow(energy, cmap="magma", norm=norm, extent=extent, interpolation="nearest")
-    _frame(axes, f"residual energy, RMS\nblack 0, brightest {top:.0f} grey levels")
+    _frame(axes, f"residual energy, RMS\nblack 0, brightest {top:.0f} gray levels")
     return image
 
 
 def draw_modes(axes: Any, modes: npt.NDArray[np.uint8], height: int, width: int, legend: bool = True) -> None:
-    """How each block was coded, with the share of each mode.
+    """Draw the mode of each block, with the fraction of each mode.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw on.
         modes: (H8, W8), a :class:`BlockMode` each.
         height: Of the frame in pixels.
         width: Of the frame in pixels.
-        legend: Name the colours and give the shares.
+        legend: Draw a legend with the fractions.
     """
-    colours = ListedColormap([colour for _, colour in MODE_COLOURS.values()])
-    top = len(MODE_COLOURS) - 0.5
-    axes.imshow(modes, cmap=colours, vmin=-0.5, vmax=top, extent=(0, width, height, 0))
-    shares = np.bincount(modes.ravel(), minlength=len(BlockMode)) / max(modes.size, 1)
+    colors = ListedColormap([MODE_COLORS[mode][1] for mode in BlockMode])  # by value, not as in the legend
+    top = len(BlockMode) - 0.5
+    axes.imshow(modes, cmap=colors, vmin=-0.5, vmax=top, extent=(0, width, height, 0))
+    fractions = np.bincount(modes.ravel(), minlength=len(BlockMode)) / max(modes.size, 1)
     patches = [
-        Patch(facecolor=colour, edgecolor="#666666", label=f"{name} {100 * shares[mode]:.0f} %")
-        for mode, (name, colour) in MODE_COLOURS.items()
-        if shares[mode]
+        Patch(facecolor=color, edgecolor="#666666", label=f"{name} {100 * fractions[mode]:.0f} %")
+        for mode, (name, color) in MODE_COLORS.items()
+        if fractions[mode]
     ]
     if legend:
         axes.legend(handles=patches, loc="lower left", fontsize=9, framealpha=0.85, borderpad=0.3)
-    _frame(axes, "macroblock modes\nshare of the blocks")
+    _frame(axes, "macroblock modes\n% of the blocks")
 
 
 def draw_prediction(axes: Any, clip: ClipPicture, class_names: Sequence[str], top: int = 5) -> None:
-    """The likeliest classes as bars, the true one in green, a wrong first one in red."""
+    """Draw the top classes as bars, the true class in green, a wrong top class in red."""
     assert clip.probabilities is not None
     order = np.argsort(-clip.probabilities, kind="stable")[:top]
-    share = 100 * clip.probabilities[order]
-    colours = [OTHER] * len(order)
-    colours[0] = WRONG if clip.label >= 0 else OTHER
-    colours = [RIGHT if index == clip.label else colour for index, colour in zip(order, colours, strict=True)]
-    axes.barh(range(len(order)), share, color=colours, height=0.75)
+    fraction = 100 * clip.probabilities[order]
+    colors = [OTHER] * len(order)
+    colors[0] = WRONG if clip.label >= 0 else OTHER
+    colors = [RIGHT if index == clip.label else color for index, color in zip(order, colors, strict=True)]
+    axes.barh(range(len(order)), fraction, color=colors, height=0.75)
     for row, index in enumerate(order):
-        text = printable(f"{class_names[index]}  {share[row]:.0f} %")
+        text = printable(f"{class_names[index]}  {fraction[row]:.0f} %")
         axes.text(2, row, text, va="center", fontsize=11, parse_math=False)
     axes.set_xlim(0, 100)
     axes.set_ylim(top - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""Pictures of spikes: when each channel fires, and where in the image."""
+"""Plots of spikes: over time by channel, and by position."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ClipSpikes:
 
     Attributes:
         video: Index of the video.
-        iframes: (N, 3, H, W) uint8 RGB, the I-frame in force of each segment.
+        iframes: (N, 3, H, W) uint8 RGB, the I-frame of each segment.
         exists: (N, T) bool, the P-frames that exist.
-        raster: Of each layer (N, T, C), share of the positions that spike.
-        maps: Of each layer (N, h, w), spikes per neuron and step: mean over T and C.
+        raster: For each layer (N, T, C), fraction of the positions that spike.
+        maps: For each layer (N, h, w), spikes per neuron and step, averaged over T and C.
     """
 
     video: int
@@ -34,10 +34,10 @@ class ClipSpikes:
 
 
 def draw_spike_raster(spikes: ClipSpikes, title: str) -> Figure:
-    """Time by channel for each layer; lines part the segments, P-frames that do not exist are grey."""
+    """Draw time by channel for each layer; lines separate segments, missing P-frames are gray."""
     segments, steps = spikes.exists.shape
     figure = new_figure(max(7.0, 3.0 + 0.2 * segments * steps), 1.1 + 2.6 * len(spikes.raster))
-    heading = f"{printable(title)}: spikes over time, share of the positions that fire"
+    heading = f"{printable(title)}: spikes over time, % of the positions that fire"
     figure.suptitle(heading, fontsize=12, parse_math=False)
     grid = figure.subplots(len(spikes.raster), 1, squeeze=False, sharex=True)
     figure.subplots_adjust(**_margins(figure, left=0.9, right=0.1, bottom=0.6, top=0.5), hspace=0.12)
@@ -56,7 +56,7 @@ def draw_spike_raster(spikes: ClipSpikes, title: str) -> Figure:
 
 
 def draw_spike_maps(spikes: ClipSpikes, title: str, segments: int = 4) -> Figure:
-    """Where the neurons fire: a column for each segment, its I-frame in gray above the map of each layer.
+    """Draw spikes by position: a column for each segment, its I-frame in gray above the map of each layer.
 
     Args:
         spikes: The spikes.
@@ -94,7 +94,7 @@ def _draw_map_row(row: Any, maps_Nhw: Floats, extent: tuple[int, int, int, int])
 
 
 def _margins(figure: Figure, left: float, right: float, bottom: float, top: float) -> dict[str, float]:
-    """Margins in inches as what ``subplots_adjust`` takes."""
+    """Convert margins in inches to the arguments of ``subplots_adjust``."""
     width, height = figure.get_figwidth(), figure.get_figheight()
     return {
         "left": left / width,
@@ -105,7 +105,7 @@ def _margins(figure: Figure, left: float, right: float, bottom: float, top: floa
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """Dotted names without the parts that all of them share at their beginning and end.
+    """Strip the parts that all dotted names have in common at the beginning and the end.
 
     Examples:
         >>> distinct_names(["encoder.modulator1.neurons", "encoder.modulator2.neurons"])

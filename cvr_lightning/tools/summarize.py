@@ -1,4 +1,4 @@
-"""``cvr summarize``: what a model is made of and what it costs per video."""
+"""``cvr summarize``: parameters, operations and energy of a model per video."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOTIONS = ("left", "rotate_clockwise", "zoom_in")
 
 
 def summary(recognizer: nn.Module, report: OperationReport, clips: int) -> dict[str, Any]:
-    """What the command prints, under the keys of results.json where they mean the same."""
+    """The command's output, with the keys of results.json where they have the same meaning."""
     return {
         "parameters": count_parameters(recognizer),
         "gmac_by_part": {part: gmac * clips for part, gmac in report.gmac_by_part().items()},
@@ -42,7 +42,7 @@ def summary(recognizer: nn.Module, report: OperationReport, clips: int) -> dict[
 def _text(about: str, result: dict[str, Any], steps: int) -> str:
     total, energy = result["gmac_per_video"], result["energy_j_per_video"]
     sparsity = result["activation_sparsity"]
-    lines = [about, "", f"  {'part':<16} {'GMAC':>8} {'share':>7}"]
+    lines = [about, "", f"  {'part':<16} {'GMAC':>8} {'fraction':>8}"]
     lines += [f"  {part:<16} {g:8.3f} {100 * g / total:6.1f} %" for part, g in result["gmac_by_part"].items()]
     lines += [
         f"  {'all':<16} {total:8.3f}",
@@ -61,7 +61,7 @@ def _text(about: str, result: dict[str, Any], steps: int) -> str:
 
 
 def _generated(folder: Path, groups: int) -> list[str]:
-    """Some motions of MotionShapes, with an I-frame for each segment."""
+    """Videos with some motions of MotionShapes and an I-frame for each segment."""
     rng = np.random.default_rng(0)
     paths = [folder / f"{name}.mp4" for name in _MOTIONS]
     for path, name in zip(paths, _MOTIONS, strict=True):
@@ -70,7 +70,7 @@ def _generated(folder: Path, groups: int) -> list[str]:
 
 
 def _batches(files: Sequence[str], sampling: ClipSampling) -> list[CompressedClip]:
-    """The middle view of each file, its crops as a batch."""
+    """The middle view of each file, its crops as one batch."""
     crop = EvalTransform(sampling)
     return [crop(collate([Sample(0, 0, -1, file, read_clip(file, sampling))])) for file in files]
 

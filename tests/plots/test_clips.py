@@ -8,7 +8,7 @@ from matplotlib import colormaps
 
 from cvr_lightning.callbacks.confusion import confusions, draw_confusion_matrix, hardest
 from cvr_lightning.codec.arrays import BlockMode
-from cvr_lightning.plots.clips import ClipPicture, draw_clips, flow_colours, residual_energy
+from cvr_lightning.plots.clips import ClipPicture, draw_clips, flow_colors, residual_energy
 from cvr_lightning.plots.spikes import ClipSpikes, draw_spike_maps, draw_spike_raster
 
 
@@ -38,12 +38,12 @@ def texts(figure: object) -> str:
 def test_hue_is_the_direction_and_white_is_rest() -> None:
     field = np.zeros((2, 1, 5), np.float32)
     field[:, 0, 1:] = [[2, -2, 0, 0], [0, 0, 2, 1]]
-    colours = flow_colours(field, longest=2.0)[0]
-    assert colours[0].tolist() == [1, 1, 1]
-    assert colours[1].tolist() == [1, 0, 0]  # right is red
-    assert colours[2].tolist() == [0, 1, 1]  # left is its opposite
-    assert colours[3] == pytest.approx([0.5, 1, 0])  # down
-    assert colours[4] == pytest.approx([0.75, 1, 0.5])  # down, half as far
+    colors = flow_colors(field, longest=2.0)[0]
+    assert colors[0].tolist() == [1, 1, 1]
+    assert colors[1].tolist() == [1, 0, 0]  # right is red
+    assert colors[2].tolist() == [0, 1, 1]  # left is its opposite
+    assert colors[3] == pytest.approx([0.5, 1, 0])  # down
+    assert colors[4] == pytest.approx([0.75, 1, 0.5])  # down, half as far
 
 
 def test_residual_energy_is_the_root_mean_square_of_the_pixels() -> None:
@@ -57,7 +57,7 @@ def test_residual_energy_is_the_root_mean_square_of_the_pixels() -> None:
     assert residual_energy(pixels, samples=3).tolist() == [[7, 7], [7, 7]]
 
 
-def test_a_clip_is_labelled_with_units_and_shares() -> None:
+def test_a_clip_is_labeled_with_units_and_shares() -> None:
     modes = np.full((4, 6), BlockMode.SKIPPED, np.uint8)
     modes[0] = BlockMode.INTRA
     motion = np.zeros((2, 4, 6), np.float32)
@@ -71,13 +71,20 @@ def test_a_clip_is_labelled_with_units_and_shares() -> None:
     for expected in (
         "videos/jump.avi\nI-frame, segment 1, P-frame 0",
         "longest 5.0 px",
-        "residual energy, RMS\nblack 0, brightest 21 grey levels",
+        "residual energy, RMS\nblack 0, brightest 21 gray levels",
         "skipped 75 %",
         "intra 25 %",
         "true class: jump\nloss 1.61 nats",
         "run  70 %",
     ):
         assert expected in found
+
+
+@pytest.mark.parametrize("mode", BlockMode)
+def test_a_block_has_the_color_that_the_legend_names(mode: BlockMode) -> None:
+    axes = draw_clips([picture(modes=np.full((4, 6), mode, np.uint8))], ["a", "b", "c"], "").axes[3]
+    (image,), (patch,) = axes.images, axes.get_legend().get_patches()
+    assert image.to_rgba(image.get_array())[0, 0].tolist() == pytest.approx(patch.get_facecolor())
 
 
 @pytest.mark.parametrize("label", [-1, 0, 1])

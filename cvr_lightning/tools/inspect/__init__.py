@@ -1,1 +1,1 @@
-"""What one video file holds: ``cvr inspect``."""
+"""Inspection of one video file: ``cvr inspect``."""

@@ -1,4 +1,4 @@
-"""Whether a video should be prepared, why, and with which command."""
+"""Advice on whether to prepare a video, with the reason and the command."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Advice:
     """What to do with a video.
 
     Attributes:
-        verdict: ``needed`` where not all can be read, ``advised`` where it is approximate, ``optional`` where
-            all is exact but not of the form that preparation gives, ``not needed`` where it is, ``damaged``.
+        verdict: ``needed`` if fields cannot be read, ``advised`` if they are read through FFmpeg,
+            ``optional`` if all is exact but in another format, ``not needed`` if not, ``damaged``.
         why: The reason.
-        commands: Command lines that prepare it, alone or with its folder; none where that is of no use.
+        commands: Command lines to prepare the video or its folder; empty if preparing does not help.
     """
 
     verdict: Verdict
@@ -37,8 +37,8 @@ def advise(video: CompressedVideoReader, refusal: str, damage: Sequence[str]) ->
 
     Args:
         video: The video.
-        refusal: Why the reader does not give all of it, empty where it does.
-        damage: What was found damaged.
+        refusal: Why the reader cannot deliver all fields, empty if it can.
+        damage: Damage found.
     """
     if damage:
         return Advice("damaged", FETCH_AGAIN)
@@ -51,8 +51,12 @@ def advise(video: CompressedVideoReader, refusal: str, damage: Sequence[str]) ->
         )
     misfit = Recipe().misfit(video)
     if misfit:
-        return Advice("optional", f"all is read as it is; for the form of the literature: {misfit}", commands)
-    return Advice("not needed", "it has the form that cvr prepare gives")
+        return Advice(
+            "optional",
+            f"everything is read as it is; to match the format of the literature: {misfit}",
+            commands,
+        )
+    return Advice("not needed", "it has the format that cvr prepare writes")
 
 
 def _commands(path: str) -> tuple[str, ...]:
@@ -67,9 +71,9 @@ def _commands(path: str) -> tuple[str, ...]:
 
 
 def _destination(folder: str) -> str:
-    """Where to prepare a folder: in the current directory, or beside the folder that this lies in.
+    """Destination for preparing a folder: the current directory, or beside the folder that contains it.
 
-    Not beside the folder otherwise: that of a class would get a neighbour that looks like another class.
+    Never beside a class folder, where the destination would look like another class.
     """
     if Path.cwd().is_relative_to(Path(folder).resolve()):
         return os.path.normpath(os.path.join(folder, os.pardir, "prepared"))
@@ -77,5 +81,5 @@ def _destination(folder: str) -> str:
 
 
 def _quoted(path: str) -> str:
-    # A name that begins with a dash would be taken for an option.
+    # A leading dash would be parsed as an option.
     return shlex.quote(f"./{path}" if path.startswith("-") else path)

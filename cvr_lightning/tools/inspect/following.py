@@ -1,4 +1,4 @@
-"""What a model makes of a video while it plays: its labels and its spikes, one column a frame."""
+"""Predictions and spikes of a model over the course of a video."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from cvr_lightning.plots.spikes import distinct_names
 
 @dataclass(frozen=True)
 class Following:
-    """Labels and spikes after each of the video's P P-frames, from the first I-frame on.
+    """Predictions and spikes after each of the video's P P-frames, from the first I-frame on.
 
     Attributes:
         class_names: Name of each class.
         probabilities: (P, classes).
-        spikes: Of each spiking layer (P, C), share of the positions of a channel that fire; nan where a
-            P-frame lies between two segments, for those are not read.
+        spikes: Of each spiking layer (P, C), fraction of a channel's positions that fire; nan for P-frames
+            between two segments, which are not read.
     """
 
     class_names: tuple[str, ...]
@@ -36,7 +36,7 @@ class Following:
 
 
 def follow(path: str | os.PathLike[str], recognizer: StreamingRecognizer) -> Following:
-    """Let a model follow a video, as ``cvr watch`` does.
+    """Run a model over a video, as ``cvr watch`` does.
 
     Raises:
         VideoError: The video is damaged, is not MPEG-4 Part 2, or has no P-frame behind an I-frame.
@@ -72,7 +72,7 @@ def _keeper(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any
 
 
 def _stacked(steps: list[Tensor | None]) -> npt.NDArray[np.float32]:
-    """(P, C), nan where nothing was seen."""
+    """Stack steps to (P, C), nan where no spikes were recorded."""
     channels = next((len(step) for step in steps if step is not None), 0)
     rows = [np.full(channels, np.nan) if step is None else step.cpu().numpy() for step in steps]
     return np.array(rows, np.float32).reshape(len(steps), channels)

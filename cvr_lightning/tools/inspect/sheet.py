@@ -1,4 +1,4 @@
-"""The contact sheet: I-frames, fields of P-frames beneath them, and what happens over time."""
+"""The contact sheet: I-frames, fields of P-frames below them, and tracks over time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from cvr_lightning.codec.arrays import BLOCK, BlockMode
 from cvr_lightning.files.printable import printable
 from cvr_lightning.plots.clips import (
-    MODE_COLOURS,
+    MODE_COLORS,
     draw_modes,
     draw_motion,
     draw_residual,
@@ -32,9 +32,9 @@ from cvr_lightning.tools.inspect.text import (
     readable_text,
     size_text,
 )
-from cvr_lightning.tools.inspect.timeline import draw_bits, draw_labels, draw_shares, draw_spikes
+from cvr_lightning.tools.inspect.timeline import draw_bits, draw_labels, draw_modes_over_time, draw_spikes
 
-if TYPE_CHECKING:  # the model is only imported where there is a checkpoint
+if TYPE_CHECKING:  # imported only with a checkpoint
     from cvr_lightning.tools.inspect.following import Following
 
 WIDTH, MARGIN, LEGEND = 13.0, 0.75, 1.75  # inches: the sheet, its left edge, the legends at the right
@@ -45,11 +45,11 @@ _ROWS = ("I-frame", "motion vectors", "residual energy", "block modes")
 
 
 def draw_sheet(survey: Survey, following: Following | None = None) -> Figure:
-    """Draw what a survey has found.
+    """Draw a survey as a contact sheet.
 
     Args:
         survey: The survey.
-        following: What a model makes of the video, if it was asked.
+        following: Predictions and spikes of a model, if there is one.
     """
     rows = _picture_rows(survey)
     tracks = _tracks(survey, following)
@@ -78,8 +78,8 @@ def draw_sheet(survey: Survey, following: Following | None = None) -> Figure:
 
 
 def sheet_png(figure: Figure) -> bytes:
-    """The sheet as a PNG of 16 levels a colour channel, less than half of the size of one of 256."""
-    canvas: Any = figure.canvas  # of new_figure: that of Agg
+    """Encode the sheet as a PNG with 16 levels per color channel, less than half the size of 256."""
+    canvas: Any = figure.canvas  # an Agg canvas, see new_figure
     canvas.draw()
     levels = np.asarray(canvas.buffer_rgba())[:, :, :3].astype(np.uint16)
     coarse = (levels * 15 + 127) // 255 * 17
@@ -89,7 +89,7 @@ def sheet_png(figure: Figure) -> bytes:
 
 
 def _picture_rows(survey: Survey) -> list[str]:
-    """The rows of pictures that there is something to show in."""
+    """The rows of pictures that have content."""
     has = {
         "I-frame": any(column.rgb is not None for column in survey.columns),
         "motion vectors": any(column.motion is not None for column in survey.columns),
@@ -100,12 +100,12 @@ def _picture_rows(survey: Survey) -> list[str]:
 
 
 def _tracks(survey: Survey, following: Following | None) -> list[str]:
-    tracks = ["bits"] + (["shares"] if survey.pframes is not None else [])
+    tracks = ["bits"] + (["fractions"] if survey.pframes is not None else [])
     return tracks if following is None else [*tracks, "labels", *following.spikes]
 
 
 def _headline(figure: Figure, survey: Survey) -> None:
-    """The file's name and what is known of the stream."""
+    """The file name and a summary of the stream."""
     inch = 1 / figure.get_figheight()
     name = printable(os.path.basename(survey.path))
     name = name if len(name) <= 90 else f"...{name[-87:]}"
@@ -134,7 +134,7 @@ def _draw_row(figure: Figure, place: Any, survey: Survey, row: str) -> None:
     cells = GridSpecFromSubplotSpec(1, COLUMNS + 1, place, width_ratios=widths, wspace=0.04)
     legend = figure.add_subplot(cells[COLUMNS])
     legend.axis("off")
-    full = _full_colour(survey)
+    full = _full_color(survey)
     brightest = _brightest(survey)
     image = None
     for number, column in enumerate(survey.columns):
@@ -148,7 +148,7 @@ def _draw_row(figure: Figure, place: Any, survey: Survey, row: str) -> None:
 
 
 def _draw_cell(axes: Any, column: Column, row: str, survey: Survey, full: float, brightest: float) -> Any:
-    """One picture; returns the image that a colour bar belongs to."""
+    """Draw one picture; returns the image for the color bar, if there is one."""
     shape = (survey.info.height, survey.info.width)
     image, title = None, f"P-frame {column.pframe}"
     if row == "I-frame":
@@ -170,8 +170,8 @@ def _draw_cell(axes: Any, column: Column, row: str, survey: Survey, full: float,
     return image
 
 
-def _full_colour(survey: Survey) -> float:
-    """Length in pixels that gets the full colour: one vector that is out of line does not pale the others."""
+def _full_color(survey: Survey) -> float:
+    """Vector length in pixels with full saturation: a percentile, so that outliers do not fade the others."""
     lengths = [np.hypot(*column.motion).ravel() for column in survey.columns if column.motion is not None]
     moving = np.concatenate([*lengths, np.zeros(0, np.float32)])
     moving = moving[moving > 0]
@@ -179,7 +179,7 @@ def _full_colour(survey: Survey) -> float:
 
 
 def _brightest(survey: Survey) -> float:
-    """Energy that is brightest: of predicted blocks, for what an intra block holds is no residual."""
+    """Residual energy with the brightest color: a percentile over predicted blocks; intra ones hold none."""
     energies = [
         residual_energy(column.residual)[column.modes != BlockMode.INTRA]
         for column in survey.columns
@@ -190,22 +190,22 @@ def _brightest(survey: Survey) -> float:
 
 
 def _draw_legend(axes: Any, row: str, survey: Survey, full: float, image: Any) -> None:
-    """What the colours of a row mean."""
+    """Draw the legend of a row."""
     if row == "motion vectors":
         draw_wheel(axes.inset_axes((0.0, 0.38, 0.75, 0.6)))
-        text = f"from a block to where\nit was in the reference;\nfull colour {full:.1f} px, white 0"
+        text = f"from a block to its\nreference; full color\n{full:.1f} px, white 0"
         axes.text(0.0, 0.32, text, fontsize=8.5, va="top", transform=axes.transAxes)
     elif row == "residual energy" and image is not None:
         bar = axes.inset_axes((0.08, 0.05, 0.12, 0.9))
         axes.figure.colorbar(image, cax=bar, extend="max").set_label(
-            f"RMS of a block of {BLOCK}x{BLOCK}\n(grey levels)", fontsize=8.5
+            f"RMS of a block of {BLOCK}x{BLOCK}\n(gray levels)", fontsize=8.5
         )
         bar.tick_params(labelsize=8)
     elif row == "block modes":
         patches = [
-            Patch(fc=colour, ec="#666666", label=survey.mode_name(mode, name))
-            for mode, (name, colour) in MODE_COLOURS.items()
-            if mode in survey.modes and survey.share(mode) is not None
+            Patch(fc=color, ec="#666666", label=survey.mode_name(mode, name))
+            for mode, (name, color) in MODE_COLORS.items()
+            if mode in survey.modes and survey.fraction(mode) is not None
         ]
         axes.legend(
             handles=patches, loc="center left", fontsize=9, frameon=False, borderpad=0, handlelength=1.2
@@ -215,19 +215,19 @@ def _draw_legend(axes: Any, row: str, survey: Survey, full: float, image: Any) -
 def _draw_tracks(
     figure: Figure, grid: GridSpec, first: int, survey: Survey, tracks: list[str], following: Following | None
 ) -> None:
-    """What happens over time, all on one axis of frames."""
+    """Draw the tracks over time on a shared axis of frames."""
     shared = None
-    share = (WIDTH - MARGIN - LEGEND) / (WIDTH - MARGIN - 0.1)
+    fraction = (WIDTH - MARGIN - LEGEND) / (WIDTH - MARGIN - 0.1)
     for place, track in enumerate(tracks, first):
-        cells = GridSpecFromSubplotSpec(1, 2, grid[place], width_ratios=[share, 1 - share], wspace=0.02)
+        cells = GridSpecFromSubplotSpec(1, 2, grid[place], width_ratios=[fraction, 1 - fraction], wspace=0.02)
         axes = figure.add_subplot(cells[0], sharex=shared)
         shared = shared or axes
         side = figure.add_subplot(cells[1])
         side.axis("off")
         if track == "bits":
             draw_bits(axes, side, survey)
-        elif track == "shares":
-            draw_shares(axes, side, survey)
+        elif track == "fractions":
+            draw_modes_over_time(axes, side, survey)
         elif following is not None and track == "labels":
             draw_labels(axes, side, survey.info.frame_types, following)
         elif following is not None:

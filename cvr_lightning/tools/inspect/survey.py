@@ -1,4 +1,4 @@
-"""One pass over a video: its frames, how its blocks are coded, what can be read of it and what cannot."""
+"""One pass over a video: frames, block modes, readable fields, damage."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cvr_lightning.codec.errors import UnsupportedStreamError, VideoError
 from cvr_lightning.tools.inspect.advice import Advice, advise
 
 MOST_PFRAMES = 500
-"""P-frames whose modes and vectors are read; of more, so many evenly spread ones."""
+"""Maximum number of P-frames whose modes and vectors are read; of more, an evenly spread sample."""
 COLUMNS = 4
-"""P-frames that are shown, one of each equal part of the video, each with its I-frame."""
+"""Number of P-frames shown, one of each equal part of the video, each with its I-frame."""
 _CHUNK = 64  # P-frames in memory at a time
 _CODED = (
     BlockMode.SKIPPED,
@@ -31,36 +31,36 @@ _CODED = (
 
 @dataclass(frozen=True)
 class PFrameStatistics:
-    """How the blocks of n P-frames are coded, one row each.
+    """Block modes and vector lengths of n P-frames, one row each.
 
     Attributes:
         frames: (n,) int64, frame number in display order.
-        shares: (n, 5), share of the 8x8 luma blocks that is skipped, inter, inter with 4 vectors, intra,
-            intra and predicted.
+        fractions: (n, 5), fraction of the 8x8 luma blocks that are skipped, inter, inter with 4 vectors,
+            intra, predicted intra.
         mean_px: (n,), mean length of the vectors over all blocks, in pixels.
-        longest_px: (n,), length of the longest.
+        longest_px: (n,), length of the longest vector, in pixels.
     """
 
     frames: npt.NDArray[np.int64]
-    shares: npt.NDArray[np.float64]
+    fractions: npt.NDArray[np.float64]
     mean_px: npt.NDArray[np.float64]
     longest_px: npt.NDArray[np.float64]
 
-    def share(self, mode: BlockMode) -> float:
-        """Share of all blocks that are coded so."""
-        return float(self.shares[:, _CODED.index(mode)].mean())
+    def fraction(self, mode: BlockMode) -> float:
+        """Fraction of all blocks with this mode."""
+        return float(self.fractions[:, _CODED.index(mode)].mean())
 
 
 @dataclass(frozen=True)
 class Column:
-    """What is shown of one place in the video.
+    """One column of the sheet.
 
     Attributes:
         iframe: Number of the I-frame in force.
-        rgb: (3, H, W) uint8, its picture; None where it cannot be decoded.
-        pframe: Number of the P-frame, None where there is none to show.
+        rgb: (3, H, W) uint8, the decoded I-frame; None if it cannot be decoded.
+        pframe: Number of the P-frame, None if there is none.
         motion: (2, H8, W8) in pixels, None without a P-frame.
-        residual: (C, H8, W8) in grey levels, None where the stream gives none.
+        residual: (C, H8, W8) in gray levels, None if it cannot be read.
         modes: (H8, W8), None without a P-frame.
     """
 
@@ -74,21 +74,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a video holds.
+    """Contents of a video.
 
     Attributes:
         path: The file.
         file_bytes: Its size.
         container: FFmpeg's name of the container.
-        info: The stream at a glance.
+        info: Properties of the stream.
         bits: (F,) int64, bits of each frame in display order; of MPEG-4 Part 2, those of the VOP.
         parser: ``"mpeg4"``, ``"h264"`` or ``"ffmpeg"``.
-        reason: Why this parser, and what it gives.
-        readable: The modalities that the reader gives of it.
-        refusal: Why it gives no more, empty where it gives all.
-        pframes: Statistics of the P-frames that were read, None where there are none.
-        columns: What is shown, in the order of time.
-        damage: What was found damaged, one text each.
+        reason: Why this parser is used, and what it delivers.
+        readable: The modalities that the reader delivers.
+        refusal: Why it does not deliver all, empty if it does.
+        pframes: Statistics of the P-frames read, None if there are none.
+        columns: Columns of the sheet, in order of time.
+        damage: One text for each damage found.
         advice: Whether to prepare it.
     """
 
@@ -106,37 +106,37 @@ class Survey:
     damage: tuple[str, ...]
     advice: Advice
 
-    def share(self, mode: BlockMode) -> float | None:
-        """Share of the P-frames' blocks that is coded so, None where that is not known.
+    def fraction(self, mode: BlockMode) -> float | None:
+        """Fraction of the P-frames' blocks with this mode, None if unknown.
 
-        Without the decoded reference FFmpeg's vectors do not tell skipped blocks from inter ones, and a
-        partition of H.264 is plain inter whatever its size.
+        FFmpeg's vectors do not distinguish skipped from inter blocks without the decoded reference; H.264
+        partitions of any size count as plain inter.
         """
         through_ffmpeg = self.info.codec == "h264" and self.parser == "ffmpeg"
         unknown = (mode == BlockMode.SKIPPED and "residual" not in self.readable) or (
             mode == BlockMode.INTER4V and through_ffmpeg
         )
-        return None if self.pframes is None or unknown else self.pframes.share(mode)
+        return None if self.pframes is None or unknown else self.pframes.fraction(mode)
 
     @property
     def modes(self) -> tuple[BlockMode, ...]:
-        """The modes that blocks of the codec may have: H.264 alone predicts intra blocks."""
+        """The possible modes of the codec's blocks; only H.264 predicts intra blocks."""
         return _CODED if self.parser == "h264" else _CODED[:-1]
 
     def mode_name(self, mode: BlockMode, name: str) -> str:
-        """The name of a mode, which says so where it takes in skipped blocks."""
-        takes_in = mode == BlockMode.INTER and self.share(BlockMode.SKIPPED) is None
+        """The name of a mode, noting that it includes skipped blocks if they are not distinguished."""
+        takes_in = mode == BlockMode.INTER and self.fraction(BlockMode.SKIPPED) is None
         return f"{name} or skipped" if takes_in else name
 
 
 def survey(path: str | os.PathLike[str]) -> Survey:
-    """Look at a video: all its packets, its P-frames, and some pictures.
+    """Read all packets, the P-frames and some pictures of a video.
 
-    Damage does not end the pass: what is damaged is left out and told of.
+    Damaged frames are skipped and listed.
 
     Raises:
         UnreadableVideoError: The file is missing, empty, or not a video.
-        UnsupportedStreamError: Its frames are displayed in a way that no reader gives.
+        UnsupportedStreamError: Its frames are displayed in an unsupported way.
     """
     with CompressedVideoReader(path) as video:
         readable, refusal = _readable(video)
@@ -194,9 +194,9 @@ def _statistics(video: CompressedVideoReader, errors: list[VideoError]) -> PFram
         _read_chunk(video, pframes[start : start + _CHUNK].tolist(), rows, errors)
     if not rows:
         return None
-    shares, means, longest = zip(*rows.values(), strict=True)
+    fractions, means, longest = zip(*rows.values(), strict=True)
     return PFrameStatistics(
-        np.array(list(rows), np.int64), np.array(shares), np.array(means), np.array(longest)
+        np.array(list(rows), np.int64), np.array(fractions), np.array(means), np.array(longest)
     )
 
 
@@ -206,7 +206,7 @@ def _read_chunk(
     rows: dict[int, tuple[list[float], float, float]],
     errors: list[VideoError],
 ) -> None:
-    """Add the statistics of some P-frames; where one is damaged, halve them until it stands alone."""
+    """Add the statistics of a chunk of P-frames; bisect it to isolate damaged frames."""
     try:
         arrays = video.read([_segment(video, frame) for frame in frames], t=1, modalities=("motion",))
     except VideoError as error:
@@ -246,7 +246,7 @@ def _columns(
 
 
 def _iframes(video: CompressedVideoReader) -> list[int]:
-    """At most :data:`COLUMNS` I-frames, the first and the last among them."""
+    """At most :data:`COLUMNS` evenly spread I-frames, including the first and the last."""
     frames = [frame for frame, kind in enumerate(video.info.frame_types) if kind == "I"]
     places = np.unique(np.linspace(0, len(frames) - 1, COLUMNS).round().astype(int))
     return [frames[place] for place in places]

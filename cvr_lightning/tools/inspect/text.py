@@ -1,4 +1,4 @@
-"""A survey as lines of text and as JSON."""
+"""Formats a survey as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAMAGES_SHOWN = 3
 
 
 def as_text(survey: Survey) -> str:
-    """The survey as aligned lines."""
+    """Format a survey as aligned lines."""
     rows = [
         ("codec", codec_text(survey)),
         ("size", size_text(survey)),
@@ -41,7 +41,7 @@ def as_text(survey: Survey) -> str:
 
 
 def as_dict(survey: Survey) -> dict[str, Any]:
-    """The survey as plain values; unknown ones are None."""
+    """Convert a survey to plain values; unknown ones are None."""
     info, statistics_ = survey.info, survey.pframes
     return {
         "file": survey.path,
@@ -61,7 +61,7 @@ def as_dict(survey: Survey) -> dict[str, Any]:
         "bitrate_bit_per_s": info.bit_rate or None,
         "bits_of_frames": survey.bits.tolist(),
         "pframes_read": 0 if statistics_ is None else len(statistics_.frames),
-        "blocks": {MODE_NAMES[mode]: survey.share(mode) for mode in survey.modes},
+        "blocks": {MODE_NAMES[mode]: survey.fraction(mode) for mode in survey.modes},
         "vector_mean_px": None if statistics_ is None else float(statistics_.mean_px.mean()),
         "vector_longest_px": None if statistics_ is None else float(statistics_.longest_px.max()),
         "parser": survey.parser,
@@ -85,7 +85,7 @@ def codec_text(survey: Survey) -> str:
 
 
 def size_text(survey: Survey) -> str:
-    """Size as displayed."""
+    """Display size and file size."""
     info = survey.info
     turned = f", turned by {info.rotation} degrees for display" if info.rotation else ""
     return f"{info.width}x{info.height} pixels{turned}; file {survey.file_bytes:,} bytes"
@@ -104,7 +104,7 @@ def frames_text(survey: Survey) -> str:
 
 
 def gops_text(lengths: tuple[int, ...]) -> str:
-    """How many GOPs there are and how long they are, in frames."""
+    """Number and lengths of GOPs, in frames."""
     if not lengths:
         return "none: no I-frame"
     if len(lengths) <= 6:
@@ -117,7 +117,7 @@ def gops_text(lengths: tuple[int, ...]) -> str:
 
 
 def bitrate_text(survey: Survey) -> str:
-    """Bits per second, and of a frame of each type in the mean."""
+    """Bit rate, and mean size of a frame of each type."""
     info = survey.info
     rate = f"{info.bit_rate / 1000:.1f} kbit/s" if info.bit_rate else "unknown, as the duration is"
     means = []
@@ -128,24 +128,24 @@ def bitrate_text(survey: Survey) -> str:
 
 
 def blocks_text(survey: Survey) -> str:
-    """How the blocks of the P-frames are coded."""
+    """Block modes of the P-frames."""
     if survey.pframes is None:
         return "unknown: no P-frame can be read"
-    shares = ((survey.mode_name(mode, MODE_NAMES[mode]), survey.share(mode)) for mode in survey.modes)
-    told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares if share is not None)
+    fractions = ((survey.mode_name(mode, MODE_NAMES[mode]), survey.fraction(mode)) for mode in survey.modes)
+    told = ", ".join(f"{name} {100 * fraction:.1f} %" for name, fraction in fractions if fraction is not None)
     total = survey.info.frame_types.count("P")
     return f"{told} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames)"
 
 
 def vectors_text(survey: Survey) -> str:
-    """How long the motion vectors are."""
+    """Mean and maximum length of the motion vectors."""
     if survey.pframes is None:
         return "unknown: no P-frame can be read"
     return f"mean {survey.pframes.mean_px.mean():.2f} px, longest {survey.pframes.longest_px.max():.1f} px"
 
 
 def readable_text(survey: Survey) -> str:
-    """What the reader gives."""
+    """Fields that the reader delivers."""
     names = ", ".join(_MODALITY_NAMES[modality] for modality in survey.readable) or "nothing"
     return f"{names}; not more: {survey.refusal}" if survey.refusal else names
 

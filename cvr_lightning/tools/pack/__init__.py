@@ -1,7 +1,6 @@
-"""Videos in tar files: a few large files where a file system or an object store is slow with many small ones.
+"""Packs videos into tar shards, for storage that is slow with small files.
 
-A folder of tar files as webdataset reads them, three members a video: what is known of it as
-``000000042.json`` (name, label, class), its packet index as ``000000042.packets``, its bytes as
-``000000042.mp4``. Beside them lies ``index.json``, which says where each of them begins, so that any video is
-one read away.
+webdataset can read the shards. They hold three members per video: ``000000042.json`` (name, label, class),
+``000000042.packets`` (the packet index) and ``000000042.mp4`` (the file). ``index.json`` beside them stores
+the offset of each video, so that one read fetches any video.
 """

@@ -1,4 +1,4 @@
-"""Writing a data set's videos into shards."""
+"""Writes the videos of a data set into shards."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from cvr_lightning.datamodules.dataset import VideoList
 
 THREADS = 4
-"""Shards that are written at a time."""
+"""Number of shards written concurrently."""
 SEED = 0
-"""Of the order in which training videos are written: who reads shards from end to end meets all classes."""
+"""Seed of the order of training videos, so that sequential reads see all classes."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A video on its way into a tar file.
+    """A video to be written to a tar file.
 
     Attributes:
         name: Path relative to the root of its data set.
-        stem: What the names of its members begin with.
+        stem: Stem of its member names.
         about: Name, label and class, as JSON.
-        index: Its packet index, empty where there is none.
-        size: Bytes of its file.
+        index: Its packet index, empty if there is none.
+        size: Size of its file in bytes.
     """
 
     name: str
@@ -52,18 +52,18 @@ class Member:
 
     @property
     def offset(self) -> int:
-        """Where the video's bytes begin, counted from the first of its members."""
+        """Offset of the video's bytes from its first member."""
         return member_room(len(self.about)) + (member_room(len(self.index)) if self.index else 0) + BLOCKSIZE
 
     @property
     def room(self) -> int:
-        """Bytes of all its members."""
+        """Size of all its members in bytes."""
         return self.offset - BLOCKSIZE + member_room(self.size)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file that is to be written.
+    """A tar file to be written.
 
     Attributes:
         name: Its name.
@@ -75,22 +75,22 @@ class Shard:
 
     @property
     def size(self) -> int:
-        """Bytes of the file: its members and two empty blocks, filled up to whole records."""
+        """Size of the file in bytes: members and two empty blocks, padded to whole records."""
         used = sum(member.room for member in self.members) + 2 * BLOCKSIZE
         return RECORDSIZE * -(-used // RECORDSIZE)
 
 
 def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -> ShardIndex:
-    """Write the videos of all subsets of a data set, each once; a run that was stopped is taken up.
+    """Write the videos of all subsets of a data set, each once; an interrupted run is continued.
 
     Args:
         data: The data set, set up.
-        destination: A folder that is new, empty, or was begun by the same call.
-        shard_bytes: Size that a tar file keeps to, unless a single video is larger.
+        destination: A folder that is new, empty, or from an interrupted run.
+        shard_bytes: Maximum size of a tar file, exceeded only by a single larger video.
 
     Raises:
-        ShardError: The folder holds something else, or a video is not what it was when packing began.
-        InUseError: Another process packs into it.
+        ShardError: The folder holds other files, or a video has changed while packing.
+        InUseError: Another process is packing into it.
         OutputError: It cannot be written.
     """
     shards: list[Shard] = []
@@ -120,7 +120,7 @@ def pack(data: CompressedVideoDataModule, destination: Path, shard_bytes: int) -
 
 
 def _members(data: CompressedVideoDataModule, subset: str, packed: Mapping[str, object]) -> list[Member]:
-    """The videos of a subset that no other subset has brought, training videos in a random order."""
+    """The videos of a subset that are not packed yet; training videos in random order."""
     labels = {
         name: int(label)
         for name, label in zip(data.videos[subset].names, data.videos[subset].labels, strict=True)
@@ -140,7 +140,7 @@ def _members(data: CompressedVideoDataModule, subset: str, packed: Mapping[str, 
 
 
 def _fill(subset: str, members: Iterable[Member], shard_bytes: int) -> Iterator[Shard]:
-    """Shards of one subset, each filled as far as it may be."""
+    """Distribute videos over shards, filling each up to the limit."""
     number, taken, used = 0, list[Member](), 0
     for member in members:
         if taken and used + member.room > shard_bytes:
@@ -153,7 +153,7 @@ def _fill(subset: str, members: Iterable[Member], shard_bytes: int) -> Iterator[
 
 
 def _subset(videos: VideoList, places: Mapping[str, Place]) -> Subset:
-    """The columns of a subset, in its own order: its clips are drawn from shards as they are from files."""
+    """The columns of a subset in its original order, so that sampling matches that from files."""
     names = list(videos.names)
     columns = zip(*(places[name] for name in names), strict=True)
     return Subset(names, videos.labels.tolist(), *map(list, columns))
@@ -166,12 +166,12 @@ def _check_destination(destination: Path, shards: Sequence[Shard]) -> None:
     foreign = sorted(set(visible) - {shard.name for shard in shards})
     if foreign:
         raise ShardError(
-            f"{destination} holds {foreign[0]}, which is no shard of this data set: give an empty folder"
+            f"{destination} holds {foreign[0]}, which is not a shard of this data set: give an empty folder"
         )
 
 
 def _write_all(root: Path, destination: Path, shards: Sequence[Shard]) -> None:
-    """Write the shards that are not there yet, several at a time: disks and networks do the work."""
+    """Write the missing shards, several concurrently, as the work is bound by input and output."""
     for leftover, _ in list(unfinished_files(destination)):
         leftover.unlink()
     bar = tqdm(total=sum(shard.size for shard in shards), desc="pack", unit="B", unit_scale=True)
@@ -185,7 +185,7 @@ def _write_all(root: Path, destination: Path, shards: Sequence[Shard]) -> None:
 
 
 def _write(root: Path, destination: Path, shard: Shard) -> int:
-    """Write a shard, if it is not there yet; returns its size."""
+    """Write a shard unless it exists; returns its size."""
     path = destination / shard.name
     if path.is_file() and path.stat().st_size == shard.size:
         return shard.size
@@ -206,7 +206,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:
-    """Without date or owner, so that the same videos give the same bytes."""
+    """A header without date or owner, so that the same videos produce the same bytes."""
     header = tarfile.TarInfo(name)
     header.size = size
     return header

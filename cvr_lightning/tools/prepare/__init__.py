@@ -1,1 +1,1 @@
-"""Any videos to the form in which the field reads its data: MPEG-4 Part 2, short GOPs, no B-frames."""
+"""Prepare videos of any codec: re-encode to MPEG-4 Part 2 with short GOPs and no B-frames."""

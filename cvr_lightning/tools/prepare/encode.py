@@ -1,7 +1,7 @@
-"""The encoder: decoded frames in, MPEG-4 Part 2 in mp4 out.
+"""Encodes decoded frames as MPEG-4 Part 2 in mp4.
 
-The same as ``ffmpeg -i IN -an -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT.mp4`` but for this: every
-decoded frame is encoded once, at the source's average rate; the scaler is bit-exact; damage is an error.
+Equivalent to ``ffmpeg -i IN -an -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT.mp4``, except that each
+decoded frame is encoded once at the source's average rate, the scaler is bit-exact, and damage is an error.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.source import Source
 
 LAMBDA = 118
-"""FFmpeg's quality scale: lambda of one quantiser step."""
+"""Lambda of one quantizer step on FFmpeg's quality scale."""
 
 
 class Encoded(NamedTuple):
-    """What was written."""
+    """Result of an encoding: number of frames, and whether the source was interlaced."""
 
     frames: int
     interlaced: bool
 
 
 def encode(source: Source, target: Path, recipe: Recipe) -> Encoded:
-    """Write a source's frames to ``target``, upright and scaled.
+    """Encode the frames of a source, rotated upright and scaled, to ``target``.
 
     Raises:
-        VideoError: The source is damaged, or displayed askew.
+        VideoError: The source is damaged, or rotated by an angle that is no multiple of 90 degrees.
         av.FFmpegError: The file cannot be written.
     """
     frames, interlaced, number = source.frames(), False, 0
@@ -59,22 +59,22 @@ def encode(source: Source, target: Path, recipe: Recipe) -> Encoded:
 
 
 def _add_stream(container: OutputContainer, size: tuple[int, int], rate: Fraction, gop: int) -> VideoStream:
-    # The field's -q:v 1: the quantiser is clamped to 2, the encoder's choices are made with the lambda of 1.
+    # As -q:v 1: the quantizer is clamped to 2, mode decisions use the lambda of 1.
     quality = {"flags": "+qscale", "global_quality": str(LAMBDA)}
     stream = container.add_stream("mpeg4", rate=rate, options=quality)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
     stream.gop_size, stream.max_b_frames = gop, 0
-    stream.thread_count = 1  # slices of several threads would change the bytes
+    stream.thread_count = 1  # with several threads the output depends on their number
     return stream
 
 
 class Scaler:
-    """Turns and scales frames, to 4:2:0 of limited range and square pixels.
+    """Rotates and scales frames to 4:2:0, limited range, square pixels.
 
     Args:
-        size: (W, H) to deliver.
-        turning: Filters that come first.
+        size: Output (W, H).
+        turning: Rotation filters, applied first.
     """
 
     def __init__(self, size: tuple[int, int], turning: Iterable[str] = ()) -> None:
@@ -84,7 +84,7 @@ class Scaler:
         self._input: tuple[int, int, str] | None = None
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """One frame in, one frame out; the input may change its size in the middle of a video."""
+        """Convert one frame; the input size may change within a video."""
         kind = (frame.width, frame.height, frame.format.name)
         if kind != self._input:
             self._graph, self._input = self._configure(frame), kind
@@ -94,7 +94,7 @@ class Scaler:
     def _configure(self, frame: VideoFrame) -> Graph:
         graph = Graph()
         graph.threads = 1
-        tick = Fraction(1, 25)  # of no consequence: each frame gets its time when it is encoded
+        tick = Fraction(1, 25)  # arbitrary: timestamps are set when a frame is encoded
         nodes = [
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=tick),
             *(graph.add(*text.split("=", 1)) for text in self._filters),

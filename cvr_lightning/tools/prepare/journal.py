@@ -1,8 +1,8 @@
-"""What a destination knows of itself: the recipe, a row for each finished video, in the end the manifest.
+"""State of a destination folder: the recipe, a row for each finished video, and finally the manifest.
 
-``.prepare/recipe.json`` is written first. Each run appends the row of every video that it finishes to a
-journal of its own, such as ``.prepare/1-of-8.jsonl``. A line that a killed run left half written is passed
-over, and its video is done again. ``manifest.jsonl`` is written by the run that finds a row for every video.
+``.prepare/recipe.json`` is written first. Each run appends a row for each finished video to its own journal,
+such as ``.prepare/1-of-8.jsonl``. Incomplete lines of killed runs are ignored, and their videos are prepared
+again. The run that finds a row for every video writes ``manifest.jsonl``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ RECIPE = "recipe.json"
 
 
 def check_recipe(destination: Path, recipe: Recipe) -> None:
-    """Make sure that a folder is new, empty, or holds videos of the same recipe.
+    """Check that a folder is new, empty, or holds videos of the same recipe.
 
     Raises:
-        PrepareError: It is not.
+        PrepareError: It holds other files, or videos of another recipe.
     """
-    # Looked for before the recipe: of two runs that start together, one may have begun to write.
+    # Checked before the recipe: a run that started at the same time may have begun to write.
     foreign = destination.is_dir() and any(not path.name.startswith(".") for path in destination.iterdir())
     if foreign and not (destination / FOLDER / RECIPE).is_file():
         raise PrepareError(
@@ -52,7 +52,7 @@ def check_recipe(destination: Path, recipe: Recipe) -> None:
 
 
 def _recorded(destination: Path) -> Any:
-    """The recipe that a folder records; None where it records none, or one that a power cut has emptied."""
+    """The recorded recipe of a folder; None if there is none or it is damaged."""
     try:
         return parse_json(read_text(destination / FOLDER / RECIPE))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -60,13 +60,13 @@ def _recorded(destination: Path) -> Any:
 
 
 def claim(destination: Path, recipe: Recipe) -> None:
-    """Record the recipe before the first video, so that a destination never mixes two.
+    """Record the recipe before the first video, so that a destination never mixes two recipes.
 
     Videos whose recipe is lost are prepared again.
 
     Raises:
-        PrepareError: As of :func:`check_recipe`.
-        InUseError: Another process does the same just now.
+        PrepareError: See :func:`check_recipe`.
+        InUseError: Another process is claiming the folder.
         OutputError: The folder cannot be written to.
     """
     check_recipe(destination, recipe)
@@ -83,14 +83,14 @@ def claim(destination: Path, recipe: Recipe) -> None:
 
 
 class Journal:
-    """The rows that one run finishes, safe against being killed at any point.
+    """Rows of the videos that one run has finished; a kill at any point loses at most the last one.
 
     Args:
-        destination: A folder that was claimed.
+        destination: A claimed folder.
         job: The run.
 
     Raises:
-        InUseError: Another process is at work on the same job, or on all where this is one of several.
+        InUseError: Another process runs the same job, or the whole folder while this is one of several jobs.
     """
 
     def __init__(self, destination: Path, job: ArrayJob) -> None:
@@ -121,7 +121,7 @@ class Journal:
 
 
 def read_rows(destination: Path) -> dict[str, Row]:
-    """The last row of each video, by its source, from the journals of all runs."""
+    """The last row of each video, by source name, from the journals of all jobs."""
     if _recorded(destination) is None:
         return {}
     rows: dict[str, Row] = {}
@@ -146,7 +146,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def is_done(row: Row | None, source: Path, destination: Path) -> bool:
-    """Whether the row's file is in its place, made from the source as it is now."""
+    """Whether the row's file exists and the source has not changed since."""
     return (
         row is not None
         and row.status != "failed"
@@ -156,18 +156,18 @@ def is_done(row: Row | None, source: Path, destination: Path) -> bool:
 
 
 def write_manifest(destination: Path, rows: Iterable[Row]) -> Path:
-    """Write the rows in the order of their sources, whole or not at all."""
+    """Write the manifest atomically, sorted by source name."""
     path = destination / MANIFEST
     write_output(path, b"".join(_line(row) for row in sorted(rows, key=lambda row: row.source)))
     return path
 
 
 def remove_unfinished(destination: Path, names: Sequence[str] | None) -> None:
-    """Remove what killed runs left half written.
+    """Remove the unfinished files of killed runs.
 
     Args:
         destination: The folder.
-        names: Videos whose leftovers are removed, by their sources; all where None.
+        names: Source names of the videos whose unfinished files are removed; None for all.
     """
     stems = None if names is None else {destination / Path(name).with_suffix("") for name in names}
     for unfinished, target in unfinished_files(destination):

@@ -1,4 +1,4 @@
-"""What every prepared video is made to be."""
+"""The format of prepared videos."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:  # a run reads no video itself: its workers do
     from cvr_lightning.codec import CompressedVideoReader
 
 SUFFIX = ".mp4"
-"""Of all files that are encoded; one that already has the form keeps its name."""
+"""Suffix of encoded files; a video that already has the format keeps its name."""
 VERSION = 1
-"""Grows whenever the same recipe would give other bytes from the same release of FFmpeg."""
+"""Incremented when the same recipe produces other bytes with the same FFmpeg release."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """MPEG-4 Part 2 of I- and P-frames at quantiser 2, square pixels, in mp4.
+    """MPEG-4 Part 2 with I- and P-frames at quantizer 2, square pixels, in mp4.
 
     Attributes:
-        size: (W, H) in pixels whatever the source's aspect, or None.
-        short_side: Pixels of the shorter side where the aspect is kept, or None; one of the two is given.
-        gop: Largest distance between two I-frames; a cut in the film starts a GOP early.
+        size: (W, H) in pixels regardless of the source's aspect ratio, or None.
+        short_side: Shorter side in pixels, keeping the aspect ratio, or None; exactly one of the two is set.
+        gop: Maximum distance between two I-frames; a scene cut starts a GOP early.
     """
 
     size: tuple[int, int] | None = (340, 256)
@@ -30,15 +30,15 @@ class Recipe:
     gop: int = 12
 
     def size_of(self, width: int, height: int, pixel_aspect: Fraction = Fraction(1)) -> tuple[int, int]:
-        """(W, H) that a video gets.
+        """Output size (W, H) of a video.
 
-        With ``short_side`` the sides keep the proportion in which the video is displayed; the longer one is
-        rounded to the nearest even number, as 4:2:0 sampling halves it.
+        With ``short_side`` the display aspect ratio is kept; the longer side is rounded to the nearest even
+        number, as 4:2:0 sampling requires.
 
         Args:
             width: Width of the video after rotation for display, in samples.
             height: Its height.
-            pixel_aspect: Width of a sample over its height, likewise.
+            pixel_aspect: Width of a sample over its height, after rotation.
         """
         if self.size is not None:
             return self.size
@@ -48,14 +48,14 @@ class Recipe:
         return (longer, self.short_side) if aspect >= 1 else (self.short_side, longer)
 
     def misfit(self, video: CompressedVideoReader, pixel_aspect: Fraction = Fraction(1)) -> str:
-        """Why a video does not have this form, empty where it has.
+        """Why a video does not have this format, empty if it has.
 
-        Its quantiser is not looked at: encoding anew brings back nothing that a coarser one has lost.
+        The quantizer is not checked: encoding again cannot restore what a coarser one has lost.
         """
         info = video.info
         wanted = self.size_of(info.width, info.height, pixel_aspect)
         if video.parser != "mpeg4":
-            return video.reason
+            return f"{info.codec} instead of MPEG-4 Part 2" if info.codec != "mpeg4" else video.reason
         if info.rotation:
             return f"turned by {info.rotation} degrees for display"
         if (info.width, info.height) != wanted:
@@ -67,6 +67,6 @@ class Recipe:
         return ""
 
     def to_dict(self) -> dict[str, Any]:
-        """What a destination records of itself."""
+        """As recorded in the destination."""
         size = f"{self.size[0]}x{self.size[1]}" if self.size else f"short side {self.short_side}"
-        return {"version": VERSION, "codec": "mpeg4", "quantiser": 2, "size": size, "gop": self.gop}
+        return {"version": VERSION, "codec": "mpeg4", "quantizer": 2, "size": size, "gop": self.gop}

@@ -1,4 +1,4 @@
-"""A video that is to be prepared, and what became of it: the line that the manifest has for it."""
+"""A video to prepare, and its line in the manifest."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Job(NamedTuple):
 
     Attributes:
         source: Root of the sources.
-        destination: Root of what is written.
+        destination: Root of the prepared videos.
         name: The video, relative to ``source``.
-        recipe: What it is to become.
+        recipe: The format to produce.
     """
 
     source: Path
@@ -29,20 +29,20 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the manifest. Of a video that failed, all but its name, bytes and error is empty.
+    """A line of the manifest. For a failed video only its name, size and error are set.
 
     Attributes:
         source: The video, relative to the root of the sources.
-        target: What stands for it, relative to the destination.
-        status: ``encoded``, ``linked`` (a hard link), ``copied`` (where no link could be made), ``failed``.
+        target: The prepared video, relative to the destination.
+        status: ``encoded``, ``linked`` (a hard link), ``copied`` (if no link is possible), ``failed``.
         codec: FFmpeg's name of the source's codec.
         frames: Frames of the target.
         gop: Its longest GOP in frames.
         width: Its width in pixels.
         height: Its height in pixels.
         bytes: Size of its file.
-        source_bytes: Size of the source's file.
-        note: What may matter of the source.
+        source_bytes: Size of the source file.
+        note: Remarks on the source, such as interlacing.
         error: Why it failed.
     """
 
@@ -60,10 +60,10 @@ class Row:
     error: str = ""
 
     def check(self) -> None:
-        """Refuse what no run writes: other types, names that lead out of the folders.
+        """Reject wrong types and names that lead out of the folders.
 
         Raises:
-            ValueError: Naming the value.
+            ValueError: Names the invalid value.
         """
         for item in fields(self):
             value = getattr(self, item.name)
@@ -77,7 +77,7 @@ class Row:
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Size of a file in bytes, 0 if it does not exist."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""One run over a folder: what is left to do, done in worker processes and recorded as it is finished."""
+"""One run over a folder: pending videos are prepared in worker processes and recorded as they finish."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from cvr_lightning.tools.prepare.tree import ArrayJob, Tree, read_tree
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run has to do.
+    """Work of one run.
 
     Attributes:
         source: Folder of the videos.
         destination: Folder that is written.
-        recipe: What the videos become.
-        tree: What lies in ``source``.
-        own: The videos of this run.
-        done: The rows of those that earlier runs have finished.
+        recipe: The format to produce.
+        tree: Contents of ``source``.
+        own: The videos of this job.
+        done: Rows of the videos that earlier runs have finished.
     """
 
     source: Path
@@ -44,16 +44,16 @@ class Plan:
 
     @property
     def pending(self) -> list[Job]:
-        """The videos that are left to do."""
+        """The videos not yet prepared."""
         names = (name for name in self.own if name not in self.done)
         return [Job(self.source, self.destination, name, self.recipe) for name in names]
 
 
 def make_plan(source: Path, destination: Path, recipe: Recipe, job: ArrayJob) -> Plan:
-    """Look at both folders, and write nothing.
+    """Compare both folders without writing.
 
     Raises:
-        PrepareError: They cannot be used as asked.
+        PrepareError: The folders overlap, or hold something else.
     """
     inner, outer = destination.resolve(), source.resolve()
     if inner == outer or outer in inner.parents:
@@ -68,26 +68,26 @@ def make_plan(source: Path, destination: Path, recipe: Recipe, job: ArrayJob) ->
 def prepare(
     source: Path, destination: Path, recipe: Recipe, workers: int, job: ArrayJob
 ) -> tuple[list[Row], Path | None]:
-    """Prepare the videos of one job; a run that was stopped is taken up where it was.
+    """Prepare the videos of one job; an interrupted run is continued.
 
     Returns:
-        The rows of the job, and the manifest's path once no video of any job is left to do.
+        The rows of the job, and the path of the manifest if all jobs are complete, else None.
 
     Raises:
-        PrepareError: The folders cannot be used as asked, the disk is full, or workers do not stay alive.
+        PrepareError: The folders cannot be used, the disk is full, or worker processes keep dying.
     """
     plan = make_plan(source, destination, recipe, job)
     if plan.tree.left_out:
         print(shown(f"{source}: {plan.tree.left_out}"), file=sys.stderr)
     journal.claim(destination, recipe)
     with journal.Journal(destination, job) as book:
-        leftovers = None if job.count == 1 else plan.own  # those of other jobs may be at work on
+        leftovers = None if job.count == 1 else plan.own  # other jobs may be writing theirs
         journal.remove_unfinished(destination, leftovers)
         if job.number == 1:
             _copy_annotations(plan)
         try:
             rows = plan.done | _do(plan, book, workers)
-        except BaseException:  # of workers that were stopped in the midst of a video
+        except BaseException:  # workers were stopped within a video
             journal.remove_unfinished(destination, leftovers)
             raise
     everybodys = journal.read_rows(destination) | rows
@@ -99,14 +99,14 @@ def prepare(
 
 
 def prepare_video(job: Job) -> Row:
-    """:func:`.video.prepare_video`, imported where it is called: in the worker processes."""
+    """Call :func:`.video.prepare_video`; imported here because only worker processes need it."""
     from cvr_lightning.tools.prepare import video
 
     return video.prepare_video(job)
 
 
 def _do(plan: Plan, book: journal.Journal, workers: int) -> dict[str, Row]:
-    """The rows of the videos that were left to do."""
+    """Prepare the pending videos; returns their rows."""
     rows = {}
     results = pool.run(prepare_video, plan.pending, workers)
     bar = tqdm(total=len(plan.own), initial=len(plan.done), desc="prepare", unit="video", smoothing=0.05)
@@ -126,7 +126,7 @@ def _row_of_the_dead(job: Job, end: pool.Died) -> Row:
 
 
 def _copy_annotations(plan: Plan) -> None:
-    """Copies, never links: who edits the copy must not edit the original."""
+    """Copy, not link: editing the copy must not change the original."""
     for name in plan.tree.annotations:
         original, copy = plan.source / name, plan.destination / name
         if not (copy.is_file() and filecmp.cmp(original, copy, shallow=False)):
@@ -135,5 +135,5 @@ def _copy_annotations(plan: Plan) -> None:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

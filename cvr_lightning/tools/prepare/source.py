@@ -1,4 +1,4 @@
-"""A video of any kind as a sequence of decoded frames, none of them guessed at."""
+"""Decodes any video to frames; damage is an error, not concealed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MAX_TICKS = 0xFFFF  # vop_time_increment_resolution has 16 bits (ISO/IEC 14496-
 
 
 class Source:
-    """Decodes a file from its first frame to its last, on one thread.
+    """Decodes a file from first to last frame, on one thread.
 
-    FFmpeg by itself conceals damage and goes on; here damage is an error.
+    FFmpeg conceals damage by default; here it raises.
 
     Args:
         path: The video file.
 
     Raises:
-        UnreadableVideoError: The file is missing, empty, cut short, or holds no video.
+        UnreadableVideoError: The file is missing, empty, truncated, or not a video.
     """
 
     def __init__(self, path: str) -> None:
@@ -48,21 +48,21 @@ class Source:
 
     @property
     def rate(self) -> Fraction:
-        """Average frames per second, as a fraction that MPEG-4 Part 2 can store; 25 where unknown."""
+        """Average frame rate as a fraction that MPEG-4 Part 2 can store; 25 if unknown."""
         stream = self._demuxer.stream
         rate = Fraction(stream.average_rate or stream.guessed_rate or 0).limit_denominator(1001)
         return rate if 0 < rate.numerator <= _MAX_TICKS else FALLBACK_RATE
 
     @property
     def pixel_aspect(self) -> Fraction:
-        """Width of a coded sample over its height when displayed; 1 where unknown."""
+        """Sample aspect ratio: displayed width over height of a sample; 1 if unknown."""
         return Fraction(self._demuxer.stream.sample_aspect_ratio or 1)
 
     def frames(self) -> Iterator[VideoFrame]:
-        """All frames in display order; once for each source.
+        """All frames in display order; callable once.
 
         Raises:
-            UnreadableVideoError: The file holds no frame, or a damaged one.
+            UnreadableVideoError: The file holds no frame, or a damaged frame.
         """
         number = -1
         for number, frame in enumerate(self._decode()):
@@ -86,13 +86,13 @@ class Source:
             raise self._demuxer.damage(cause) from error
 
     def turning(self, frame: VideoFrame) -> tuple[bool, list[str]]:
-        """How a decoded frame becomes the one that is displayed.
+        """The rotation from a decoded frame to the displayed one.
 
         Returns:
-            Whether its rows become columns, and FFmpeg's filters that do it all.
+            Whether rows and columns are swapped, and the FFmpeg filters to apply.
 
         Raises:
-            UnsupportedStreamError: It is turned by an angle that is no multiple of 90 degrees.
+            UnsupportedStreamError: The angle is no multiple of 90 degrees.
         """
         matrix = side_data(frame, "DISPLAYMATRIX")
         if matrix is None:

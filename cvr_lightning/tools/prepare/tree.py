@@ -1,4 +1,4 @@
-"""What lies in a folder of videos, and which of it one run of several prepares."""
+"""The contents of a folder of videos, and the videos of one job of several."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from cvr_lightning.files.video_files import OTHERS, is_video, visible_files
 from cvr_lightning.tools.prepare.recipe import SUFFIX
 
 ANNOTATIONS = frozenset({".csv", ".json", ".txt"})
-"""Files that are carried along: lists of videos and labels."""
+"""Suffixes of annotation files, which are copied: lists of videos and labels."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The visible files of a folder, links followed; names are sorted and relative to it.
+    """The visible files of a folder, following links; names are sorted and relative to it.
 
     Attributes:
-        videos: Files named as videos, also links that lead nowhere.
+        videos: Files with a video suffix, broken links included.
         annotations: Lists of videos and labels.
-        left_out: What is neither, and what is hidden.
+        left_out: Other files and hidden files.
     """
 
     videos: tuple[str, ...]
@@ -34,7 +34,7 @@ def read_tree(root: Path) -> Tree:
     """List a folder.
 
     Raises:
-        PrepareError: There is no such folder, part of it cannot be listed, it holds no videos, or two that
+        PrepareError: The folder does not exist, cannot be listed, holds no videos, or holds two videos that
             would get the same name.
     """
     if not root.is_dir():
@@ -69,11 +69,11 @@ def _refuse_collisions(root: Path, videos: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class ArrayJob:
-    """One of several runs that share the videos of a folder, such as the tasks of a job array.
+    """One of several jobs that split the videos of a folder, such as the tasks of a job array.
 
     Attributes:
         number: Counted from 1.
-        count: Number of runs.
+        count: Number of jobs.
     """
 
     number: int = 1
@@ -83,5 +83,5 @@ class ArrayJob:
         return f"{self.number}-of-{self.count}"
 
     def of(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Its share of the names: every ``count``-th, so each belongs to exactly one job."""
+        """The names of this job: every ``count``-th, so each belongs to exactly one job."""
         return names[self.number - 1 :: self.count]

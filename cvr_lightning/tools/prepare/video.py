@@ -1,4 +1,4 @@
-"""One video: linked where it already has the form, encoded and checked otherwise."""
+"""Prepares one video: links it if it already has the format, otherwise encodes and checks it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERLACED = "interlaced source: its fields are encoded as one picture"
 
 
 def prepare_video(job: Job) -> Row:
-    """Link or encode a video; whatever is wrong with it stands in the row.
+    """Link or encode a video; errors of the video are recorded in the row.
 
     Raises:
         OutputError: The destination cannot be written to.
@@ -34,13 +34,13 @@ def prepare_video(job: Job) -> Row:
         return replace(failed, error=str(type(error)(job.name, *error.args[1:])))
     except OutputError:
         raise
-    except Exception as error:  # whatever a strange file makes FFmpeg do, the others are not to blame
+    except Exception as error:  # an unexpected error of one file must not stop the others
         reason = getattr(error, "strerror", None) or str(error)
         return replace(failed, error=f"{job.name}: {type(error).__name__}: {reason}")
 
 
 def _link_if_fit(job: Job, row: Row) -> Row | None:
-    """The row of a source that has the form already, under its own name; None for all others."""
+    """Link a source that already has the format; returns None for others."""
     path = str(job.source / job.name)
     with Source(path) as source:
         if source.codec != "mpeg4":
@@ -52,14 +52,14 @@ def _link_if_fit(job: Job, row: Row) -> Row | None:
             frames = sum(1 for _ in source.frames())
             row = _checked(replace(row, codec=source.codec, frames=frames), path, job.recipe)
         except VideoError:
-            return None  # either FFmpeg reads it, or encoding it says what is wrong
+            return None  # encoding it works, or reports the error
     with atomic_path(job.destination / job.name) as unfinished:
         linked = _link_or_copy(path, unfinished)
     return replace(row, target=job.name, status="linked" if linked else "copied")
 
 
 def _link_or_copy(source: str, target: Path) -> bool:
-    """True where a hard link could be made; other file systems and other people's files get a copy."""
+    """Hard-link a file, or copy it where linking is not possible; returns whether it was linked."""
     try:
         os.link(os.path.realpath(source), target)
         return True
@@ -81,10 +81,10 @@ def _encode(job: Job, row: Row) -> Row:
 
 
 def _checked(row: Row, path: str, recipe: Recipe) -> Row:
-    """Read a file as training will, and complete its row.
+    """Read a prepared file as training does, and complete its row.
 
     Raises:
-        VideoError: It does not have the form or the frames that it should have, or cannot be parsed.
+        VideoError: Format or frame count are wrong, or the file cannot be parsed.
     """
     with CompressedVideoReader(path) as video:
         info = video.info
@@ -100,7 +100,7 @@ def _checked(row: Row, path: str, recipe: Recipe) -> Row:
 
 
 def _first_and_last_gop(frame_types: str) -> list[Segment]:
-    """All of the frames of both, as the reader takes them."""
+    """All frames of the first and the last GOP, as segments."""
     last = frame_types.rindex("I")
     ends = (frame_types.find("I", 1) if last else len(frame_types), len(frame_types))
     return [Segment(first, tuple(range(first + 1, end))) for first, end in zip((0, last), ends, strict=True)]

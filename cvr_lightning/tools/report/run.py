@@ -1,4 +1,4 @@
-"""What a run directory holds, and what it lacks."""
+"""Reads a run directory and lists its missing files."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Run:
     """A run directory.
 
     Attributes:
-        name: As the user called it.
-        results: results.json, None where there is none.
-        scores: scores.npz, None where there is none.
-        config: config.yaml, empty where there is none.
+        name: The path as given by the user.
+        results: results.json, None if missing.
+        scores: scores.npz, None if missing.
+        config: config.yaml, empty if missing.
         curves: (n, 2) step and value of each scalar, see :func:`read_curves`.
-        missing: What is not there, and what would write it.
+        missing: Missing files, with the command that creates each.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Run:
         """Read a run directory.
 
         Raises:
-            RunError: It does not exist, holds nothing of a run, or a damaged file.
+            RunError: It does not exist, holds no file of a run, or a damaged file.
         """
         path = Path(directory)
         if not path.is_dir():
@@ -75,7 +75,7 @@ class Run:
 
     @property
     def data_root(self) -> Path | None:
-        """Folder of the data set, None where the configuration does not say."""
+        """Folder of the data set, None if the configuration does not name one."""
         stored = (self.results or {}).get("config", {})
         data = self.config.get("data") or stored.get("data")
         if not isinstance(data, Mapping):
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def table(self) -> VideoTable:
-        """The scores as the test ranked them; only of a run with scores."""
+        """Scores ranked as in the test; only for a run with scores."""
         assert self.scores is not None
         scores, protocol = self.scores, (self.results or {}).get("protocol", {})
         return VideoTable(
@@ -94,7 +94,7 @@ class Run:
             views=scores.views,
             logits=scores.logits,
             probabilities=scores.probabilities,
-            unreadable=np.empty(0, np.int64),  # they have no row
+            unreadable=np.empty(0, np.int64),  # they have no scores
             averaging="logits" if protocol.get("averaging") == "logits" else "softmax",
         )
 
@@ -115,17 +115,17 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     try:
         config = yaml.safe_load(read_text(path))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise RunError(f"{path}: not a configuration ({error}); take it out of the run") from error
+        raise RunError(f"{path}: not a configuration ({error}); remove it from the run") from error
     if not isinstance(config, dict):
-        raise RunError(f"{path}: not a configuration, which is a mapping; take it out of the run")
+        raise RunError(f"{path}: not a configuration, which is a mapping; remove it from the run")
     return config
 
 
 def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """(n, 2) step and value of each scalar that TensorBoard or CSVLogger wrote, in order of the steps.
+    """Scalars written by TensorBoard or CSVLogger: (n, 2) step and value of each, sorted by step.
 
-    Read are the directory's own event files, and every ``metrics.csv`` in it. Where a step was logged twice,
-    as by a run that was resumed, the later value counts.
+    Reads the directory's event files and every ``metrics.csv`` below it. If a step was logged twice, as by a
+    resumed run, the later value counts.
 
     Raises:
         RunError: A file of CSVLogger is damaged.
@@ -144,7 +144,7 @@ def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def _csv_scalars(path: Path) -> Iterator[tuple[str, int, float]]:
-    """Name, step and value of what CSVLogger wrote."""
+    """Name, step and value of each scalar of CSVLogger."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
@@ -153,4 +153,4 @@ def _csv_scalars(path: Path) -> Iterator[tuple[str, int, float]]:
                     (tag, step, float(value)) for tag, value in row.items() if value and tag != "epoch"
                 )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not a file of CSVLogger ({error!r}); take it out of the run") from error
+        raise RunError(f"{path}: not a file of CSVLogger ({error!r}); remove it from the run") from error

@@ -1,4 +1,4 @@
-"""The videos of the highest loss, each with the sheet of what its file holds."""
+"""The videos with the highest loss, each with its contact sheet."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cvr_lightning.tools.report.run import Run
 
 @dataclass(frozen=True)
 class WorstVideo:
-    """A video that was scored badly.
+    """A video with a high loss.
 
     Attributes:
         name: Relative to the data set's root.
         label: Its class.
-        predicted: The class that it was given.
-        probability: Share of that class.
+        predicted: The predicted class.
+        probability: Probability of that class.
         loss: Cross entropy in nats.
-        sheet: Its sheet as a PNG, None where there is none.
-        missing: Why there is none.
+        sheet: Its sheet as a PNG, None if it cannot be drawn.
+        missing: Why there is no sheet.
     """
 
     name: str
@@ -37,27 +37,27 @@ class WorstVideo:
 
 
 def worst_videos(run: Run, count: int) -> list[WorstVideo]:
-    """The labelled videos of a run with the highest loss, the worst first.
+    """The labeled videos of a run with the highest loss, highest first.
 
     Args:
         run: A run with scores.
-        count: How many at most.
+        count: Maximum number.
     """
     scores = run.scores
     assert scores is not None
     loss = losses(scores.logits, scores.label)
     order = np.argsort(-loss, kind="stable")
-    shares = run.table.scores
+    fractions = run.table.scores
     worst = []
     for row in [int(row) for row in order if not np.isnan(loss[row])][:count]:
-        best = int(shares[row].argmax())
+        best = int(fractions[row].argmax())
         name = str(scores.video[row])
         worst.append(
             WorstVideo(
                 name,
                 str(scores.class_names[scores.label[row]]),
                 str(scores.class_names[best]),
-                float(shares[row, best]),
+                float(fractions[row, best]),
                 float(loss[row]),
                 *_sheet(run, name),
             )
@@ -66,7 +66,7 @@ def worst_videos(run: Run, count: int) -> list[WorstVideo]:
 
 
 def _sheet(run: Run, name: str) -> tuple[bytes | None, str]:
-    """The sheet of a video as a PNG, or why there is none."""
+    """The sheet of a video as a PNG, or the reason why there is none."""
     if run.data_root is None:
         return None, "no sheet: the run's configuration names no data.root"
     path = run.data_root / name
@@ -74,7 +74,7 @@ def _sheet(run: Run, name: str) -> tuple[bytes | None, str]:
         hint = (
             "" if path.is_absolute() else "; data.root is relative: run cvr report where the run was started"
         )
-        return None, f"no sheet: {path} is not there{hint}"
+        return None, f"no sheet: {path} does not exist{hint}"
     try:
         return sheet_png(draw_sheet(survey(path))), ""
     except VideoError as error:

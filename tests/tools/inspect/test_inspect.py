@@ -73,6 +73,9 @@ def test_every_real_clip_gives_a_sheet_and_a_verdict(
     assert text["codec"].startswith(f"{codec} ")
     assert text["parser"].startswith(f"{parser}: ")
     assert text["prepare"].startswith(f"{verdict}: ")
+    assert ("h264 instead of MPEG-4 Part 2" in text["prepare"]) == (
+        parser == "h264" and verdict == "optional"
+    )
     assert matplotlib.image.imread(sheet).shape[1] == 1820
 
 
@@ -197,7 +200,7 @@ def test_a_prepared_file_needs_no_preparation(tmp_path: Path, capsys: pytest.Cap
     path = encode(tmp_path / "clip.mp4", size=(340, 256), frames=4)
     assert inspect(capsys, str(path))["prepare"] == {
         "verdict": "not needed",
-        "why": "it has the form that cvr prepare gives",
+        "why": "it has the format that cvr prepare writes",
         "commands": [],
     }
 

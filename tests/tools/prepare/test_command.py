@@ -312,7 +312,7 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
         ("src/inside", [], "which stays as it is"),
         ("full", [], "holds files that were not prepared here"),
         ("file/dst", [], "cannot be written (Not a directory)"),
-        ("other", [], "but {'version': 1, 'codec': 'mpeg4', 'quantiser': 2, 'size': '96x64', 'gop': 12}"),
+        ("other", [], "but {'version': 1, 'codec': 'mpeg4', 'quantizer': 2, 'size': '96x64', 'gop': 12}"),
         ("dst", ["--job", "4/3"], "I from 1 to N"),
         ("dst", ["--size", "341x256"], "341 must be even"),
         ("dst", ["--size", "big"], "'big' is no size"),
@@ -361,7 +361,7 @@ def test_a_prepared_folder_is_packed_by_the_same_command(videos: Path, tmp_path:
         (["--pack", "SHARDS"], "--pack SHARDS --data NAME"),
         (["--pack"], "--pack SHARDS --data NAME"),
         (["--pack", "SHARDS", "--data", "Fodler"], "Did you mean 'Folder'?"),
-        (["--pack", "SHARDS", "--data", "Folder", "--data.augmentation.color_jitter", "red"], "colour"),
+        (["--pack", "SHARDS", "--data", "Folder", "--data.augmentation.color_jitter", "red"], "color"),
         (["--job", "1/2", "--pack", "SHARDS", "--data", "Folder"], "once all jobs of the array are done"),
     ],
 )

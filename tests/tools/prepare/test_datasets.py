@@ -21,7 +21,7 @@ from cvr_lightning.tools.prepare.run import prepare
 from cvr_lightning.tools.prepare.tree import ArrayJob
 
 
-def labelled(data: CompressedVideoDataModule) -> dict[str, list[tuple[str, int]]]:
+def labeled(data: CompressedVideoDataModule) -> dict[str, list[tuple[str, int]]]:
     """Videos of each subset, whatever their container."""
     data.setup()
     return {
@@ -50,9 +50,9 @@ def test_the_same_videos_with_the_same_labels_are_found(
 ) -> None:
     source, destination = write(tmp_path / "src", clips), tmp_path / "dst"
     # As downloaded, some of the sets hold I-frames only: that is why they are prepared.
-    before = labelled(dataset(source, modalities=("iframes",)))
+    before = labeled(dataset(source, modalities=("iframes",)))
     rows, _ = prepare(source, destination, Recipe(size=(96, 80)), workers=1, job=ArrayJob())
     assert [stem(row.source) for row in rows if row.status == "failed"] == broken
-    after = labelled(dataset(destination))
+    after = labeled(dataset(destination))
     for subset, videos in before.items():
         assert after[subset] == [video for video in videos if video[0] not in broken]

@@ -159,20 +159,21 @@ def test_the_numbers_are_those_of_the_files(page: Page) -> None:
 
 def test_the_worst_video_comes_first_with_its_loss(run: str, page: Page) -> None:
     loss = np.log(np.exp(9.0) + 2) - 0.0
-    share = np.exp(9.0) / (np.exp(9.0) + 2)
+    fraction = np.exp(9.0) / (np.exp(9.0) + 2)
     assert (
-        f"1. test/5.mp4: {HOSTILE}, predicted left ({100 * share:.1f} %), loss {loss:.3f} nats" in page.text
+        f"1. test/5.mp4: {HOSTILE}, predicted left ({100 * fraction:.1f} %), loss {loss:.3f} nats"
+        in page.text
     )
     videos = worst_videos(Run.read(run), 9)
     assert [video.name for video in videos][:2] == ["test/5.mp4", "test/2.mp4"]
     assert len(videos) == 6  # the one without a label has no loss
     assert videos[0].sheet is not None
     assert videos[1].sheet is None
-    assert videos[1].missing.endswith("2.mp4 is not there")
+    assert videos[1].missing.endswith("2.mp4 does not exist")
 
 
 def test_a_video_that_is_not_there_is_named(page: Page, data: Path) -> None:
-    assert f"Missing: no sheet: {data / 'test' / '2.mp4'} is not there" in page.text
+    assert f"Missing: no sheet: {data / 'test' / '2.mp4'} does not exist" in page.text
 
 
 def test_curves_are_those_of_the_event_files(run: str, page: Page) -> None:
