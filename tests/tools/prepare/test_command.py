@@ -298,7 +298,7 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
 ) -> None:
     assert status(videos, tmp_path / "dst", "--dry-run") == 0
     out = capsys.readouterr().out
-    assert "10 videos; lists to copy along: 1\nleft out of the root: 1 hidden (.hidden" in out
+    assert "10 videos; lists to copy along: 1\n  left out of the root: 1 hidden (.hidden" in out
     assert "0 of this run's 10 are done, 10 are left" in out
     assert "tried 5 of those: 4 encoded, 1 failed" in out
     assert "estimate for all: 0:0" in out

@@ -73,7 +73,7 @@ def test_the_encoded_file_has_the_form_and_every_frame(
         assert video.parser == "mpeg4"
         assert video.info.frame_types == ("I" + 11 * "P") * 2 + "I" + 5 * "P"
         assert video.info.fps == 25
-        assert {int(video.parse(n).quantiser.max()) for n in range(30)} == {2}
+        assert {int(video.parse(n).quantizer.max()) for n in range(30)} == {2}
     assert os.listdir(tmp_path / "dst") == ["clip.mp4"]
 
 
