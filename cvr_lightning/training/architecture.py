@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from cvr_lightning.clip import CompressedClip
 from cvr_lightning.errors import RunError
 from cvr_lightning.models import CompressedVideoRecognizer
 
@@ -59,3 +60,18 @@ def refuse_options(model: nn.Module, architecture: Mapping[str, Any], training: 
                 f"{name}={value!r} is an option of the package's own recognizer, and the model is a "
                 f"{type(model).__qualname__}: leave it out"
             )
+
+
+def checked_logits(model: nn.Module, clip: CompressedClip, classes: int) -> Tensor:
+    """Logits (B, classes) of a batch.
+
+    Raises:
+        RunError: The model returns something else.
+    """
+    logits: Tensor = model(clip)
+    expected = (len(clip), classes)
+    if not isinstance(logits, Tensor) or logits.shape != expected:
+        returned = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        kind = type(model).__qualname__
+        raise RunError(f"{kind} returned {returned}, expected logits {expected}: (clips, classes)")
+    return logits

@@ -6,9 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor, nn
@@ -17,14 +15,18 @@ from torch.nn import functional as F
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
-from cvr_lightning.errors import CheckpointError, RunError
+from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
-from cvr_lightning.evaluation.scores import VideoScores
-from cvr_lightning.evaluation.video_table import Averaging, VideoTable, require_finite
+from cvr_lightning.evaluation.video_table import Averaging
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
-from cvr_lightning.training.architecture import architecture_of, own_recognizer, refuse_options
+from cvr_lightning.training.architecture import (
+    architecture_of,
+    checked_logits,
+    own_recognizer,
+    refuse_options,
+)
 from cvr_lightning.training.checkpoint import (
     CHECKPOINT_KEY,
     load_checkpoint,
@@ -40,9 +42,10 @@ from cvr_lightning.training.checkpoint_model import (
 )
 from cvr_lightning.training.checkpoint_schema import FORMAT, HYPER_PARAMETERS, chosen, taken
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
+from cvr_lightning.training.scoring import ScoringModule
 
 
-class RecognitionModule(LightningModule):
+class RecognitionModule(ScoringModule):
     """Trains and tests a :class:`CompressedVideoRecognizer`, or a model of your own.
 
     Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step, over the clips of all processes;
@@ -112,21 +115,10 @@ class RecognitionModule(LightningModule):
         pretrained: str | None = None,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        if not class_names:
-            raise ValueError(
-                "the data set has no classes: give videos in one folder per class (--data Folder), or train "
-                "without labels (cvr pretrain)"
-            )
-        if len(class_names) == 1:
-            raise ValueError(
-                f"the data set has one class, {class_names[0]!r}, and nothing to tell it from: "
-                "point --data.root at the folder of all class folders"
-            )
+        super().__init__(class_names, averaging)
         if iframe_weights is not None and pretrained is not None:
             raise ValueError("pretrained holds the I-frame encoder as well: leave iframe_weights out")
         self.save_hyperparameters(ignore=["model"], logger=False)
-        self.class_names = list(class_names)
         options: dict[str, Any] = {
             "preset": preset,
             "dropout": dropout,
@@ -156,8 +148,6 @@ class RecognitionModule(LightningModule):
         self.iframe_lr = iframe_lr
         self.pretrained = pretrained
         self.compiles = compile
-        self.scores = VideoScores(len(class_names), averaging)
-        self.table: VideoTable | None = None
         self.run_config: dict[str, Any] = {}
 
     @property
@@ -171,13 +161,7 @@ class RecognitionModule(LightningModule):
         Raises:
             RunError: The model returns something else.
         """
-        logits: Tensor = self.recognizer(clip)
-        expected = (len(clip), len(self.class_names))
-        if not isinstance(logits, Tensor) or logits.shape != expected:
-            returned = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            name = type(self.recognizer).__qualname__
-            raise RunError(f"{name} returned {returned}, expected logits {expected}: (clips, classes)")
-        return logits
+        return checked_logits(self.recognizer, clip, len(self.class_names))
 
     def setup(self, stage: str) -> None:
         """Check the crops, and load the weights that training starts from; a resumed run replaces them.
@@ -247,70 +231,6 @@ class RecognitionModule(LightningModule):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         target = clip.label if clip.target is None else clip.target.to(logits.dtype)
         return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the scores of the last epoch."""
-        self.scores.reset()
-        reading_log(self.trainer).start_epoch("val")
-
-    def validation_step(self, clip: CompressedClip, batch_index: int) -> None:
-        """Score the views of a batch."""
-        self._score(clip)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the accuracies over whole videos."""
-        self._log_table("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Forget the scores of the last epoch."""
-        self.scores.reset()
-        reading_log(self.trainer).start_epoch("test")
-
-    def test_step(self, clip: CompressedClip, batch_index: int) -> None:
-        """Score the views of a batch."""
-        self._score(clip)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the accuracies over whole videos."""
-        self._log_table("test")
-
-    def on_predict_epoch_start(self) -> None:
-        """Forget the scores of the last epoch."""
-        self.scores.reset()
-        reading_log(self.trainer).start_epoch("test")
-
-    def predict_step(self, clip: CompressedClip, batch_index: int) -> Tensor | None:
-        """Class probabilities (B, classes) of the views of a batch; None where it cannot be read."""
-        logits = self._score(clip)
-        return None if logits is None else logits.softmax(dim=-1)
-
-    def on_predict_epoch_end(self) -> None:
-        """Average the views of each video."""
-        reading_log(self.trainer).end_epoch("test")
-        self.table = self.scores.compute()
-
-    def _score(self, clip: CompressedClip) -> Tensor | None:
-        logits: Tensor | None = self(clip) if len(clip) else None
-        rows = clip.iframes.new_zeros(0, len(self.class_names)) if logits is None else logits
-        self.scores.update(rows, clip.label, clip.video, clip.unreadable)
-        return logits
-
-    def _log_table(self, subset: str) -> None:
-        """Log over whole videos; the table is the same in all processes, as are the metrics.
-
-        Raises:
-            RunError: Where no video could be scored.
-        """
-        reading_log(self.trainer).end_epoch(subset)
-        self.table = self.scores.compute()
-        if not len(self.table) and not self.trainer.sanity_checking:
-            raise RunError(f"none of the {subset} videos could be scored in all views, as the log says")
-        if subset == "test":
-            require_finite(np.isfinite(self.table.logits).all())
-        metrics = {"loss": self.table.loss(), "top1": self.table.top(1), "top5": self.table.top(5)}
-        for name, value in (metrics | {"unreadable": len(self.table.unreadable) or None}).items():
-            if value is not None:
-                self.log(f"{subset}/{name}", float(value), prog_bar=name in ("loss", "top1"), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
