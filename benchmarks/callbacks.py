@@ -131,7 +131,7 @@ def measure(
 
 
 def groups() -> dict[str, list[Callback]]:
-    """None, all but a sample of spikes, all with one in every step."""
+    """No callbacks; all, without samples of spikes; all, with a sample in every step."""
     watching = [callback for callback in default_callbacks("fit") if not isinstance(callback, SpikeSparsity)]
     return {
         "none": [],
@@ -174,7 +174,7 @@ def table(step: dict[str, float], validation: dict[str, float], videos: int) -> 
         f"| validation | {1e3 * validation['none']:.0f} | |",
         f"| callbacks, each validation | {1e3 * (validation['all'] - validation['none']):.0f} | |",
         f"| pictures, each time | {1e3 * (validation['drawn'] - validation['all']):.0f} | |",
-        "\n| whole run | callbacks, share of its CPU time |\n|---|---|",
+        "\n| whole run | callbacks, fraction of its CPU time |\n|---|---|",
     ]
     for name, (epochs, steps, val) in RUNS.items():
         drawn = epochs.bit_length() + (epochs & (epochs - 1) > 0)

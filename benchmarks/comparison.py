@@ -38,6 +38,7 @@ from rgb_frames import FRAME_READERS
 
 from cvr_lightning.datamodules.motion_scenes import draw_shot
 from cvr_lightning.datamodules.motion_video import write_video
+from cvr_lightning.errors import UserError
 from cvr_lightning.models import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,7 +178,10 @@ def run_section(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        section = SECTIONS[options.section](options, Path(folder))
+        try:
+            section = SECTIONS[options.section](options, Path(folder))
+        except UserError as error:  # such as a clip without readable residuals
+            sys.exit(str(error))
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     took = {"wall_s": time.monotonic() - start, "cpu_s": sum(u.ru_utime + u.ru_stime for u in used)}
     replace(section, date=str(date.today()), **took).write(options.write)

@@ -1,4 +1,4 @@
-"""Options of a datamodule from a flat list, in which a row of an ablation changes one."""
+"""Nested options of a datamodule from a flat mapping, as used by rows of an ablation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 
 
 def data_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, those of sampling and augmentation put where they belong."""
+    """Move the options of sampling and augmentation into their sections."""
     flat = dict(options)
     for section, kind in (("sampling", ClipSampling), ("augmentation", Augmentation)):
         own = {item.name: flat.pop(item.name) for item in fields(kind) if item.name in flat}

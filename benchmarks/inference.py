@@ -44,19 +44,17 @@ CLASSES = 101
 COVIAR, X3D_S = "CoViAR-shaped, 25 images each", "X3D-S, one view"
 PEERS: dict[str, type[CoViAR] | type[X3D]] = {COVIAR: CoViAR, X3D_S: X3D}
 PROTOCOL = f"{{threads}} threads, {{repetitions}} repetitions; {CLASSES} classes, random weights."
-COVIAR_ABSENT = (
-    "its loader needs an FFmpeg of its own, built from source: the network gets its input for nothing"
-)
+COVIAR_ABSENT = "its loader needs its own build of FFmpeg: input preparation is not counted"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is timed.
+    """A call to time.
 
     Attributes:
         what: Model and device.
-        group: What of it.
-        batch: Videos that the model sees at once.
+        group: File to label, or model alone.
+        batch: Videos per batch of the model.
         videos: Videos that one call labels.
         label: The call.
     """
@@ -75,7 +73,7 @@ def measure(
     repetitions: int,
     batches: Sequence[int] | None = None,
 ) -> list[Measured]:
-    """Videos per second of the presets and the peers."""
+    """Videos per second of the presets and the other models."""
     keep_freed_memory()  # as the commands do
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     rows: list[Row] = []
@@ -89,21 +87,21 @@ def measure(
         Measured(row.what, "videos/s", tuple(row.videos / s for s in times[number]), row.group, row.batch)
         for number, row in enumerate(rows)
     ]
-    for_nothing = [
-        replace(row, group=FILE, what=f"{COVIAR}, input for nothing") for row in found if row.what == COVIAR
+    without_input = [
+        replace(row, group=FILE, what=f"{COVIAR}, excluding input") for row in found if row.what == COVIAR
     ]
-    return sorted(found + for_nothing, key=lambda row: row.group)
+    return sorted(found + without_input, key=lambda row: row.group)
 
 
 def absences() -> dict[str, str]:
-    """Peers that take no part or only half, and why."""
+    """Libraries that are measured in part or not at all, and why."""
     packages = (*FRAME_READERS, "onnxruntime")
     reasons = {name: reason for name in packages if (reason := why_absent(name)) is not None}
     return {"CoViAR, file to label": COVIAR_ABSENT, **reasons}
 
 
 def our_rows(clips: Sequence[Path], preset: Preset, device: str, batch: int, threads: int) -> list[Row]:
-    """A preset from file to label and alone, both also under bfloat16 autocast."""
+    """A preset from file to label and the model alone, both also under bfloat16 autocast."""
     what = preset if device == "cpu" else f"{preset}, {device}"
     paths = list(itertools.islice(itertools.cycle(clips), max(2 * batch, 8)))
     held = cut(build(preset, device), read_all(paths[:batch], build(preset).sampling))
@@ -127,7 +125,7 @@ def exported_rows(clips: Sequence[Path], presets: Sequence[Preset], threads: int
     """The presets in ONNX Runtime, one clip at a time."""
     import onnxruntime
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # what torch tells its own developers
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # messages for developers of torch
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     for preset in presets:
@@ -146,7 +144,7 @@ def exported_rows(clips: Sequence[Path], presets: Sequence[Preset], threads: int
 
 
 def peer_rows(clips: Sequence[Path], threads: int) -> Iterator[Row]:
-    """The peers alone, and X3D-S behind each reader of frames."""
+    """The other models alone, and X3D-S with each reader of frames."""
     for name, peer in PEERS.items():
         model = peer().eval()
         yield Row(name, ALONE, 1, 1, partial(run_peer, model, model.inputs()))
@@ -161,7 +159,7 @@ def peer_rows(clips: Sequence[Path], threads: int) -> Iterator[Row]:
 def label_frames(
     model: nn.Module, paths: Sequence[Path], read: Callable[[Path, int], Tensor], threads: int
 ) -> None:
-    """Label videos one at a time while threads read ahead, as ours does."""
+    """Label videos one at a time while threads read ahead, as our classifier does."""
     _, frames, side, _ = X3D_INPUT
     with ThreadPoolExecutor(threads) as pool:
         for pictures in pool.map(lambda path: read(path, frames), paths):
@@ -185,7 +183,7 @@ def read_all(paths: Sequence[Path], sampling: ClipSampling) -> list[Sample]:
 
 
 def cut(classifier: Classifier, samples: Sequence[Sample]) -> CompressedClip:
-    """The batch as the model takes it: collated, moved and cropped."""
+    """Collate, move and crop a batch."""
     clip = EvalTransform(classifier.sampling)(collate(samples).to(classifier.device))
     synchronise(classifier.device)
     return clip
@@ -210,7 +208,7 @@ def synchronise(device: torch.device | str) -> None:
 
 
 def measure_parts(clips: Sequence[Path], presets: Sequence[Preset], repetitions: int) -> list[Measured]:
-    """Milliseconds of one video in a batch of 16 on the CPU, one part after the other."""
+    """Milliseconds per video in a batch of 16 on the CPU, by stage."""
     paths = list(itertools.islice(itertools.cycle(clips), 16))
     rows = []
     for preset in presets:
@@ -229,7 +227,7 @@ def measure_parts(clips: Sequence[Path], presets: Sequence[Preset], repetitions:
 
 
 def measure_memory(presets: Sequence[Preset]) -> list[Measured]:
-    """MiB that each model and its first forward pass add to a fresh process, one video at a time."""
+    """MiB that each model and its first forward pass of one video add to a new process."""
     return [
         Measured(name, "MiB added", (in_fresh_process("inference", "report_memory", name),), ALONE)
         for name in (*presets, *PEERS)

@@ -84,7 +84,7 @@ def measure(root: Path, index_dir: Path, workers: Sequence[int], repetitions: in
 
 
 def measure_waiting(root: Path, index_dir: Path, workers: int) -> list[Measured]:
-    """The share of an epoch in which training waits, with the indexes kept and without."""
+    """The fraction of an epoch in which training waits for data, with and without cached indexes."""
     kept, without = datamodule(root, index_dir, workers), datamodule(root, None, workers)
     kept.prepare_data()
     return [
@@ -105,12 +105,12 @@ def datamodule(root: Path, index_dir: Path | None, workers: int) -> Folder:
 
 
 def whole_epoch(loader: VideoLoader) -> Callable[[], object]:
-    """One pass; the workers stay for the next."""
+    """One pass; workers are persistent."""
     return lambda: sum(len(batch) for batch in loader)
 
 
 def reading_alone(data: Folder, pool: Executor) -> Callable[[], object]:
-    """The same clips read and dropped: no batch is made and none is sent."""
+    """Read the same clips without batching or sending them."""
     loader = data.train_dataloader()
     read = partial(label_of, loader.dataset)
     return lambda: sum(pool.map(read, loader.sampler, chunksize=4))
@@ -130,7 +130,7 @@ def label_of(dataset: DrawnDataset, draw: Draw) -> int:
 
 
 def waiting(data: Folder) -> float:
-    """Share of the second epoch in which the training step has no batch to work on."""
+    """Fraction of the second epoch in which training waits for a batch."""
     profiler = SimpleProfiler()
     trainer = Trainer(
         max_epochs=2,

@@ -36,7 +36,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 OURS = "ours, indexed"
 """The row that the others are compared with."""
 GIVE_CLIPS = (OURS, "PyAV, every", "torchcodec", "decord")
-"""Beginnings of the rows that give what a model takes; the others are parts of that."""
+"""Prefixes of the rows that produce model input; the others are parts of that."""
 PROTOCOL = (
     f"Ours: {SEGMENTS} segments x {PFRAMES} P-frames, I-frames {SIZE[0]}x{SIZE[1]} RGB. "
     "Medians of {repetitions}, {clock} time."
@@ -50,7 +50,7 @@ def use_one_thread() -> None:
     if installed("torchcodec"):
         import torch
 
-        torch.set_num_threads(1)  # its idle threads would go on spinning into the next reader's time
+        torch.set_num_threads(1)  # its idle threads would keep spinning during the next reader
 
 
 def measure(
@@ -94,7 +94,7 @@ def measure_file(path: Path, name: str, repetitions: int, clock: Clock) -> list[
 def measure_pframes(
     path: Path, index: PacketIndex, repetitions: int, clock: Clock, group: str
 ) -> list[Measured]:
-    """The time that one P-frame takes, as the mean over all of the video."""
+    """Time per P-frame, as the mean over the video."""
     count = index.frame_types.count("P")
     rows = {
         "ours: vectors, modes, 16 + 2 x 4 coefficients": lambda: read_all_pframes(path, index, clock),
@@ -110,7 +110,7 @@ def measure_pframes(
 
 
 def read_all_pframes(path: Path, index: PacketIndex, clock: Clock) -> float:
-    """Seconds to read every P-frame at its own size."""
+    """Seconds to read all P-frames at their original size."""
     types = index.frame_types
     bounds = [*(number for number, kind in enumerate(types) if kind == "I"), len(types)]
     gops = [Segment(a, tuple(range(a + 1, b))) for a, b in itertools.pairwise(bounds)]
@@ -139,7 +139,7 @@ def decode_all_pframes(path: Path, clock: Clock) -> float:
 
 
 def readers(path: Path, index: PacketIndex) -> dict[str, Callable[[], object]]:
-    """What is timed, by the name of its row."""
+    """The calls to time, by the name of the row."""
     rows: dict[str, Callable[[], object]] = {
         OURS: lambda: read_ours(path, index),
         "ours, first open": lambda: read_ours(path, None),
@@ -177,7 +177,7 @@ def demux(path: Path) -> int:
 
 
 def read_pyav(path: Path) -> object:
-    """Every frame in RGB, of which as many are kept as other readers give."""
+    """Convert every frame to RGB; keep as many as other readers return."""
     return deque((frame.to_ndarray(format="rgb24") for frame in decode(path)), maxlen=FRAMES)
 
 
@@ -229,12 +229,12 @@ def measure_lengths(
 
 
 def peak_memory(name: str, path: Path, cached: Path) -> float:
-    """MiB that the first read of a fresh process adds to it at most; ours reads by the cached index."""
+    """Increase of the peak memory in MiB by the first read in a new process; ours uses the cached index."""
     return in_fresh_process("reading", "report_memory", name, str(path), str(cached))
 
 
 def in_fresh_process(module: str, function: str, *arguments: str) -> float:
-    """The number that a function of a benchmark prints in a process of its own."""
+    """Run a function of a benchmark in a new process and return the number that it prints."""
     program = (
         f"import sys; sys.path.insert(0, sys.argv[1]); import {module}; {module}.{function}(*sys.argv[2:])"
     )
@@ -248,11 +248,11 @@ def report_memory(name: str, path: str, cached: str) -> None:
 
 
 def memory_added(run: Callable[[], object]) -> float:
-    """MiB of resident memory at its peak beyond what it is before; what is imported is there by then.
+    """Increase of the peak resident memory in MiB, without imports, which are already loaded.
 
-    Not ru_maxrss, in which Linux counts the parent's memory at the moment of the fork.
+    Not ru_maxrss, which on Linux includes the parent's memory at the time of the fork.
     """
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = resident_mib("VmRSS")
     run()
     return resident_mib("VmHWM") - before
