@@ -147,8 +147,7 @@ class Classifier:
         except ValueError as error:  # of another version
             made_by = about["versions"].get("cvr_lightning")
             raise CheckpointError(
-                f"{source}: {error}; it was made by cvr_lightning {made_by}: install that version, or train "
-                "again"
+                f"{source}: {error} (made by cvr_lightning {made_by}); install that version, or train again"
             ) from error
         return cls(trained, about["class_names"], sampling, about["averaging"], device)
 

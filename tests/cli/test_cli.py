@@ -623,7 +623,8 @@ def test_weights_of_another_version_are_refused_with_the_remedy(
     with pytest.raises(SystemExit):
         main(["classify", "video.avi", "--checkpoint", str(tmp_path / "old.ckpt")])
     error = capsys.readouterr().err
-    assert "old.ckpt: these weights are of another architecture" in error
+    cause = "representation='one to come'" if differing == "sampling" else "these weights are of another"
+    assert f"old.ckpt: {cause}" in error
     assert f"cvr_lightning {checkpoint['cvr_lightning']['versions']['cvr_lightning']})" in error
 
 
