@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from cvr_lightning.models.neurons import AdaptiveLIF, LIFState
 from cvr_lightning.models.neurons.equations import at_least_float32
+from cvr_lightning.models.neurons.kernels import MAX_LEVELS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class ModulatorOptions:
         iframe_term: The I-frame moves the threshold.
         current_readout: The currents are read out beside the spikes.
         checkpoint_activations: See :class:`~cvr_lightning.models.neurons.AdaptiveLIF`.
+
+    Raises:
+        ValueError: For other levels than the neurons have.
     """
 
     spiking: bool = True
@@ -41,6 +45,10 @@ class ModulatorOptions:
     iframe_term: bool = True
     current_readout: bool = True
     checkpoint_activations: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.levels <= MAX_LEVELS:
+            raise ValueError(f"levels={self.levels} must lie between 1 and {MAX_LEVELS}")
 
 
 class ModulatorState(NamedTuple):

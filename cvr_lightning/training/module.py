@@ -143,7 +143,9 @@ class RecognitionModule(ScoringModule):
         self.warmup_ratio = warmup_ratio
         self.final_lr_ratio = final_lr_ratio
         self.iframe_weights = iframe_weights
-        if iframe_lr < 0:
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing={label_smoothing} must lie between 0 and 1")
+        if not iframe_lr >= 0:
             raise ValueError(f"iframe_lr={iframe_lr} must not be negative")
         self.iframe_lr = iframe_lr
         self.pretrained = pretrained

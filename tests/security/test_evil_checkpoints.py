@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable
 from inspect import signature
@@ -235,22 +234,6 @@ def test_nothing_in_a_checkpoint_is_executed_or_written_to(
         with contextlib.suppress(SystemExit):
             main(command)
     assert files(place) | files(shapes) == before
-
-
-def test_a_report_and_results_of_a_run_execute_nothing(run: Path, tmp_path: Path) -> None:
-    evil, marker = tmp_path / "run", tmp_path / "executed"
-    shutil.copytree(run, evil)
-    (evil / "config.yaml").write_text(f"data: !!python/object/apply:os.system ['touch {marker}']\n")
-    stored = {"config": {"trainer": {"strategy": spawn(marker)}}, "checkpoint": str(tmp_path / "x.ckpt")}
-    (evil / "results.json").write_text(json.dumps(stored))
-    for command in (
-        ["results", str(evil)],
-        ["results", str(evil), str(evil), "--mean"],
-        ["report", str(evil), "--output", str(tmp_path / "r.html")],
-    ):
-        with contextlib.suppress(SystemExit, KeyError):
-            main(command)
-    assert not marker.exists()
 
 
 @pytest.mark.parametrize(

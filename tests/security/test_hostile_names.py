@@ -62,10 +62,11 @@ def commands(videos: Path, folder: Path) -> Iterator[list[str]]:
     yield ["classify", str(videos / "test"), broken, "--checkpoint", checkpoint]
     yield ["classify", video, "--checkpoint", checkpoint + HOSTILE]
     yield ["export", checkpoint, str(folder / f"model{HOSTILE}.pt2")]
-    for command in (["results"], ["average"], ["fuse"], ["report", "--output", str(folder / f"r{HOSTILE}")]):
+    for command in (["results"], ["results", "--mean"], ["report", "--output", str(folder / f"r{HOSTILE}")]):
         yield [*command[:1], str(run), *command[1:]]
         yield [*command[:1], str(run) + HOSTILE, *command[1:]]
-    yield ["fuse", str(run), str(run)]
+    for form in ("table", "csv", "latex", "json"):
+        yield ["results", str(run), str(run), "--fuse", "--format", form]
     yield ["summarize", "--checkpoint", checkpoint, video]
     yield ["pack", str(folder / f"shards{HOSTILE}"), "--data=Folder", f"--data.root={videos}"]
     yield ["fit", "--import", f"{HOSTILE}.py"]

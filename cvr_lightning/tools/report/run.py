@@ -14,15 +14,19 @@ import numpy.typing as npt
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cvr_lightning.errors import RunError
+from cvr_lightning.errors import RunError, UserError
 from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
 from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import VideoTable
-from cvr_lightning.files.bounds import read_text
+from cvr_lightning.files.bounds import EVENT_BYTES, TEXT_BYTES, read_text
 
 CONFIG = "config.yaml"
+_POINTS = 100_000
+"""Of a curve that are read; TensorBoard draws them by lot from more."""
+_UNREAD = dict.fromkeys(("images", "audio", "histograms", "compressedHistograms", "tensors"), 1)
+"""How many of the others are kept, at least one."""
 _TESTS = "cvr test writes it"
 
 
@@ -111,9 +115,18 @@ def short_names(directories: Sequence[str]) -> list[str]:
     return [os.path.relpath(path, shared) for path in paths]
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases, which unfold a short file to any size; cvr fit writes none."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it holds an alias")
+        return super().compose_node(parent, index)
+
+
 def _read_config(path: Path) -> Mapping[str, Any]:
     try:
-        config = yaml.safe_load(read_text(path))
+        config = yaml.load(read_text(path), _PlainLoader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RunError(f"{path}: not a configuration ({error}); remove it from the run") from error
     if not isinstance(config, dict):
@@ -128,29 +141,43 @@ def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
     resumed run, the later value counts.
 
     Raises:
-        RunError: A file of CSVLogger is damaged.
+        RunError: A file is damaged, or too large.
     """
     points: dict[str, dict[int, float]] = {}
     for file in sorted(directory.rglob("metrics.csv")):
         for tag, step, value in _csv_scalars(file):
             points.setdefault(tag, {})[step] = value
     for file in sorted(directory.glob("events.out.tfevents*")):
-        events = EventAccumulator(str(file), size_guidance={"scalars": 0})
-        events.Reload()
-        for tag in events.Tags()["scalars"]:
-            values = {event.step: event.value for event in events.Scalars(tag)}
+        for tag, values in _event_scalars(file).items():
             points.setdefault(tag, {}).update(values)
     return {tag: np.array(sorted(values.items()), np.float64) for tag, values in points.items()}
+
+
+def _event_scalars(path: Path) -> dict[str, dict[int, float]]:
+    """Name, steps and values of what TensorBoard wrote; of a longer curve, a sample."""
+    try:
+        EVENT_BYTES.check(path.stat().st_size)
+        events = EventAccumulator(str(path), size_guidance={**_UNREAD, "scalars": _POINTS})
+        events.Reload()
+        return {
+            tag: {event.step: float(event.value) for event in events.Scalars(tag)}
+            for tag in events.Tags()["scalars"]
+        }
+    except UserError:
+        raise
+    except Exception as error:  # TensorBoard and protobuf raise whatever they meet
+        raise RunError(f"{path}: not a file of events ({error!r:.200}); remove it from the run") from error
 
 
 def _csv_scalars(path: Path) -> Iterator[tuple[str, int, float]]:
     """Name, step and value of each scalar of CSVLogger."""
     try:
+        TEXT_BYTES.check(path.stat().st_size)
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 step = int(row.pop("step"))
                 yield from (
                     (tag, step, float(value)) for tag, value in row.items() if value and tag != "epoch"
                 )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path}: not a file of CSVLogger ({error!r}); remove it from the run") from error
