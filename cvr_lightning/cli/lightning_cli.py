@@ -17,7 +17,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from torch.optim import Optimizer
 
 from cvr_lightning.cli.option_errors import plain_errors
-from cvr_lightning.cli.parser import keep_integers
+from cvr_lightning.cli.parser import keep_integers, read_no_values
 from cvr_lightning.cli.run_directory import (
     default_run_name,
     keep_apart,
@@ -91,6 +91,7 @@ class CompressedVideoCLI(LightningCLI):
             help="When --lr_scheduler advances. Without one, the module's own schedule advances every step.",
         )
         keep_integers(parser)
+        read_no_values(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments given, without a look at those of the process."""

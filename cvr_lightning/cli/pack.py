@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cvr_lightning.cli.option_errors import plain_errors
-from cvr_lightning.cli.parser import HelpfulParser
+from cvr_lightning.cli.parser import HelpfulParser, read_no_values
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import ShardError
 from cvr_lightning.files.printable import shown
@@ -32,6 +32,7 @@ def plan(arguments: Sequence[str]) -> Callable[[], None]:
         "--shard-size", default="1GB", metavar="SIZE", help="size of a tar file, in MB or GB (default: 1GB)"
     )
     parser.add_subclass_arguments(CompressedVideoDataModule, "data", required=True)
+    read_no_values(parser)
     options = parser.parse_args(list(arguments))
     shard_bytes = _bytes(options.shard_size)
 

@@ -68,6 +68,13 @@ def keep_integers(parser: LightningArgumentParser) -> None:
             action._typehint = functools.reduce(operator.or_, (int, float, *others))  # type: ignore[attr-defined]
 
 
+def read_no_values(parser: LightningArgumentParser) -> None:
+    """Take a value for a value: the file that it may be the name of is not read, nor shown by an error."""
+    for action in parser._actions:
+        if hasattr(action, "_enable_path"):
+            action._enable_path = False
+
+
 def _import_hint(message: str) -> str:
     missing = _NO_MODULE.search(message)
     return f"\n\nA module of your own is named first: --import {missing[1]}.py" if missing else ""

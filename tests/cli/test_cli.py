@@ -501,6 +501,12 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--trainer.accelerator=tpu"], "Requirement 'torch_xla"),
         (["fit", "--trainer.overfit_batches=1"], "point --data.root at a folder of a few videos instead"),
         (["fit", "--data.seed=-1"], "seed=-1 must not be negative"),
+        (["fit", "--model.levels=0"], "levels=0 must lie between 1 and 4"),
+        (["fit", "--model.label_smoothing=2"], "label_smoothing=2.0 must lie between 0 and 1"),
+        (["fit", "--model.iframe_lr=-1"], "iframe_lr=-1.0 must not be negative"),
+        (["fit", "--seed_everything=-1"], "-1 is not in bounds"),
+        (["fit", "--config=/"], "--config /: there is no such file"),
+        (["fit", "--ckpt_path=/"], "needs trained weights, and / is no .ckpt file"),
         (["fit", "--data.scene_seed=-1"], "scene_seed=-1 must not be negative"),
     ],
 )
@@ -514,6 +520,18 @@ def test_mistakes_are_answered_with_the_remedy(
         main(arguments)
     assert stop.value.code in (1, 2)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["strategy", "logger", "callbacks", "plugins", "profiler", "devices"])
+def test_a_value_that_names_a_file_does_not_show_it(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("secret: secret\n")
+    with pytest.raises(SystemExit):
+        main(["fit", "--data=MotionShapes", f"--trainer.{option}={tmp_path / 'file'}"])
+    error = capsys.readouterr().err
+    assert "secret" not in error
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize("command", ["fit", "test", "predict", "validate"])
