@@ -14,7 +14,7 @@ from figure_parts import (
     count_groups,
     dots,
     is_ours,
-    labelled_dot,
+    labeled_dot,
     lines,
     log_axis,
     log_scale,
@@ -147,10 +147,10 @@ def accuracy(sections: Sections) -> Figure:
         for row, model in enumerate(sorted(trained, key=lambda model: -values[(*model, TOP1)])):
             place = ((-6, 9), (-6, -17))[row % 2]  # above or below, or neighbors meet
             at = values[(*model, unit)], values[(*model, TOP1)]
-            labelled_dot(upper, at, model[1], "RGB" not in model[1], place)
+            labeled_dot(upper, at, model[1], "RGB" not in model[1], place)
         for row, model in enumerate(sorted(untrained, key=lambda model: values[(*model, unit)])):
             at = values[(*model, unit)], row
-            labelled_dot(lower, at, model[1].split(",")[0], is_ours(model[1]), (9, -4), fill="none")
+            labeled_dot(lower, at, model[1].split(",")[0], is_ours(model[1]), (9, -4), fill="none")
         upper.axhline(CHANCE, color="0.6", linewidth=1, linestyle=":")
         upper.set_ylim(0, 108)
         upper.grid(axis="x", alpha=0.3)

@@ -21,7 +21,7 @@ LINES = {
     True: ("#0b3c78", "#2f73c0", "#3fa7d6"),
     False: ("#8a3d00", "#d9711c", "#b58900", "#c2185b", "#6a3d9a"),
 }
-"""Colours of lines, of ours and of peers."""
+"""Colors of lines, of ours and of peers."""
 MARKERS = "os^Dvp"
 WIDTH = 9.0  # inches
 SPREAD = 0.8  # height of the dots of one name, as a fraction of the distance of two rows
@@ -43,7 +43,7 @@ def canvas(height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Sequ
 
 
 def dots(axes: Axes, rows: Sequence[Measured], series_of: Callable[[Measured], str]) -> None:
-    """A row for each name with a dot for each series, labelled with its value."""
+    """A row for each name with a dot for each series, labeled with its value."""
     names = list(dict.fromkeys(row.what for row in rows))
     series = list(dict.fromkeys(series_of(row) for row in rows))
     for y, name in enumerate(names):
@@ -90,7 +90,7 @@ def lines(axes: Axes, rows: Sequence[Measured]) -> None:
         family, ours = name.removesuffix(", bf16").removesuffix(", threads"), is_ours(name)
         if family not in families[ours]:
             families[ours].append(family)
-        colour = LINES[ours][families[ours].index(family) % len(LINES[ours])]
+        color = LINES[ours][families[ours].index(family) % len(LINES[ours])]
         medians = [row.median for row in own]
         lows = [row.median - row.quartiles[0] for row in own]
         highs = [row.quartiles[1] - row.median for row in own]
@@ -98,7 +98,7 @@ def lines(axes: Axes, rows: Sequence[Measured]) -> None:
             [row.at for row in own],
             medians,
             (lows, highs),
-            color=colour,
+            color=color,
             marker=MARKERS[index % len(MARKERS)],
             linestyle="-" if name == family else "--",
             capsize=3,
@@ -153,7 +153,7 @@ def count_groups(rows: Sequence[Measured]) -> int:
     return len({row.group for row in rows}) * len({row.what for row in rows}) // 2
 
 
-def labelled_dot(
+def labeled_dot(
     axes: Axes,
     at: tuple[float, float],
     text: str,

@@ -1,4 +1,4 @@
-"""Videos labelled per second, from file to label and model only, compared with two other models.
+"""Videos labeled per second, from file to label and model only, compared with two other models.
 
 Clips are first re-encoded as is usual (340x256, MPEG-4 Part 2, GOP 12). Ours: 8 segments x 3 P-frames, one
 view at the crop of the preset, 101 classes, random weights. File to label starts from the file name without
@@ -185,7 +185,7 @@ def read_all(paths: Sequence[Path], sampling: ClipSampling) -> list[Sample]:
 def cut(classifier: Classifier, samples: Sequence[Sample]) -> CompressedClip:
     """Collate, move and crop a batch."""
     clip = EvalTransform(classifier.sampling)(collate(samples).to(classifier.device))
-    synchronise(classifier.device)
+    synchronize(classifier.device)
     return clip
 
 
@@ -194,7 +194,7 @@ def run_model(model: nn.Module, clip: CompressedClip, dtype: torch.dtype = torch
     device = clip.mask.device.type
     with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
         model(clip)
-    synchronise(device)
+    synchronize(device)
 
 
 @torch.inference_mode()
@@ -202,7 +202,7 @@ def run_peer(model: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
     model(*inputs)
 
 
-def synchronise(device: torch.device | str) -> None:
+def synchronize(device: torch.device | str) -> None:
     if str(device).startswith("cuda"):
         torch.cuda.synchronize()
 

@@ -100,19 +100,19 @@ def rows(preset: str, skipped: float, rounds: int) -> list[str]:
     return out
 
 
-def _neighbourhoods(features: Tensor) -> Tensor:
+def _neighborhoods(features: Tensor) -> Tensor:
     """bool (M, H / 2, W / 2): places of a 3x3 convolution of stride 2 whose input is not all zero."""
     occupied = (features != 0).any(dim=1, keepdim=True).float()
     return F.max_pool2d(occupied, kernel_size=3, stride=2, padding=1)[:, 0] > 0
 
 
 def _used(features: Tensor) -> float:
-    return float(_neighbourhoods(features).float().mean())
+    return float(_neighborhoods(features).float().mean())
 
 
 def gathered(layer: nn.Conv2d, features: Tensor) -> Tensor:
     """The convolution, computed where its input is not all zero."""
-    places = _neighbourhoods(features)
+    places = _neighborhoods(features)
     padded = F.pad(features, (1, 1, 1, 1)).permute(0, 2, 3, 1).contiguous()
     m, y, x = places.nonzero(as_tuple=True)
     taps = [padded[m, 2 * y + dy, 2 * x + dx] for dy in range(3) for dx in range(3)]

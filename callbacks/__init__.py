@@ -1,4 +1,4 @@
-"""Callbacks that watch a run; they read public attributes only."""
+"""Callbacks that monitor a run through public attributes only."""
 
 from cvr_lightning.callbacks.confusion import ConfusionMatrix
 from cvr_lightning.callbacks.ddp_monitor import DDPMonitor

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture in the logger."""
+"""The confusion matrix as an image in the logger."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from cvr_lightning.training.module import RecognitionModule
 class ConfusionMatrix(PictureCallback):
     """Logs the confusion matrix over whole videos as an image.
 
-    Logged: ``val/confusion_matrix`` after the 1st, 2nd, 4th, 8th ... validation and the last, and
-    ``test/confusion_matrix`` after the test: rows the true class, columns the predicted one, each row in
-    per cent of the videos of its class; beside it the pairs of classes that are taken for each other most
-    often. Needs a logger with ``add_figure``.
+    Logs ``val/confusion_matrix`` after the 1st, 2nd, 4th, 8th ... validation and the last, and
+    ``test/confusion_matrix`` after the test. Rows are true classes, columns predicted ones, in percent of
+    each row. The most frequently confused pairs are listed next to it. Needs a logger with ``add_figure``.
     """
 
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the picture of the validation."""
+        """Log the confusion matrix of the validation."""
         self._log(trainer, pl_module, "val/confusion_matrix")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the picture of the test."""
+        """Log the confusion matrix of the test."""
         if trainer.is_global_zero:
             self._log(trainer, pl_module, "test/confusion_matrix")
 
@@ -42,31 +41,31 @@ class ConfusionMatrix(PictureCallback):
 
 
 SMALL = 25
-"""Classes up to which every cell carries its number."""
+"""Most classes for which each cell shows its number."""
 
 
 def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Draw counts (classes, classes), rows true and columns predicted, as shares of each row.
+    """Draw counts (classes, classes), rows true and columns predicted, as fractions of each row.
 
-    Cells carry their percentage up to 25 classes. Beyond, color tells, on a scale that shows small shares
-    too, and the largest confusions are spelt out.
+    Cells carry their percentage up to 25 classes. Beyond, color tells, on a scale that shows small fractions
+    too, and the largest confusions are spelled out.
     """
     classes = len(class_names)
     is_small = classes <= SMALL
     side = 2.9 + 0.4 * classes if is_small else 11.0  # inches
     figure = new_figure(side + (1.2 if is_small else 6.5), side)
     axes = figure.add_axes(_box(figure, 2.1, 2.1, side - 2.7, side - 2.7))
-    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="nearest")
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="nearest")
     bar = figure.add_axes(_box(figure, side - 0.45, 2.1, 0.2, side - 2.7))
     figure.colorbar(image, cax=bar, label="videos of the true class (%)", ticks=[0, 1, 5, 20, 50, 100])
     _label_axes(axes, class_names)
     correct = 100 * np.trace(counts) / max(counts.sum(), 1)
-    axes.set_title(f"{correct:.1f} % of {counts.sum()} videos right")
+    axes.set_title(f"{correct:.1f} % of {counts.sum()} videos correct")
     if is_small:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            color = "white" if share[row, column] > 35 else "black"
-            text = f"{share[row, column]:.0f}"
+            color = "white" if percent[row, column] > 35 else "black"
+            text = f"{percent[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     else:
         lists = [*confusions(counts, class_names), "", *hardest(counts, class_names)]
@@ -76,41 +75,41 @@ def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Fig
 
 
 def confusions(counts: np.ndarray, class_names: Sequence[str], most: int = 24) -> list[str]:
-    """The pairs of classes confused most often, as lines of text under a heading.
+    """List the most frequently confused pairs of classes, as lines of text under a heading.
 
     Args:
         counts: (classes, classes), rows true and columns predicted.
         class_names: Name of each class.
-        most: Number of pairs at most.
+        most: Largest number of pairs.
     """
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     videos = counts.sum(axis=1)
-    lines = ["Most frequent confusions: true class → taken for"]
+    lines = ["Most frequent confusions: true class → predicted"]
     for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True):
         if number := wrong[true, predicted]:
             names = f"{_short(class_names[true])} → {_short(class_names[predicted])}"
             lines.append(f"  {names}: {number} of {videos[true]}")
-    return lines if len(lines) > 1 else ["No video was given a wrong class"]
+    return lines if len(lines) > 1 else ["No video was misclassified"]
 
 
 def hardest(counts: np.ndarray, class_names: Sequence[str], most: int = 12) -> list[str]:
-    """The classes of which the smallest share is right, as lines of text under a heading.
+    """List the classes with the lowest accuracy, as lines of text under a heading.
 
     Args:
         counts: (classes, classes), rows true and columns predicted.
         class_names: Name of each class.
-        most: Number of classes at most.
+        most: Largest number of classes.
     """
     videos = counts.sum(axis=1)
-    share = np.where(videos > 0, np.diag(counts) / np.maximum(videos, 1), np.inf)
-    order = [index for index in np.argsort(share, kind="stable")[:most] if videos[index]]
+    percent = np.where(videos > 0, np.diag(counts) / np.maximum(videos, 1), np.inf)
+    order = [index for index in np.argsort(percent, kind="stable")[:most] if videos[index]]
     lines = [f"  {_short(class_names[index])}: {counts[index, index]} of {videos[index]}" for index in order]
-    return ["Classes recognised least: videos right", *lines]
+    return ["Lowest accuracy: correct videos", *lines]
 
 
 def _label_axes(axes: Any, class_names: Sequence[str]) -> None:
-    """Name every class, or, of more than 60, as many as can be read."""
+    """Label every class, or with more than 60, a legible selection."""
     every = -(-len(class_names) // 60)
     ticks = np.arange(0, len(class_names), every)
     labels = [_short(class_names[int(tick)]) for tick in ticks]
@@ -129,6 +128,6 @@ def _short(name: str) -> str:
 def _box(
     figure: Figure, left: float, bottom: float, width: float, height: float
 ) -> tuple[float, float, float, float]:
-    """A place in inches as shares of the figure."""
+    """Convert a box in inches to fractions of the figure."""
     across, up = figure.get_figwidth(), figure.get_figheight()
     return left / across, bottom / up, width / across, height / up

@@ -1,4 +1,4 @@
-"""The callbacks that watch a run of the command line unless a configuration says otherwise."""
+"""Callbacks that the command line adds by default."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cvr_lightning.callbacks.throughput import Throughput
 
 
 def default_callbacks(command: str) -> list[Callback]:
-    """What watches the run of a command; callbacks that a configuration names take the place of theirs."""
+    """Default callbacks of a command; those in the configuration replace callbacks of the same class."""
     callbacks: list[Callback] = [ConfusionMatrix(), Results(), Predictions()]
     callbacks += [EnergyMonitor(), HyperParameters()]
     if command in ("fit", "validate"):
         callbacks += [SpikeSparsity(), ClipPanels()]
     if command == "fit":
         callbacks += [MixedPrecision(), DDPMonitor()]
-        callbacks += [Throughput()]  # last: what the others do in a step is not waiting for data
+        callbacks += [Throughput()]  # last, so the others' time does not count as data wait
     return callbacks

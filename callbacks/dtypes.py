@@ -1,4 +1,4 @@
-"""Which modules compute in which numbers, as seen in a step."""
+"""Records the dtypes in which modules compute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cvr_lightning.models.neurons import AdaptiveLIF, Firing
 
 
 class DtypeRecorder:
-    """Notes the numbers that each kind of module gives, between :meth:`attach` and :meth:`detach`."""
+    """Records the output dtypes of each kind of module, between :meth:`attach` and :meth:`detach`."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, set[str]] = defaultdict(set)
@@ -21,7 +21,7 @@ class DtypeRecorder:
         self._handles: list[RemovableHandle] = []
 
     def attach(self, module: nn.Module) -> None:
-        """Watch the modules that hold weights themselves."""
+        """Hook the modules that own weights."""
         self._handles = [
             layer.register_forward_hook(self._note)
             for layer in module.modules()
@@ -29,7 +29,7 @@ class DtypeRecorder:
         ]
 
     def detach(self) -> None:
-        """Watch no longer."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
@@ -43,19 +43,17 @@ class DtypeRecorder:
             self._kinds[_name(output.dtype)].add(type(layer).__name__)
 
     def lines(self, precision: str, module: nn.Module, loss: Tensor) -> list[str]:
-        """The report: weights, what computes in what, and what stays in float32 and why."""
+        """Report the dtypes of weights and computations, and what stays in float32 and why."""
         weights = {_name(parameter.dtype) for parameter in module.parameters()}
         given = [f"{name} from {', '.join(sorted(kinds))}" for name, kinds in sorted(self._kinds.items())]
         lines = [f"Precision {precision}: weights {_join(weights)}; {'; '.join(given)}"]
         if self._membranes:
             lines.append(
-                f"  membranes, traces and thresholds {_join(self._membranes)}: rounding would flip a spike"
+                f"  membranes, traces and thresholds {_join(self._membranes)}: rounding would change spikes"
             )
         if "float64" not in weights:
-            lines.append(
-                "  softmax of the attention float32, inside its kernel: its sums run over all tokens"
-            )
-        return [*lines, f"  loss {_name(loss.dtype)}: it is the logarithm of a share"]
+            lines.append("  softmax of the attention float32, inside its kernel, as it sums over all tokens")
+        return [*lines, f"  loss {_name(loss.dtype)}: it is the logarithm of a probability"]
 
 
 def _join(names: set[str]) -> str:

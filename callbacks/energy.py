@@ -1,4 +1,4 @@
-"""Energy of a run: theoretical from counted operations, measured from the machine's counters."""
+"""Energy of a run: theoretical from operation counts, measured from energy counters."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from cvr_lightning.energy.table import energy_table
 from cvr_lightning.training.module import RecognitionModule
 
 MEASURED_INCLUDES = (
-    "all that these devices spent in the loop's time: reading and decoding, idle power, and whatever else "
+    "total consumption of these devices during the loop: reading and decoding, idle power, and anything else "
     "ran on them"
 )
 
 
 class EnergyMonitor(Callback):
-    """Counts the operations of the model with the rates at which its neurons fire, and reads energy counters.
+    """Counts operations at the neurons' actual spike rates, and reads energy counters.
 
-    Logged after every validation, per view of a video, with the rates of its first batch that can be read:
+    Logs after every validation, per view of a video, at the spike rates of the first readable batch:
 
-    - ``vitals/energy/theoretical_uj_per_view``: compute of the model in microjoules, and
-      ``vitals/energy_parts/<part>_uj_per_view`` of each part; they add up to it.
+    - ``vitals/energy/theoretical_uj_per_view``: energy of the model's operations in microjoules, and
+      ``vitals/energy_parts/<part>_uj_per_view`` of each component; these sum to it.
     - ``vitals/energy/dense_macs_1e6_per_view``, ``vitals/energy/effective_macs_1e6_per_view`` and
       ``vitals/energy/effective_acs_1e6_per_view``: millions of operations, see
       :mod:`cvr_lightning.energy.counting`.
 
-    Logged after every training epoch, where there is a counter; all processes together:
+    Logs after every training epoch if there is a counter, over all processes:
 
-    - ``vitals/energy/measured_train_j_per_epoch`` and ``vitals/energy/measured_train_j_per_video``: joules,
-      validation left out; a video counts each time that it is trained on.
+    - ``vitals/energy/measured_train_j_per_epoch`` and ``vitals/energy/measured_train_j_per_video``: joules
+    without
+      validation; a video counts each time it is trained on.
 
-    ``results.json`` takes the test's figures from here, and those of the training that the checkpoint tells
-    of; with ``prints_table``, ``fit`` and ``test`` print them. Where there is no counter the answer is
-    "not measured" and null, never 0; so it is where the test lasted less than ``min_seconds``. Measured
-    energy is that of whole devices: it includes reading, decoding, idle power and whatever else runs on
-    them. Scalars go to any logger.
+    ``results.json`` contains these energies of the test, and those of the training stored in the checkpoint;
+    with ``prints_table``, ``fit`` and ``test`` print them. Without a counter, or if the test took less than
+    ``min_seconds``, the result is "not measured" and null, never 0. Measured energy is that of whole devices:
+    it includes reading, decoding, idle power and other processes. Works with any logger.
 
     Args:
-        costs: Energy of an operation: the name of a table, or ``{mac_pj, ac_pj, source}`` of one's own.
-        counters: Which of ``nvml``, ``rapl`` and ``zeus`` to read; it is an error where one is not to be had.
-            null takes NVML and RAPL where they are there.
-        min_seconds: Time below which a counter's resolution makes a measurement meaningless.
+        costs: Energy per operation: the name of a table, or a custom ``{mac_pj, ac_pj, source}``.
+        counters: Counters to read, of ``nvml``, ``rapl`` and ``zeus``; missing ones are an error. null uses
+            NVML and RAPL if available.
+        min_seconds: Time below which a counter's resolution is too coarse.
         prints_table: Print a table of energies at the end; ``--verbose`` of the command line.
 
     Raises:
-        ValueError: For an unknown cost table.
+        ValueError: The cost table is unknown.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class EnergyMonitor(Callback):
         """Open the counters.
 
         Raises:
-            RunError: Where a counter was asked for that is not there.
+            RunError: A requested counter is not available.
         """
         counters, self._missing = open_counters(
             self.counter_names, gpu_uuid(trainer.strategy.root_device), trainer.local_rank == 0
@@ -91,7 +91,7 @@ class EnergyMonitor(Callback):
     # Theoretical: one batch of each validation or test.
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count anew; what validation spends is not training's."""
+        """Start counting; validation does not count as training."""
         self._pause_training(trainer)
         self.report = None
 
@@ -109,7 +109,7 @@ class EnergyMonitor(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the theoretical energy."""
-        if trainer.state.fn == TrainerFn.FITTING:  # trainer.training is not true again yet
+        if trainer.state.fn == TrainerFn.FITTING:  # trainer.training is still false here
             self._meter.start()
         if trainer.sanity_checking or self.report is None:
             return
@@ -147,7 +147,7 @@ class EnergyMonitor(Callback):
             self._meter.stop()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log what the epoch cost."""
+        """Log the epoch's energy."""
         self._meter.stop()
         joules, videos = _over_processes(trainer, self._meter.total, self._clips)
         self.training["epochs"] += 1
@@ -172,7 +172,7 @@ class EnergyMonitor(Callback):
     # Measured: a test.
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the last test."""
+        """Reset for a new test."""
         self.report = None
         self._measured = None
         self._start_test()
@@ -191,21 +191,21 @@ class EnergyMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count one batch; like throughput, measured energy leaves out the first of several."""
+        """Count one batch; measured energy excludes the first of several, like throughput."""
         self._clips += len(batch)
         if self.report is None:
             self._meter.stop()
             self._count(trainer, pl_module, batch)
             self._meter.start()
         if batch_idx == 0 and trainer.num_test_batches[0] > 1:
-            _synchronise(pl_module.device)
+            _synchronize(pl_module.device)
             self._start_test()
         elif is_logged(trainer, batch_idx + 1):
             self._meter.poll()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the meter; every process takes part in the sum."""
-        _synchronise(pl_module.device)
+        """Stop the meter and sum over processes."""
+        _synchronize(pl_module.device)
         self._meter.stop()
         self._is_short = self._meter.seconds < self.min_seconds
         own = None if self._is_short else self._meter.total
@@ -221,7 +221,7 @@ class EnergyMonitor(Callback):
     # For results.json.
 
     def test_results(self, trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:
-        """Operations and energies per video of the last test, and the energy of the training."""
+        """Operations and energies per video of the last test, and the energy of training."""
         assert pl_module.table is not None
         data: CompressedVideoDataModule = trainer.datamodule  # type: ignore[attr-defined]
         views = float(pl_module.table.views.mean())
@@ -235,14 +235,14 @@ class EnergyMonitor(Callback):
         """Operations and energies per video.
 
         Args:
-            clips: Clips of a video in the protocol.
+            clips: Clips per video in the protocol.
             measured: Joules per video from the counters.
         """
         report = OperationReport((), 1, self.costs) if self.report is None else self.report
         return cost_results(report, clips, measured, self._includes())
 
     def training_results(self) -> dict[str, Any]:
-        """What training cost, by the counters of the machine that it ran on; null where there was none."""
+        """Measured energy of training; null without a counter."""
         joules, videos = self.training["joules"], self.training["videos"]
         measured = self.training["seconds"] > 0
         return {
@@ -254,22 +254,22 @@ class EnergyMonitor(Callback):
 
     def _includes(self) -> str:
         if not self._meter.counters:
-            return f"no counter: {'; '.join(self._missing) or 'none was asked for'}"
+            return f"no counter: {'; '.join(self._missing) or 'none was requested'}"
         if self._is_short:
             return f"nothing: the loop took less than {self.min_seconds:g} s"
         return f"{', '.join(counter.name for counter in self._meter.counters)}: {MEASURED_INCLUDES}"
 
     def state_dict(self) -> dict[str, Any]:
-        """What training has cost so far."""
+        """Energy of training so far."""
         return dict(self.training)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on adding."""
+        """Restore the energy of training."""
         self.training = dict(state_dict)
 
 
 def theoretical_scalars(report: OperationReport) -> dict[str, float]:
-    """The scalars of a validation, per view."""
+    """Scalars of a validation, per view."""
     parts = report.energy_by_part()
     return {
         "vitals/energy/theoretical_uj_per_view": 1e6 * report.energy_j,
@@ -281,7 +281,7 @@ def theoretical_scalars(report: OperationReport) -> dict[str, float]:
 
 
 def _over_processes(trainer: Trainer, joules: float | None, clips: int) -> tuple[float | None, int]:
-    """Joules and clips of all processes; None where none of them has a counter."""
+    """Joules and clips summed over processes; None without counters."""
     own = torch.tensor([joules or 0.0, float(joules is not None), clips], dtype=torch.float64)
     if trainer.world_size > 1:
         own = own.float() if trainer.strategy.root_device.type == "mps" else own
@@ -289,6 +289,6 @@ def _over_processes(trainer: Trainer, joules: float | None, clips: int) -> tuple
     return (float(own[0]) if own[1] else None), int(own[2])
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

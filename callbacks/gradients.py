@@ -1,4 +1,4 @@
-"""Gradients and the graph that they come from."""
+"""Gradients and the autograd graph."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 
 def gradients(module: nn.Module) -> list[Tensor]:
-    """The gradients that there are."""
+    """All gradients that are set."""
     return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
 
 
 def unused_parameters(module: nn.Module, loss: Tensor) -> list[str]:
-    """Names of the trained parameters that a loss does not depend on, by a walk over its graph.
+    """Names of trainable parameters that a loss does not depend on, from its graph.
 
-    Nothing is computed, so no hook of a gradient runs.
+    Nothing is computed, so no gradient hook runs.
     """
     reached: set[int] = set()
     seen: set[Any] = set()
@@ -26,7 +26,7 @@ def unused_parameters(module: nn.Module, loss: Tensor) -> list[str]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        variable = getattr(node, "variable", None)  # of the nodes that a gradient ends in
+        variable = getattr(node, "variable", None)  # leaf nodes have it
         if variable is not None:
             reached.add(id(variable))
         nodes += [following for following, _ in node.next_functions]
@@ -37,17 +37,17 @@ def unused_parameters(module: nn.Module, loss: Tensor) -> list[str]:
     ]
 
 
-def shares_out_of_range(gradients: list[Tensor], dtype: torch.dtype, scale: float) -> dict[str, Tensor]:
-    """Shares of a gradient's elements that a number format does not hold well.
+def fractions_out_of_range(gradients: list[Tensor], dtype: torch.dtype, scale: float) -> dict[str, Tensor]:
+    """Fractions of a gradient's elements outside a number format's range.
 
     Args:
-        gradients: The gradient, not scaled.
-        dtype: The format that it was computed in.
-        scale: What the loss was multiplied with there.
+        gradients: The unscaled gradient.
+        dtype: The format in which it was computed.
+        scale: Loss scale.
 
     Returns:
-        ``zero``; ``underflow``, which is not zero but below the smallest normal number once scaled;
-        ``overflow``, which is not finite.
+        ``zero``; ``underflow``: nonzero but, scaled, below the smallest normal number; ``overflow``: not
+        finite.
     """
     magnitude = torch.cat([gradient.flatten() for gradient in gradients]).abs()
     zero = magnitude == 0

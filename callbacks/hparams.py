@@ -1,4 +1,4 @@
-"""The hyper-parameters of a run beside its final metrics, for comparing runs."""
+"""Hyper-parameters of a run with its final metrics, for comparing runs."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ OPTIONS = (
     "trainer.max_epochs",
     "trainer.precision",
 )
-"""Few, for TensorBoard shows five columns in alphabetical order before any is ticked."""
+"""A few, since TensorBoard initially shows five columns in alphabetical order."""
 
 
 class HyperParameters(Callback):
-    """Logs chosen options of a run and its last metrics at the end of ``fit`` and of ``test``.
+    """Logs selected options of a run with its final metrics, at the end of ``fit`` and ``test``.
 
-    Logged: ``vitals/final/val_top1``, ``vitals/final/val_top5``, ``vitals/final/val_loss`` after training,
-    ``vitals/final/test_top1``, ``vitals/final/test_top5``, ``vitals/final/test_loss`` after a test, where
-    they exist; and, for the HPARAMS tab of TensorBoard, the options by the last part of their names. Any
-    logger takes them.
+    Logs ``vitals/final/val_top1``, ``vitals/final/val_top5`` and ``vitals/final/val_loss`` after training,
+    and the same with ``test`` after a test, if they exist. The last components of the options' names are the
+    columns of TensorBoard's HPARAMS tab. Works with any logger.
 
     Args:
-        options: Names of the options, as on the command line; one that a run does not have is left out.
+        options: Names of options as on the command line; missing ones are left out.
     """
 
     def __init__(self, options: Sequence[str] = OPTIONS) -> None:
@@ -69,7 +68,7 @@ class HyperParameters(Callback):
 
 
 def chosen_options(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Options by the last part of their names; a class by its own name, what is not plain as text."""
+    """Options by the last component of their names; classes by their class name, other objects as text."""
     chosen = {}
     for name in names:
         value: Any = config

@@ -1,4 +1,4 @@
-"""The steps in which the trainer passes figures on to its loggers."""
+"""Steps in which the trainer logs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from lightning import Trainer
 
 
 def will_log(trainer: Trainer) -> bool:
-    """Whether the step under way is one of them."""
+    """Whether the current step will be logged."""
     return is_logged(trainer, trainer.global_step + 1)
 
 
 def has_logged(trainer: Trainer) -> bool:
-    """The same, once the step is taken."""
+    """Whether the completed step is logged."""
     return is_logged(trainer, trainer.global_step)
 
 
 def is_logged(trainer: Trainer, steps: int) -> bool:
-    """Whether the trainer passes figures on after so many steps."""
+    """Whether the trainer logs after this number of steps."""
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
     return every > 0 and steps % every == 0

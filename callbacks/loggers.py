@@ -1,4 +1,4 @@
-"""What the callbacks share in logging: to whom, when, and how pictures are spread over a run."""
+"""Logging shared by the callbacks: supported loggers, and when images are drawn."""
 
 from __future__ import annotations
 
@@ -18,33 +18,32 @@ Method = Literal["add_figure", "add_histogram"]
 
 
 def experiments(trainer: Trainer, method: Method) -> list[Any]:
-    """The loggers' own objects that have this method, as TensorBoard's writer has."""
+    """The loggers' experiment objects that have a method, such as TensorBoard's writer."""
     found = [getattr(logger, "experiment", None) for logger in trainer.loggers]
     return [experiment for experiment in found if hasattr(experiment, method)]
 
 
 def warn_without(trainer: Trainer, callback: Callback, method: Method) -> None:
-    """Say once, in setup, that a callback's pictures will go nowhere; a run without loggers knows that."""
+    """Warn once, in setup, if no logger supports a callback's images; silent without loggers."""
     if trainer.loggers and not experiments(trainer, method):
         loggers = ", ".join(type(logger).__name__ for logger in trainer.loggers)
         rank_zero_warn(
-            f"{type(callback).__name__} needs a logger with {method}, as TensorBoardLogger has; the run's "
-            f"loggers: {loggers}. What it would give them is left out"
+            f"{type(callback).__name__} needs a logger with {method}, such as TensorBoardLogger; the run's "
+            f"loggers: {loggers}. Its output is not logged"
         )
 
 
 def log_scalars(trainer: Trainer, scalars: dict[str, float], step: int) -> None:
-    """Hand scalars to every logger; loggers write in the first process alone."""
+    """Send scalars to every logger; loggers write in the first process only."""
     for logger in trainer.loggers:
         logger.log_metrics(scalars, step)
 
 
 class PictureCallback(Callback, ABC):
-    """Draws after the 1st, 2nd, 4th, 8th ... validation of a training, after its last, and after any other.
+    """Draws after the 1st, 2nd, 4th, 8th ... and last validation of a training, and after other validations.
 
-    Most changes early, so little is missed, and the time that drawing takes is lost in a long run's. The
-    number of validations is part of the checkpoint: a resumed run draws when the undisturbed one would
-    have.
+    Results change most early on, and drawing takes a negligible fraction of a long run. The number of
+    validations is stored in checkpoints, so a resumed run draws as an uninterrupted one.
     """
 
     def __init__(self) -> None:
@@ -52,12 +51,12 @@ class PictureCallback(Callback, ABC):
         self._is_drawn = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Warn where no logger takes pictures."""
+        """Warn if no logger supports images."""
         if stage == "fit":
             warn_without(trainer, self, "add_figure")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw, if it is time."""
+        """Draw, if due."""
         if trainer.sanity_checking:
             return
         self.validations += 1
@@ -67,7 +66,7 @@ class PictureCallback(Callback, ABC):
             self._draw_once(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last validation, unless that was done."""
+        """Draw the last validation, unless already drawn."""
         if not self._is_drawn:
             self._is_drawn = True
             self._draw_once(trainer, pl_module)
@@ -78,39 +77,39 @@ class PictureCallback(Callback, ABC):
 
     @abstractmethod
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the pictures of the last validation; called in the first process."""
+        """Log images of the last validation; called in the first process."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of validations so far."""
+        """Number of validations so far."""
         return {"validations": self.validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the number of validations."""
         self.validations = state_dict["validations"]
 
 
 def log_figure(trainer: Trainer, tag: str, figure: Any) -> None:
-    """Hand a matplotlib figure to every logger that takes one."""
+    """Send a matplotlib figure to every logger that supports it."""
     for experiment in experiments(trainer, "add_figure"):
         experiment.add_figure(tag, figure, global_step=trainer.global_step)
 
 
 def array(tensor: Tensor) -> npt.NDArray[Any]:
-    """A tensor for a picture; numpy has no bfloat16."""
+    """Convert a tensor to NumPy, which has no bfloat16."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def fixed_rows(trainer: Trainer, batch: CompressedClip, batch_idx: int, clips: int) -> list[tuple[int, int]]:
-    """Which of the fixed validation clips are in this batch: (number of the clip, its row).
+    """Find the fixed validation clips in this batch: (number of the clip, its row).
 
-    They are spread evenly over the batches of the process, which come in the same order every time.
+    They are spread evenly over the process's batches, whose order is the same each time.
 
     Args:
         trainer: The trainer, in validation.
         batch: The batch.
-        batch_idx: Its number.
-        clips: How many clips are to be watched.
+        batch_idx: Index of the batch.
+        clips: Number of fixed clips.
     """
     batches = int(trainer.num_val_batches[0])
     here = [clip for clip in range(clips) if clip * batches // clips == batch_idx]

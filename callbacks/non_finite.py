@@ -1,4 +1,4 @@
-"""Where in a model the first number that is not finite appears."""
+"""Locates the first non-finite value in a model."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 
 def locate_non_finite(module: nn.Module, run: Callable[[], Tensor], scale: float = 1.0) -> str | None:
-    """Repeat a step, watched, and say where it first leaves the finite numbers.
+    """Repeat a step with hooks and name the first non-finite value.
 
-    The gradients of the parameters are left as they are, and no hook on them runs.
+    Gradients of the parameters are unchanged, and no hooks on them run.
 
     Args:
-        module: The model; what is found is named as in its ``named_modules``.
+        module: The model; layers are named as in ``named_modules``.
         run: Computes the loss.
-        scale: What the loss is multiplied with before the backward pass.
+        scale: Loss scale of the backward pass.
 
     Returns:
-        Weights, an input or output in the forward pass, or a gradient in the backward pass; None where all of
-        them are finite.
+        Names the weights, input or output in the forward pass, or gradient in the backward pass; None
+        if all are finite.
     """
     for name, parameter in module.named_parameters():
         if not _finite(parameter):
@@ -41,7 +41,7 @@ def locate_non_finite(module: nn.Module, run: Callable[[], Tensor], scale: float
 
 
 class _Watch:
-    """Notes the outputs of all layers in the order in which they end, and the first that is not finite."""
+    """Records the outputs of all layers in order of execution, and the first non-finite one."""
 
     def __init__(self) -> None:
         self.found: str | None = None
@@ -54,7 +54,9 @@ class _Watch:
                 if self.found is None and not _finite(tensor):
                     side = "output" if all(map(_finite, _tensors(inputs))) else "input"
                     self.found = f"the {side} of {name} ({type(layer).__name__}, {_name(tensor.dtype)})"
-                if tensor.requires_grad and id(tensor) not in self._noted:  # a parent hands on its child's
+                if (
+                    tensor.requires_grad and id(tensor) not in self._noted
+                ):  # a parent may return its child's output
                     self._noted.add(id(tensor))
                     self.outputs.append((name, tensor))
 
@@ -62,7 +64,7 @@ class _Watch:
 
 
 def _in_backward(module: nn.Module, loss: Tensor, outputs: list[tuple[str, Tensor]]) -> str | None:
-    """The first gradient that is not finite: of the layers' outputs from the last, then of the weights."""
+    """The first non-finite gradient: of layer outputs from last to first, then of weights."""
     watched = [(f"the output of {name}", tensor) for name, tensor in reversed(outputs)]
     watched += [
         (f"the weights {name}", weight) for name, weight in module.named_parameters() if weight.requires_grad
@@ -75,7 +77,7 @@ def _in_backward(module: nn.Module, loss: Tensor, outputs: list[tuple[str, Tenso
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The floating-point tensors of an argument or a result."""
+    """Yield the floating-point tensors of an argument or result."""
     if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value

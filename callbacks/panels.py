@@ -1,4 +1,4 @@
-"""Pictures of clips: what went into the model, and what came out."""
+"""Images of clips: the model's input and its prediction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cvr_lightning.training.module import RecognitionModule
 class ClipPanels(PictureCallback):
     """Draws validation clips: I-frame, vectors, residual energy, macroblock modes and the prediction.
 
-    Logged after the 1st, 2nd, 4th, 8th ... validation and the last:
+    Logs after the 1st, 2nd, 4th, 8th ... validation and the last:
 
     - ``val/clips/fixed``: the same clips every time, spread over the validation subset.
     - ``val/clips/worst`` and ``val/clips/best``: the labeled clips of the highest and of the lowest loss.
@@ -33,10 +33,10 @@ class ClipPanels(PictureCallback):
 
     Args:
         clips: Number of fixed clips; 0 for none.
-        extremes: Number of worst and of best clips; 0 for none. They are read again from the data set.
+        extremes: Number of worst and of best clips, which are read again from the data set; 0 for none.
 
     Raises:
-        ValueError: Where a number is negative.
+        ValueError: A number is negative.
     """
 
     def __init__(self, clips: int = 2, extremes: int = 2) -> None:
@@ -55,7 +55,7 @@ class ClipPanels(PictureCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the fixed clips, the first time that they come by."""
+        """Keep the fixed clips when they first appear."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         for number, row in fixed_rows(trainer, batch, batch_idx, self.clips):
@@ -63,7 +63,7 @@ class ClipPanels(PictureCallback):
                 self._fixed[number] = batch.take(torch.tensor([row])).to("cpu")
 
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the pictures."""
+        """Log the images."""
         assert isinstance(pl_module, RecognitionModule)
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, CompressedVideoDataModule)
@@ -94,7 +94,7 @@ def extremes(table: VideoTable, count: int) -> tuple[list[int], list[int]]:
 
 
 def _read(data: CompressedVideoDataModule, videos: list[int]) -> list[CompressedClip]:
-    """The middle view of these validation videos, as validation sees it."""
+    """The middle view of validation videos, read as in validation."""
     dataset, crop = data.dataset("val", data.sampling, training=False), EvalTransform(data.sampling)
     samples = [dataset[Draw(0, video, 0)] for video in videos]
     clips = [crop(collate([sample])) for sample in samples if sample is not None]
@@ -102,7 +102,7 @@ def _read(data: CompressedVideoDataModule, videos: list[int]) -> list[Compressed
 
 
 def _picture(clip: CompressedClip, data: CompressedVideoDataModule, table: VideoTable) -> ClipPicture:
-    """The last P-frame of the middle segment of a batch of one."""
+    """The last P-frame of the middle segment of a batch with one clip."""
     video = int(clip.video[0])
     segment = clip.mask.shape[1] // 2
     frame = max(int(clip.mask[0, segment].sum()) - 1, 0)

@@ -1,4 +1,4 @@
-"""The processes of a run, and which of them is no more."""
+"""The processes of a run, and detecting which one died."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 import torch.distributed
 
 PATIENCE_S = 2.0
-"""How long a lost process is looked for: its connections close a moment before it is gone."""
+"""Seconds to look for a dead process, whose connections close slightly before it ends."""
 PERIOD_S = 5.0
-"""How often a process looks whether the one that started it still runs."""
+"""Seconds between checks that the parent process is alive."""
 
 
 @dataclass(frozen=True)
 class Peers:
-    """Host and process id of each process, in the order of their ranks.
+    """Host and process id of each process by rank.
 
     Attributes:
-        rank: That of this process.
+        rank: Rank of this process.
         processes: (host, process id) of each.
     """
 
@@ -33,23 +33,23 @@ class Peers:
 
     @classmethod
     def gather(cls) -> Peers:
-        """Ask all processes; each must take part."""
+        """Gather from all processes; a collective operation."""
         processes: list[tuple[str, int]] = [("", 0)] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(processes, (socket.gethostname(), os.getpid()))
         return cls(torch.distributed.get_rank(), processes)
 
     def end_with_parent(self, finished: threading.Event) -> None:
-        """End this process where the one that started it, another of the run, dies before all is finished.
+        """End this process if its parent, another process of the run, dies before all have finished.
 
-        A launcher of its own, such as torchrun, looks after its processes. Those that process 0 started would
-        otherwise wait for it until the time limit of the process group.
+        Launchers such as torchrun supervise their processes. Processes started by process 0 would otherwise
+        wait until the time limit of the process group.
         """
         parent = os.getppid()
         if (socket.gethostname(), parent) in self.processes:
             threading.Thread(target=_end_without, args=(parent, self.rank, finished), daemon=True).start()
 
     def describe_loss(self, error: BaseException) -> str:
-        """Which process has died, as far as it can be told from here, and how to go on."""
+        """Name the process that died, if known, and how to continue."""
         gone = self._gone()
         if gone:
             who = " and ".join(
@@ -58,16 +58,16 @@ class Peers:
             )
             who += " has died" if len(gone) == 1 else " have died"
         else:
-            who = "the connection to another process is lost, on another machine or still ending"
+            who = "the connection to another process was lost (on another machine, or still ending)"
         reason = re.sub(r"^\[\S+\] ", "", str(error)).split(". ")[0]
         return (
-            f"{who}; process {self.rank} of {len(self.processes)} ends too. One that was killed, from "
-            "outside or for want of memory, says nothing itself; any other error stands in its own log. "
+            f"{who}; process {self.rank} of {len(self.processes)} ends too. A process that was killed, "
+            "for example for lack of memory, logs nothing; other errors are in its own log. "
             f"Resume with --ckpt_path last. ({reason})"
         )
 
     def _gone(self) -> list[int]:
-        """Ranks on this host whose process is no more."""
+        """Ranks of dead processes on this host."""
         here = socket.gethostname()
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -82,7 +82,7 @@ class Peers:
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Whether an error is that of a collective whose other side is no more."""
+    """Whether an error is that of a collective operation that lost its peer."""
     if isinstance(error, torch.distributed.DistNetworkError | torch.distributed.DistBackendError):
         return True
     text = str(error)
@@ -93,12 +93,12 @@ def _end_without(parent: int, rank: int, finished: threading.Event) -> None:
     while os.getppid() == parent:
         if finished.wait(PERIOD_S):
             return
-    print(f"cvr: process {rank} ends: the one that started it (pid {parent}) has died", file=sys.stderr)
-    os._exit(1)  # the main thread may be inside a collective, which no exception reaches
+    print(f"cvr: process {rank} ends: its parent (pid {parent}) has died", file=sys.stderr)
+    os._exit(1)  # exceptions cannot interrupt a collective in the main thread
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process of this host exists and has not ended, be it that nobody has noticed yet."""
+    """Whether a process of this host is alive; zombies are not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -108,5 +108,5 @@ def _runs(pid: int) -> bool:
     status = Path(f"/proc/{pid}/stat")
     try:
         return status.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:  # no such system, or gone since
+    except OSError:  # not Linux, or it just ended
         return not Path("/proc/self").exists()

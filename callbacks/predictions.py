@@ -18,7 +18,7 @@ class Predictions(Callback):
     """Writes ``predictions.csv`` (video, label, probability) into the run directory after ``cvr predict``."""
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write one row a video, its views averaged."""
+        """Write one row per video, averaged over its views."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, RecognitionModule)
         assert isinstance(data, CompressedVideoDataModule)
@@ -30,14 +30,14 @@ class Predictions(Callback):
         path = Path(trainer.default_root_dir) / "predictions.csv"
         with (
             atomic_path(path) as unfinished,
-            # A name that is not UTF-8 keeps its bytes: they are how the file is found.
+            # Names that are not UTF-8 keep their bytes, so that the file can be found.
             unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             writer = csv.writer(file)
             writer.writerow(["video", "label", "probability"])
             rows = zip(table.video.tolist(), label.tolist(), probability.tolist(), strict=True)
-            for video, index, share in rows:
-                writer.writerow([names[video], pl_module.class_names[index], f"{share:.4f}"])
-        # The line of the progress bar is not ended yet.
-        told = f"{len(table)} videos labelled in {path}, {len(table.unreadable)} unreadable"
+            for video, index, probability in rows:
+                writer.writerow([names[video], pl_module.class_names[index], f"{probability:.4f}"])
+        # The progress bar has not ended its line.
+        told = f"{len(table)} videos labeled in {path}, {len(table.unreadable)} unreadable"
         print(f"\n{shown(told)}")

@@ -1,4 +1,4 @@
-"""results.json and scores.npz: what a test found, what it cost, and how to repeat it."""
+"""results.json and scores.npz: metrics, costs and provenance of a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
-from cvr_lightning.callbacks.throughput import synchronised_clock
+from cvr_lightning.callbacks.throughput import synchronized_clock
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.energy.counting import count_parameters
@@ -28,33 +28,32 @@ from cvr_lightning.training.module import RecognitionModule
 
 @runtime_checkable
 class ResultSource(Protocol):
-    """A callback with something to say in results.json, as :class:`EnergyMonitor`."""
+    """A callback that adds to results.json, such as :class:`EnergyMonitor`."""
 
     def test_results(self, trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]:
-        """What it adds to the results of the last test, called in the first process."""
+        """Values for the results of the last test, called in the first process."""
 
 
 class Results(Callback):
     """Writes ``results.json`` and ``scores.npz`` into the run directory after a test; prints the results.
 
-    Accuracies are given over the videos that can be read (``top1``, ``top5``) and over all, the unreadable
-    ones counted as wrong (``top1_all``, ``top5_all``); ``unreadable`` names those. ``subset_videos`` is the
-    number of videos in the subset, more than were met where the test was limited. ``missing`` counts the
-    videos that the subset's annotations list and that are not there: no accuracy knows of them.
-    ``clips_per_video`` is the mean number of views that were scored, below the protocol's ``clips`` where
-    videos are too short for it.
+    Accuracies are over readable videos (``top1``, ``top5``) and over all with unreadable ones counted as
+    wrong (``top1_all``, ``top5_all``); ``unreadable`` lists those. ``subset_videos`` is the number of videos
+    in the subset, which is larger than those tested in a limited test. ``missing`` counts annotated videos
+    that were not found, which are in no accuracy. ``clips_per_video`` is the mean number of scored views,
+    less than the protocol's ``clips`` if videos are too short.
 
-    Throughput leaves out the first batch, in which workers start and kernels warm up, unless it is the only
-    one. ``with_reading`` is the wall clock of the test loop, ``model_only`` the time inside the model's
-    step with the device synchronised. Operations, spikes and energies are those of :class:`EnergyMonitor`,
-    where it is among the trainer's callbacks: each :class:`ResultSource` there adds its own.
+    Throughput excludes the first batch (start of workers, warm-up of kernels), unless it is the only one.
+    ``with_reading`` is the wall-clock time of the test loop, ``model_only`` the time of the model's step with
+    the device synchronized. Operations, spikes and energies come from :class:`EnergyMonitor` if present: each
+    :class:`ResultSource` among the callbacks adds its values.
     """
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the last test."""
+        """Reset for a new test."""
         self._clips = 0
         self._model_s = 0.0
-        self._loop_start = synchronised_clock(pl_module.device)
+        self._loop_start = synchronized_clock(pl_module.device)
         self._loop_end = self._loop_start
 
     def on_test_batch_start(
@@ -66,7 +65,7 @@ class Results(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Start the clock of the model."""
-        self._batch_start = synchronised_clock(pl_module.device)
+        self._batch_start = synchronized_clock(pl_module.device)
 
     def on_test_batch_end(
         self,
@@ -78,7 +77,7 @@ class Results(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Stop the clock."""
-        now = synchronised_clock(pl_module.device)
+        now = synchronized_clock(pl_module.device)
         self._clips += len(batch)
         self._model_s += now - self._batch_start
         self._loop_end = now
@@ -137,7 +136,7 @@ def _of_others(trainer: Trainer, pl_module: RecognitionModule) -> dict[str, Any]
 
 
 def score_file(table: VideoTable, names: Sequence[str], class_names: Sequence[str]) -> ScoreFile:
-    """The table with the names that its indices stand for."""
+    """The table with names instead of indices."""
     return ScoreFile(
         video=np.array([names[video] for video in table.video], np.str_),
         label=table.label,

@@ -1,4 +1,4 @@
-"""How much the spiking layers fire: rates, sparsity, dead and saturated neurons; rasters and maps."""
+"""Activity of the spiking layers: rates, sparsity, dead and saturated neurons; rasters and maps."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from cvr_lightning.plots.spikes import ClipSpikes, distinct_names, draw_spike_ma
 
 
 class SpikeSparsity(PictureCallback):
-    """Watches the spikes of every spiking layer, on every n-th step and on fixed validation clips.
+    """Monitors the spikes of every spiking layer, every n-th step and on fixed validation clips.
 
-    Logged every ``every_n_steps`` training steps, of the first process's batch:
+    Logs every ``every_n_steps`` training steps, from the first process's batch:
 
-    - ``vitals/spikes/activation_sparsity``: NeuroBench's definition, zeros over all neuron outputs, over
-      layers, sub-steps and samples (P-frames that do not exist count as the zeros that they are).
+    - ``vitals/spikes/activation_sparsity``: NeuroBench's definition: fraction of zeros in all neuron outputs,
+      over layers, sub-steps and samples (missing P-frames count as zeros).
     - ``vitals/spikes/<layer>/rate``: spikes per neuron and sub-step, and its complement
       ``vitals/spikes/<layer>/activation_sparsity``.
-    - ``vitals/spikes/<layer>/per_neuron``: rate times sub-steps, the spikes of a neuron in a window.
-    - ``vitals/spikes/<layer>/dead`` and ``vitals/spikes/<layer>/saturated``: share of the channels that never
-      fire in the batch, and of those whose rate is at least ``saturated``.
-    - ``vitals/spikes/<layer>/rate_by_channel``: histogram over the channels of the rate.
+    - ``vitals/spikes/<layer>/per_neuron``: rate times sub-steps, the spikes per neuron and window.
+    - ``vitals/spikes/<layer>/dead`` and ``vitals/spikes/<layer>/saturated``: fraction of channels that
+      never fire in the batch, and of channels whose rate is at least ``saturated``.
+    - ``vitals/spikes/<layer>/rate_by_channel``: histogram of the channels' rates.
 
-    Logged after the 1st, 2nd, 4th, 8th ... validation and the last, for each fixed clip:
+    Logs after the 1st, 2nd, 4th, 8th ... validation and the last, for each fixed clip:
 
-    - ``vitals/spikes/raster_<clip>``: share of the positions that spike, time by channel, every layer.
-    - ``vitals/spikes/map_<clip>``: spikes per neuron and step by position, every layer and segment.
+    - ``vitals/spikes/raster_<clip>``: fraction of positions that spike, time by channel, for every layer.
+    - ``vitals/spikes/map_<clip>``: spikes per neuron and step by position, for every layer and segment.
 
-    A layer is called by what tells its name from the others': ``modulator1``. Scalars go to any logger;
-    histograms and pictures to those with ``add_histogram`` and ``add_figure``.
+    Layers are named by the distinct component of their names, such as ``modulator1``. Scalars work with any
+    logger, histograms and images with those that have ``add_histogram`` and ``add_figure``.
 
     Args:
-        every_n_steps: Training steps from one sample to the next.
+        every_n_steps: Training steps between samples.
         clips: Number of fixed validation clips.
-        saturated: Rate from which on a channel counts as saturated.
+        saturated: Rate from which a channel counts as saturated.
 
     Raises:
-        ValueError: Where an option is out of range.
+        ValueError: An option is out of range.
     """
 
     def __init__(self, every_n_steps: int = 50, clips: int = 1, saturated: float = 0.95) -> None:
@@ -73,7 +73,7 @@ class SpikeSparsity(PictureCallback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: CompressedClip, batch_idx: int
     ) -> None:
-        """Watch the layers, if this step is sampled."""
+        """Hook the layers if this step is sampled."""
         is_new, self._step = trainer.global_step != self._step, trainer.global_step
         is_sampled = is_new and (self._step + 1) % self.every_n_steps == 0
         if trainer.is_global_zero and is_sampled and len(batch):
@@ -87,7 +87,7 @@ class SpikeSparsity(PictureCallback):
         batch: CompressedClip,
         batch_idx: int,
     ) -> None:
-        """Log what was seen."""
+        """Log the recorded spikes."""
         if not self._handles:
             return
         layers = self._seen()
@@ -108,7 +108,7 @@ class SpikeSparsity(PictureCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Watch the layers, if a fixed clip is in the batch."""
+        """Hook the layers if the batch has a fixed clip."""
         if trainer.is_global_zero and fixed_rows(trainer, batch, batch_idx, self.clips):
             self._watch(pl_module)
 
@@ -149,7 +149,7 @@ class SpikeSparsity(PictureCallback):
         return hook
 
     def _seen(self) -> dict[str, Tensor]:
-        """The spikes per sub-step (T, M, C, H, W) of each layer; the watch is over."""
+        """Remove the hooks and return each layer's spikes per sub-step (T, M, C, H, W)."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -158,17 +158,17 @@ class SpikeSparsity(PictureCallback):
 
 
 def rate_by_channel(spikes_TMCHW: Tensor) -> Tensor:
-    """Spikes per neuron and sub-step of each channel (C,), float32."""
+    """Spikes per neuron and sub-step by channel (C,), float32."""
     return spikes_TMCHW.mean(dim=(0, 1, 3, 4), dtype=torch.float32)
 
 
 def spike_scalars(layers: dict[str, Tensor], saturated: float, levels: Mapping[str, int]) -> dict[str, float]:
-    """The scalars of :class:`SpikeSparsity`, without their prefix.
+    """Scalars of :class:`SpikeSparsity`, without their prefix.
 
     Args:
         layers: Spikes per sub-step (T, M, C, H, W) of each layer.
-        saturated: Rate from which on a channel counts as saturated.
-        levels: Sub-steps of a step of each layer.
+        saturated: Rate from which a channel counts as saturated.
+        levels: Sub-steps per step of each layer.
     """
     scalars = {}
     outputs, fired = 0, 0.0
@@ -186,7 +186,7 @@ def spike_scalars(layers: dict[str, Tensor], saturated: float, levels: Mapping[s
 
 
 def _clip_spikes(layers: dict[str, Tensor], batch: CompressedClip, row: int) -> ClipSpikes:
-    """What the pictures need of one clip: means over positions and over channels, as NumPy arrays."""
+    """Means of one clip's spikes over positions and over channels, as NumPy arrays for plots."""
     segments = batch.mask.shape[1]
     own = {
         name: spikes_TMCHW[:, row * segments : (row + 1) * segments].float()

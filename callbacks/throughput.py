@@ -1,4 +1,4 @@
-"""How many videos a second training reads and learns from, how long it waits for them, and its memory."""
+"""Training throughput, data waiting time and peak memory."""
 
 from __future__ import annotations
 
@@ -17,29 +17,27 @@ from cvr_lightning.clip import CompressedClip
 GIB = 2**30
 
 
-def synchronised_clock(device: torch.device) -> float:
-    """Seconds of a steady clock, once the device has done all that it was given."""
+def synchronized_clock(device: torch.device) -> float:
+    """Seconds of a monotonic clock, after synchronizing the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 class Throughput(Callback):
-    """Takes the time of training, from one log step to the next.
+    """Measures training throughput between log steps.
 
-    Logged on the trainer's log steps (``log_every_n_steps``):
+    Logs on the trainer's log steps (``log_every_n_steps``):
 
-    - ``vitals/throughput/videos_per_second``: with reading, all processes together.
-    - ``vitals/throughput/videos_per_second_without_reading``: the same, had every batch been there at once.
-    - ``vitals/throughput/waiting_for_data``: share of the time, 0 to 1, in which the loop waits for its next
-      batch.
-    - ``vitals/throughput/peak_memory_gib``: of the GPU as PyTorch allocates it, since the run began; without
-      one, the largest resident size of the process (not on Windows).
+    - ``vitals/throughput/videos_per_second``: including reading, over all processes.
+    - ``vitals/throughput/videos_per_second_without_reading``: the same without waiting for batches.
+    - ``vitals/throughput/waiting_for_data``: fraction of the time, 0 to 1, spent waiting for the next batch.
+    - ``vitals/throughput/peak_memory_gib``: GPU memory allocated by PyTorch, since the run began; without
+      a GPU, the largest resident set size (not on Windows).
 
-    The device is synchronised at either end of a step. Left out are the first step of a run, in which
-    workers start and kernels warm up, sanity checking, validation, and all that happens between two epochs.
-    Each process takes its own time; the figures are the first one's, times the number of processes. Scalars
-    go to any logger.
+    The device is synchronized before and after a step. Excluded are the first step (start of workers, warm-up
+    of kernels), sanity checking, validation, and time between epochs. The metrics are those of the first
+    process, multiplied by the number of processes. Works with any logger.
     """
 
     def __init__(self) -> None:
@@ -54,22 +52,22 @@ class Throughput(Callback):
         self._worked_s = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with a step that is left out."""
+        """Exclude the first step."""
         self._reset()
         self._is_first = True
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the epoch's first batch."""
-        self._waiting_since = synchronised_clock(pl_module.device)
+        """Start waiting for the epoch's first batch."""
+        self._waiting_since = synchronized_clock(pl_module.device)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: CompressedClip, batch_idx: int
     ) -> None:
-        """The batch is there."""
+        """Stop waiting: the batch has arrived."""
         self._step = trainer.global_step
-        self._start = synchronised_clock(pl_module.device)
+        self._start = synchronized_clock(pl_module.device)
         if self._waiting_since is not None:
             self._waited_s += self._start - self._waiting_since
 
@@ -81,8 +79,8 @@ class Throughput(Callback):
         batch: CompressedClip,
         batch_idx: int,
     ) -> None:
-        """The step is done; log, if the trainer does."""
-        now = synchronised_clock(pl_module.device)
+        """End the step; log on log steps."""
+        now = synchronized_clock(pl_module.device)
         self._worked_s += now - self._start
         self._videos += len(batch)
         if self._is_first:
@@ -94,8 +92,8 @@ class Throughput(Callback):
         self._waiting_since = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait from here on: validation was no waiting."""
-        self._waiting_since = synchronised_clock(pl_module.device)
+        """Restart waiting: validation does not count."""
+        self._waiting_since = synchronized_clock(pl_module.device)
 
     def _scalars(self, trainer: Trainer, device: torch.device) -> dict[str, float]:
         videos, whole_s = self._videos * trainer.world_size, self._waited_s + self._worked_s
@@ -109,7 +107,7 @@ class Throughput(Callback):
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes of memory that were in use at most: of the GPU, or resident; None where that is not told."""
+    """Peak memory in bytes, of the GPU or resident; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

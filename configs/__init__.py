@@ -1,1 +1,1 @@
-"""The commented experiments that ship with the package."""
+"""Bundled configurations."""

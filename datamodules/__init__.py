@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cvr_lightning.datamodules.catalogue import (
+    from cvr_lightning.datamodules.catalog import (
         HMDB51,
         UCF101,
         CompressedVideoDataModule,
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         MotionShapes,
         Shards,
         SomethingSomethingV2,
-        Unlabelled,
+        Unlabeled,
     )
 
 __all__ = [
@@ -28,18 +28,18 @@ __all__ = [
     "MotionShapes",
     "Shards",
     "SomethingSomethingV2",
-    "Unlabelled",
+    "Unlabeled",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the data sets when the first is asked for.
+    """Import the data sets on first access.
 
-    A reading process that is spawned imports this package for :mod:`.dataset` alone. It should not load
-    Lightning, which would take a hundred megabytes in each of them.
+    Spawned reading processes import this package for :mod:`.dataset` only and should not load Lightning,
+    which takes a hundred megabytes each.
     """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from cvr_lightning.datamodules import catalogue
+    from cvr_lightning.datamodules import catalog
 
-    return getattr(catalogue, name)
+    return getattr(catalog, name)

@@ -1,4 +1,4 @@
-"""Annotation files of published data sets: where they lie, what their lines say."""
+"""Annotation files of published data sets: finding and parsing them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cvr_lightning.files.bounds import LimitError, read_text
 log = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 2
-_SHOWN = 100  # characters of a line
+_SHOWN = 100  # most characters of a line in messages
 
 
 class Listed(NamedTuple):
-    """A video as an annotation file lists it.
+    """A video in an annotation file.
 
     Attributes:
-        name: What :meth:`VideoFiles.find` takes.
-        label: Class index, -1 where the file gives none.
+        name: Argument of :meth:`VideoFiles.find`.
+        label: Class index, -1 if unknown.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Listed(NamedTuple):
 def annotation_files(
     dataset: str, folders: Sequence[Path], patterns: Sequence[str], source: str
 ) -> list[Path]:
-    """The files of the first pattern that matches any, in the first such folder, sorted.
+    """Sorted files of the first pattern that matches, in the first folder with a match.
 
     Args:
         dataset: Name of the datamodule.
-        folders: Where to look; the last is the root, or the folder that was named for annotations.
+        folders: Folders to search; the last is the root, or the given annotation folder.
         patterns: File names with ``*``.
         source: Where the files are published.
 
     Raises:
-        DatasetNotFoundError: Where there is none.
+        DatasetNotFoundError: There are none.
     """
     for folder in folders:
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -63,29 +63,29 @@ def _annotations_not_found(
     if folders[-1].is_dir():
         problem = f"no annotation file {names}"
         remedy = (
-            f"download the annotations from {source} and put them there, or name their folder with "
-            "--data.annotations; check --data.root where they are elsewhere"
+            f"download the annotations from {source} into one of these folders, or set their folder with "
+            "--data.annotations; also check --data.root"
         )
     else:
-        problem = f"there is no folder {folders[-1].absolute()}, and so no annotation file {names}"
+        problem = f"the folder {folders[-1].absolute()} with annotation file {names} does not exist"
         remedy = (
-            "point --data.root at the folder of the data set, or --data.annotations at that of its "
-            f"annotations, which are published at {source}"
+            "set --data.root to the folder of the data set, or --data.annotations to that of its "
+            f"annotations, published at {source}"
         )
     searched = ", ".join(str(folder.absolute()) for folder in folders)
-    return DatasetNotFoundError(f"{dataset}: {problem}\n  searched: {searched}\n  remedy:   {remedy}")
+    return DatasetNotFoundError(f"{dataset}: {problem}\n  searched: {searched}\n  solution: {remedy}")
 
 
 def annotation_folders(root: str | Path, given: str | Path | None, usual: Sequence[str]) -> list[Path]:
-    """Where annotations are looked for: the folder that was given, else the usual ones under the root."""
+    """Folders to search for annotations: the given one, else the usual ones under the root."""
     return [Path(given)] if given is not None else [Path(root) / name for name in usual]
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank, stripped of line ends and a byte-order mark.
+    """Yield number and text of each non-blank line, without line ends and byte-order mark.
 
     Raises:
-        DatasetError: Where the file is not text.
+        DatasetError: The file is not text.
     """
     try:
         text = read_text(file, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -94,26 +94,26 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file} is not text ({error.reason}): download it again") from error
     except LimitError as error:
-        raise DatasetError(f"{file} is no list of videos: {error}") from error
+        raise DatasetError(f"{file} is not a list of videos: {error}") from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.strip()
 
 
 def bad_line(file: Path, number: int, line: str, expected: str) -> DatasetError:
-    """The error for a line that says something else than its kind of file does."""
+    """Error for a line that cannot be parsed."""
     return DatasetError(
         f"{file}, line {number}: {line[:_SHOWN]!r} is not {expected}; "
-        "download the annotations again or mend the line"
+        "download the annotations again or fix the line"
     )
 
 
 @rank_zero_only
 def check_count(dataset: str, file: Path | str, listed: int, published: int) -> None:
-    """Warn where an annotation file is not the published one."""
+    """Warn if an annotation file differs in length from the published one."""
     if listed != published:
         log.warning(
-            "%s: %s lists %d videos, where %d were published: scores do not compare with others'",
+            "%s: %s lists %d videos instead of the published %d: scores are not comparable",
             dataset,
             file,
             listed,

@@ -1,4 +1,4 @@
-"""The datamodule of every data set: labelled videos in, batches of compressed clips out."""
+"""The datamodule of every data set: labeled videos in, batches of compressed clips out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SUBSETS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-"""The subsets that each of the trainer's functions reads."""
+"""Subsets that each trainer function reads."""
 SAMPLING = ClipSampling()
 AUGMENTATION = Augmentation()
 
@@ -42,54 +42,53 @@ AUGMENTATION = Augmentation()
 class CompressedVideoDataModule(LightningDataModule, ABC):
     """Batches of compressed clips for training, validation, test and prediction.
 
-    A data set is a subclass that knows its class names when it is built and finds its videos in :meth:`scan`.
-    The sampler shares the videos between processes itself.
+    Subclasses define the class names on construction and list the videos in :meth:`scan`. Videos are
+    distributed to processes by the sampler.
 
-    - Training: a random window in each of the video's equal spans, a random crop, and whatever augmentation
-      is asked for.
-    - Validation: the middle window of each span, the centre crop.
-    - Test and prediction: the views of the protocol. A temporal view is read once and cut into its crops on
-      the device, where a batch holds at most ``max(batch_size, crops)`` clips. A video too short for so many
-      different temporal views is scored by those that differ.
+    - Training: a random window in each of the video's equal spans, a random crop, and the given augmentation.
+    - Validation: the middle window of each span, the center crop.
+    - Test and prediction: the views of the protocol. Each temporal view is read once and cropped on the
+    device, where
+      a batch holds at most ``max(batch_size, crops)`` clips. For a video too short for all temporal views,
+      the distinct ones are scored.
 
     Args:
         root: Folder of the data set.
-        class_names: Name of each class, in the order of their indices.
-        batch_size: Clips in a batch, in each process.
-        num_workers: Reading processes of each loader; by default one for each CPU core, at most 4.
-        sampling: Which windows and which fields of a video make a clip; ``views`` and ``crops`` are those of
-            test and prediction, training and validation read one of each.
+        class_names: Class names by index.
+        batch_size: Clips per batch and process.
+        num_workers: Reading processes per loader; by default one per CPU core, at most 4.
+        sampling: Windows and fields that make a clip; ``views`` and ``crops`` apply to test and prediction,
+            while training and validation read one of each.
         augmentation: Random changes of training clips.
-        protocol: Named views of each video in test and prediction: ``coviar`` (10 crops, and 25 segments
-            whatever the sampling says of training), or temporal x spatial views: ``1x1``, ``1x3``, ``2x3``,
-            ``4x3``, ``5x1``, ``5x3``, ``10x3``.
-        test_crop: Side of the crops in test and prediction, ``sampling.crop`` by default; checkpoints carry
-            it. A somewhat larger one often does better (Touvron et al., "Fixing the train-test resolution
-            discrepancy", 2019).
-        seed: Seed of the order and of the windows in training.
-        on_error: What a video that cannot be read does: ``raise`` stops with the reader's error, ``skip``
-            leaves it out. The log names it once; results count it, and a video of which any view cannot be
-            read counts as one that cannot.
-        index_dir: Folder of the videos' packet indexes, relative to the root unless absolute. The first run
-            makes them, later runs add what is new or has changed; it can be deleted at any time. null keeps
-            none, and each visit to a video takes longer.
+        protocol: Named views in test and prediction: ``coviar`` (10 crops and 25 segments), or temporal x
+        spatial
+            views: ``1x1``, ``1x3``, ``2x3``, ``4x3``, ``5x1``, ``5x3``, ``10x3``.
+        test_crop: Side of the crops in test and prediction, ``sampling.crop`` by default; stored in
+            checkpoints. A slightly larger crop is often better (Touvron et al., "Fixing the train-test
+            resolution discrepancy", 2019).
+        seed: Seed of the training order and windows.
+        on_error: ``raise`` stops at an unreadable video with the reader's error, ``skip`` leaves it out. The
+            log names it once, and results count it; one unreadable view makes a video unreadable.
+        index_dir: Folder of the packet indexes, relative to the root unless absolute. The first run creates
+            them, later runs update them; it may be deleted at any time. null keeps no indexes, so reading
+            takes longer.
 
     Attributes:
-        class_names: Name of each class.
-        sampling: How a file becomes a clip in training and validation.
-        test_sampling: The same in test and prediction, as checkpoints store it.
+        class_names: Class names by index.
+        sampling: How files are read into clips in training and validation.
+        test_sampling: The same in test and prediction, as stored in checkpoints.
         augmentation: Random changes of training clips.
-        videos: The videos of the subsets ``train``, ``val`` and ``test``; empty before :meth:`setup`.
-        reading: Which of them could not be read.
-        indexes: Their packet indexes; None before :meth:`setup`, and where ``index_dir`` is null.
-        writable: Whether anything may be written below the root: not where a checkpoint alone names it.
+        videos: Videos of the subsets ``train``, ``val`` and ``test``; empty before :meth:`setup`.
+        reading: Log of unreadable videos.
+        indexes: Packet indexes; None before :meth:`setup`, and if ``index_dir`` is null.
+        writable: Whether to write below the root; false if the root comes from a checkpoint.
 
     Raises:
-        ValueError: Where an option is out of range; the message lists what is supported.
+        ValueError: An option is out of range.
     """
 
     mirrorable = True
-    """Whether clips may be mirrored: a subclass whose left and right are labels says False."""
+    """Whether clips may be mirrored; False in subclasses whose classes tell left from right."""
 
     def __init__(
         self,
@@ -122,8 +121,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         chosen = choose_protocol(protocol, sampling.views, sampling.crops)
         if chosen.crops == 10 and not self.mirrorable:
             raise ValueError(
-                f"{protocol or 'crops=10'} mirrors clips, but left and right are labels of "
-                f"{type(self).__name__}: take 5 crops"
+                f"{protocol or 'crops=10'} mirrors clips, but left and right are different classes of "
+                f"{type(self).__name__}: use 5 crops"
             )
         self.protocol_name = protocol
         self.test_sampling = replace(
@@ -174,27 +173,27 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     @property
     def residual_channels(self) -> int:
-        """Channels C of the residual, which the model must know."""
+        """Channels C of the residual, for the model."""
         return self.sampling.residual_channels
 
     @property
     def pframes(self) -> int:
-        """P-frames T of each window, which pretraining must know."""
+        """P-frames T per window, for pretraining."""
         return self.sampling.pframes
 
     @property
     def representation(self) -> ClipRepresentation:
-        """What is delivered of P-frames, which the model must know."""
+        """Representation of P-frames, for the model."""
         return self.sampling.representation
 
     @property
     def names(self) -> dict[str, Sequence[str]]:
-        """Names of the videos of each subset; the batch's ``video`` indexes them."""
+        """Names of each subset's videos; the batch's ``video`` indexes them."""
         return {subset: videos.names for subset, videos in self.videos.items()}
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test subset is evaluated, for the results' file; ``clips`` is what a video costs."""
+        """How the test subset is evaluated, for results.json; ``clips`` is the number of clips per video."""
         sampling = self.test_sampling
         return {
             "name": self.protocol_name,
@@ -213,19 +212,19 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
 
     @property
     def missing_counts(self) -> dict[str, int]:
-        """How many videos of each subset are listed in annotations and are not there, once it is set up."""
+        """Number of annotated videos per subset that are missing, after setup."""
         return dict.fromkeys(self.videos, 0)
 
     @abstractmethod
     def scan(self) -> Mapping[str, VideoList]:
-        """Find the videos of the subsets ``train``, ``val`` and ``test``.
+        """List the videos of the subsets ``train``, ``val`` and ``test``.
 
         Raises:
-            DatasetNotFoundError: Where a subset or its files are not there.
+            DatasetNotFoundError: A subset or its files are missing.
         """
 
     def prepare_data(self) -> None:
-        """Index the videos that will be read, where they are new or have changed; see ``index_dir``."""
+        """Index the videos that will be read, if new or changed; see ``index_dir``."""
         self.setup()
         if self.indexes is not None and self.writable:
             subsets = _SUBSETS.get(self.trainer.state.fn or "", self.videos) if self.trainer else self.videos
@@ -233,14 +232,14 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             self.indexes.update(names, os.cpu_count() or 1 if self.num_workers else 0)
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the videos and their indexes, once in each process."""
+        """Find the videos and their indexes, once per process."""
         if not self.videos:
             self.videos = self.scan()
             if self.index_dir is not None:
                 self.indexes = IndexCache(self.root, self.root / self.index_dir, self.writable)
 
     def train_dataloader(self) -> VideoLoader:
-        """Shuffled clips with a new random window in each span every epoch."""
+        """Shuffled clips with new random windows every epoch."""
         self._train_loader = self._loader("train", self.sampling, self.batch_size, training=True)
         if self._train_state:
             self._train_loader.load_state_dict(self._train_state)
@@ -267,24 +266,24 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue after that batch.
 
-        Not left to the trainer, which builds the loader for the learning rate's schedule, and then restores
-        the states of loaders that it has not built yet.
+        Not left to the trainer, which builds the loader early for the learning rate schedule and then does
+        not restore its state.
         """
         self._train_state = state_dict
 
     def on_before_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
-        """Note the videos, for which the device would have to be waited for afterwards."""
+        """Record unreadable videos before the transfer, to avoid synchronizing the device later."""
         self._batch_videos = batch.video.tolist()
         return batch
 
     def transfer_batch_to_device(
         self, batch: CompressedClip, device: torch.device, dataloader_idx: int
     ) -> CompressedClip:
-        """Move the batch, without waiting where its memory is pinned."""
+        """Move the batch, asynchronously from pinned memory."""
         return batch.to(device, non_blocking=device.type == "cuda")
 
     def on_after_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
-        """Augment, or cut the views, on the device; name what could not be read."""
+        """Augment, or cut the views, on the device; log unreadable videos."""
         self.reading.note(self._subset(), batch)
         if self.trainer is not None and self.trainer.training:
             own = clip_generators(self.seed, self.trainer.current_epoch, self._batch_videos)
@@ -293,7 +292,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
 
     def _subset(self) -> str:
-        """The subset that the trainer reads at the moment; none in its sanity check."""
+        """The subset that the trainer currently reads; empty in its sanity check."""
         trainer = self.trainer
         if trainer is None or trainer.sanity_checking:
             return ""
@@ -318,21 +317,21 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         videos = self.videos[subset]
         if not len(videos):
             raise DatasetNotFoundError(
-                f"{type(self).__name__}: none of the videos of the {subset} subset lies in {self.root}; add "
-                "them, or point --data.root at the folder that holds them"
+                f"{type(self).__name__}: none of the videos of the {subset} subset is in {self.root}; add "
+                "them, or set --data.root to their folder"
             )
         return VideoLoader(
             self.dataset(subset, sampling, training),
             batch_size=batch_size,
             sampler=VideoSampler(len(videos), training, self.seed, sampling.views),
             num_workers=self.num_workers,
-            # The platform's own way to start workers, fork on Linux, is safe here: each worker opens its own
-            # files, the kernels run on one thread, and no worker touches CUDA.
+            # The platform's default start method, fork on Linux, is safe: workers open their own files,
+            # kernels run on one thread, and no worker uses CUDA.
             multiprocessing_context=None,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate_or_carry,
             worker_init_fn=leave_seeds,
-            # Otherwise starting a loader would draw from the global generator.
+            # Otherwise creating a loader would draw from the global generator.
             generator=torch.Generator().manual_seed(self.seed),
         )

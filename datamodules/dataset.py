@@ -1,4 +1,4 @@
-"""The videos of one subset of a data set, read clip by clip."""
+"""Map-style data set of compressed clips."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ LAYOUT = "<folder>/<class>/<video>"
 
 
 class VideoList:
-    """The labelled videos of one subset.
+    """The labeled videos of one subset.
 
     Args:
-        names: Paths relative to the data set's root, with forward slashes: how results name a video.
-        labels: Class index of each, -1 where unknown.
+        names: Paths relative to the data set's root, with forward slashes; used as names in results.
+        labels: Class index of each, -1 if unknown.
 
     Attributes:
-        names: The same as a sequence of strings.
+        names: The names as a sequence of strings.
         labels: (videos,) int64.
 
     Raises:
-        ValueError: Where the two differ in length.
+        ValueError: The lengths differ.
     """
 
     def __init__(self, names: Iterable[str], labels: Sequence[int] | npt.NDArray[np.int64]) -> None:
@@ -71,12 +71,12 @@ def read_clip(
 
     Args:
         path: The video, or one in memory.
-        sampling: How a file becomes a clip.
-        offsets: Place of the window inside its span, in [0, 1): one for all or one for each segment.
-        index: The file's index where it is known.
+        sampling: How files are read into clips.
+        offsets: Position of the window in its span, in [0, 1): one for all segments, or one each.
+        index: The file's packet index, if known.
 
     Raises:
-        VideoError: Where the file cannot be read.
+        VideoError: The file cannot be read.
     """
     with CompressedVideoReader(path, parser=sampling.parser, index=index) as reader:
         return _read(reader, sampling, _windows(reader, sampling, offsets))
@@ -85,18 +85,18 @@ def read_clip(
 def read_view(
     path: str | Path | VideoBytes, sampling: ClipSampling, view: int, index: PacketIndex | None = None
 ) -> ClipArrays | None:
-    """Read one temporal view of a file; None where it would show the very frames of an earlier one.
+    """Read one temporal view of a file; None if it would repeat the frames of an earlier view.
 
-    That is so where the file is too short for ``sampling.views`` different ones.
+    This happens in files too short for ``sampling.views`` distinct views.
 
     Args:
         path: The video, or one in memory.
-        sampling: How a file becomes a clip.
+        sampling: How files are read into clips.
         view: Index of the temporal view.
-        index: The file's index where it is known.
+        index: The file's packet index, if known.
 
     Raises:
-        VideoError: Where the file cannot be read.
+        VideoError: The file cannot be read.
     """
     with CompressedVideoReader(path, parser=sampling.parser, index=index) as reader:
         *earlier, own = (
@@ -110,7 +110,7 @@ def _windows(
 ) -> list[Segment]:
     if sampling.representation == "rgb":
         return frames(reader.info.num_frames, sampling.segments, offsets)
-    # Where no P-frame is read, windows differ by their I-frames alone.
+    # Without P-frames, windows only differ in their I-frames.
     pframes = 0 if sampling.modalities == ("iframes",) else sampling.pframes
     return reader.segments(sampling.segments, pframes, offsets=offsets)
 
@@ -262,7 +262,7 @@ class VideoDataset(Dataset[Sample]):
         return Sample(draw.video, draw.view, label, self._videos.names[draw.video], arrays)
 
     def find(self, video: int) -> tuple[Path | VideoBytes, PacketIndex | None]:
-        """What the reader opens for a video, and its index where that is known.
+        """Return what the reader opens for a video, and its index if known.
 
         Raises:
             VideoError: The file cannot be indexed.

@@ -1,4 +1,4 @@
-"""Errors of the data sets: each names the folder or file, the cause and the next action."""
+"""Errors of data sets; each names the file or folder, the cause and the solution."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from cvr_lightning.errors import UserError
 
 
 class DatasetError(UserError):
-    """Base of everything that is wrong with a data set as it lies on disk."""
+    """Base class of errors in a data set's files."""
 
 
 class DatasetNotFoundError(DatasetError):
-    """The files of a data set are not where they should be."""
+    """Files of a data set are missing."""
 
     @classmethod
     def describe(cls, dataset: str, folder: Path, problem: str, layout: str) -> DatasetNotFoundError:
-        """Compose the error.
+        """Build the error message.
 
         Args:
             dataset: Name of the datamodule.
             folder: The folder that was searched.
             problem: What is missing.
-            layout: What the root should hold.
+            layout: Expected contents of the root.
         """
         return cls(
             f"{dataset}: {problem}\n"
             f"  searched: {folder.absolute()}\n"
             f"  expected: {layout}\n"
-            f"  remedy:   point --data.root at the folder that holds it, or put the files there"
+            f"  solution: set --data.root to the folder that contains it, or add the files"
         )
 
 
 class DatasetMismatchError(DatasetError):
-    """A folder holds something else than what was asked for."""
+    """A folder contains something else than expected."""

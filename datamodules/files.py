@@ -1,4 +1,4 @@
-"""The video files of a data set, found by name: one listing of its folders, no look at each file."""
+"""Video files of a data set by name, from one listing of its folders."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ log = logging.getLogger(__name__)
 
 @rank_zero_only
 def report_left_out(data_set: str, root: Path, left_out: LeftOut) -> None:
-    """Say in one line what a data set does not read, if anything."""
+    """Log a line about files that a data set does not read, if any."""
     if left_out:
         log.warning("%s %s: %s", data_set, root, left_out)
 
 
 class VideoFiles:
-    """The videos of a folder and of the folders in it.
+    """The videos in a folder and its subfolders.
 
-    A quarter of a million files are listed in seconds: names alone are looked at, and only an entry that is
-    not named like a video is asked whether it is a folder. Hidden entries are left alone.
+    Listing a quarter of a million files takes seconds: only names are used, and only entries without a video
+    suffix are checked for being folders. Hidden entries are ignored.
 
     Args:
-        root: What names are relative to.
-        folder: The folder to list, relative to the root; the root itself if empty.
+        root: Root of the names.
+        folder: Folder to list, relative to the root; the root itself if empty.
     """
 
     def __init__(self, root: Path, folder: str = "") -> None:
@@ -50,15 +50,15 @@ class VideoFiles:
             self._names.setdefault(stem(name), []).append(name)
 
     def find(self, listed: str) -> str | None:
-        """Find a video wherever in the folder it lies and whatever its container.
+        """Find a video in any of the folders and in any container.
 
         Args:
-            listed: Name as an annotation file has it, case-sensitive: with or without an extension and
-                folders. The last folder tells files of one name apart; ``_`` and blank are the same in it,
-                and ``'``, ``(`` and ``)`` do not count.
+            listed: Name in an annotation file, case-sensitive, with or without extension and folders. The
+                last folder distinguishes files of the same name; in it ``_`` equals a blank, and ``'``, ``(``
+                and ``)`` are ignored.
 
         Returns:
-            The name relative to the root, with forward slashes; None where there is no such video.
+            Name relative to the root, with forward slashes; None if not found.
         """
         names = self._names.get(stem(listed), [])
         if len(names) < 2:
@@ -68,13 +68,13 @@ class VideoFiles:
 
 
 def stem(name: str) -> str:
-    """The name of a video without its folders and its extension."""
+    """A video's name without folders and extension."""
     base = name.rpartition("/")[2]
     return base[: base.rfind(".")] if is_video(base) else base
 
 
 def video_names(root: Path, folder: str, depth: int) -> Iterator[str]:
-    """Visible videos of a folder and of ``depth`` levels of folders in it, relative to ``root``."""
+    """Yield visible videos of a folder and ``depth`` levels of subfolders, relative to ``root``."""
     with os.scandir(root / folder) as entries:
         for entry in entries:
             if is_hidden(entry.name):
@@ -87,18 +87,18 @@ def video_names(root: Path, folder: str, depth: int) -> Iterator[str]:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Sorted names of the visible sub-folders."""
+    """Sorted names of visible subfolders."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not is_hidden(entry.name) and is_folder(entry))
 
 
 def list_videos(root: Path, folder: str, left_out: LeftOut) -> list[str]:
-    """Sorted names of the videos that lie in a folder itself; none where it does not exist.
+    """Sorted names of the videos directly in a folder; empty if it does not exist.
 
     Args:
         root: Folder of the data set.
-        folder: The folder to list, relative to it.
-        left_out: Takes note of everything else in it.
+        folder: Folder to list, relative to the root.
+        left_out: Records other entries.
     """
     if not (root / folder).is_dir():
         return []
@@ -120,7 +120,7 @@ def list_videos(root: Path, folder: str, left_out: LeftOut) -> list[str]:
 
 
 def _plain_folder(name: str) -> str:
-    """The last folder of a name as the layouts in use agree on it."""
+    """Normalized last folder of a name, equal in all known layouts."""
     folder = name.rpartition("/")[0].rpartition("/")[2]
     return folder.replace("_", " ").translate(_DROPPED)
 
@@ -133,5 +133,5 @@ def _rank(name: str) -> int:
 
 
 def _extension(name: str) -> str:
-    # os.path.splitext takes longer, which is felt where there are half a million names.
+    # os.path.splitext is slower, which matters for half a million names.
     return name[name.rfind(".") :].lower()

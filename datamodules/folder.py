@@ -1,4 +1,4 @@
-"""Any folder of labelled videos."""
+"""Any folder of labeled videos."""
 
 from __future__ import annotations
 
@@ -33,35 +33,36 @@ LAYOUT = "<root>/{train,val,test}/<class>/<video>, or <root>/<class>/<video>"
 
 SUBSETS = ("train", "val", "test")
 
-Labelled = list[tuple[str, int]]
+Labeled = list[tuple[str, int]]
 """(name, class index) of each video of a subset."""
 
 
 class Folder(CompressedVideoDataModule):
     """Videos in one folder per class.
 
-    Two layouts are read:
+    Two layouts are supported:
 
-    - ``<root>/{train,val,test}/<class>/<video>``: the split as it lies. Without ``test`` the validation
-      subset is tested, without ``val`` a fraction of each training class is held out; the log and
-      ``protocol`` say so.
-      Without ``train`` the other subsets can be scored, not trained on.
-    - ``<root>/<class>/<video>``: split by ``split_seed``, each class in the same proportions. A class may be
-      called train, val or test, as long as its folder holds videos and no folders.
+    - ``<root>/{train,val,test}/<class>/<video>``: the given split. Without ``test`` the validation subset is
+    tested,
+      without ``val`` a fraction of each training class is held out, as the log and ``protocol`` say. Without
+      ``train`` the other subsets can be scored, but not trained on.
+    - ``<root>/<class>/<video>``: split by ``split_seed``, each class in the same proportions. Classes may be
+    named
+      train, val or test if their folders contain videos and no folders.
 
-    Class indices follow the sorted names of the class folders, those of ``train`` where it is there. Videos
-    are known by their suffix; one line in the log says what is left out of each folder, and why.
+    Class indices follow the sorted names of the class folders (of ``train`` if it exists). Files are selected
+    by their suffix; the log has one line about what is left out.
 
     Args:
         root: Folder of the data set.
-        val_fraction: Share of each class held out for validation where there is no such folder.
-        test_fraction: Share of each class held out for testing in the flat layout; 0 tests on validation.
-        split_seed: Seed of the split that these fractions make.
-        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+        val_fraction: Fraction of each class held out for validation if there is no ``val`` folder.
+        test_fraction: Fraction of each class held out for testing in the flat layout; 0 tests on validation.
+        split_seed: Seed of these splits.
+        **options: Options of :class:`CompressedVideoDataModule`.
 
     Raises:
-        DatasetNotFoundError: Where the folder, its classes or their videos are missing.
-        DatasetMismatchError: Where ``val`` or ``test`` holds a class that ``train`` lacks.
+        DatasetNotFoundError: The folder, its classes or their videos are missing.
+        DatasetMismatchError: ``val`` or ``test`` has a class that ``train`` lacks.
     """
 
     def __init__(
@@ -87,16 +88,16 @@ class Folder(CompressedVideoDataModule):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test subset is evaluated; ``subset`` names the videos that were really tested.
+        """How the test subset is evaluated; ``subset`` names the videos that were actually tested.
 
-        Where they were held out, ``split`` is the seed that chose them.
+        If they were held out, ``split`` is the seed.
         """
         protocol = super().protocol | {"subset": self._origin["test"]}
         return protocol | {"split": self.split_seed} if self._origin["test"] not in SUBSETS else protocol
 
     @property
     def flat(self) -> bool:
-        """Whether the class folders lie in the root itself."""
+        """Whether the root contains the class folders directly."""
         return not self._subsets
 
     def scan(self) -> Mapping[str, VideoList]:
@@ -115,20 +116,20 @@ class Folder(CompressedVideoDataModule):
 
     def _find_class_names(self, root: Path) -> list[str]:
         if not root.is_dir():
-            raise self._missing(root, "there is no such folder")
+            raise self._missing(root, "the folder does not exist")
         if "train" in self._subsets:
             return folder_names(root / "train")
         names = sorted({name for subset in self._subsets or ("",) for name in folder_names(root / subset)})
         if not names:
             problem = "there are no class folders"
             if any(is_video(entry.name) for entry in os.scandir(root)):
-                problem += "; cvr classify FOLDER --checkpoint CKPT labels videos without any"
+                problem += "; cvr classify FOLDER --checkpoint CKPT labels videos without them"
             raise self._missing(root, problem)
         if set(names) <= set(SUBSETS):
             raise self._missing(root, f"{' and '.join(names)} must hold a folder for each class")
         return names
 
-    def _list_subset(self, subset: str, left_out: LeftOut) -> Labelled:
+    def _list_subset(self, subset: str, left_out: LeftOut) -> Labeled:
         folder = self.root / subset
         unknown = sorted(set(folder_names(folder)) - set(self.class_names))
         if unknown:
@@ -149,8 +150,8 @@ class Folder(CompressedVideoDataModule):
             raise self._missing(folder, "there are no videos")
         return pairs
 
-    def _hold_out(self, subsets: dict[str, Labelled]) -> None:
-        """Fill the subsets that have no folder, and say from what."""
+    def _hold_out(self, subsets: dict[str, Labeled]) -> None:
+        """Create the missing subsets by holding out videos, and log it."""
         subsets.setdefault("train", [])
         if self.flat and self.test_fraction:
             subsets["train"], subsets["test"] = self._split(subsets["train"], self.test_fraction, "test")
@@ -169,25 +170,25 @@ class Folder(CompressedVideoDataModule):
             )
 
     def _split(
-        self, pairs: Labelled, fraction: float, subset: str, left: float = 1.0
-    ) -> tuple[Labelled, Labelled]:
-        """Divide into (kept, held out), each class in the same proportion but at least one video.
+        self, pairs: Labeled, fraction: float, subset: str, left: float = 1.0
+    ) -> tuple[Labeled, Labeled]:
+        """Divide into (kept, held out), each class in the same proportion, at least one video each.
 
         Args:
-            pairs: What is divided.
-            fraction: Share of all videos to hold out.
-            subset: What for.
-            left: Share of all videos that is still there.
+            pairs: The videos to divide.
+            fraction: Fraction of all videos to hold out.
+            subset: Subset that the held-out videos are for.
+            left: Fraction of all videos that remains.
         """
-        kept: Labelled = []
-        held: Labelled = []
-        for label, group in groupby(pairs, itemgetter(1)):  # they come class by class
+        kept: Labeled = []
+        held: Labeled = []
+        for label, group in groupby(pairs, itemgetter(1)):  # sorted by class
             videos = list(group)
             count = max(1, round(len(videos) * fraction / left))
             if count >= len(videos):
                 raise DatasetMismatchError(
                     f"{self.root}: class {self.class_names[label]!r} has too few videos to hold one out for "
-                    f"{subset}; add videos, or lay the subsets out yourself as {LAYOUT}"
+                    f"{subset}; add videos, or provide the subsets as {LAYOUT}"
                 )
             order = np.random.default_rng((self.split_seed, label)).permutation(len(videos))
             held += [videos[i] for i in sorted(order[:count])]
@@ -204,12 +205,12 @@ class Folder(CompressedVideoDataModule):
 
 
 def _subsets(root: Path) -> tuple[str, ...]:
-    """The subsets that the root holds: folders of these names with class folders in them."""
+    """The subsets in the root: folders of these names with class folders in them."""
     return tuple(subset for subset in SUBSETS if (root / subset).is_dir() and folder_names(root / subset))
 
 
 def _note_others(root: Path, folder: str, known: Collection[str], left_out: LeftOut) -> None:
-    """Note what lies beside the folders that are known."""
+    """Record entries besides the known folders."""
     with os.scandir(root / folder) as entries:
         for entry in entries:
             if is_hidden(entry.name):

@@ -1,4 +1,4 @@
-"""HMDB-51 as it is published: 6,766 videos of 51 actions."""
+"""HMDB-51: 6,766 videos of 51 actions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOURCE = (
 ANNOTATION_FOLDERS = ("testTrainMulti_7030_splits", "test_train_splits", "annotations", "splits", "")
 VIDEO_FOLDERS = ("hmdb51_org", "hmdb51", "HMDB51", "videos")
 PUBLISHED = (3570, 1530)
-"""Training and test videos of each split."""
+"""Number of training and test videos of each split."""
 
 ClassOrder = Literal["alphabetical", "coviar"]
 
@@ -40,7 +40,7 @@ COVIAR_ORDER = (
     "climb_stairs", "dive", "talk",
 )
 # fmt: on
-"""The classes as CoViAR numbers them (data/datalists/hmdb51_split1_train.txt in its repository)."""
+"""The classes in CoViAR's order (data/datalists/hmdb51_split1_train.txt in its repository)."""
 
 _UNUSED, _TRAIN, _TEST = "0", "1", "2"
 
@@ -50,28 +50,27 @@ class HMDB51(ThreeSplitDataModule):
 
     - Format: XviD in AVI, height 240, 30 fps, about 3 s.
     - Annotations: ``<class>_test_splitN.txt`` in ``testTrainMulti_7030_splits``, ``test_train_splits``,
-      ``annotations``, ``splits`` or the root itself. Line: name, then 1 for training, 2 for test, 0 for
-      neither.
+      ``annotations``, ``splits`` or the root itself. Each line: name, then 1 for training, 2 for test, 0 for
+      unused.
     - Videos: ``<class>/<name>.avi`` in ``hmdb51_org``, ``hmdb51``, ``HMDB51``, ``videos`` or the root itself,
       in any container.
-    - Split: three published ones, each 70 training and 30 test videos of every class.
-    - Validation: whole films of the training list. A name is the film, the class and six properties, as in
-      ``Glory_smile_h_nm_np1_fr_med_5``; a name of another form counts as a film of its own.
+    - Split: three published ones, each with 70 training and 30 test videos per class.
+    - Validation: whole films of the training list. A name has the film, the class and six properties, such as
+      ``Glory_smile_h_nm_np1_fr_med_5``; a name of another form counts as its own film.
 
     See docs/datasets/hmdb51.md.
 
     Args:
         root: Folder of the data set.
-        split: Which of the three splits; the usual figure is their mean.
-        class_order: How classes are numbered: ``alphabetical``, or ``coviar`` for checkpoints and score files
-            of that family, which start with smile.
-        annotations: Folder of the lists, where they do not lie under the root.
-        **options: See :class:`ThreeSplitDataModule` and, for those of every data set,
-            :class:`CompressedVideoDataModule`.
+        split: Split, 1 to 3; results are usually the mean over all three.
+        class_order: Order of classes: ``alphabetical``, or ``coviar`` for checkpoints and scores of CoViAR's
+        family.
+        annotations: Folder of the lists, if not under the root.
+        **options: Options of :class:`ThreeSplitDataModule` and :class:`CompressedVideoDataModule`.
 
     Raises:
-        DatasetNotFoundError: Where the lists, or all listed videos, are missing.
-        DatasetError: Where a list is damaged.
+        DatasetNotFoundError: The lists, or all listed videos, are missing.
+        DatasetError: A list is damaged.
         DatasetMismatchError: Where a list belongs to none of the 51 classes.
     """
 

@@ -22,50 +22,50 @@ from cvr_lightning.datamodules.sampling import check_choice
 
 ANNOTATION_FOLDERS = ("annotations", "")
 WORDS = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
-"""How files, folders and the column ``split`` call each subset."""
+"""Names of each subset in files, folders and the column ``split``."""
 
-_DIGITS = 9  # of the number of a class
+_DIGITS = 9  # most digits of a class number
 TestSubset = Literal["val", "test"]
 
 
 class Video(NamedTuple):
-    """A line of an annotation file; the label is a class name, a number, or None where there is none."""
+    """A line of an annotation file; the label is a class name, a number, or None."""
 
     name: str
     label: str | int | None
 
 
 class Kinetics(PublishedDataModule):
-    """What the Kinetics data sets share; use :class:`Kinetics400` or :class:`Kinetics600`.
+    """Base class of :class:`Kinetics400` and :class:`Kinetics600`.
 
-    - Format: whatever YouTube had, mostly H.264 in mp4, 10 s; preparation gives all of them one form.
+    - Format: as downloaded from YouTube, mostly H.264 in mp4, 10 s; preparation makes them uniform.
     - Videos: ``<id>_<start>_<end>.mp4``, seconds in six digits, in any container; in one folder or in class
-      folders of any spelling (blanks, ``_``, without ``'()``); in ``train`` and ``val``, ``videos_train`` and
+    folders of
+      any spelling (blanks, ``_``, without ``'()``); in ``train`` and ``val``, ``videos_train`` and
       ``videos_val``, ``videos``, or the root itself.
     - Annotations, in ``annotations`` or the root itself, for each subset the first of: the official CSV
       ``label,youtube_id,time_start,time_end,split``, as ``train.csv``, ``kinetics_train.csv``,
       ``kinetics400_train.csv``, ``kinetics-400_train.csv`` or ``k400_train.csv``; a list of ``<path>
       <number>``, as ``train.csv`` (SlowFast, VideoMAE), ``kinetics400_train_list_videos.txt`` (mmaction2),
       ``train_list.txt`` or ``train.txt``. Validation may be called val, validate or validation.
-    - Classes: with CSVs the sorted names, words divided by blanks. With lists the numbers as they stand,
-      named by the class folders in the lists, or by the numbers where there are none. Either way the
-      checkpoint keeps the mapping.
-    - Split: the subset for testing is the validation subset, as everywhere in the field.
+    - Classes: with CSVs the sorted names, words separated by blanks; with lists the given numbers, named by
+    the class
+      folders in the lists if there are any. Checkpoints store the mapping.
+    - Split: testing uses the validation subset, as usual.
 
-    Everybody's copy lacks other videos: the log says how many were found, and results name what could not be
-    read.
+    Each copy of the data set lacks different videos: the log has the number of videos found, and results name
+    unreadable ones.
 
     Args:
         root: Folder of the data set.
-        annotations: Folder of the annotations, where they do not lie under the root.
-        test_subset: What is tested and predicted; ``test`` needs its annotations, with or without labels.
-        **options: See :class:`PublishedDataModule` and, for those of every data set,
-            :class:`CompressedVideoDataModule`.
+        annotations: Folder of the annotations, if not under the root.
+        test_subset: Subset for test and prediction; ``test`` needs its annotations, with or without labels.
+        **options: Options of :class:`PublishedDataModule` and :class:`CompressedVideoDataModule`.
 
     Raises:
-        DatasetNotFoundError: Where annotations, or all listed videos, are missing.
-        DatasetMismatchError: Where the annotations are of another subset or another data set.
-        DatasetError: Where an annotation file is damaged.
+        DatasetNotFoundError: Annotations, or all listed videos, are missing.
+        DatasetMismatchError: The annotations are of another subset or data set.
+        DatasetError: An annotation file is damaged.
     """
 
     layout = "<root>/annotations/{train,val}.csv and <root>/{train,val}/[<class>/]<id>_<start>_<end>.mp4"
@@ -83,19 +83,19 @@ class Kinetics(PublishedDataModule):
         subsets = {
             subset: self._read(subset, folders) for subset in dict.fromkeys(("train", "val", test_subset))
         }
-        labelled = [*subsets["train"], *subsets["val"]]
-        self._check_classes(folders[0], labelled)
-        class_names, labels = _number_classes(labelled)
+        labeled = [*subsets["train"], *subsets["val"]]
+        self._check_classes(folders[0], labeled)
+        class_names, labels = _number_classes(labeled)
         super().__init__(
             root=root,
             class_names=class_names,
             sources={"train": "train", "val": "val", "test": test_subset},
             **options,
         )
-        self._listed = {subset: _labelled(subset, videos, labels) for subset, videos in subsets.items()}
+        self._listed = {subset: _labeled(subset, videos, labels) for subset, videos in subsets.items()}
 
     def _check_classes(self, folder: Path, videos: Sequence[Video]) -> None:
-        """Refuse other numbers of classes than the data set's, before a list of that length is made."""
+        """Refuse an unexpected number of classes, before creating a list of that length."""
         names = len({video.label for video in videos if isinstance(video.label, str)})
         numbers = 1 + max((video.label for video in videos if isinstance(video.label, int)), default=-1)
         if max(names, numbers) > self.number_of_classes:
@@ -105,11 +105,11 @@ class Kinetics(PublishedDataModule):
             )
 
     def video_folders(self, subset: str) -> Sequence[str]:
-        """The folders that downloads and toolboxes make."""
+        """Folders that downloads and toolboxes create."""
         return [*(form % word for form in ("%s", "videos_%s") for word in WORDS[subset]), "videos"]
 
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
-        """What the annotation files list."""
+        """Videos of the annotation files."""
         return self._listed
 
     def _read(self, subset: str, folders: Sequence[Path]) -> list[Video]:
@@ -125,29 +125,29 @@ class Kinetics(PublishedDataModule):
 
 
 class Kinetics400(Kinetics):
-    """Kinetics-400 (Kay et al., arXiv:1705.06950): 400 human actions, a clip of 10 s each from YouTube.
+    """Kinetics-400 (Kay et al., arXiv:1705.06950): 10 s clips from YouTube of 400 human actions.
 
-    See :class:`Kinetics` for formats and layouts, docs/datasets/kinetics.md for numbers and protocols.
+    See :class:`Kinetics` for formats and layouts, docs/datasets/kinetics.md for counts and protocols.
     """
 
     number_of_classes = 400
 
 
 class Kinetics600(Kinetics):
-    """Kinetics-600 (Carreira et al., arXiv:1808.01340): 600 human actions, a clip of 10 s each from YouTube.
+    """Kinetics-600 (Carreira et al., arXiv:1808.01340): 10 s clips from YouTube of 600 human actions.
 
-    See :class:`Kinetics` for formats and layouts, docs/datasets/kinetics.md for numbers and protocols.
+    See :class:`Kinetics` for formats and layouts, docs/datasets/kinetics.md for counts and protocols.
     """
 
     number_of_classes = 600
 
 
 def read_annotations(file: Path, subset: str) -> list[Video]:
-    """Read an official CSV, known by its header, or a list of ``<path> <number>``.
+    """Read an official CSV, detected by its header, or a list of ``<path> <number>``.
 
     Raises:
-        DatasetError: Where the file is empty or a line is neither.
-        DatasetMismatchError: Where the CSV says that a video belongs to another subset.
+        DatasetError: The file is empty, or a line is neither.
+        DatasetMismatchError: A video of the CSV belongs to another subset.
     """
     lines = list(read_lines(file))
     if not lines:
@@ -192,7 +192,7 @@ def _from_list(file: Path, number: int, line: str, subset: str) -> Video:
     raise bad_line(file, number, line, "'<path> <number>', nor the header label,youtube_id,...")
 
 
-def _labelled(subset: str, videos: Sequence[Video], labels: Mapping[str | int | None, int]) -> list[Listed]:
+def _labeled(subset: str, videos: Sequence[Video], labels: Mapping[str | int | None, int]) -> list[Listed]:
     for label in dict.fromkeys(video.label for video in videos):
         if label not in labels:
             raise DatasetMismatchError(
@@ -203,10 +203,10 @@ def _labelled(subset: str, videos: Sequence[Video], labels: Mapping[str | int | 
 
 
 def _number_classes(videos: Sequence[Video]) -> tuple[list[str], dict[str | int | None, int]]:
-    """The class names in the order of their indices, and the index of each label as the files have it.
+    """Class names by index, and the index of each label in the files.
 
     Raises:
-        DatasetMismatchError: Where one subset has names and another numbers.
+        DatasetMismatchError: One subset has names and another has numbers.
     """
     names = sorted({video.label for video in videos if isinstance(video.label, str)})
     numbers = {video.label for video in videos if isinstance(video.label, int)}
@@ -224,7 +224,7 @@ def _number_classes(videos: Sequence[Video]) -> tuple[list[str], dict[str | int 
 
 
 def _folder_names(videos: Sequence[Video], count: int) -> list[str]:
-    """Class folders by number, blanks for ``_``; the numbers themselves where folders are not classes."""
+    """Class folders by number, with blanks for ``_``; numbers if folders are not classes."""
     folders: dict[int, set[str]] = {}
     for video in videos:
         if isinstance(video.label, int):

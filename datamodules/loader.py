@@ -1,4 +1,4 @@
-"""A DataLoader that resumes inside an epoch, and whose reading errors arrive as they were raised."""
+"""A DataLoader that resumes within an epoch and re-raises reading errors unchanged."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from cvr_lightning.errors import TrainingError, UserError
 
 
 def collate_or_carry(fetched: list[Sample] | UserError) -> CompressedClip | UserError:
-    """Batch the samples, or hand on the error that reading them met."""
+    """Batch the samples, or pass on a reading error."""
     return fetched if isinstance(fetched, UserError) else collate(fetched)
 
 
 def leave_seeds(worker: int) -> None:
-    """Nothing, in each worker as it starts: a draw holds all that chance decides.
+    """Worker initialization that does nothing, since draws already determine all randomness.
 
-    Where a loader has no such function, Lightning adds its own, and so loads itself in spawned workers.
+    Without one, Lightning adds its own, which imports Lightning in spawned workers.
     """
 
 
 class VideoLoader(DataLoader[Sample | None]):
     """Yields :class:`CompressedClip` batches of a :class:`VideoSampler`.
 
-    Its ``collate_fn`` is :func:`collate_or_carry`: PyTorch turns an exception of a worker into text, and into
-    a RuntimeError where its class takes several arguments. Here the worker sends the error itself, which is
-    raised in the place of its batch.
+    Its ``collate_fn`` is :func:`collate_or_carry`: PyTorch would turn a worker's exception into text, or into
+    a RuntimeError if its class takes several arguments. Here the worker sends the error itself, and it is
+    raised in place of its batch.
 
-    The trainer stores the loader's state in checkpoints, so a run continues in the middle of an epoch.
+    The trainer stores the loader's state in checkpoints, so a run can resume within an epoch.
 
     Raises:
-        UserError: While iterating, where a video cannot be read, or what it lies in, or a worker has died.
+        UserError: While iterating: a video cannot be read, or a worker died.
     """
 
     _epoch = 0
@@ -43,12 +43,12 @@ class VideoLoader(DataLoader[Sample | None]):
     _loaded: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[CompressedClip]:  # type: ignore[override]
-        """The batches of the sampler's epoch.
+        """Yield the batches of the sampler's epoch.
 
-        A generator on purpose: workers draw ahead as soon as they start, and the trainer asks for an iterator
-        before it sets the sampler's epoch.
+        A generator, so that workers start drawing only when iterated: the trainer creates the iterator before
+        it sets the sampler's epoch.
         """
-        if isinstance(self.sampler, VideoSampler):  # the trainer puts another one in its place to predict
+        if isinstance(self.sampler, VideoSampler):  # the trainer replaces it for prediction
             self._seek(self.sampler)
         try:
             for batch in super().__iter__():
@@ -63,27 +63,27 @@ class VideoLoader(DataLoader[Sample | None]):
             raise told from error
 
     def _seek(self, sampler: VideoSampler) -> None:
-        """Start an epoch at its first batch, or where the loaded state says."""
+        """Start at the epoch's first batch, or at the loaded state."""
         epoch, batches = self._loaded or (-1, 0)
-        self._loaded = None  # whoever iterates again wants the whole epoch
+        self._loaded = None  # the next iteration covers the whole epoch
         self._epoch = sampler.epoch
         self._yielded = batches if epoch == sampler.epoch else 0
         sampler.start = self._yielded * (self.batch_size or 0)
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and the number of its batches that were yielded."""
+        """The epoch, and the number of batches yielded."""
         return {"epoch": self._epoch, "batches": self._yielded}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue after those batches when that epoch is iterated next."""
+        """Continue after those batches in the next iteration of that epoch."""
         self._loaded = (state_dict["epoch"], state_dict["batches"])
 
 
 def _worker_error(error: RuntimeError) -> TrainingError | None:
-    """What PyTorch tells of a worker that has died or cannot share memory; None for all other errors."""
+    """Convert PyTorch's error about a dead worker or full shared memory; None for other errors."""
     text, fewer = (
         str(error),
-        "take fewer --data.num_workers (0 reads without them) or a smaller --data.batch_size",
+        "use fewer --data.num_workers (0 for none) or a smaller --data.batch_size",
     )
     if "shared memory" in text:
         return TrainingError(
@@ -93,7 +93,7 @@ def _worker_error(error: RuntimeError) -> TrainingError | None:
     death = re.match(r"DataLoader worker \(pid.*", text)
     if death:
         return TrainingError(
-            f"a reading process has died ({death[0].rstrip('. ')}): where memory was short, {fewer}"
+            f"a reading process has died ({death[0].rstrip('. ')}); if memory was short, {fewer}"
         )
     return None
 

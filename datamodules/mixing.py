@@ -1,8 +1,8 @@
-"""Augmentation across the clips of a batch: mixing two of them, and hiding a modality of one.
+"""Augmentation across clips: mixing two clips of a batch, and dropping a modality.
 
-Each clip is mixed with the one before it in the batch. A segment of the mixture has the I-frame in force of
-either clip, so mixed I-frames are pairs; each distinct pair is made once. ``target`` holds the shares of the
-classes, ``label`` the class of the larger share.
+Each clip is mixed with the preceding one in the batch. A segment of the mixture uses I-frames of both clips,
+so mixed I-frames are pairs; each distinct pair is computed once. ``target`` holds the class weights,
+``label`` the class of the larger weight.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.codec.arrays import BLOCK, Modality
 
 
-def mixup(clip: CompressedClip, share: Tensor, num_classes: int) -> CompressedClip:
-    """Blend whole clips: every field becomes the weighted mean of the two clips' (Zhang et al., 2018).
+def mixup(clip: CompressedClip, ratio: Tensor, num_classes: int) -> CompressedClip:
+    """Blend whole clips: every field becomes the weighted mean of both (Zhang et al., 2018).
 
-    That is exact for pixels and for coefficients, whose transform is linear; a mean of vectors is only a
-    number between the two. A block takes the mode of the clip of the larger share, or of the other where it
-    is skipped there. Blends therefore carry values where the mode says that there are none.
+    This is exact for pixels and for coefficients, whose transform is linear; a mean of vectors has no such
+    meaning. A block takes the mode of the clip with the larger ratio, or of the other if skipped there.
+    Blends can therefore have values where the mode implies none.
 
     Args:
         clip: The batch.
-        share: (B,) share of each clip in its own mixture, in [0, 1]; the clip before it has the rest.
+        ratio: (B,) weight of each clip in its mixture, in [0, 1]; the preceding clip has the rest.
         num_classes: Number of classes.
 
     Returns:
         The batch with float I-frames in 0..255.
     """
     own, other = _paired(clip)
-    weight = share.to(clip.motion.device)
+    weight = ratio.to(clip.motion.device)
 
     def blend(name: str) -> Tensor:
         values, others = getattr(own, name), getattr(other, name)
@@ -52,21 +52,20 @@ def mixup(clip: CompressedClip, share: Tensor, num_classes: int) -> CompressedCl
     return _with_targets(mixed, other.label, weight, num_classes)
 
 
-def cutmix(clip: CompressedClip, share: Tensor, centre: Tensor, num_classes: int) -> CompressedClip:
-    """Paste a box of the clip before it into each clip, through all of its time (Yun et al., 2019).
+def cutmix(clip: CompressedClip, ratio: Tensor, center: Tensor, num_classes: int) -> CompressedClip:
+    """Paste a box of the preceding clip into each clip, at all times (Yun et al., 2019).
 
-    The box lies on the 8-pixel grid, so pixels, vectors, coefficients and modes inside and outside are those
-    of either clip, unchanged. It has the frame's aspect; what leaves the frame is cut off, and the share that
-    counts is the area that was really pasted.
+    The box lies on the 8-pixel grid, so all fields are unchanged inside and outside. It has the frame's
+    aspect ratio and is clipped to the frame; class weights follow the area actually pasted.
 
     Args:
         clip: The batch; sides are multiples of 8.
-        share: (B,) share of its own area that a clip should keep, in [0, 1].
-        centre: (2, B) row and column of the box's middle, in [0, 1) of the frame.
+        ratio: (B,) fraction of its area that a clip should keep, in [0, 1].
+        center: (2, B) row and column of the box's center, in [0, 1) of the frame.
         num_classes: Number of classes.
     """
     own, other = _paired(clip)
-    box = _boxes(share, centre, clip.modes.shape[-2:]).to(clip.motion.device)  # (B, H8, W8)
+    box = _boxes(ratio, center, clip.modes.shape[-2:]).to(clip.motion.device)  # (B, H8, W8)
     pixels = box.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
 
     def paste(name: str) -> Tensor:
@@ -85,12 +84,12 @@ def cutmix(clip: CompressedClip, share: Tensor, centre: Tensor, num_classes: int
 
 
 def drop_modality(clip: CompressedClip, lost: Tensor, modalities: Sequence[Modality]) -> CompressedClip:
-    """Blank one modality of some clips: what is left is the clip as read without that modality.
+    """Blank one modality of some clips; equals reading the clips without that modality.
 
     Args:
         clip: The batch.
-        lost: (B,) index in ``modalities`` of what each clip loses, -1 for nothing.
-        modalities: What the clips were read with.
+        lost: (B,) index in ``modalities`` of the dropped one, -1 for none.
+        modalities: Modalities that were read.
     """
     lost = lost.to(clip.label.device)
 
@@ -101,14 +100,14 @@ def drop_modality(clip: CompressedClip, lost: Tensor, modalities: Sequence[Modal
         name: blank(getattr(clip, name), lost == index) for index, name in enumerate(modalities)
     }
     of_pframes = [index for index, name in enumerate(modalities) if name != "iframes"]
-    if len(of_pframes) == 1:  # nothing of the P-frames is left
+    if len(of_pframes) == 1:  # no field of the P-frames remains
         blind = lost == of_pframes[0]
         fields |= {"mask": blank(clip.mask, blind), "modes": blank(clip.modes, blind, BlockMode.OUTSIDE)}
     return clip.with_tensors(**fields)
 
 
 def _paired(clip: CompressedClip) -> tuple[CompressedClip, CompressedClip]:
-    """The batch and, row by row, the clip before each one, both with the same I-frames in force."""
+    """The batch and, row by row, the preceding clips, both with the same I-frames in force."""
     other = clip.map(lambda tensor: tensor.roll(1, 0))
     distinct = clip.iframes.shape[1]
     pairs = (clip.iframe_index * distinct + other.iframe_index).tolist()
@@ -126,20 +125,20 @@ def _paired(clip: CompressedClip) -> tuple[CompressedClip, CompressedClip]:
     )
 
 
-def _boxes(share: Tensor, centre: Tensor, grid: Sequence[int]) -> Tensor:
-    """(B, H8, W8) bool, true inside a box of (1 - share) of the area around a point."""
+def _boxes(ratio: Tensor, center: Tensor, grid: Sequence[int]) -> Tensor:
+    """(B, H8, W8) bool mask of boxes with (1 - ratio) of the area around a point."""
     inside: list[Tensor] = []
-    for count, middle in zip(grid, centre, strict=True):
-        half = count * (1 - share).sqrt()[:, None] / 2
+    for count, middle in zip(grid, center, strict=True):
+        half = count * (1 - ratio).sqrt()[:, None] / 2
         inside.append((torch.arange(count) + 0.5 - count * middle[:, None]).abs() < half)
     rows, columns = inside
     return rows[:, :, None] & columns[:, None, :]
 
 
-def _with_targets(clip: CompressedClip, other: Tensor, share: Tensor, num_classes: int) -> CompressedClip:
-    """The batch with the targets of its mixtures of ``share`` of the label and the rest of ``other``."""
+def _with_targets(clip: CompressedClip, other: Tensor, ratio: Tensor, num_classes: int) -> CompressedClip:
+    """Add the targets: ``ratio`` of the label, the rest of ``other``."""
     labels, others = F.one_hot(clip.label, num_classes), F.one_hot(other, num_classes)
     return clip.with_tensors(
-        label=torch.where(share >= 0.5, clip.label, other),
-        target=torch.lerp(others.float(), labels.float(), share[:, None]),
+        label=torch.where(ratio >= 0.5, clip.label, other),
+        target=torch.lerp(others.float(), labels.float(), ratio[:, None]),
     )

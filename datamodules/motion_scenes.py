@@ -1,10 +1,9 @@
-"""What the videos of :class:`MotionShapes` show: textured shapes that move over textured grounds.
+"""Scenes of :class:`MotionShapes`: textured shapes that move over textured backgrounds.
 
-A scene is a row of shots, one for each group of pictures. A shot draws its textures, shapes and poses without
-regard to the class; the class decides only how the pose of its shape changes from the first frame of the shot
-on. So the I-frames of a scene are the same picture, byte for byte, in all classes: they tell nothing about
-the class. A hard shot (:func:`draw_hard_shot`) adds what real video has: a moving camera, other things that
-move, and appearances that go with a class (:func:`dress`).
+A scene is a sequence of shots, one per group of pictures. A shot draws its textures, shapes and poses
+independently of the class; the class only determines how the pose changes after the first frame of the shot.
+So the I-frames of a scene are identical, byte for byte, in all classes. A hard shot (:func:`draw_hard_shot`)
+adds a moving camera, other moving things, and appearances correlated with the class (:func:`dress`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ CLASS_NAMES = (
     "zoom_in",
     "zoom_out",
 )
-"""What the shape does, sorted as a folder of classes is."""
+"""Motions of the shape, sorted like class folders."""
 
 WIDTH, HEIGHT = 340, 256
 GOP = 12
@@ -37,26 +36,26 @@ DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SPINS = {"rotate_clockwise": 1, "rotate_counterclockwise": -1}
 ZOOMS = {"zoom_in": 1, "zoom_out": -1}
 SHAKE_PERIOD, CIRCLE_PERIOD = 7, 11
-"""Frames of one turn."""
+"""Frames per turn."""
 
 DISTRACTORS = 2
-"""Smaller shapes of a hard shot, each with a motion of its own."""
+"""Number of smaller shapes in a hard shot, with their own motions."""
 CAMERA = 1.5
 """Largest velocity of a hard shot's camera, in pixels per frame."""
 TINT = 36.0
-"""Distance of a dressed shape's colour from grey, in levels of Cb and Cr."""
+"""Distance of a dressed shape's color from gray, in levels of Cb and Cr."""
 
 TILE = 128
 """Side of a texture in texels; a texel is 2 pixels wide and the texture repeats."""
 WAVES = 10
-"""Plane waves that are summed into a texture."""
+"""Number of plane waves summed into a texture."""
 
 Texture = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a shape is: centre in pixels, angle in radians clockwise, scale."""
+    """Pose of a shape: center in pixels, angle in radians clockwise, scale."""
 
     x: float
     y: float
@@ -66,18 +65,18 @@ class Pose:
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape and how fast it moves if it does; nothing of it depends on the class.
+    """A shape and the speeds of its motions, independent of the class.
 
     Attributes:
-        skin: (3, TILE, TILE) its texture, planes Y, Cb, Cr.
+        skin: (3, TILE, TILE) texture, planes Y, Cb, Cr.
         start: Pose in the first frame.
         radius: Mean radius in pixels.
-        lobes: Bulges of its outline.
+        lobes: Number of bulges of its outline.
         depth: Relative height of the bulges.
-        speed: Pixels per frame of the classes that move along a path.
-        spin: Radians per frame of the classes that rotate.
-        zoom: Logarithm of the scale per frame of the classes that zoom.
-        phase: Where on its path the shape starts, in radians.
+        speed: Pixels per frame in classes that move along a path.
+        spin: Radians per frame in classes that rotate.
+        zoom: Logarithm of the scale per frame in classes that zoom.
+        phase: Start on its path, in radians.
     """
 
     skin: Texture
@@ -93,14 +92,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Shot:
-    """All that a shot draws at random.
+    """Random values of a shot.
 
     Attributes:
         ground: (3, TILE, TILE) texture of the background, planes Y, Cb, Cr.
         drift: Velocity of the background in pixels per frame.
         shape: The shape whose motion is the class.
-        camera: Velocity of all that is seen, in pixels per frame.
-        distractors: Other shapes and their motions; they lie behind the shape.
+        camera: Velocity of the whole image, in pixels per frame.
+        distractors: Other shapes and their motions, behind the shape.
     """
 
     ground: Texture
@@ -111,14 +110,14 @@ class Shot:
 
 
 def draw_shot(rng: np.random.Generator) -> Shot:
-    """Draw a shot whose shape stays inside the frame whatever it does."""
+    """Draw a shot whose shape stays inside the frame in every motion."""
     drift = _velocity(rng, fastest=1.0)
     ground = draw_texture(rng, finest=10)
     return Shot(ground, drift, draw_shape(rng, away=(28, 18), radius=(38, 52)))
 
 
 def draw_hard_shot(rng: np.random.Generator) -> Shot:
-    """Draw a shot with a moving camera and distractors; the largest shape is the one whose motion counts."""
+    """Draw a shot with a moving camera and distractors; the largest shape defines the class."""
     shot = draw_shot(rng)
     motions = rng.choice(CLASS_NAMES, DISTRACTORS)
     others = [draw_shape(rng, away=(120, 85), radius=(14, 22)) for _ in range(DISTRACTORS)]
@@ -131,7 +130,7 @@ def draw_shape(rng: np.random.Generator, away: tuple[float, float], radius: tupl
 
     Args:
         rng: Source of randomness.
-        away: Largest distance of its first place from the middle of the frame, across and down, in pixels.
+        away: Largest initial distance from the center of the frame, across and down, in pixels.
         radius: Smallest and largest mean radius in pixels.
     """
     return Shape(
@@ -160,11 +159,11 @@ def draw_texture(rng: np.random.Generator, finest: int) -> Texture:
     """Sum plane waves of up to ``finest`` periods per tile into the planes Y, Cb, Cr.
 
     Returns:
-        (3, TILE, TILE) grey levels in video range.
+        (3, TILE, TILE) gray levels in video range.
     """
     position = 2 * math.pi * np.arange(TILE) / TILE
     radius, bearing = rng.uniform(2, finest, WAVES), rng.uniform(0, 2 * math.pi, WAVES)
-    # Whole periods, so that the tile repeats without a seam.
+    # Whole periods, so that the tile repeats seamlessly.
     down = np.rint(radius * np.sin(bearing))[:, None, None] * position[:, None]
     across = np.rint(radius * np.cos(bearing))[:, None, None] * position
     waves = np.cos(down + across + rng.uniform(0, 2 * math.pi, WAVES)[:, None, None])
@@ -176,7 +175,7 @@ def draw_texture(rng: np.random.Generator, finest: int) -> Texture:
 
 
 def dress(shape: Shape, label: int) -> Shape:
-    """The shape in the colour that stands for a class: its mean Cb and Cr on a circle around grey."""
+    """Color a shape for a class: mean Cb and Cr on a circle around gray."""
     hue = 2 * math.pi * label / len(CLASS_NAMES)
     chroma = np.array([math.cos(hue), math.sin(hue)])[:, None, None]
     planes = shape.skin.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The embedded data sets: real MPEG-4 files, written in a minute, whose classes are motions."""
+"""Generated data sets: real MPEG-4 files, written in a minute, whose classes are motions."""
 
 from __future__ import annotations
 
@@ -33,39 +33,41 @@ from cvr_lightning.files.bounds import parse_json, read_text
 log = logging.getLogger(__name__)
 
 RECIPE = "dataset.json"
-"""The file at the root that says what its videos were made from."""
+"""File at the root that records how its videos were made."""
 VERSION = 1
-"""Grows whenever the same recipe would give other pictures."""
+"""Incremented when the same recipe gives other images."""
 TYPICAL = 0.5
-"""Share of the training videos of :class:`HardMotionShapes` that wear the colour of their class."""
+"""Fraction of the training videos of :class:`HardMotionShapes` with the color of their class."""
 
 
 class MotionShapes(CompressedVideoDataModule):
-    """Textured shapes over drifting textured grounds, in ten classes that only their motion tells apart.
+    """Textured shapes over drifting textured backgrounds, in ten classes defined by motion only.
 
     Classes: circle, down, left, right, rotate_clockwise, rotate_counterclockwise, shake, up, zoom_in,
     zoom_out.
 
-    - Format: MPEG-4 Part 2 in mp4, 340x256, 25 fps, 36 frames, an I-frame every 12, no B-frames, quantiser 2:
-      the form in which the field prepares its data sets.
+    - Format: MPEG-4 Part 2 in mp4, 340x256, 25 fps, 36 frames, an I-frame every 12, no B-frames, quantizer 2:
+      the usual form of prepared data sets.
     - Split: by scene, so textures and shapes of val and test are never seen in training. By default 600
       training, 100 validation and 200 test videos, about 120 MB.
-    - Each scene is filmed once for each class from the same I-frames, byte for byte. A model that sees only
-      I-frames gives the same answer to all ten videos of a scene: it scores exactly 10 %.
+    - Each scene is rendered once per class from the same I-frames, byte for byte. A model that sees only
+    I-frames gives
+      the same answer for all ten videos of a scene, so its accuracy is exactly 10 %.
     - The videos are written to ``<root>/{train,val,test}/<class>/<scene>.mp4`` on first use; later runs find
-      them, an interrupted run is taken up where it stopped. They depend on the options below alone.
-    - Clips are never mirrored: left and right are labels.
+    them, and
+      interrupted runs are resumed. They only depend on the options below.
+    - Clips are never mirrored, since left and right are classes.
 
     Args:
-        root: Folder of the data set; made where it does not exist.
+        root: Folder of the data set; created if missing.
         train_scenes: Scenes in training, ten videos each.
         val_scenes: Scenes in validation, ten videos each.
         test_scenes: Scenes in testing, ten videos each.
         scene_seed: Seed of the scenes.
-        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+        **options: Options of :class:`CompressedVideoDataModule`.
 
     Raises:
-        DatasetMismatchError: Where the root holds something else than these videos.
+        DatasetMismatchError: The root contains anything else.
     """
 
     mirrorable = False
@@ -88,7 +90,7 @@ class MotionShapes(CompressedVideoDataModule):
                 raise ValueError(f"{subset}_scenes={count} must be at least 1")
 
     def prepare_data(self) -> None:
-        """Write the videos that are not there yet, and index them."""
+        """Write missing videos, and index them."""
         if not self.writable:
             super().prepare_data()
             return
@@ -104,10 +106,10 @@ class MotionShapes(CompressedVideoDataModule):
         super().prepare_data()
 
     def scan(self) -> Mapping[str, VideoList]:
-        """The videos that the recipe makes.
+        """List the videos of the recipe.
 
         Raises:
-            DatasetNotFoundError: Where one of them has not been written.
+            DatasetNotFoundError: A video has not been written.
         """
         labels = tuple(range(len(CLASS_NAMES)))
         subsets = {
@@ -133,17 +135,17 @@ class MotionShapes(CompressedVideoDataModule):
         }
 
     def _claim_root(self) -> None:
-        """Record the recipe before the first video, so that an interrupted run never mixes two recipes.
+        """Record the recipe before the first video, so that an interrupted run never mixes recipes.
 
         Raises:
-            DatasetMismatchError: Where the root holds another recipe or files that are not ours.
-            DatasetError: Where the recorded recipe cannot be read.
+            DatasetMismatchError: The root has another recipe, or other files.
+            DatasetError: The recorded recipe cannot be read.
         """
         file = self.root / RECIPE
         if not file.is_file():
             if self.root.is_dir() and any(not entry.name.startswith(".") for entry in self.root.iterdir()):
                 raise DatasetMismatchError(
-                    f"{self.root} holds files but no {RECIPE}: {type(self).__name__} writes only into a "
+                    f"{self.root} contains files but no {RECIPE}: {type(self).__name__} only writes into a "
                     "folder of its own; choose another --data.root"
                 )
             with atomic_path(file) as unfinished:
@@ -151,12 +153,12 @@ class MotionShapes(CompressedVideoDataModule):
         found = _read_json(file)
         if found != self._recipe():
             raise DatasetMismatchError(
-                f"{file} records {found}, but {self._recipe()} is asked for: choose another --data.root, or "
-                f"delete {self.root} to have it written anew"
+                f"{file} records {found}, but {self._recipe()} is requested: choose another --data.root, or "
+                f"delete {self.root} to write it again"
             )
 
     def _write_scenes(self, jobs: list[tuple[str, int]]) -> None:
-        """Render in threads: the kernels and the encoder run outside Python's lock."""
+        """Render in threads: kernels and encoder release the GIL."""
         log.info("writing %d scenes of %d videos to %s", len(jobs), len(CLASS_NAMES), self.root)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
@@ -173,7 +175,7 @@ class MotionShapes(CompressedVideoDataModule):
                 write_video(self.root / name, shots, motion)
 
     def film(self, subset: str, scene: int) -> Sequence[Sequence[Shot]]:
-        """The shots of a scene's video of each class: the same ones for all."""
+        """Shots of a scene's video for each class: the same for all."""
         rng = self._rng(subset, scene)
         return [[draw_shot(rng) for _ in range(SHOTS)]] * len(CLASS_NAMES)
 
@@ -182,43 +184,45 @@ class MotionShapes(CompressedVideoDataModule):
 
 
 class HardMotionShapes(MotionShapes):
-    """:class:`MotionShapes` with a moving camera, distractors, and colours that mislead.
+    """:class:`MotionShapes` with a moving camera, distractors, and colors that mislead.
 
-    - The camera pans by up to 1.5 pixels a frame, and two smaller shapes perform motions of their own. The
-      class is the motion of the largest shape.
-    - In training, half of the videos show that shape in the colour of their class, the others in another
-      class's; in validation and test it always wears another class's colour. A model that trusts I-frames
-      scores less than chance.
+    - The camera pans by up to 1.5 pixels per frame, and two smaller shapes have their own motions. The class
+    is the
+      motion of the largest shape.
+    - In training, half of the videos show that shape in the color of their class, the others in another
+    class's; in
+      validation and test it always has another class's color. A model that relies on I-frames scores below
+      chance.
 
-    All else, and the options, are those of :class:`MotionShapes`.
+    Everything else, including the options, is as in :class:`MotionShapes`.
 
     Args:
-        root: Folder of the data set; made where it does not exist.
+        root: Folder of the data set; created if missing.
         **options: Options of :class:`MotionShapes`.
 
     Raises:
-        DatasetMismatchError: Where the root holds something else than these videos.
+        DatasetMismatchError: The root contains anything else.
     """
 
     def __init__(self, root: str | Path = "data/hard_motion_shapes", **options: Any) -> None:
         super().__init__(root=root, **options)
 
     def film(self, subset: str, scene: int) -> Sequence[Sequence[Shot]]:
-        """The shots of a scene's video of each class: they differ by the colour of the shape."""
+        """Shots of a scene's video for each class, which differ in the color of the shape."""
         rng = self._rng(subset, scene)
         shots = [draw_hard_shot(rng) for _ in range(SHOTS)]
         films = []
         for label in range(len(CLASS_NAMES)):
             is_typical = subset == "train" and rng.random() < TYPICAL
-            colour = (
+            color = (
                 label if is_typical else (label + int(rng.integers(1, len(CLASS_NAMES)))) % len(CLASS_NAMES)
             )
-            films.append([replace(shot, shape=dress(shot.shape, colour)) for shot in shots])
+            films.append([replace(shot, shape=dress(shot.shape, color)) for shot in shots])
         return films
 
 
 def _scene_names(subset: str, scene: int) -> list[str]:
-    """Names of a scene's videos, relative to the root, in the order of the classes."""
+    """Names of a scene's videos by class, relative to the root."""
     return [f"{subset}/{motion}/{scene:04d}.mp4" for motion in CLASS_NAMES]
 
 
@@ -227,5 +231,5 @@ def _read_json(file: Path) -> Any:
         return parse_json(read_text(file))
     except ValueError as error:
         raise DatasetError(
-            f"{file} is damaged ({error}): delete the folder {file.parent} to have it written anew"
+            f"{file} is damaged ({error}): delete the folder {file.parent} to write it again"
         ) from error

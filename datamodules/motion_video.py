@@ -1,4 +1,4 @@
-"""The scenes of :class:`MotionShapes` as pictures and as MPEG-4 files."""
+"""Draws the scenes of :class:`MotionShapes` and writes them as MPEG-4 files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from cvr_lightning.datamodules.motion_scenes import GOP, HEIGHT, TILE, WIDTH, Sh
 from cvr_lightning.files.atomic import atomic_path
 
 FPS = 25
-QUANTISER = 2
+QUANTIZER = 2
 LAMBDA = 118
-"""FFmpeg counts the quality of a stream in units of 1/118 quantiser (FF_QP2LAMBDA)."""
+"""FFmpeg counts the quality of a stream in units of 1/118 quantizer (FF_QP2LAMBDA)."""
 
 Plane = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
@@ -105,7 +105,7 @@ def frames(shots: Sequence[Shot], motion: str) -> Iterator[Plane]:
 
 
 def write_video(path: Path, shots: Sequence[Shot], motion: str) -> None:
-    """Write MPEG-4 Part 2 as the field prepares it: fixed quantiser, an I-frame every GOP, no B-frames.
+    """Write MPEG-4 Part 2 as the field prepares it: fixed quantizer, an I-frame every GOP, no B-frames.
 
     The file gets its name only once it is whole.
     """
@@ -114,7 +114,7 @@ def write_video(path: Path, shots: Sequence[Shot], motion: str) -> None:
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.gop_size, stream.max_b_frames = GOP, 0
         stream.thread_count = 1  # slices of several threads would change the bytes
-        stream.options = {"flags": "+qscale", "global_quality": str(QUANTISER * LAMBDA)}
+        stream.options = {"flags": "+qscale", "global_quality": str(QUANTIZER * LAMBDA)}
         for picture in frames(shots, motion):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))
         container.mux(stream.encode())

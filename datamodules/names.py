@@ -1,4 +1,4 @@
-"""Many strings as two arrays: half a million names without an object for each."""
+"""Strings stored in two arrays, without an object per string."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import overload
 
 import numpy as np
 
-_UTF8 = ("utf-8", "surrogateescape")  # file names that are no UTF-8 go through unchanged
+_UTF8 = ("utf-8", "surrogateescape")  # preserves file names that are not UTF-8
 
 
 class Names(Sequence[str]):
-    """Strings in one UTF-8 text, made when they are asked for.
+    """A sequence of strings in one UTF-8 text.
 
-    Forked workers share the text without touching a reference count per name; a pickle is the text and an
-    array of ends.
+    Forked workers share the text without touching reference counts; its pickle is the text and an array of
+    ends.
 
     Args:
         names: The strings.
@@ -46,7 +46,7 @@ class Names(Sequence[str]):
         return (self._text[start:end].decode(*_UTF8) for start, end in pairwise(ends))
 
     def __eq__(self, other: object) -> bool:
-        """Equal to any sequence of the same strings."""
+        """Equal to any sequence with the same strings."""
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]

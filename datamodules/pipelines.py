@@ -1,4 +1,4 @@
-"""What happens to a batch on its device: the views of an evaluation, the augmentation of training."""
+"""Batch transforms on the device: views for evaluation, augmentation for training."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from cvr_lightning.datamodules.transforms import (
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """The spatial views of each clip, cut on the 8-pixel grid at native scale.
+    """Cuts the spatial views of each clip, on the 8-pixel grid at native scale.
 
-    B clips become B x ``crops``, so a video is read once for all of its crops.
+    B clips become B x ``crops``, so each video is read once for all crops.
 
     Attributes:
         sampling: Side and number of the crops.
@@ -38,7 +38,7 @@ class EvalTransform:
     sampling: ClipSampling
 
     def __call__(self, clip: CompressedClip) -> CompressedClip:
-        """Crop the batch; an empty batch passes through."""
+        """Crop the batch; empty batches are unchanged."""
         if not len(clip):
             return clip
         side, crops = self.sampling.crop, self.sampling.crops
@@ -48,17 +48,17 @@ class EvalTransform:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training clips, made on the device; validation and test never see them.
+    """Random changes of training clips, on the device; not applied in validation and test.
 
     Attributes:
-        flip: Mirror half of the clips. Has no effect on data sets whose left and right are labels.
+        flip: Mirror half of the clips. No effect on data sets whose classes tell left from right.
         color_jitter: Largest relative change of the I-frames' brightness, contrast and saturation.
-        scale_jitter: Sides of the crops relative to ``sampling.crop``; each clip draws one and is resized.
-            ``(1.0,)`` keeps exact slices, ``(1.14, 1, 0.86, 0.75)`` is the scale jitter of TSN.
-        mixup: Shape of the Beta distribution by which two clips are blended, 0 for none.
-        cutmix: Shape of the Beta distribution by which a clip gets a box of another, 0 for none. With both,
+        scale_jitter: Crop sides relative to ``sampling.crop``; each clip draws one and is resized. ``(1.0,)``
+            keeps exact slices, ``(1.14, 1, 0.86, 0.75)`` is TSN's scale jitter.
+        mixup: Parameter of the Beta distribution for blending two clips; 0 for none.
+        cutmix: Parameter of the Beta distribution for pasting a box of another clip; 0 for none. With both,
             each batch draws one.
-        modality_dropout: Probability that a clip loses its I-frames, its motion or its residual.
+        modality_dropout: Probability that a clip loses its I-frames, motion or residual.
 
     Raises:
         ValueError: A number is out of range.
@@ -73,28 +73,29 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.color_jitter < 1:
-            raise ValueError(f"color_jitter={self.color_jitter} must lie in [0, 1)")
+            raise ValueError(f"color_jitter={self.color_jitter} must be in [0, 1)")
         for name in ("mixup", "cutmix"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)} must be a number that is not negative")
+                raise ValueError(f"{name}={getattr(self, name)} must be a non-negative number")
         if not 0 <= self.modality_dropout <= 1:
-            raise ValueError(f"modality_dropout={self.modality_dropout} must lie in [0, 1]")
+            raise ValueError(f"modality_dropout={self.modality_dropout} must be in [0, 1]")
         if not self.scale_jitter:
             raise ValueError("scale_jitter is empty; (1.0,) crops without resizing")
 
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Random augmentation of whole clips, each with a random generator of its own.
+    """Random augmentation of whole clips, with a random generator per clip.
 
-    So what becomes of a clip does not depend on the batch or the process that it is in; only mixup and cutmix
-    look at its neighbor. The order is: a square of a random scale at a random place of the 8-pixel grid,
-    resized where its scale is not 1; mirror; color jitter; mixup or cutmix; the loss of a modality.
+    Results do not depend on the batch or process of a clip, except for mixup and cutmix, which use its
+    neighbor. In
+    order: crop of a random scale at a random position of the 8-pixel grid, resizing unless its scale is 1;
+    mirroring; color jitter; mixup or cutmix; modality dropout.
 
     Attributes:
         sampling: Side of the crop, coefficients and modalities.
-        augmentation: What is changed, and how much.
-        num_classes: Number of classes, for the soft targets of mixed clips.
+        augmentation: Kinds and strengths of changes.
+        num_classes: Number of classes, for soft targets of mixed clips.
 
     Raises:
         ValueError: The augmentation does not fit the sampling.
@@ -120,11 +121,11 @@ class TrainTransform:
         return [BLOCK * round(scale * self.sampling.crop / BLOCK) for scale in self.augmentation.scale_jitter]
 
     def __call__(self, clip: CompressedClip, generators: Sequence[np.random.Generator]) -> CompressedClip:
-        """Augment the batch; an empty batch passes through.
+        """Augment the batch; empty batches are unchanged.
 
         Args:
             clip: The batch of B clips.
-            generators: The B generators of their random numbers.
+            generators: Random generators of the B clips.
         """
         if not len(clip):
             return clip
@@ -147,7 +148,7 @@ class TrainTransform:
     def _random_squares(
         self, clip: CompressedClip, generators: Sequence[np.random.Generator]
     ) -> CompressedClip:
-        """Squares of the crop's size; the clips of one scale are cut and resized together."""
+        """Random crops; clips of the same scale are cropped and resized together."""
         scale, top, left = _uniform(generators, 3)
         if len(self.sides) == 1:
             return self._square(clip, self.sides[0], top, left)
@@ -162,7 +163,7 @@ class TrainTransform:
         return clip.with_tensors(**joined).take(torch.cat(rows).argsort())
 
     def _square(self, clip: CompressedClip, side: int, top: Tensor, left: Tensor) -> CompressedClip:
-        """Squares of a side whose places (B,) lie between 0, at one border, and 1, at the other."""
+        """Crops of a given side at positions (B,) between 0 (one border) and 1 (the other)."""
         rows, columns = ((length - side) // BLOCK + 1 for length in frame_size(clip.iframes))
         clip = crop(clip, BLOCK * (rows * top).long(), BLOCK * (columns * left).long(), side)
         size = self.sampling.crop
@@ -179,10 +180,10 @@ class TrainTransform:
 
 
 def _uniform(generators: Sequence[np.random.Generator], count: int) -> Tensor:
-    """(count, B) numbers in [0, 1): ``count`` from each clip's generator."""
+    """(count, B) numbers in [0, 1), ``count`` from each clip's generator."""
     return torch.from_numpy(np.stack([generator.random(count) for generator in generators], axis=1))
 
 
 def _beta(generators: Sequence[np.random.Generator], shape: float) -> Tensor:
-    """(B,) shares from a symmetric Beta distribution."""
+    """(B,) mixing ratios from a symmetric Beta distribution."""
     return torch.tensor([generator.beta(shape, shape) for generator in generators])

@@ -1,4 +1,4 @@
-"""The evaluation protocols of the field by name: which views of each video are scored and averaged."""
+"""Named evaluation protocols of the field: which views of each video are scored and averaged."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ Crops = Literal[1, 3, 5, 10]
 
 
 class Protocol(NamedTuple):
-    """Views of a video in testing.
+    """Views of a video in a test.
 
     Attributes:
         views: Temporal views.
-        crops: Spatial views of each temporal one.
-        segments: Windows of a clip; None for as many as in training.
+        crops: Spatial views per temporal view.
+        segments: Windows per clip; None for those of training.
     """
 
     views: int = 1
@@ -32,14 +32,14 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "5x3": Protocol(views=5, crops=3),  # UCF-101, HMDB-51; Kinetics
     "10x3": Protocol(views=10, crops=3),  # Kinetics
 }
-"""Temporal x spatial views, and who reports by them."""
+"""Temporal x spatial views, and the data sets they are reported on."""
 
 
 def choose_protocol(name: ProtocolName | None, views: int, crops: Crops) -> Protocol:
-    """The protocol of that name, or one of these numbers where none is named.
+    """Return the named protocol, or one with these numbers if no name is given.
 
     Raises:
-        ValueError: For an unknown name, or where a number contradicts the name.
+        ValueError: The name is unknown, or contradicts a number.
     """
     if name is None:
         return Protocol(views, crops)
@@ -49,7 +49,7 @@ def choose_protocol(name: ProtocolName | None, views: int, crops: Crops) -> Prot
     for option, given, meant in (("views", views, protocol.views), ("crops", crops, protocol.crops)):
         if given not in (1, meant):
             raise ValueError(
-                f"protocol={name!r} means {option}={meant}, which {option}={given} contradicts: "
-                f"leave {option} out, or name no protocol"
+                f"protocol={name!r} sets {option}={meant}, contradicting {option}={given}: "
+                f"leave {option} out, or the protocol"
             )
     return protocol

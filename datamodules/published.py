@@ -1,4 +1,4 @@
-"""Published data sets: annotation files say which videos there are, whatever lies on the disk."""
+"""Published data sets, defined by annotation files."""
 
 from __future__ import annotations
 
@@ -25,31 +25,30 @@ OnMissing = Literal["warn", "raise"]
 
 
 class PublishedDataModule(CompressedVideoDataModule):
-    """Finds the videos that annotation files list, and says how many of them lie under the root.
+    """Finds the videos that annotation files list, and reports missing ones.
 
-    A subclass reads its annotations in :meth:`listed_videos`. Videos are found by name: extension and
-    container may have changed in preparation. Each subset gets a line in the log, ``9537 of 9537 videos``;
-    names of what is missing are also written to ``missing_<subset>.txt`` in the run directory.
+    Subclasses read their annotations in :meth:`listed_videos`. Videos are found by name, in any container,
+    since preparation may change it. The log has a line per subset, such as ``9537 of 9537 videos``; missing
+    names are written to ``missing_<subset>.txt`` in the run directory.
 
     Args:
         root: Folder of the data set.
-        class_names: Name of each class, in the order of their indices.
-        sources: The annotated subset that ``train``, ``val`` and ``test`` are read from.
-        on_missing: What a listed video that is not there does: ``warn`` says so and goes on, ``raise`` stops.
-        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+        class_names: Class names by index.
+        sources: Annotated subset of each of ``train``, ``val`` and ``test``.
+        on_missing: ``warn`` logs missing videos and continues, ``raise`` stops.
+        **options: Options of :class:`CompressedVideoDataModule`.
 
     Attributes:
-        missing: Listed names of the videos that were not found in each annotated subset; filled by ``setup``.
+        missing: Names of missing videos of each annotated subset, after ``setup``.
 
     Raises:
-        DatasetNotFoundError: Where no listed video lies under the root, or one is missing and ``on_missing``
-            is ``raise``.
-        UnsupportedStreamError: Where the first video's codec does not give what is asked for: none of them
-            will.
+        DatasetNotFoundError: All listed videos are missing, or one is missing and ``on_missing`` is
+        ``raise``.
+        UnsupportedStreamError: The first video's codec does not provide the requested fields.
     """
 
     layout: ClassVar[str]
-    """What the root should hold, for messages."""
+    """Expected contents of the root, for messages."""
 
     def __init__(
         self,
@@ -67,26 +66,26 @@ class PublishedDataModule(CompressedVideoDataModule):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test subset is evaluated; ``subset`` names the annotated subset that was really tested."""
+        """How the test subset is evaluated; ``subset`` names the annotated subset actually tested."""
         return super().protocol | {"subset": self._sources["test"]}
 
     @property
     def missing_counts(self) -> dict[str, int]:
-        """How many listed videos of each subset were not found."""
+        """Number of missing videos per subset."""
         return {subset: len(self.missing.get(source, ())) for subset, source in self._sources.items()}
 
     @abstractmethod
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
-        """The videos of each annotated subset that ``sources`` names."""
+        """The videos of each annotated subset in ``sources``."""
 
     @abstractmethod
     def video_folders(self, subset: str) -> Sequence[str]:
-        """Folders under the root that may hold the videos of a subset; the first that exists does."""
+        """Candidate folders of a subset's videos under the root; the first existing one is used."""
 
     def scan(self) -> Mapping[str, VideoList]:
-        """Find the listed videos; see the class."""
+        """Find the listed videos."""
         if not self.root.is_dir():
-            raise self._not_found("there is no such folder")
+            raise self._not_found("the folder does not exist")
         listings: dict[str, VideoFiles] = {}
         found: dict[str, VideoList] = {}
         for subset, listed in self.listed_videos().items():
@@ -104,12 +103,12 @@ class PublishedDataModule(CompressedVideoDataModule):
 
     @rank_zero_only
     def _report(self, subset: str, folder: str, listed: int, found: int) -> None:
-        """One line on a subset, and the names of what is missing to a file."""
+        """Log a line about a subset, and write missing names to a file."""
         missing = self.missing[subset]
         total = found + len(missing)
         line = f"{type(self).__name__} {subset}: {found} of {total} videos in {self.root / folder}"
         if listed > total:
-            line += f"; {listed - total} repeated lines count once"
+            line += f"; {listed - total} duplicate lines ignored"
         if not missing:
             rank_zero_info(line)
             return
@@ -118,7 +117,7 @@ class PublishedDataModule(CompressedVideoDataModule):
         log.warning(line + (f" (all names: {file})" if file else ""))
 
     def _write_missing(self, subset: str) -> Path | None:
-        """Write the names of what is missing to the run directory, if there is one that can be written to."""
+        """Write missing names to the run directory, if it is writable."""
         if self.trainer is None:
             return None
         file = Path(self.trainer.default_root_dir) / f"missing_{subset}.txt"
@@ -134,12 +133,12 @@ class PublishedDataModule(CompressedVideoDataModule):
         missing = {subset: names for subset, names in self.missing.items() if names}
         total = sum(map(len, self.missing.values()))
         if not any(map(len, found.values())):
-            problem = f"none of the {total} listed videos is there"
+            problem = f"none of the {total} listed videos was found"
         elif missing and self.on_missing == "raise":
             subset, names = next(iter(missing.items()))
             problem = (
                 f"{total} of the listed videos are missing, first of {subset}: {', '.join(names[:3])}; "
-                "--data.on_missing warn goes on without them"
+                "--data.on_missing warn continues without them"
             )
         else:
             return
@@ -149,17 +148,17 @@ class PublishedDataModule(CompressedVideoDataModule):
         return DatasetNotFoundError.describe(type(self).__name__, self.root, problem, self.layout)
 
     def _refuse_unprepared(self, found: Mapping[str, VideoList]) -> None:
-        """Try the first video, lest ``on_error=skip`` leave out every video of a data set never prepared."""
+        """Read the first video, since ``on_error=skip`` would skip all videos of an unprepared data set."""
         name = next(videos.names[0] for videos in found.values() if len(videos))
         try:
             read_clip(self.root / name, self.sampling)
         except UnreadableVideoError as error:
-            # Damage is that file's own; the loaders decide what to do about it.
+            # Damage concerns that file only; the loaders handle it.
             log.debug("%s", error)
 
 
 def _locate(listed: Sequence[Listed], files: VideoFiles) -> tuple[VideoList, list[str]]:
-    """The videos that were found, each (name, label) once, and the listed names of the others."""
+    """The found videos, each (name, label) once, and the missing names."""
     names, labels, missing = [], [], []
     for video in dict.fromkeys(listed):
         name = files.find(video.name)

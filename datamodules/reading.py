@@ -1,4 +1,4 @@
-"""Which videos a run cannot read, each named once, and whether an epoch had anything to read at all."""
+"""Logs unreadable videos, each once, and checks that an epoch had readable videos."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CAUSES = 3
-"""How many errors a message repeats."""
+"""Most errors repeated in a message."""
 
 
 class ReadingLog:
-    """What the processes of a run could read of an epoch, and what not."""
+    """What the processes of a run could read in an epoch."""
 
     def __init__(self) -> None:
         self._named: set[str] = set()
@@ -28,33 +28,33 @@ class ReadingLog:
         self._clips: dict[str, int] = {}
 
     def start_epoch(self, subset: str) -> None:
-        """Count the clips of a subset from here on."""
+        """Start counting the clips of a subset."""
         self._clips[subset] = 0
 
     def note(self, subset: str, batch: CompressedClip) -> None:
-        """Count the clips of a batch, and name what could not be read."""
+        """Count the clips of a batch, and log its unreadable videos."""
         if subset in self._clips:
             self._clips[subset] += len(batch)
         for error in batch.unreadable.values():
             if error.file not in self._named:
                 self._named.add(error.file)
                 self._causes = [*self._causes, str(error)][:_CAUSES]
-                log.warning("left out, as on_error=skip asks: %s", error)
+                log.warning("skipped (on_error=skip): %s", error)
 
     def share(self) -> None:
-        """Tell all processes what each of them has named, so that none names it again; all must call it."""
+        """Exchange logged names between processes, so each is logged once; a collective operation."""
         if _is_distributed():
             named: list[set[str]] = [set() for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather_object(named, self._named)
             self._named = set().union(*named)
 
     def end_epoch(self, subset: str) -> None:
-        """Check that there was something to read since :meth:`start_epoch`; all processes must call it.
+        """Check that clips were read since :meth:`start_epoch`; a collective operation.
 
-        An epoch that a resumed run began in the middle of is not checked.
+        Epochs that a resumed run starts in the middle are not checked.
 
         Raises:
-            DatasetError: No process could read a clip; the message has the first causes.
+            DatasetError: No process read a clip; the message has the first causes.
         """
         if subset not in self._clips:
             return
@@ -74,6 +74,6 @@ def _is_distributed() -> bool:
 
 
 def reading_log(trainer: Trainer) -> ReadingLog:
-    """That of the trainer's data set; an idle one in the sanity check, and for data of another package."""
+    """Reading log of the trainer's data set; an inactive one in the sanity check and for other data."""
     found = getattr(getattr(trainer, "datamodule", None), "reading", None)
     return found if isinstance(found, ReadingLog) and not trainer.sanity_checking else ReadingLog()

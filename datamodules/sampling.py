@@ -1,7 +1,7 @@
-"""Which windows of a video and which squares of its frames make a clip, and in which order videos are drawn.
+"""Sampling: the windows and crops that make a clip, and the order of videos.
 
-Data is a pure function of (seed, epoch, video, view): neither the number of workers or processes nor a
-resumed run changes it.
+Data is a pure function of (seed, epoch, video, view), independent of the number of workers or processes and
+of resuming.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from cvr_lightning.errors import RunError
 from cvr_lightning.files.bounds import CLIP_PIXELS
 
 MOST_VIEWS = 1000
-"""Of a video, as a checkpoint may ask for."""
+"""Limit for views per video, since checkpoints set it."""
 ClipRepresentation = Literal["block", "pixel", "rgb"]
-"""What the reader gives of P-frames, or decoded frames alone."""
+"""Representation of P-frames, or decoded frames only."""
 
 
 class Draw(NamedTuple):
@@ -37,27 +37,27 @@ class Draw(NamedTuple):
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Refuse a value that is not among the choices.
+    """Refuse an unsupported value.
 
     Raises:
-        ValueError: Listing the supported values.
+        ValueError: Lists the supported values.
     """
     if value not in choices:
         raise ValueError(f"{name}={value!r} is not supported; choose one of {', '.join(map(repr, choices))}")
 
 
 def check_seed(name: str, value: int) -> None:
-    """Refuse a seed that random generators do not take.
+    """Refuse a negative seed.
 
     Raises:
-        ValueError: Where it is negative.
+        ValueError: The seed is negative.
     """
     if value < 0:
         raise ValueError(f"{name}={value} must not be negative")
 
 
 def training_offsets(seed: int, epoch: int, video: int, segments: int) -> tuple[float, ...]:
-    """Place of the window inside each of the video's spans, drawn anew each epoch (temporal jitter).
+    """Random position of the window in each of the video's spans, new in each epoch (temporal jitter).
 
     Returns:
         (N,) offsets in [0, 1).
@@ -66,60 +66,60 @@ def training_offsets(seed: int, epoch: int, video: int, segments: int) -> tuple[
 
 
 def clip_generators(seed: int, epoch: int, videos: Iterable[int]) -> list[np.random.Generator]:
-    """Random numbers that augment the clip of each video in an epoch, apart from those of its windows."""
+    """Random generators for augmentation of each video's clip, independent of those for windows."""
     return [np.random.default_rng((seed, epoch, video, 1)) for video in videos]
 
 
 def view_offset(view: int, views: int) -> float:
-    """Place of the window inside every span for one of the temporal views: centres of equal parts.
+    """Position of the window in every span for a temporal view: centers of equal intervals.
 
     Returns:
-        An offset in (0, 1); a single view takes the middle.
+        Offset in (0, 1); 0.5 for a single view.
     """
     return (view + 0.5) / views
 
 
 def crop_corners(size: tuple[int, int], side: int, crops: Crops) -> list[tuple[int, int]]:
-    """Where the spatial views of a frame lie, on the 8-pixel grid.
+    """Corners of the spatial views of a frame, on the 8-pixel grid.
 
     Args:
         size: (H, W) of the frame in pixels.
         side: Side of the squares in pixels.
-        crops: 1 for the centre; 3 for both ends and the middle of the longer side; 5 for the four corners and
-            the centre; 10 for these five, each of which is also mirrored.
+        crops: 1 for the center; 3 for both ends and the middle of the longer side; 5 for the four corners and
+            the center; 10 for these five and their mirror images.
 
     Returns:
-        (top, left) of each square in pixels: 1, 3, or 5, the mirrored ones not repeated. At the right and the
-        bottom, what exceeds a multiple of 8 stays outside.
+        (top, left) of each square in pixels: 1, 3, or 5 (mirror images not repeated). Pixels beyond a
+        multiple of 8 at the right and bottom are not used.
     """
     bottom, right = ((length - side) // BLOCK * BLOCK for length in size)
     top_middle, left_middle = ((length - side) // 2 // BLOCK * BLOCK for length in size)
-    centre = (top_middle, left_middle)
+    center = (top_middle, left_middle)
     if crops == 1:
-        return [centre]
+        return [center]
     if crops == 3:
-        along_width = [(top_middle, 0), centre, (top_middle, right)]
-        along_height = [(0, left_middle), centre, (bottom, left_middle)]
+        along_width = [(top_middle, 0), center, (top_middle, right)]
+        along_height = [(0, left_middle), center, (bottom, left_middle)]
         return along_width if size[1] >= size[0] else along_height
-    return [(0, 0), (0, right), (bottom, 0), (bottom, right), centre]
+    return [(0, 0), (0, right), (bottom, 0), (bottom, right), center]
 
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """How a file becomes a clip: all that is needed to read another file in the same way.
+    """How files are read into clips; everything needed to read another file in the same way.
 
     Attributes:
         segments: Windows N spread over the video.
-        pframes: P-frames T of each window.
-        size: (H, W) of the frames the reader delivers, in pixels.
-        crop: Side S of the square crop that the model sees, in pixels; a multiple of 8.
-        representation: ``block`` for the codec's own 8x8 grid, ``pixel`` for full-size images, ``rgb`` for a
-            decoded frame in the place of each segment, and no P-frames.
+        pframes: P-frames T per window.
+        size: (H, W) of the frames that the reader delivers, in pixels.
+        crop: Side S of the model's square crop in pixels, a multiple of 8.
+        representation: ``block`` for the codec's 8x8 grid, ``pixel`` for full-size images, ``rgb`` for a
+            decoded frame per segment without P-frames.
         accumulate: Trace motion and residual back to the I-frame (CoViAR's definition).
-        modalities: What is read; the rest is left zero.
-        coefficients: DCT coefficients kept of a luma block and of each chroma block, in zigzag order.
-        views: Temporal views of a video.
-        crops: Spatial views of each temporal one: see :func:`crop_corners`.
+        modalities: Fields to read; others are zero.
+        coefficients: DCT coefficients per luma block and per chroma block, in zigzag order.
+        views: Temporal views per video.
+        crops: Spatial views per temporal view; see :func:`crop_corners`.
         parser: The reader's parser.
     """
 
@@ -146,18 +146,18 @@ class ClipSampling:
         for modality in self.modalities:
             check_choice("modalities", modality, MODALITIES)
         if self.representation == "rgb" and self.modalities == MODALITIES:
-            object.__setattr__(self, "modalities", ("iframes",))  # decoded frames stand for them
+            object.__setattr__(self, "modalities", ("iframes",))  # decoded frames take their place
         if self.representation == "rgb" and self.modalities != ("iframes",):
             raise ValueError(
-                f"modalities={self.modalities}: representation='rgb' holds decoded frames alone, which stand "
-                "for ('iframes',)"
+                f"modalities={self.modalities}: representation='rgb' reads decoded frames only; use "
+                "('iframes',)"
             )
         for name in ("segments", "pframes", "views"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.crop < BLOCK or self.crop % BLOCK or self.crop > min(self.size):
             raise ValueError(
-                f"crop={self.crop} must be a multiple of {BLOCK} (for this package's models, of 32) that "
+                f"crop={self.crop} must be a multiple of {BLOCK} (of 32 for this package's models) that "
                 f"fits the frames of size={self.size}"
             )
         corners = crop_corners(self.size, self.crop, self.crops)
@@ -167,7 +167,7 @@ class ClipSampling:
                 "read larger frames or choose a smaller crop"
             )
         if not all(1 <= count <= BLOCK * BLOCK for count in self.coefficients):
-            raise ValueError(f"coefficients={self.coefficients} must lie between 1 and {BLOCK * BLOCK}")
+            raise ValueError(f"coefficients={self.coefficients} must be between 1 and {BLOCK * BLOCK}")
 
     @property
     def residual_channels(self) -> int:
@@ -182,7 +182,7 @@ class ClipSampling:
         return f"{self.segments} segments x {self.pframes} P-frames, {self.crop} px"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists, as a checkpoint or a JSON file stores them."""
+        """Convert to plain numbers, strings and lists, for checkpoints and JSON."""
         values = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -191,8 +191,8 @@ class ClipSampling:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            ValueError: Where a value is missing, unknown or out of range.
-            LimitError: Where a clip would hold more pixels than the limit of a checkpoint.
+            ValueError: A value is missing, unknown or out of range.
+            LimitError: A clip would have more pixels than allowed for checkpoints.
         """
         known = {item.name for item in fields(cls)}
         if set(values) != known:
@@ -212,14 +212,17 @@ class ClipSampling:
 class VideoSampler(DistributedSampler[Draw]):
     """Draws the videos of one process, in training shuffled by (seed, epoch).
 
-    Rank and world size are those of :mod:`torch.distributed` where it is initialised. A DistributedSampler by
-    name only: as such the trainer takes it as it is, where it would wrap another one and share its share.
+    Uses rank and world size of :mod:`torch.distributed` if initialized. Subclasses DistributedSampler so
+    Lightning does not wrap it.
 
-    - Training: every rank draws the same number of videos, and the batches of all ranks in a step are that of
-      one process with as many clips. The tail of an epoch's order, fewer videos than there are ranks, is left
-      out; it is another tail each epoch.
-    - Evaluation: each (video, view) is drawn exactly once over all ranks, nothing is padded. The views of a
-      video stay on one rank, so ranks may differ in length; each has one, or it would miss the last exchange.
+    - Training: every rank draws the same number of videos, and the batches of all ranks in a step equal those
+    of one
+      process with as many clips. The last videos of an epoch's order, fewer than there are ranks, are
+      dropped; they differ by epoch.
+    - Evaluation: each (video, view) is drawn exactly once over all ranks, without padding. The views of a
+    video stay on
+      one rank, so ranks may differ in length; each needs at least one video to take part in the last
+      collective.
 
     Args:
         videos: Number of videos.
@@ -228,7 +231,7 @@ class VideoSampler(DistributedSampler[Draw]):
         views: Temporal views of each video.
 
     Attributes:
-        start: Draws of this process that are left out at the start of an iteration.
+        start: Number of this process's draws to skip at the start of an iteration.
     """
 
     def __init__(self, videos: int, training: bool, seed: int = 0, views: int = 1) -> None:
@@ -251,7 +254,7 @@ class VideoSampler(DistributedSampler[Draw]):
         if self.videos < world:
             subset = "training" if self.training else "validation or test"
             raise RunError(
-                f"{self.videos} {subset} videos cannot be shared by {world} processes: use fewer processes"
+                f"{self.videos} {subset} videos cannot be split over {world} processes: use fewer processes"
             )
         if not self.training:
             return list(range(rank, self.videos, world))

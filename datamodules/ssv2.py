@@ -1,4 +1,4 @@
-"""Something-Something V2 as it is published: 220,847 videos of 174 things done with something."""
+"""Something-Something V2: 220,847 videos of 174 interactions with objects."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ TestSubset = Literal["val", "test"]
 
 
 class SomethingSomethingV2(PublishedDataModule):
-    """Something-Something V2 (Goyal et al., ICCV 2017): what a hand does to an object, whatever the object.
+    """Something-Something V2 (Goyal et al., ICCV 2017): hand-object interactions, independent of the object.
 
-    - Format: VP9 in WebM, height 240, about 12 fps, 2 to 6 s. VP9 gives no motion vectors, so the videos are
-      prepared first; the prepared file is read where both lie side by side.
+    - Format: VP9 in WebM, height 240, about 12 fps, 2 to 6 s. FFmpeg exports no motion vectors of VP9, so the
+    videos
+      must be prepared; prepared files take precedence over originals next to them.
     - Annotations: ``something-something-v2-{labels,train,validation,test}.json`` or
       ``{labels,train,validation,test}.json``, in ``annotations``, ``labels`` or the root itself.
     - Videos: ``<id>.webm`` in ``20bn-something-something-v2``, ``something-something-v2``, ``videos`` or the
       root itself, in any container.
-    - Classes: the 174 templates by their published number.
-    - Split: 168,913 for training, 24,777 for validation, which is tested as everywhere in the field: the
-      27,157 of the test subset come without labels.
-    - Clips are never mirrored: "from left to right" and "from right to left" are two classes.
+    - Classes: the 174 templates in their published order.
+    - Split: 168,913 training and 24,777 validation videos; testing uses validation, as usual, since the
+    27,157 test
+      videos have no labels.
+    - Clips are never mirrored: "from left to right" and "from right to left" are different classes.
 
     See docs/datasets/ssv2.md.
 
     Args:
         root: Folder of the data set.
-        annotations: Folder of the annotations, where they do not lie under the root.
-        test_subset: What is tested and predicted; ``test`` has no labels, so it can be predicted only.
-        **options: See :class:`PublishedDataModule` and, for those of every data set,
-            :class:`CompressedVideoDataModule`.
+        annotations: Folder of the annotations, if not under the root.
+        test_subset: Subset for test and prediction; ``test`` has no labels, so it can only be predicted.
+        **options: Options of :class:`PublishedDataModule` and :class:`CompressedVideoDataModule`.
 
     Raises:
-        DatasetNotFoundError: Where annotations, or all listed videos, are missing.
-        DatasetMismatchError: Where a template is not among the labels.
-        DatasetError: Where an annotation file is damaged.
+        DatasetNotFoundError: Annotations, or all listed videos, are missing.
+        DatasetMismatchError: A template is not among the labels.
+        DatasetError: An annotation file is damaged.
     """
 
     mirrorable = False
@@ -72,15 +73,15 @@ class SomethingSomethingV2(PublishedDataModule):
         self._annotations = labels.parent
 
     def video_folders(self, subset: str) -> Sequence[str]:
-        """The folders that the download makes."""
+        """Folders that the download creates."""
         return VIDEO_FOLDERS
 
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
-        """The lists of the subsets, checked against the published numbers."""
+        """Lists of the subsets, checked against the published counts."""
         subsets = {}
         for subset in dict.fromkeys(self._sources.values()):
             file = self._file(FILE_WORDS[subset], [self._annotations])
-            subsets[subset] = self._read_list(file, labelled=subset != "test")
+            subsets[subset] = self._read_list(file, labeled=subset != "test")
             check_count(type(self).__name__, file, len(subsets[subset]), PUBLISHED[subset])
         return subsets
 
@@ -89,15 +90,15 @@ class SomethingSomethingV2(PublishedDataModule):
         (file,) = annotation_files(type(self).__name__, folders, names, SOURCE)
         return file
 
-    def _read_list(self, file: Path, labelled: bool) -> list[Listed]:
+    def _read_list(self, file: Path, labeled: bool) -> list[Listed]:
         labels = {name: label for label, name in enumerate(self.class_names)}
         videos = []
         for number, entry in enumerate(_read_json(file, list), 1):
             try:
-                template = entry["template"].replace("[", "").replace("]", "") if labelled else None
+                template = entry["template"].replace("[", "").replace("]", "") if labeled else None
                 video = str(entry["id"])
             except (KeyError, TypeError, AttributeError) as error:
-                wanted = "an object with id and template" if labelled else "an object with an id"
+                wanted = "an object with id and template" if labeled else "an object with an id"
                 raise DatasetError(
                     f"{file}, entry {number}: {entry!r} is not {wanted}; download the file again"
                 ) from error
@@ -111,7 +112,7 @@ class SomethingSomethingV2(PublishedDataModule):
 
 
 def _read_classes(file: Path) -> list[str]:
-    """The templates in the order of their numbers, which the file has as strings."""
+    """The templates ordered by their numbers, which the file stores as strings."""
     numbers = _read_json(file, dict)
     try:
         CLASSES.check(len(numbers))
@@ -133,10 +134,10 @@ def _read_json(file: Path, kind: type) -> Any:
         content = parse_json(read_text(file, "utf-8-sig"))
     except OSError as error:
         raise DatasetError(f"{file} cannot be read ({error.strerror})") from error
-    except ValueError as error:  # UnicodeDecodeError is one
+    except ValueError as error:  # includes UnicodeDecodeError
         raise DatasetError(f"{file} is not readable JSON ({error}): download it again") from error
     if not isinstance(content, kind):
         raise DatasetError(
-            f"{file} holds a {type(content).__name__} where a {kind.__name__} belongs: download it again"
+            f"{file} contains a {type(content).__name__} instead of a {kind.__name__}: download it again"
         )
     return content

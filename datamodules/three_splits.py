@@ -1,4 +1,4 @@
-"""Data sets with three published splits into training and test: UCF-101 and HMDB-51."""
+"""Data sets with three published training and test splits: UCF-101 and HMDB-51."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ Split = Literal[1, 2, 3]
 
 
 class ThreeSplitDataModule(PublishedDataModule):
-    """Training and test lists of one split, and a validation subset cut from training.
+    """Training and test lists of one split, with a validation subset held out from training.
 
-    Clips of one recording look alike, so the cut keeps a recording's clips together: whole recordings, in the
-    order of ``split_seed``, as long as they fit into ``val_fraction`` of their class, and at least the
-    smallest. The usual figure is the mean over the three splits; where only one is tested, say which.
+    Clips of one recording look alike, so whole recordings are held out, in the order of ``split_seed``, as
+    long as they fit into ``val_fraction`` of their class, at least the smallest. Results are usually the mean
+    over the three splits; name the split if only one is tested.
 
     Args:
         root: Folder of the data set.
-        class_names: Name of each class, in the order of their indices.
-        split: Which of the three splits.
-        val_fraction: Share of each class's training videos held out for validation; 0 trains on all of them
-            and validates on the test subset, so no epoch may be chosen by that score.
+        class_names: Class names by index.
+        split: Split, 1 to 3.
+        val_fraction: Fraction of each class's training videos held out for validation; 0 trains on all of
+            them and validates on the test subset, so no epoch may be selected by that score.
         split_seed: Seed of the validation subset.
-        **options: See :class:`PublishedDataModule` and, for those of every data set,
-            :class:`CompressedVideoDataModule`.
+        **options: Options of :class:`PublishedDataModule` and :class:`CompressedVideoDataModule`.
 
     Raises:
-        ValueError: Where an option is out of range.
-        DatasetMismatchError: Where a class has a single recording to train on, so none can be held out.
+        ValueError: An option is out of range.
+        DatasetMismatchError: A class has a single training recording, so none can be held out.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class ThreeSplitDataModule(PublishedDataModule):
         check_choice("split", split, get_args(Split))
         check_seed("split_seed", split_seed)
         if not 0 <= val_fraction < 1:
-            raise ValueError(f"val_fraction={val_fraction} must lie in [0, 1)")
+            raise ValueError(f"val_fraction={val_fraction} must be in [0, 1)")
         val = "val" if val_fraction else "test"
         sources = {"train": "train", "val": val, "test": "test"}
         super().__init__(root=root, class_names=class_names, sources=sources, **options)
@@ -65,19 +64,19 @@ class ThreeSplitDataModule(PublishedDataModule):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test subset is evaluated, and of which split it is."""
+        """How the test subset is evaluated, with its split."""
         return super().protocol | {"split": self.split}
 
     @abstractmethod
     def split_videos(self) -> tuple[list[Listed], list[Listed]]:
-        """The training and the test list of the split."""
+        """Training and test lists of the split."""
 
     @abstractmethod
     def recording(self, video: Listed) -> str:
-        """Name of the recording that a video was cut from, unique within its class."""
+        """Name of the recording a video was cut from, unique within its class."""
 
     def listed_videos(self) -> Mapping[str, Sequence[Listed]]:
-        """The training list, less what is held out for validation, and the test list."""
+        """The training list without the validation videos, the validation videos, and the test list."""
         train, test = self.split_videos()
         if not self.val_fraction:
             self._warn_of_test_validation()
@@ -96,7 +95,7 @@ class ThreeSplitDataModule(PublishedDataModule):
     @rank_zero_only
     def _warn_of_test_validation(self) -> None:
         log.warning(
-            "%s split %d: val_fraction=0, so validation reads the test subset; report last.ckpt, for "
+            "%s split %d: val_fraction=0, so validation reads the test subset; report last.ckpt, since "
             "best.ckpt is chosen by the test score",
             type(self).__name__,
             self.split,
@@ -118,11 +117,11 @@ class ThreeSplitDataModule(PublishedDataModule):
         return held
 
     def _choose(self, label: int, groups: Sequence[list[Listed]]) -> list[Listed]:
-        """Whole groups that fill the share of their class, or the smallest group if none fits."""
+        """Whole groups that fit into the fraction of their class, or the smallest group if none fits."""
         videos = sum(map(len, groups))
-        share = min(round(videos * self.val_fraction), videos - 1)
+        fraction = min(round(videos * self.val_fraction), videos - 1)
         chosen: list[Listed] = []
         for place in np.random.default_rng((self.split_seed, label)).permutation(len(groups)):
-            if len(chosen) + len(groups[place]) <= share:
+            if len(chosen) + len(groups[place]) <= fraction:
                 chosen += groups[place]
         return chosen or min(groups, key=len)

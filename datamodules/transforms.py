@@ -1,7 +1,7 @@
-"""Geometry and color of a batch, on the device it lies on.
+"""Geometric and color transforms of a batch, on its device.
 
-Every operation moves pixels, vectors and DCT coefficients together and exactly: a crop is a slice of each
-field, a mirrored block is its coefficients with the odd horizontal frequencies negated. Units stay raw.
+Every operation transforms pixels, vectors and DCT coefficients together and exactly: a crop is a slice of
+each field, a mirrored block negates its odd horizontal frequencies. Units are unchanged.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 def is_pixel(clip: CompressedClip) -> bool:
-    """Whether motion and residual are full-size images rather than block grids."""
+    """Whether motion and residual are full-size images instead of block grids."""
     return clip.motion.shape[-2:] == clip.iframes.shape[-2:]
 
 
 def _cells(clip: CompressedClip) -> dict[str, int]:
-    """The fields that have a place in the frame, and the pixels of one of their cells."""
+    """Fields with a position in the frame, and the pixels per cell."""
     cell = 1 if is_pixel(clip) else BLOCK
     return {"iframes": 1, "motion": cell, "residual": cell, "modes": BLOCK}
 
@@ -47,7 +47,7 @@ def _check_squares(clip: CompressedClip, corners: Sequence[tuple[int, int]], siz
 
 
 def crop(clip: CompressedClip, top: Tensor, left: Tensor, size: int) -> CompressedClip:
-    """Cut a square out of each clip: exact slices of every field.
+    """Crop a square from each clip, as exact slices of every field.
 
     Args:
         clip: The batch.
@@ -56,7 +56,7 @@ def crop(clip: CompressedClip, top: Tensor, left: Tensor, size: int) -> Compress
         size: Side in pixels, a multiple of 8.
 
     Raises:
-        ValueError: Where a square is off the 8-pixel grid or leaves the frame.
+        ValueError: A square is off the 8-pixel grid or outside the frame.
     """
     corners = list(zip(top.tolist(), left.tolist(), strict=True))
     _check_squares(clip, corners, size)
@@ -68,7 +68,7 @@ def crop(clip: CompressedClip, top: Tensor, left: Tensor, size: int) -> Compress
 
 
 def spread_crops(clip: CompressedClip, corners: Sequence[tuple[int, int]], size: int) -> CompressedClip:
-    """Cut the same squares out of every clip: exact slices of every field.
+    """Crop the same squares from every clip, as exact slices of every field.
 
     Args:
         clip: The batch of B clips.
@@ -76,10 +76,10 @@ def spread_crops(clip: CompressedClip, corners: Sequence[tuple[int, int]], size:
         size: Side in pixels, a multiple of 8.
 
     Returns:
-        B x R clips, those of a clip side by side; ``view`` becomes view x R + square.
+        B x R clips, ordered by clip; ``view`` becomes view x R + square.
 
     Raises:
-        ValueError: Where a square is off the 8-pixel grid or leaves the frame.
+        ValueError: A square is off the 8-pixel grid or outside the frame.
     """
     _check_squares(clip, corners, size)
     squares = {
@@ -90,10 +90,10 @@ def spread_crops(clip: CompressedClip, corners: Sequence[tuple[int, int]], size:
 
 
 def spread_mirrored(clip: CompressedClip, coefficients: tuple[int, int]) -> CompressedClip:
-    """Put beside every clip its mirror image: B clips become 2 B; ``view`` becomes view x 2 + mirrored.
+    """Add the mirror image of every clip: B clips become 2 B; ``view`` becomes view x 2 + mirrored.
 
     Raises:
-        ValueError: As :func:`flip` does.
+        ValueError: As for :func:`flip`.
     """
     mirrored = flip(clip, torch.ones(len(clip), dtype=torch.bool), coefficients)
     both = {name: [getattr(clip, name), getattr(mirrored, name)] for name in _cells(clip)}
@@ -101,7 +101,7 @@ def spread_mirrored(clip: CompressedClip, coefficients: tuple[int, int]) -> Comp
 
 
 def _side_by_side(clip: CompressedClip, versions: dict[str, list[Tensor]], count: int) -> CompressedClip:
-    """The batch with ``count`` versions of each clip, some fields of which differ."""
+    """Return ``count`` versions of each clip, which differ in some fields."""
     fields = {
         name: tensor.repeat_interleave(count, dim=0)
         for name, tensor in clip.tensors()
@@ -113,15 +113,15 @@ def _side_by_side(clip: CompressedClip, versions: dict[str, list[Tensor]], count
 
 
 def flip(clip: CompressedClip, which: Tensor, coefficients: tuple[int, int]) -> CompressedClip:
-    """Mirror clips left to right.
+    """Mirror clips horizontally.
 
     Args:
         clip: The batch; its width must be a multiple of 8, so crop first.
         which: (B,) bool, the clips to mirror.
-        coefficients: Coefficients of a luma block and of each chroma block (block representation only).
+        coefficients: Coefficients per luma block and per chroma block (block representation only).
 
     Raises:
-        ValueError: Where the width is not a multiple of 8, or the channels are not these coefficients.
+        ValueError: The width is not a multiple of 8, or the number of channels does not match.
     """
     if clip.iframes.shape[-1] % BLOCK:
         raise ValueError(
@@ -147,7 +147,7 @@ def flip(clip: CompressedClip, which: Tensor, coefficients: tuple[int, int]) -> 
 
 
 def _mirror_signs(residual: Tensor, coefficients: tuple[int, int]) -> Tensor:
-    """(C, 1, 1) signs that mirror a block: cosines of odd horizontal frequency are odd about its centre."""
+    """(C, 1, 1) signs of a mirrored block: cosines of odd horizontal frequency are odd about its center."""
     luma, chroma = coefficients
     channels = luma + 2 * chroma
     if residual.shape[-3] != channels:
@@ -159,9 +159,9 @@ def _mirror_signs(residual: Tensor, coefficients: tuple[int, int]) -> Tensor:
 
 
 def resize(clip: CompressedClip, size: tuple[int, int]) -> CompressedClip:
-    """Scale the frames; block fields take the nearest block, vectors scale with the axes.
+    """Resize the frames; block fields use the nearest block, vectors scale with the axes.
 
-    I-frames are resampled bilinearly with antialiasing. Coefficients of different blocks are never blended.
+    I-frames are resized bilinearly with antialiasing. Coefficients of different blocks are never blended.
 
     Args:
         clip: The batch.
@@ -191,11 +191,11 @@ def _resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _nearest(field: Tensor, old: tuple[int, int], new: tuple[int, int], cell: int) -> Tensor:
-    """Sample a field of ``cell``-pixel cells where the centre of each new cell falls in the old frame."""
+    """Sample a field of ``cell``-pixel cells at the old position of each new cell's center."""
     for axis in (0, 1):
         count = -(-new[axis] // cell)
-        centres = (2 * torch.arange(count, device=field.device) * cell + cell) * old[axis]
-        source = torch.div(centres, 2 * new[axis] * cell, rounding_mode="floor")
+        centers = (2 * torch.arange(count, device=field.device) * cell + cell) * old[axis]
+        source = torch.div(centers, 2 * new[axis] * cell, rounding_mode="floor")
         field = field.index_select(axis - 2, source.clamp_(max=field.shape[axis - 2] - 1))
     return field
 
@@ -203,11 +203,11 @@ def _nearest(field: Tensor, old: tuple[int, int], new: tuple[int, int], cell: in
 def adjust_colors(
     clip: CompressedClip, brightness: Tensor, contrast: Tensor, saturation: Tensor
 ) -> CompressedClip:
-    """Change the I-frames' colors, alike for all I-frames of a clip.
+    """Change colors, equally in all I-frames of a clip.
 
     Args:
         clip: The batch.
-        brightness: (B,) factors of the grey level.
+        brightness: (B,) factors of the gray level.
         contrast: (B,) factors of the difference from the image's mean luma.
         saturation: (B,) factors of the difference from each pixel's luma.
 

@@ -1,4 +1,4 @@
-"""UCF-101 as it is published: 13,320 videos of 101 actions."""
+"""UCF-101: 13,320 videos of 101 actions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOURCE = "https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-Recognition
 ANNOTATION_FOLDERS = ("ucfTrainTestlist", "annotations", "")
 VIDEO_FOLDERS = ("UCF-101", "UCF101", "videos")
 PUBLISHED = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
-"""Training and test videos of each split."""
+"""Number of training and test videos of each split."""
 
 _GROUP = re.compile(r"_(g\d+)_c\d+$")
 
@@ -32,27 +32,27 @@ _GROUP = re.compile(r"_(g\d+)_c\d+$")
 class UCF101(ThreeSplitDataModule):
     """UCF-101 (Soomro et al., arXiv:1212.0402): 101 sports and everyday actions from YouTube.
 
-    - Format: XviD in AVI, 320x240, 25 or 29.97 fps, about 7 s; many files hold a single I-frame.
+    - Format: XviD in AVI, 320x240, 25 or 29.97 fps, about 7 s; many files have a single I-frame.
     - Annotations: ``classInd.txt``, ``trainlist0N.txt``, ``testlist0N.txt``, in ``ucfTrainTestlist``,
       ``annotations`` or the root itself.
     - Videos: ``<class>/<name>.avi`` in ``UCF-101``, ``UCF101``, ``videos`` or the root itself, in any
       container.
-    - Split: three published ones, 9,537 and 3,783 videos in the first. The label is the folder in the list,
-      for the videos of ``HandstandPushups`` are named ``v_HandStandPushups``.
-    - Validation: whole groups ``gXX`` of the training list, a group being what one uploader filmed.
+    - Split: three published ones; the first has 9,537 and 3,783 videos. The label is the folder in the list,
+    since
+      videos of ``HandstandPushups`` are named ``v_HandStandPushups``.
+    - Validation: whole groups ``gXX`` of the training list; a group comes from one uploader.
 
     See docs/datasets/ucf101.md.
 
     Args:
         root: Folder of the data set.
-        split: Which of the three splits; the usual figure is their mean.
-        annotations: Folder of the lists, where they do not lie under the root.
-        **options: See :class:`ThreeSplitDataModule` and, for those of every data set,
-            :class:`CompressedVideoDataModule`.
+        split: Split, 1 to 3; results are usually the mean over all three.
+        annotations: Folder of the lists, if not under the root.
+        **options: Options of :class:`ThreeSplitDataModule` and :class:`CompressedVideoDataModule`.
 
     Raises:
-        DatasetNotFoundError: Where the lists, or all listed videos, are missing.
-        DatasetError: Where a list is damaged.
+        DatasetNotFoundError: The lists, or all listed videos, are missing.
+        DatasetError: A list is damaged.
     """
 
     layout = "<root>/ucfTrainTestlist/classInd.txt and <root>/UCF-101/<class>/<video>"
@@ -74,12 +74,12 @@ class UCF101(ThreeSplitDataModule):
         )
         self._annotations = classes.parent
 
-    def video_folders(self, part: str) -> Sequence[str]:
-        """The folders that downloads and toolboxes make."""
+    def video_folders(self, subset: str) -> Sequence[str]:
+        """Folders that downloads and toolboxes create."""
         return VIDEO_FOLDERS
 
     def split_videos(self) -> tuple[list[Listed], list[Listed]]:
-        """The lists of the split, checked against the published numbers."""
+        """The lists of the split, checked against the published counts."""
         parts = []
         for word, published in zip(("train", "test"), PUBLISHED[self.split], strict=True):
             name = f"{word}list{self.split:02d}.txt"
@@ -89,16 +89,16 @@ class UCF101(ThreeSplitDataModule):
         return parts[0], parts[1]
 
     def recording(self, video: Listed) -> str:
-        """The group ``gXX`` of a video, or its own name where that has none."""
+        """The group ``gXX`` of a video, or its own name without a group."""
         match = _GROUP.search(stem(video.name))
         return match[1] if match else stem(video.name)
 
     def _read_list(self, file: Path) -> list[Listed]:
-        # Without case: lists exist that write the class HandStandPushups, as its files do.
+        # Case-insensitive: some lists write the class HandStandPushups, like its files.
         labels = {name.casefold(): label for label, name in enumerate(self.class_names)}
         videos = []
         for number, line in read_lines(file):
-            # The training lists end each line with the number of the class.
+            # Lines of the training lists end with the class number.
             name = line.split()[0]
             folder = name.rpartition("/")[0].rpartition("/")[2]
             if folder.casefold() not in labels:
@@ -115,7 +115,7 @@ def _read_classes(file: Path) -> list[str]:
             raise bad_line(file, number, line, f"class {len(names) + 1} as '<number> <name>'")
         names.append(name)
         if len(names) > CLASSES.value:
-            raise bad_line(file, number, line, "a class: there are too many")
+            raise bad_line(file, number, line, "one of the classes: there are too many")
     if not names:
         raise DatasetError(f"{file} is empty: download it again")
     return names

@@ -65,7 +65,7 @@ def test_example_of_a_data_set_lists_its_videos(tmp_path: Path) -> None:
     assert list(data.videos["val"].labels) == [1, 0]
 
 
-def test_example_of_a_callback_logs_the_skipped_share() -> None:
+def test_example_of_a_callback_logs_the_skipped_fraction() -> None:
     callback = example("docs/extending.md", "skipped.py")["SkippedBlocks"]()  # type: ignore[operator]
     clip = make_clip()
     clip.modes.fill_(BlockMode.INTER.value)

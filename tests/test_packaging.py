@@ -24,7 +24,7 @@ tomllib = pytest.importorskip("tomllib", reason="tomllib is in the standard libr
 
 ROOT = Path(__file__).resolve().parents[1]
 MAPPED = ("callbacks", "configs", "datamodules")  # folders at the root that become cvr_lightning.NAME
-SHIPPED_SUFFIXES = (".py", ".yaml", ".npz", ".html")
+BUNDLED_SUFFIXES = (".py", ".yaml", ".npz", ".html")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 
@@ -80,7 +80,7 @@ def test_wheel_holds_each_file_of_the_tree_once(wheel: Path, tree_files: list[Pa
     names = [n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n]
     expected = {"cvr_lightning/py.typed"}
     for name in tree_files:
-        if name.suffix in SHIPPED_SUFFIXES and name.parts[0] in (*MAPPED, "cvr_lightning"):
+        if name.suffix in BUNDLED_SUFFIXES and name.parts[0] in (*MAPPED, "cvr_lightning"):
             prefix = "cvr_lightning/" if name.parts[0] in MAPPED else ""
             expected.add(prefix + name.as_posix())
     assert set(names) == expected
@@ -99,14 +99,14 @@ def test_wheel_imports_away_from_the_tree(wheel: Path, tmp_path: Path) -> None:
     assert Path(done.stdout.strip()) == site / "cvr_lightning" / MAPPED[-1] / "__init__.py"
 
 
-def test_wheel_carries_console_script_and_licence(wheel: Path) -> None:
+def test_wheel_carries_console_script_and_license(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     (entry_points,) = [n for n in archive.namelist() if n.endswith(".dist-info/entry_points.txt")]
     parser = configparser.ConfigParser()
     parser.read_string(archive.read(entry_points).decode())
     assert dict(parser["console_scripts"]) == {"cvr": "cvr_lightning.cli.main:main"}
-    (licence,) = [n for n in archive.namelist() if n.endswith("/LICENSE")]
-    assert b"END OF TERMS AND CONDITIONS" in archive.read(licence)
+    (license,) = [n for n in archive.namelist() if n.endswith("/LICENSE")]
+    assert b"END OF TERMS AND CONDITIONS" in archive.read(license)
 
 
 def test_console_script_names_a_function() -> None:

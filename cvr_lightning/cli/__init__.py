@@ -1,4 +1,4 @@
-"""The commands: option parsing, run directories, bundled configurations.
+"""The command line: option parsing, run directories, bundled configurations.
 
 Knows every other folder; nothing imports it.
 """

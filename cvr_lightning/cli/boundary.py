@@ -1,4 +1,4 @@
-"""What stands between a command and the terminal: any output is shown, any error is one message."""
+"""The boundary between commands and the terminal: output encoding, and errors as one message."""
 
 from __future__ import annotations
 
@@ -19,30 +19,29 @@ from cvr_lightning.files.atomic import DISK_FAULTS
 from cvr_lightning.files.printable import shown
 
 READER_LEFT = 141
-"""Exit status where nobody reads the output any more: that of a program that SIGPIPE ends."""
+"""Exit status when the output's reader has closed the pipe, as after SIGPIPE."""
 REPORT = (
-    "this is a defect of cvr_lightning, not a mistake of yours; please report it with the lines above, the "
-    "command and `cvr --version`"
+    "this is a bug in cvr_lightning; please report it with the lines above, the command and `cvr --version`"
 )
 
 
 def accept_any_text() -> None:
-    """Print characters that the terminal's encoding lacks as escapes, where Python would raise."""
+    """Escape characters that the terminal's encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 class ShownRecord(logging.LogRecord):
-    """A log record whose message may hold names that others chose."""
+    """A log record whose message may contain untrusted names."""
 
     def getMessage(self) -> str:  # noqa: N802
-        """The message as it may be shown."""
+        """The message, escaped for display."""
         return shown(super().getMessage())
 
 
 def show_warnings() -> None:
-    """Print warnings as they may be shown; for a process that runs one command."""
+    """Escape warnings for display; for a process that runs one command."""
 
     def show(
         message: Warning | str,
@@ -60,7 +59,7 @@ def show_warnings() -> None:
 
 @contextmanager
 def shown_logs() -> Iterator[None]:
-    """Log messages as they may be shown, whichever package logs them."""
+    """Escape log messages of all packages for display."""
     factory = logging.getLogRecordFactory()
     logging.setLogRecordFactory(ShownRecord)
     try:
@@ -71,24 +70,24 @@ def shown_logs() -> Iterator[None]:
 
 @contextmanager
 def one_message() -> Iterator[None]:
-    """Print errors that a user can mend as one message; others keep their traceback and a line beside it.
+    """Print errors that a user can fix as one message; other errors keep their traceback.
 
     Raises:
-        SystemExit: With 1 after an error, with 141 where the reader of the output has left.
+        SystemExit: With 1 after an error, with 141 if the output's reader has closed the pipe.
     """
     try:
         try:
             with _quiet_threads(), shown_logs():
                 yield
         finally:
-            sys.stdout.flush()  # here, not at exit: the reader may have left
+            sys.stdout.flush()  # here, not at exit, since the pipe may be closed
     except UserError as error:
         _fail(str(error), error)
     except BrokenPipeError as error:
         broken = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
         if not broken:
             _report_defect(error)
-        for stream in broken:  # what is left goes nowhere, at exit too
+        for stream in broken:  # discard the rest, also at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise SystemExit(READER_LEFT) from None
     except OSError as error:
@@ -101,7 +100,7 @@ def one_message() -> Iterator[None]:
 
 @contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """Leave a full disk to the main thread, where TensorBoard raises the error of its writer again."""
+    """Leave full disks to the main thread, where TensorBoard re-raises its writer's error."""
     report = threading.excepthook
 
     def report_others(failure: threading.ExceptHookArgs) -> None:
@@ -126,7 +125,7 @@ def _report_defect(error: Exception) -> NoReturn:
 
 
 def _is_unread(stream: TextIO) -> bool:
-    """Whether a stream leads to a pipe that nobody reads any more."""
+    """Whether a stream is a pipe closed by its reader."""
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,4 +1,4 @@
-"""The configurations that ship with the package: found by name wherever the package is installed."""
+"""Bundled configurations, found by name."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _OPTIONS = ("-c", "--config")
 
 
 def names() -> list[str]:
-    """What ``--config`` takes by name, as ``demo`` or ``callbacks/energy``."""
+    """Names that ``--config`` takes, such as ``demo`` or ``callbacks/energy``."""
     return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
 
 
-def with_shipped_configs(arguments: list[str]) -> list[str]:
-    """Replace the names of shipped configurations by their paths, and say so; files of the user come first.
+def with_bundled_configs(arguments: list[str]) -> list[str]:
+    """Replace names of bundled configurations by their paths and print them; a user's files take precedence.
 
-    Configurations are put before all other options (:func:`configs_first`).
+    Moves configurations before all other options (:func:`configs_first`).
 
     Args:
         arguments: A command and its options.
 
     Raises:
-        RunError: Where a configuration is neither a file nor one that ships.
+        RunError: A configuration is neither a file nor bundled.
     """
     arguments = configs_first(arguments)
     found = list(arguments)
@@ -42,9 +42,9 @@ def with_shipped_configs(arguments: list[str]) -> list[str]:
 
 
 def configs_first(arguments: list[str]) -> list[str]:
-    """Put the configurations right behind the command, in their order: every other option overrides them.
+    """Move configurations directly behind the command, in order, so that every other option overrides them.
 
-    The parser goes from left to right, and would let a configuration undo an option that stands before it.
+    The parser reads from left to right, and a configuration would override earlier options.
 
     Args:
         arguments: A command and its options.
@@ -59,21 +59,21 @@ def configs_first(arguments: list[str]) -> list[str]:
 
 
 def config_path(name: str) -> str:
-    """Path of the configuration of this name; a file that exists is itself, as is YAML text or a URL.
+    """Path of a configuration; existing files, YAML text and URLs are unchanged.
 
     Args:
-        name: A path, or the name of a shipped configuration: ``demo``, ``configs/demo.yaml``.
+        name: A path, or the name of a bundled configuration: ``demo``, ``configs/demo.yaml``.
 
     Raises:
-        RunError: Where there is neither.
+        RunError: There is neither a file nor a bundled configuration.
     """
     if Path(name).is_file() or not re.fullmatch(r"[\w.~/\\-]+", name):
         return name
     path = FOLDER / f"{name.removeprefix('configs/').removesuffix('.yaml')}.yaml"
     if not path.is_file():
         raise RunError(
-            f"--config {name}: there is no such file, and the package ships none of this name; "
-            f"it has {', '.join(names())}"
+            f"--config {name}: no such file, and no bundled configuration of this name; "
+            f"choose one of {', '.join(names())}"
         )
-    print(shown(f"--config {name}: the one that ships with the package, {path}"), file=sys.stderr)
+    print(shown(f"--config {name}: bundled with the package, {path}"), file=sys.stderr)
     return str(path)

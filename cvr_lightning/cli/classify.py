@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
     )
-    parser.add_argument("--batch-size", type=int, default=8, help="files labelled at once (default: 8)")
+    parser.add_argument("--batch-size", type=int, default=8, help="files labeled at once (default: 8)")
     options = parser.parse_args(arguments)
     for name in ("top", "batch_size"):
         if getattr(options, name) < 1:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         else:
             print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
     if failed:
-        print(f"cvr classify: {failed} of {len(files)} files have no label", file=sys.stderr)
+        print(f"cvr classify: {failed} of {len(files)} files could not be labeled", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -70,7 +70,7 @@ def _files(path: str) -> list[str]:
     if left_out:
         print(shown(f"cvr classify: {path}: {left_out}"), file=sys.stderr)
     if not names:
-        raise RunError(f"{path}: there are no videos in it; give the folder that holds them")
+        raise RunError(f"{path}: it contains no videos; give a folder with videos")
     return [os.path.join(path, name) for name in names]
 
 

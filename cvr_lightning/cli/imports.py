@@ -1,4 +1,4 @@
-"""``--import``: the user's own data sets and callbacks, named one by one."""
+"""``--import``: explicitly named modules with a user's data sets and callbacks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OPTION = "--import"
 
 
 def split_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The arguments without ``--import NAME``, and these names.
+    """Split the arguments into those without ``--import NAME``, and these names.
 
     Raises:
-        RunError: The option stands last, with no name behind it.
+        RunError: The last argument is the option, without a name.
     """
     rest: list[str] = []
     names: list[str] = []
@@ -34,13 +34,13 @@ def split_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def import_by_name(name: str) -> None:
-    """Import an installed module, or a file, whose classes then go by the file's name.
+    """Import an installed module, or a file, which becomes a module named like the file.
 
     Args:
         name: ``package.module``, or a path that ends in ``.py``.
 
     Raises:
-        RunError: There is no such module or file, or the file has the name of another module.
+        RunError: There is no such module or file, or the file's name is that of another module.
     """
     if name.endswith(".py"):
         _import_file(Path(name))
@@ -63,7 +63,9 @@ def _import_file(path: Path) -> None:
     if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
         return
     if not name.isidentifier() or loaded is not None or importlib.util.find_spec(name) is not None:
-        raise RunError(f"{OPTION} {path}: {name!r} names another module, or cannot name one; rename it")
+        raise RunError(
+            f"{OPTION} {path}: {name!r} is another module's name, or not an identifier; rename the file"
+        )
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None
     assert spec.loader is not None

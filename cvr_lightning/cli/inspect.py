@@ -1,4 +1,4 @@
-"""``cvr inspect``: what a video file holds, as text and as a picture."""
+"""``cvr inspect``: the contents of a video file as text and as an image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="cvr inspect",
-        description="Tell what a video file holds, what can be read of it and whether to prepare it, "
+        description="Show what a video file contains, which fields can be read and whether to prepare it, "
         "and draw it on one sheet.",
     )
     parser.add_argument("file", metavar="FILE", help="video file")
@@ -54,21 +54,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint",
         metavar="CKPT",
-        help="checkpoint written by cvr fit: the sheet shows its labels and spikes over time too",
+        help="checkpoint written by cvr fit: adds its labels and spikes over time to the sheet",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser.parse_args(arguments)
 
 
 def _output(options: argparse.Namespace) -> Path | None:
-    """Where the sheet goes, None where none is asked for."""
+    """Path of the sheet; None for no sheet."""
     if options.output is None:
         if options.json and options.checkpoint:
-            raise RunError("--checkpoint adds to the sheet: name it with --output beside --json")
+            raise RunError("--checkpoint adds to the sheet: with --json, also give --output")
         return None if options.json else Path(f"{Path(options.file).stem}.sheet.png")
     output = Path(options.output)
     if output.suffix.lower() != ".png":
         raise RunError(f"{output}: a sheet is a PNG; give --output a name that ends in .png")
     if output.is_dir():
-        raise RunError(f"{output}: a directory; give --output the name of a file")
+        raise RunError(f"{output}: it is a directory; give --output a file name")
     return output

@@ -1,4 +1,4 @@
-"""LightningCLI with one directory a run, and without what a file could steer."""
+"""LightningCLI with one directory per run, and without options that files could set."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from cvr_lightning.training.run_checkpoint import RunCheckpoint, WholeCheckpoint
 
 
 class CompressedVideoCLI(LightningCLI):
-    """LightningCLI with one directory a run: configuration, events, checkpoints and results side by side.
+    """LightningCLI with one directory per run for configuration, events, checkpoints and results.
 
     Args:
-        stored: What the command's checkpoint adds to it.
-        *arguments: As of LightningCLI.
-        **options: As of LightningCLI.
+        stored: Options from the command's checkpoint.
+        *arguments: Arguments of LightningCLI.
+        **options: Options of LightningCLI.
 
     Attributes:
-        linked: What the data says to the model, by its name in both.
-        example: Command lines for a user who has named no videos.
+        linked: Attributes of the data that set the model's options of the same name.
+        example: Example command lines for users who named no videos.
     """
 
     linked: tuple[str, ...] = ("class_names", "residual_channels", "representation")
@@ -65,17 +65,17 @@ class CompressedVideoCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Checkpoints are always loaded as weights and plain values: there is no option to do otherwise."""
+        """Remove the option for loading checkpoints with code: they are always weights and plain values."""
         return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def _parse_ckpt_path(self) -> None:
-        """Take no hyper-parameters from a checkpoint, which LightningCLI would put over all options."""
+        """Take no hyper-parameters from a checkpoint; LightningCLI would let them override all options."""
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's name; link what the data says to the model."""
+        """Add the run's name, and link data to model options."""
         parser.add_argument(
             "--run",
             type=str | None,
@@ -94,15 +94,15 @@ class CompressedVideoCLI(LightningCLI):
         read_no_values(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the arguments given, without a look at those of the process."""
+        """Parse the given arguments, not those of the process."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run directory and send everything there.
+        """Set up the run directory.
 
         Raises:
-            RunError: Where a new training run would overwrite another's checkpoints, or where weights are
-                needed and none are named.
+            RunError: A new training would overwrite another run's checkpoints, or weights are needed and not
+            given.
         """
         command = str(self.subcommand)
         dumped = json.loads(self.parser.dump(self.config, format="json"))[command]
@@ -150,9 +150,9 @@ class CompressedVideoCLI(LightningCLI):
         """Build data, model and trainer.
 
         Raises:
-            UserError: Where the data is not there, or an option is out of range.
-            RunError: Where the run would be taken for a class by the next one, has nothing to go on from, or
-                asks for ``overfit_batches``.
+            UserError: Data is missing, or an option is out of range.
+            RunError: The run directory is among class folders, there is no checkpoint to resume from, or
+                ``overfit_batches`` is set.
         """
         with plain_errors():
             super().instantiate_classes()
@@ -165,15 +165,15 @@ class CompressedVideoCLI(LightningCLI):
                 read_checkpoint(path)
         if self.trainer.overfit_batches:  # type: ignore[attr-defined]
             raise RunError(
-                "--trainer.overfit_batches puts a sampler of its own in the place of the data set's, which "
-                "draws the windows too; point --data.root at a folder of a few videos instead"
+                "--trainer.overfit_batches replaces the data set's sampler, which "
+                "also draws windows; use a folder with a few videos instead"
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer; unless another logger is asked for, TensorBoard writes to the run directory.
+        """Build the trainer; by default, TensorBoard logs to the run directory.
 
-        A callback that the configuration names takes the place of the default one of its class. Checkpoints
-        lie in the run directory whatever the loggers.
+        Configured callbacks replace default ones of the same class. Checkpoints are in the run directory with
+        any logger.
         """
         config = self.config_init[self.subcommand].trainer
         named = {type(callback) for callback in config.callbacks or []}
@@ -181,7 +181,7 @@ class CompressedVideoCLI(LightningCLI):
             callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
         ]
         for callback in self.trainer_defaults["callbacks"]:
-            if isinstance(callback, RunCheckpoint):  # by itself it would follow the first logger
+            if isinstance(callback, RunCheckpoint):  # its default is the first logger's directory
                 callback.dirpath = str(Path(config.default_root_dir) / "checkpoints")
         if config.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
@@ -189,48 +189,48 @@ class CompressedVideoCLI(LightningCLI):
             )
         self.model.run_config = self.run_config
         trainer = super().instantiate_trainer(**kwargs)
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one that the configuration names
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not a configured one
             trainer.strategy.checkpoint_io = WholeCheckpointIO()
         return trainer
 
     def run_name(self, command: str) -> str:
-        """What the default name of a run begins with."""
+        """Beginning of a run's default name."""
         return command
 
     @rank_zero_only
     def before_fit(self) -> None:
-        """Write the configuration beside the checkpoints."""
+        """Write the configuration next to the checkpoints."""
         self._make_directory()
         directory = Path(self.trainer.default_root_dir)
-        protect(directory, self.config[self.subcommand].ckpt_path)  # another run may have come first
+        protect(directory, self.config[self.subcommand].ckpt_path)  # another run may have started meanwhile
         text = yaml.safe_dump(self.run_config, sort_keys=False)
         write_output(directory / "config.yaml", text.encode())
 
     @rank_zero_only
     def _make_directory(self) -> None:
-        """Make the run directory before the work is done that it is to keep, for this run alone.
+        """Create and lock the run directory, before doing work that it should hold.
 
         Raises:
-            InUseError: Where another run writes to it.
-            OutputError: Where nothing can be written to it.
+            InUseError: Another run writes to it.
+            OutputError: It cannot be written.
         """
         directory = Path(self.trainer.default_root_dir)
         self._locks.enter_context(hold(directory))
-        for unfinished, _ in list(unfinished_files(directory)):  # of runs that were killed
+        for unfinished, _ in list(unfinished_files(directory)):  # of killed runs
             unfinished.unlink()
 
     before_validate = before_test = before_predict = _make_directory
 
 
 class PretrainingCLI(CompressedVideoCLI):
-    """The same for pretraining."""
+    """The CLI for pretraining."""
 
     linked = ("residual_channels", "pframes")
     example = (
-        "  cvr pretrain --data Unlabelled --data.root VIDEOS   every video below a folder\n"
+        "  cvr pretrain --data Unlabeled --data.root VIDEOS   every video below a folder\n"
         "  cvr pretrain --config pretrain --data.root VIDEOS   the same with the options that were tried"
     )
 
     def run_name(self, command: str) -> str:
-        """The default name of a run begins with what the user typed."""
+        """Begin a run's default name with the command."""
         return "pretrain"

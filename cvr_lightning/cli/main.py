@@ -15,9 +15,9 @@ usage: cvr COMMAND [options]        (cvr COMMAND --help lists the options)
 
 train and evaluate
   fit         train a model                    cvr fit --config configs/folder.yaml --data.root VIDEOS
-  pretrain    train on unlabelled videos       cvr pretrain --config configs/pretrain.yaml --data.root VIDEOS
-  validate    score the validation subset    cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
-  test        score the test subset          cvr test --ckpt_path ... --data.protocol 10x3
+  pretrain    train on unlabeled videos        cvr pretrain --config configs/pretrain.yaml --data.root VIDEOS
+  validate    score the validation subset      cvr validate --ckpt_path runs/NAME/checkpoints/last.ckpt
+  test        score the test subset            cvr test --ckpt_path ... --data.protocol 10x3
   predict     label the test subset and write predictions.csv
 
 tools
@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; returns None, so that a console script exits with 0.
 
     Args:
-        arguments: The command line without the program's name; that of the process where None.
+        arguments: The command line without the program's name; that of the process if None.
 
     Raises:
-        SystemExit: With 1 or 2 where the command could not do what was asked; the message is on stderr.
+        SystemExit: With 1 or 2 if the command failed; the message is on stderr.
     """
     leave_out_current_directory()
     if arguments is None:
@@ -69,12 +69,12 @@ def _version(arguments: list[str]) -> None:
 
 
 def _command(name: str) -> Callable[[list[str]], None]:
-    # Each command imports what it needs when it runs: help must not wait for torch.
+    # Commands import what they need when they run, so that help does not wait for torch.
     if name in COMMANDS or name in _INFORMATION:
         return (COMMANDS | _INFORMATION)[name]
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    # Last, where it is read: below the list, not above it.
+    # The message comes last, below the list.
     print(f"{USAGE}\ncvr: unknown command {name!r}{hint}", file=sys.stderr)
     raise SystemExit(2)
 

@@ -1,4 +1,4 @@
-"""Errors of the trainer, the optimizer and the parser about options, each as one message."""
+"""Converts errors of the trainer, the optimizer and the parser about options into one message."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from cvr_lightning.errors import RunError, UserError
 
 TRAINER = ("lightning.", "torch.optim.")
-"""Packages whose errors speak of options: of the trainer, and of the optimizer that the module's become."""
+"""Packages whose errors concern options of the trainer or the optimizer."""
 
 
 @contextmanager
 def trainer_errors() -> Iterator[None]:
-    """Turn what the trainer and the optimizer say of their options into one message.
+    """Convert errors of the trainer and the optimizer about options into one message.
 
     Raises:
-        RunError: In the place of their errors; those of all other code stay as they are.
+        RunError: Replaces their errors; errors of other code are unchanged.
     """
     try:
         yield
@@ -42,16 +42,18 @@ def _raised_in(error: BaseException) -> str:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Take the parser's frame off the errors of the classes that it builds.
+    """Unwrap errors of classes that the parser builds.
 
     Raises:
-        UserError: As it was raised.
-        RunError: In the place of all others.
+        UserError: Unchanged.
+        RunError: Replaces all others.
     """
     try:
         yield
     except ImportError as error:
-        raise RunError(f"{error}; install what is missing, or choose options that do without it") from error
+        raise RunError(
+            f"{error}; install the missing package, or choose options that do not need it"
+        ) from error
     except MisconfigurationException as error:
         raise RunError(
             f"{error} Check the --trainer options; --trainer.accelerator auto takes what this machine has"

@@ -1,4 +1,4 @@
-"""``cvr pack``: a data set into shards."""
+"""``cvr pack``: writes a data set into shards."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def plan(arguments: Sequence[str]) -> Callable[[], None]:
-    """Read the arguments of ``cvr pack`` and refuse what is wrong with them; the result does the work."""
+    """Parse and check the arguments of ``cvr pack``; the returned function does the work."""
     parser = HelpfulParser(
         prog="cvr pack",
-        description="Write the videos of a data set into tar files, from which --data Shards trains.",
+        description="Write the videos of a data set into tar filesfor --data Shards.",
     )
     parser.add_argument("destination", type=Path, metavar="DST", help="folder to write")
     parser.add_argument(
@@ -49,7 +49,7 @@ def plan(arguments: Sequence[str]) -> Callable[[], None]:
 
 
 def _bytes(text: str) -> int:
-    """Bytes of a size such as ``500MB``."""
+    """Convert a size such as ``500MB`` to bytes."""
     match = re.fullmatch(r"(\d+)(MB|GB)", text)
     if not match or not int(match[1]):
         raise ShardError(f"--shard-size {text}: write a number and MB or GB, such as 500MB")

@@ -1,4 +1,4 @@
-"""The parser of the commands that build a data set: errors of a few lines, and hints at misspellings."""
+"""The argument parser of commands with a data set: short errors, and hints at misspelled names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cvr_lightning import datamodules
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.files.printable import shown
 
-# An option that takes any value is never to build an object. Releases before 4.53 lack the setting.
+# Options of any type must not build objects. Releases before 4.53 lack the setting.
 if "instantiate_subclass_spec_in_any" in inspect.signature(set_parsing_settings).parameters:
     set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
@@ -30,17 +30,17 @@ _NOISE = re.compile(
     )$\n?""",
     re.MULTILINE | re.VERBOSE,
 )
-"""Lines of jsonargparse about its own search among the types of an option."""
+"""Lines in which jsonargparse reports its search among an option's types."""
 _NO_MODULE = re.compile(r"No module named '(\w+)'")
 _UNKNOWN = re.compile(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'")
 _NOT_ACCEPTED = re.compile(r"class_path '[\w.]*\.(\w+)':\s+Option '(\w+)' is not accepted")
 
 
 class HelpfulParser(LightningArgumentParser):
-    """The parser that leaves of its errors what a user can act on."""
+    """A parser that shortens errors to what a user can act on."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Exit with 2 after a message without noise, and with a hint where a name is misspelt."""
+        """Exit with 2 after a short message, with a hint for misspelled names."""
         parser = getattr(ex, "subcommand_parser", None) or self
         hint = (
             _import_hint(message)
@@ -50,17 +50,17 @@ class HelpfulParser(LightningArgumentParser):
         super().error(shown(_NOISE.sub("", message).rstrip()) + hint, ex)
 
     def print_usage(self, file: Any = None) -> None:
-        """Print one line: the list of all options, in ``--help``, would push an error off the screen."""
+        """Print one line, since the list of all options would hide the error."""
         print(f"usage: {self.prog.replace(' [options]', '')} [options]", file=file or sys.stdout)
 
 
 def keep_integers(parser: LightningArgumentParser) -> None:
-    """Try whole numbers before fractions: 1 batch is not 1.0, which is all of them.
+    """Try integers before floats: 1 batch is not 1.0, which means all batches.
 
-    The trainer's annotations say ``int | float``, but typing takes ``float | int`` for the same and hands out
-    whichever was written first in the process.
+    The trainer's annotations are ``int | float``, but typing caches it as equal to ``float | int`` and
+    returns the one created first in the process.
     """
-    for action in parser._actions:  # there is no public list
+    for action in parser._actions:  # there is no public attribute
         hint = getattr(action, "_typehint", None)
         types = get_args(hint)
         if get_origin(hint) in (Union, UnionType) and int in types and float in types:
@@ -77,7 +77,7 @@ def read_no_values(parser: LightningArgumentParser) -> None:
 
 def _import_hint(message: str) -> str:
     missing = _NO_MODULE.search(message)
-    return f"\n\nA module of your own is named first: --import {missing[1]}.py" if missing else ""
+    return f"\n\nImport your own module first: --import {missing[1]}.py" if missing else ""
 
 
 def _data_set_hint(message: str) -> str:
@@ -101,7 +101,7 @@ def _option_hint(message: str, options: Collection[str]) -> str:
 
 
 def _close_option(name: str, options: Collection[str]) -> str | None:
-    """The option that is written alike, with its section or, where that was left out, without."""
+    """The option with a similar name, with or without its section."""
     full = {option: option for option in options}
     ends = {option.rpartition(".")[2]: option for option in options}
     for spellings in (full, ends):
@@ -112,7 +112,7 @@ def _close_option(name: str, options: Collection[str]) -> str | None:
 
 
 def _data_options(data_set: str) -> list[str]:
-    """Options of a data set with those that it hands on to its bases."""
+    """Options of a data set, including those passed to its base classes."""
     bases = inspect.getmro(getattr(datamodules, data_set, object))
     builders = [vars(base)["__init__"] for base in bases if base is not object and "__init__" in vars(base)]
     names = {name for builder in builders for name in inspect.signature(builder).parameters}

@@ -1,4 +1,4 @@
-"""``cvr prepare``: options in, a summary and an exit status out."""
+"""``cvr prepare``: parses options, prints a summary, returns an exit status."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare, usable_cor
 from cvr_lightning.tools.prepare.tree import ArrayJob
 
 MAX_SIDE = 8190
-"""MPEG-4 Part 2 stores sides of 13 bits; 4:2:0 halves them."""
+"""MPEG-4 Part 2 stores sides in 13 bits; 4:2:0 needs even sides."""
 MAX_GOP = 600
-"""FFmpeg's encoder goes no further."""
+"""Limit of FFmpeg's encoder."""
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as of shells."""
+"""Conventional exit status after Ctrl-C."""
 DESCRIPTION = """\
-Re-encode every video of a folder in the form in which the field reads its data: MPEG-4 Part 2 in mp4,
-340x256, an I-frame at least every 12 frames, no B-frames, quantiser 2, no audio. Videos that have this form
-already are linked. Lists of videos and labels (csv, json, txt) are copied along.
+Re-encode every video of a folder in the usual form of the field: MPEG-4 Part 2 in mp4, 340x256, an I-frame at
+least every 12 frames, no B-frames, quantizer 2, no audio. Videos already in this form are linked. Lists of
+videos and labels (csv, json, txt) are copied.
 
-A run that was stopped, however it was, is taken up by the same command. DST/manifest.jsonl tells what became
-of each video. Exit status: 0 all prepared, 1 some failed or the run cannot go on, 130 stopped by Ctrl-C."""
+The same command resumes a stopped run. DST/manifest.jsonl lists the result for each video. Exit status: 0 all
+prepared, 1 some failed or the run cannot continue, 130 stopped by Ctrl-C."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         rows, manifest = prepare(source, destination, recipe, options.workers, options.job)
     except KeyboardInterrupt:
-        print("cvr prepare: stopped; the same command goes on where it was", file=sys.stderr)
+        print("cvr prepare: stopped; the same command resumes", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     print(f"{len(rows)} videos: {_counts(rows)}")
     print(shown(f"manifest: {manifest or 'written when the other jobs are done'}"))
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         pack()
     failed = sum(row.status == "failed" for row in rows)
     if failed:
-        print(f"cvr prepare: {failed} of {len(rows)} videos failed, for the causes above", file=sys.stderr)
+        print(f"cvr prepare: {failed} of {len(rows)} videos failed, see above", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -93,27 +93,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="process the I-th of N equal subsets of the videos, I from 1: for job arrays",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="write nothing; try a few videos and say what all will take"
+        "--dry-run", action="store_true", help="write nothing; try a few videos and estimate the total"
     )
     parser.add_argument(
         "--pack",
         nargs=argparse.REMAINDER,
         metavar="SHARDS --data NAME",
-        help="then write the data set in DST into tar files; what follows is for cvr pack, so it comes last",
+        help="then write the data set in DST into tar files; takes the arguments of cvr pack, must come last",
     )
     options = parser.parse_args(arguments)
     if options.pack is not None and not any(word.startswith("--data") for word in options.pack[1:]):
-        parser.error("--pack takes a folder and the data set that DST will hold: --pack SHARDS --data NAME")
+        parser.error("--pack takes a folder and a data set: --pack SHARDS --data NAME")
     if options.pack is not None and options.job != ArrayJob():
         parser.error("--pack needs all videos: run cvr pack once all jobs of the array are done")
     return options
 
 
 def _plan_pack(options: argparse.Namespace) -> Callable[[], None] | None:
-    """What packs the prepared folder, where that is asked for; its arguments are read before the work."""
+    """Check the arguments of ``cvr pack`` before the work; None without --pack."""
     if options.pack is None:
         return None
-    from cvr_lightning.cli.pack import plan  # here, since it loads the trainer
+    from cvr_lightning.cli.pack import plan  # imports the trainer
 
     return plan([*options.pack, f"--data.root={options.destination}"])
 
@@ -128,7 +128,7 @@ def _count(text: str) -> int:
 def _gop(text: str) -> int:
     value = _count(text)
     if value > MAX_GOP:
-        raise argparse.ArgumentTypeError(f"{value} is more than FFmpeg's encoder takes ({MAX_GOP})")
+        raise argparse.ArgumentTypeError(f"{value} exceeds the limit of FFmpeg's encoder ({MAX_GOP})")
     return value
 
 
@@ -142,26 +142,26 @@ def _side(text: str) -> int:
 def _size(text: str) -> tuple[int, int]:
     width, separator, height = text.partition("x")
     if not (separator and width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write WIDTHxHEIGHT, such as 340x256")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write WIDTHxHEIGHT, such as 340x256")
     return _side(width), _side(height)
 
 
 def _array_job(text: str) -> ArrayJob:
     number, separator, count = text.partition("/")
     if not (separator and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no job; write I/N with I from 1 to N, such as 3/8")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a job; write I/N with I from 1 to N, such as 3/8")
     return ArrayJob(int(number), int(count))
 
 
 def _forecast(plan: Plan, workers: int) -> str:
-    """What a run would do, as text."""
+    """Describe what a run would do."""
     tree, left = plan.tree, len(plan.pending)
     result = estimate(plan, workers)
     return "\n".join(
         [
             f"{plan.source}: {len(tree.videos)} videos; lists to copy along: {len(tree.annotations)}",
             *([str(tree.left_out)] if tree.left_out else []),
-            f"{plan.destination}: {len(plan.done)} of this run's {len(plan.own)} are done, {left} are left",
+            f"{plan.destination}: {len(plan.done)} of this run's {len(plan.own)} are done, {left} remain",
             f"tried {len(result.rows)} of those: {_counts(result.rows)}",
             f"estimate for all: {timedelta(seconds=round(result.seconds))} on {workers} workers, "
             f"{result.bytes / 1e6:.0f} MB",
@@ -171,6 +171,6 @@ def _forecast(plan: Plan, workers: int) -> str:
 
 
 def _counts(rows: Iterable[Row]) -> str:
-    """Such as ``160 encoded, 6 linked, 2 failed``."""
+    """For example ``160 encoded, 6 linked, 2 failed``."""
     counts = Counter(row.status for row in rows)
     return ", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status]) or "none"

@@ -1,4 +1,4 @@
-"""``cvr report``: runs as one HTML page."""
+"""``cvr report``: an HTML page about runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> None:
     options = _parse(arguments)
     output = Path(options.output)
     if output.is_dir():
-        raise RunError(f"{output}: a directory; give --output the name of a file")
+        raise RunError(f"{output}: it is a directory; give --output a file name")
 
     from cvr_lightning.tools.report.page import page
     from cvr_lightning.tools.report.run import Run
@@ -32,13 +32,13 @@ def main(arguments: Sequence[str]) -> None:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="cvr report",
-        description="Turn run directories into one HTML page that needs nothing beside it: results, curves, "
+        description="Write one self-contained HTML page about runs: results, curves, "
         "confusion matrix, classes, cost, worst videos, configuration.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory")
     parser.add_argument("--output", default="report.html", metavar="HTML", help="(default: report.html)")
     parser.add_argument(
-        "--worst", type=_count, default=3, metavar="N", help="videos of the highest loss of each run (3)"
+        "--worst", type=_count, default=3, metavar="N", help="videos with the highest loss of each run (3)"
     )
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""``cvr results``: runs side by side, their mean over splits, the fusion of their scores."""
+"""``cvr results``: compares runs, averages over splits, fuses scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="cvr results",
         usage=USAGE,
-        description="Print the results of runs: of one test each, side by side.",
+        description="Print the results of runs side by side.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory that cvr test wrote to")
     what = parser.add_mutually_exclusive_group()
@@ -51,7 +51,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         nargs="*",
         type=float,
         metavar="W",
-        help="score fusion: weighted mean of what runs say of each video; a weight each (default: equal)",
+        help="score fusion: weighted mean of the runs' scores; one weight per run (default: equal)",
     )
     parser.add_argument(
         "--averaging", choices=("softmax", "logits"), help="what --fuse averages (default: softmax)"

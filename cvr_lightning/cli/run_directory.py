@@ -1,4 +1,4 @@
-"""Where a run lies, and whether it may begin there."""
+"""The run directory: its name, and checks before a run starts in it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cvr_lightning.training.checkpoint import is_whole, require_local
 
 
 def default_run_name(command: str) -> str:
-    """The command and the time, or the launcher's id: the same in all processes of a run.
+    """The command with the time or the launcher's id, the same in all processes of a run.
 
     Raises:
-        RunError: Where torchrun was given no id, so that the processes share nothing that other runs do not.
+        RunError: torchrun has no id, so the processes have no common name.
     """
     launch = os.environ.get("TORCHELASTIC_RUN_ID")
     if launch == "none":
         raise RunError("torchrun was started without --standalone or --rdzv-id: name the run with --run")
-    step = os.environ.get("SLURM_STEP_ID")  # srun's: a job may start many runs
+    step = os.environ.get("SLURM_STEP_ID")  # of srun: a job may start several runs
     if launch is None and step is not None:
         launch = f"{os.environ['SLURM_JOB_ID']}.{step}"
     name = f"{command}-{launch or format(datetime.now(), '%Y-%m-%d_%H-%M-%S')}"
@@ -30,16 +30,18 @@ def default_run_name(command: str) -> str:
 
 
 def protect(directory: Path, ckpt_path: str | None) -> None:
-    """Refuse to train from scratch where another run's checkpoints would be overwritten.
+    """Refuse to overwrite another run's checkpoints when training from scratch.
 
     Raises:
-        RunError: There are some.
+        RunError: There are checkpoints.
     """
     checkpoints = sorted((directory / "checkpoints").glob("*.ckpt"))
     if ckpt_path or not checkpoints:
         return
     whole = [path for path in checkpoints if is_whole(path)]
-    advice = f"Resume it with --ckpt_path {_ckpt_path(whole)}, choose" if whole else "None is whole: choose"
+    advice = (
+        f"Resume it with --ckpt_path {_ckpt_path(whole)}, choose" if whole else "None is complete: choose"
+    )
     raise RunError(
         f"{directory} holds the checkpoints of an earlier run. {advice} another --run, or remove "
         "the directory"
@@ -51,11 +53,10 @@ def _ckpt_path(checkpoints: list[Path]) -> str:
 
 
 def require_last(trainer: Trainer) -> list[Path]:
-    """The last checkpoints that a run can go on from.
+    """The last checkpoints that a run can resume from.
 
     Raises:
-        RunError: No checkpoint callback has left one where it writes; the trainer would begin from scratch
-            with a warning.
+        RunError: No checkpoint callback has written one; the trainer would start from scratch with a warning.
     """
     folders = [
         callback.dirpath or str(Path(trainer.default_root_dir) / "checkpoints")
@@ -63,7 +64,9 @@ def require_last(trainer: Trainer) -> list[Path]:
         if isinstance(callback, ModelCheckpoint)
     ]
     names = [path for folder in folders if Path(folder).is_dir() for path in sorted(Path(folder).iterdir())]
-    checkpoints = [path for path in names if path.suffix == ".ckpt"]  # no pattern: names may hold brackets
+    checkpoints = [
+        path for path in names if path.suffix == ".ckpt"
+    ]  # no glob pattern, since names may contain brackets
     last = [path for path in checkpoints if path.name.startswith("last")]
     if last:
         return last
@@ -71,21 +74,21 @@ def require_last(trainer: Trainer) -> list[Path]:
     if whole:
         raise RunError(f"{trainer.default_root_dir} holds no last.ckpt: resume with --ckpt_path {whole[0]}")
     raise RunError(
-        f"{trainer.default_root_dir} holds no checkpoint to go on from: name the run with --run, or leave "
-        "out --ckpt_path last to begin one"
+        f"{trainer.default_root_dir} has no checkpoint to resume from: name the run with --run, or omit "
+        "--ckpt_path last to start one"
     )
 
 
 def keep_apart(directory: Path, root: Path) -> None:
-    """Refuse a run among the class folders of a data set: every folder there is a class.
+    """Refuse a run directory among a data set's class folders, where it would become a class.
 
     Raises:
-        RunError: It would lie there.
+        RunError: The run directory is among them.
     """
     if directory.resolve().is_relative_to(root.resolve()):
         raise RunError(
-            f"{directory}: the run would lie among the class folders of {root} and be taken for one; "
-            "give a --trainer.default_root_dir outside of it"
+            f"{directory}: the run directory would be read as a class folder of {root}; "
+            "set --trainer.default_root_dir to a folder outside"
         )
 
 

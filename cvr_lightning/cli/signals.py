@@ -1,4 +1,4 @@
-"""What a run that a signal stops does, and tells whoever started it."""
+"""Signal handling of runs, and their exit status."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cvr_lightning.training.run_checkpoint import LastCheckpoint
 
 
 class StopTogether(Callback):
-    """Ends the processes of a training after the batch in which SIGTERM arrives, where there are several.
+    """Ends the processes of a distributed training after the batch in which SIGTERM arrives.
 
-    Lightning's own handler exchanges a tensor from wherever the signal meets a process, and its way out is
-    full of further exchanges: processes that a signal meets in different places wait for each other forever.
-    Every output is whole at any time, so each process may simply end.
+    Lightning's handler runs a collective wherever the signal arrives, and more while ending: processes
+    interrupted in different places wait for each other forever. All outputs are written atomically, so
+    processes can simply end.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the place of that handler."""
+        """Replace Lightning's handler."""
         self._is_stopped = False
         if trainer.world_size > 1:
             signal.signal(signal.SIGTERM, self._stop)
@@ -33,7 +33,7 @@ class StopTogether(Callback):
         self._is_stopped = True
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
-        """End this process, and those that it has started."""
+        """End this process and its children."""
         if not self._is_stopped:
             return
         for callback in trainer.checkpoint_callbacks:
@@ -47,14 +47,14 @@ class StopTogether(Callback):
         os._exit(128 + signal.SIGTERM)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
-        """The same in a validation."""
+        """Do the same in validation."""
         if trainer.state.fn == "fit":
             self.on_train_batch_end(trainer, pl_module)
 
 
 @contextmanager
 def exit_status_of_signals() -> Iterator[None]:
-    """End with 143 on SIGTERM and with 130 on Ctrl-C, as shells do, where Lightning ends with 0 and 1.
+    """Exit with 143 on SIGTERM and with 130 on Ctrl-C, as is conventional; Lightning exits with 0 and 1.
 
     Raises:
         SystemExit: With that status.

@@ -1,4 +1,4 @@
-"""What ``--ckpt_path`` adds to a command: the checked options of the checkpoint's own training."""
+"""Options that ``--ckpt_path`` adds to a command, from the checkpoint's checked configuration."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CONFIG = ("-c", "--config")
 
 
 class StoredOptions(NamedTuple):
-    """A command with the options of the checkpoint that it names.
+    """A command with the options of its checkpoint.
 
     Attributes:
         arguments: The command and its options.
-        path: The checkpoint, None where the command names none.
-        root_is_named: Whether the folder of the videos is named by the user, and not by the checkpoint.
+        path: The checkpoint; None without one.
+        root_is_named: Whether the user, not the checkpoint, names the videos' folder.
     """
 
     arguments: list[str]
@@ -32,16 +32,16 @@ class StoredOptions(NamedTuple):
 
 
 def with_stored_options(arguments: list[str], load: Callable[[str], dict[str, Any]]) -> StoredOptions:
-    """Put the options inside a checkpoint before all others, so that each of these overrides it.
+    """Insert a checkpoint's options before all others, which override them.
 
-    Outputs go to the run directory that the checkpoint lies in, as found on the disk.
+    Outputs go to the run directory of the checkpoint, found on disk.
 
     Args:
         arguments: The command and its options.
         load: Loads a checkpoint of the command, and refuses others.
 
     Raises:
-        CheckpointError: The file is none that can be used, or its data set must be named.
+        CheckpointError: The file cannot be used, or its data set must be given.
     """
     path = _given(arguments, "--ckpt_path")
     if path is None:
@@ -63,7 +63,7 @@ def with_stored_options(arguments: list[str], load: Callable[[str], dict[str, An
 
 
 def _data(path: str, stored: Mapping[str, Any], arguments: list[str]) -> dict[str, Any] | None:
-    """The data set and its options; None where the command's own configurations name one of the user's."""
+    """The data set and its options; None if the command's own configuration names a custom one."""
     named = _given(arguments, "--data")
     own = own_data_set(stored.get("class_path"))
     options = dict(stored.get("init_args", {}))
@@ -81,7 +81,7 @@ def _data(path: str, stored: Mapping[str, Any], arguments: list[str]) -> dict[st
 
 
 def _outputs(path: Path, trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """The run that a checkpoint lies in, as RUN/checkpoints/NAME.ckpt beside RUN/config.yaml."""
+    """The run directory of a checkpoint: RUN of RUN/checkpoints/NAME.ckpt with a RUN/config.yaml."""
     run = path.parent.parent
     if path.parent.name != "checkpoints" or not (run / "config.yaml").is_file():
         return {}
@@ -89,7 +89,7 @@ def _outputs(path: Path, trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _given(arguments: list[str], option: str) -> str | None:
-    """The last value that is given to an option."""
+    """Last value of an option."""
     values = [
         value if argument == option else argument.partition("=")[2]
         for argument, value in zip(arguments, [*arguments[1:], ""], strict=True)

@@ -12,7 +12,7 @@ from lightning import LightningModule
 from lightning.pytorch import Callback
 
 from cvr_lightning.callbacks.defaults import default_callbacks
-from cvr_lightning.cli.bundled import with_shipped_configs
+from cvr_lightning.cli.bundled import with_bundled_configs
 from cvr_lightning.cli.lightning_cli import CompressedVideoCLI, PretrainingCLI
 from cvr_lightning.cli.option_errors import trainer_errors
 from cvr_lightning.cli.parser import HelpfulParser
@@ -45,7 +45,7 @@ def run_trainer(arguments: list[str]) -> None:
         RunError: Where the run cannot start as asked.
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of this package.
     """
-    arguments = with_shipped_configs(arguments)
+    arguments = with_bundled_configs(arguments)
     callbacks = default_callbacks(arguments[0])
     if arguments[0] == "fit":
         callbacks += _own_callbacks("val/top1", "max")
@@ -59,7 +59,7 @@ def run_pretraining(options: list[str]) -> None:
         RunError: Where the run cannot start as asked.
         CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of a pretraining.
     """
-    arguments = with_shipped_configs(["fit", *options])
+    arguments = with_bundled_configs(["fit", *options])
     _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, _own_callbacks("val/loss", "min"))
 
 

@@ -1,4 +1,4 @@
-"""Energy of one operation: tables from the literature, or a user's own."""
+"""Energy per operation: tables from the literature, or custom ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CostTableName = Literal["45nm-fp32", "45nm-fp16", "45nm-int8"]
 
 @dataclass(frozen=True)
 class CostTable:
-    """Energy of one operation in picojoules, and where the figures come from."""
+    """Energy of one operation in picojoules, and the source of the numbers."""
 
     mac_pj: float
     ac_pj: float
@@ -23,18 +23,18 @@ COST_TABLES: dict[CostTableName, CostTable] = {
     "45nm-fp16": CostTable(mac_pj=1.5, ac_pj=0.4, source=f"{_HOROWITZ}, 16-bit floating point"),
     "45nm-int8": CostTable(mac_pj=0.23, ac_pj=0.03, source=f"{_HOROWITZ}, 8-bit integers"),
 }
-"""The tables that come with the package, by name."""
+"""Built-in tables by name."""
 
 
 def cost_table(costs: CostTableName | CostTable) -> CostTable:
-    """The table of this name, or the user's own as it is.
+    """Return the named table, or a custom table unchanged.
 
     Raises:
-        ValueError: For an unknown name, listing those there are; for a negative energy.
+        ValueError: The name is unknown, or an energy is negative.
     """
     if isinstance(costs, CostTable):
         if min(costs.mac_pj, costs.ac_pj) < 0:
-            raise ValueError(f"an operation cannot give energy back: {costs}")
+            raise ValueError(f"energies must not be negative: {costs}")
         return costs
     if costs not in COST_TABLES:
         raise ValueError(f"unknown cost table {costs!r}; choose one of {get_args(CostTableName)}")

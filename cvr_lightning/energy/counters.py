@@ -1,7 +1,7 @@
-"""Measured energy: the counters of a machine, and a meter that adds them up between two moments.
+"""Measured energy: counters of the machine, and a meter that sums them over intervals.
 
-A counter counts all that its device spends: idle power, other processes, decoding, everything. Where there is
-none the answer is None and a reason, never zero.
+A counter includes everything its device consumes: idle power, other processes, decoding. Without a counter
+the result is None with a reason, never zero.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from cvr_lightning.errors import RunError
 
 CounterName = Literal["nvml", "rapl", "zeus"]
 POWERCAP = Path("/sys/class/powercap")
-"""Where Linux shows the RAPL counters of Intel and AMD processors."""
+"""Linux's RAPL counters of Intel and AMD processors."""
 
 
 class EnergyCounter(Protocol):
-    """Something that counts joules.
+    """A counter of joules.
 
     Attributes:
-        name: What is counted, for reports.
+        name: Name for reports.
     """
 
     name: str
@@ -36,13 +36,13 @@ class EnergyCounter(Protocol):
 
 
 class CounterMissingError(Exception):
-    """A kind of counter is not to be had here; the message says why."""
+    """A kind of counter is not available; the message says why."""
 
 
 class RaplCounter:
-    """One RAPL domain of a processor: a package or its memory.
+    """One RAPL domain: a processor package or its memory.
 
-    It wraps around after some minutes to an hour of full load; reads must come more often than that.
+    It wraps around after minutes to an hour at full load and must be read more often.
 
     Args:
         folder: The domain's folder under :data:`POWERCAP`.
@@ -64,13 +64,13 @@ class RaplCounter:
 
 
 def open_rapl(powercap: Path | None = None) -> list[EnergyCounter]:
-    """The packages of all processors and their memories; their other domains lie inside these.
+    """Open the RAPL counters of all packages and their memory, which contain all other domains.
 
     Args:
-        powercap: Where they are listed; :data:`POWERCAP` where None.
+        powercap: Folder that lists them; :data:`POWERCAP` if None.
 
     Raises:
-        CounterMissingError: Where there is none, or it may not be read.
+        CounterMissingError: There are none, or reading them is not permitted.
     """
     powercap = powercap or POWERCAP
     try:
@@ -84,14 +84,14 @@ def open_rapl(powercap: Path | None = None) -> list[EnergyCounter]:
         return [RaplCounter(folder) for folder in folders]
     except PermissionError as error:
         raise CounterMissingError(
-            f"RAPL: {error.filename} may be read by root alone (sudo chmod a+r {error.filename})"
+            f"RAPL: {error.filename} is readable by root only (sudo chmod a+r {error.filename})"
         ) from error
     except (OSError, ValueError) as error:
         raise CounterMissingError(f"RAPL: {error}") from error
 
 
 class NvmlCounter:
-    """The energy counter of one NVIDIA GPU, Volta or newer.
+    """Energy counter of one NVIDIA GPU (Volta or newer).
 
     Args:
         nvml: The module ``pynvml``.
@@ -111,15 +111,15 @@ class NvmlCounter:
 
 
 def open_nvml(gpu: str | None, nvml: Any = None) -> list[EnergyCounter]:
-    """The counter of the GPU that a process works on.
+    """Open the energy counter of the process's GPU.
 
     Args:
-        gpu: Its UUID as NVML writes it (``GPU-...``), for indices depend on CUDA_VISIBLE_DEVICES; None where
-            the process uses none.
-        nvml: The module ``pynvml``; imported where None.
+        gpu: UUID of the GPU in NVML's form (``GPU-...``), since indices depend on CUDA_VISIBLE_DEVICES; None
+            if the process uses no GPU.
+        nvml: The module ``pynvml``; imported if None.
 
     Raises:
-        CounterMissingError: Where there is no GPU, no NVML or no counter.
+        CounterMissingError: There is no GPU, no NVML or no counter.
     """
     if gpu is None:
         raise CounterMissingError("NVML: the run uses no NVIDIA GPU")
@@ -136,7 +136,7 @@ def open_nvml(gpu: str | None, nvml: Any = None) -> list[EnergyCounter]:
 
 
 class ZeusCounter:
-    """The GPUs, processors and memories that a ZeusMonitor (zeus, ml.energy) sees.
+    """Counts all devices of a ZeusMonitor (zeus, ml.energy).
 
     Args:
         monitor: The monitor.
@@ -159,10 +159,10 @@ class ZeusCounter:
 
 
 def open_zeus() -> list[EnergyCounter]:
-    """All that zeus sees.
+    """Open all devices that zeus monitors.
 
     Raises:
-        CounterMissingError: Where zeus is not installed.
+        CounterMissingError: zeus is not installed.
     """
     try:
         monitor = importlib.import_module("zeus.monitor")
@@ -172,7 +172,7 @@ def open_zeus() -> list[EnergyCounter]:
 
 
 def gpu_uuid(device: torch.device) -> str | None:
-    """The UUID by which NVML knows a CUDA device, whatever of them the process is shown; None for others."""
+    """NVML's UUID of a CUDA device, independent of CUDA_VISIBLE_DEVICES; None for other devices."""
     if device.type != "cuda":
         return None
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
@@ -181,18 +181,18 @@ def gpu_uuid(device: torch.device) -> str | None:
 def open_counters(
     names: Sequence[CounterName] | None, gpu: str | None, whole_machine: bool = True
 ) -> tuple[list[EnergyCounter], list[str]]:
-    """Open the counters that are asked for, or those that there are.
+    """Open the requested counters, or all that are available.
 
     Args:
-        names: Kinds of counters; None takes NVML and RAPL where they are to be had.
+        names: Kinds of counters; None opens NVML and RAPL if available.
         gpu: UUID of the process's GPU.
-        whole_machine: Take counters that see more than this process's GPU; one process of a machine does.
+        whole_machine: Open counters that cover more than this GPU; one process per machine should.
 
     Returns:
-        The counters, and why the others are missing.
+        The counters, and the reasons why others are missing.
 
     Raises:
-        RunError: Where a counter was asked for by name and is not to be had, or there is no such name.
+        RunError: A requested counter is unknown or not available.
     """
     openers: dict[str, Callable[[], list[EnergyCounter]]] = {
         "nvml": lambda: open_nvml(gpu),
@@ -203,26 +203,28 @@ def open_counters(
     missing = []
     for name in ("nvml", "rapl") if names is None else names:
         if name not in openers:
-            raise RunError(f"no energy counter {name!r}; choose among {', '.join(get_args(CounterName))}")
+            raise RunError(
+                f"unknown energy counter {name!r}; choose one of {', '.join(get_args(CounterName))}"
+            )
         if name != "nvml" and not whole_machine:
             continue
         try:
             counters += openers[name]()
         except CounterMissingError as error:
             if names is not None:
-                raise RunError(f"the energy counter that was asked for is not there: {error}") from error
+                raise RunError(f"the requested energy counter is not available: {error}") from error
             missing.append(str(error))
     return counters, missing
 
 
 @dataclass
 class EnergyMeter:
-    """Adds up counters over the times between :meth:`start` and :meth:`stop`.
+    """Sums counters over the intervals between :meth:`start` and :meth:`stop`.
 
     Attributes:
-        counters: What is read.
-        joules: Joules of each counter so far.
-        seconds: Time that they cover.
+        counters: The counters.
+        joules: Joules per counter so far.
+        seconds: Total length of the intervals.
     """
 
     counters: Sequence[EnergyCounter]
@@ -232,12 +234,12 @@ class EnergyMeter:
     _since: float | None = None
 
     def start(self) -> None:
-        """Count from here on."""
+        """Start an interval."""
         self._last = [counter.read() for counter in self.counters]
         self._since = time.perf_counter()
 
     def stop(self) -> None:
-        """Count up to here; does nothing where it is not counting."""
+        """End the interval, if one is running."""
         if self._since is None:
             return
         self.seconds += time.perf_counter() - self._since
@@ -246,11 +248,11 @@ class EnergyMeter:
             self.joules[counter.name] = self.joules.get(counter.name, 0.0) + counter.read() - last
 
     def poll(self) -> None:
-        """Read the counters, so that none wraps around twice unseen."""
+        """Read the counters, often enough to notice each wraparound."""
         for counter in self.counters:
             counter.read()
 
     @property
     def total(self) -> float | None:
-        """Joules of all counters; None where there is none or nothing was covered."""
+        """Joules of all counters; None without counters or intervals."""
         return sum(self.joules.values()) if self.joules else None

@@ -5,7 +5,7 @@ Theoretical energy is compute only: no memory traffic, no decoding. Names are Ne
 those of a non-zero weight and a spike, where the multiplication falls away. GMAC counts every operation as
 the field does, with the zeros that pad a convolution; NeuroBench's *Dense* leaves those out and stands
 beside it. Attention products and the neurons' own updates count, which NeuroBench leaves out: see
-:meth:`OperationReport.synaptic_operations`. Normalisation, softmax, activation functions and the pooling of
+:meth:`OperationReport.synaptic_operations`. Normalization, softmax, activation functions and the pooling of
 tokens do not count.
 """
 

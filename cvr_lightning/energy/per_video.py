@@ -1,8 +1,8 @@
-"""What a model costs per video: one definition for ``cvr summarize``, results.json and the energy callback.
+"""Cost of a model per video: one definition for ``cvr summarize``, results.json and the energy callback.
 
-A video costs its protocol's clips (temporal views x crops), each with all of its P-frames and one I-frame for
-each segment. GMAC is thus a number of the model and the protocol, the same for every file; energy takes the
-rates at which neurons fire on the clips that are counted.
+A video costs its protocol's clips (temporal views x crops), each with all its P-frames and one I-frame per
+segment. GMAC thus depends on model and protocol only; energy also depends on the spike rates of the measured
+clips.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from cvr_lightning.energy.costs import CostTable, CostTableName
 from cvr_lightning.energy.counting import OperationCounter, OperationReport
 
 CLIPS = 8
-"""Clips of a batch that are counted, one after another: what a batch computes once counts for each."""
+"""Clips counted per batch, one by one, since work shared in a batch counts for each clip."""
 
 NOT_COUNTED: dict[str, Any] = {
     "gmac_per_video": None,
     "energy_j_per_video": {"theoretical": None, "measured": None},
     "activation_sparsity": None,
 }
-"""What results.json holds where nothing was counted."""
+"""Values of results.json if nothing was counted."""
 
 
 @torch.no_grad()
@@ -35,19 +35,19 @@ def count_clips(
     costs: CostTableName | CostTable = "45nm-fp32",
     strict: bool = True,
 ) -> OperationReport:
-    """Operations per clip with an I-frame for each segment, at the rates at which these clips make it fire.
+    """Count operations per clip with one I-frame per segment, at the spike rates of these clips.
 
     Args:
         recognizer: The model, in evaluation mode.
-        batches: Clips as the model takes them; the first ``CLIPS`` of each batch are counted.
-        costs: Cost table of the energy.
-        strict: As of :class:`OperationCounter`.
+        batches: Clips in the model's representation; the first ``CLIPS`` of each batch are counted.
+        costs: Cost table for the energy.
+        strict: See :class:`OperationCounter`.
     """
     rows = [(batch, row) for batch in batches for row in range(min(CLIPS, len(batch)))]
     with OperationCounter(recognizer, strict) as counter:
         for batch, row in rows:
             clip = _with_own_iframes(batch.take(torch.tensor([row])))
-            recognizer.forward(clip)  # not a compiled one, which may leave the hooks out
+            recognizer.forward(clip)  # not the compiled one, which may skip hooks
     return counter.report(len(rows), costs)
 
 
@@ -65,13 +65,13 @@ def cost_results(
     measured: float | None = None,
     measured_includes: str | None = None,
 ) -> dict[str, Any]:
-    """The costs per video as results.json holds them.
+    """Costs per video, as stored in results.json.
 
     Args:
-        report: Operations of one clip, see :func:`count_clips`.
-        clips: Clips of a video in the protocol: temporal views x crops.
-        measured: Joules per video from a counter; None where there is none.
-        measured_includes: What the counter counts, or why nothing was measured.
+        report: Operations of one clip, from :func:`count_clips`.
+        clips: Clips per video in the protocol: temporal views x crops.
+        measured: Joules per video from a counter; None without one.
+        measured_includes: What the counter includes, or why nothing was measured.
     """
     return {
         "gmac_per_video": report.gmac * clips,

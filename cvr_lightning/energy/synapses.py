@@ -1,9 +1,8 @@
 """Synaptic operations of one layer, as NeuroBench (2.3) defines them.
 
-A synaptic operation is one weight meeting one input. *Dense* counts all of them, *effective* those of a
-non-zero weight and a non-zero input. The zeros that pad a convolution are no input: neither count has them.
-Biases are no synapses. A neuron that fires n spikes in a step, in as many sub-steps, has each weight added n
-times: n effective operations.
+A synaptic operation is one weight applied to one input. *Dense* operations count all pairs, *effective* ones
+those with non-zero weight and input. Padding zeros and biases count in neither. A neuron with n spikes in a
+step (n sub-steps) adds each weight n times: n effective operations.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ SynapticLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
 
 def is_spikes(values: Tensor, levels: int = 1) -> bool:
-    """Whether all values are counts of spikes: the input of a layer that accumulates without multiplying.
+    """Whether all values are spike counts, so that the layer accumulates without multiplying.
 
     Args:
         values: Any shape.
-        levels: Most spikes of a step; with 1 the definition is NeuroBench's: -1, 0 or 1.
+        levels: Most spikes per step; 1 gives NeuroBench's definition: -1, 0 or 1.
     """
-    # The first sample of real values says no already.
+    # The first sample is enough to reject real values.
     return all(bool(((part == part.round()) & (part.abs() <= levels)).all()) for part in (values[:1], values))
 
 
@@ -30,14 +29,14 @@ def synaptic_operations(layer: SynapticLayer, inputs: Tensor, levels: int = 1) -
     """Dense and effective operations of one forward pass.
 
     Args:
-        layer: The layer; a subclass may compute its kernel from its weights, so all of those count.
-        inputs: What it is given.
+        layer: The layer. A subclass may derive its kernel from its weights, so all weights count.
+        inputs: Its input.
         levels: See :func:`is_spikes`.
     """
     inputs, weight = _batched(layer, inputs.detach()), layer.weight.detach()
     is_plain = type(layer) in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     taps = (weight != 0) if is_plain else torch.ones_like(weight, dtype=torch.bool)
-    # Half precision would not hold the counts.
+    # Half precision cannot represent the counts.
     with torch.autocast(inputs.device.type, enabled=False):
         everywhere = torch.ones_like(inputs[:1], dtype=torch.bool)
         dense = len(inputs) * _met(layer, everywhere, torch.ones_like(taps))
@@ -48,17 +47,17 @@ def synaptic_operations(layer: SynapticLayer, inputs: Tensor, levels: int = 1) -
 
 
 def _batched(layer: SynapticLayer, inputs: Tensor) -> Tensor:
-    """The inputs with a single batch dimension."""
+    """Flatten leading dimensions of the inputs into one batch dimension."""
     own = {nn.Linear: 1, nn.Conv1d: 2, nn.Conv2d: 3, nn.Conv3d: 4}
     dims = next(dims for kind, dims in own.items() if isinstance(layer, kind))
     return inputs.reshape(-1, *inputs.shape[-dims:])
 
 
 def _met(layer: SynapticLayer, present: Tensor, taps: Tensor) -> int:
-    """Pairs of a present input, or of each of its spikes, and a tap that is not zero.
+    """Count pairs of a non-zero input (or each of its spikes) and a non-zero tap.
 
-    An input meets, at each tap, as many weights as there are output channels: one that stands for all of a
-    group says as much as all of them would.
+    An input meets as many weights per tap as there are output channels; one tap stands for all channels of a
+    group.
     """
     if isinstance(layer, nn.Linear):
         return int((present.sum(0) * taps.sum(0)).sum())
@@ -72,4 +71,4 @@ def _met(layer: SynapticLayer, present: Tensor, taps: Tensor) -> int:
         dilation=layer.dilation,
         groups=layer.groups,
     )
-    return int(met.round().long().sum())  # in whole numbers: a float64 is not on every device
+    return int(met.round().long().sum())  # integers: some devices lack float64

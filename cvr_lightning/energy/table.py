@@ -1,4 +1,4 @@
-"""The table of energies that a run prints: theoretical by part, measured, and what each includes."""
+"""The energy table of a run: theoretical energy by component, measured energy, and what each includes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ NOT_MEASURED = "not measured"
 
 
 def energy_table(costs: dict[str, Any], training: dict[str, Any]) -> str:
-    """Energies as aligned text.
+    """Format energies as aligned text.
 
     Args:
-        costs: As :func:`cvr_lightning.energy.per_video.cost_results` gives them.
-        training: What training cost, as ``training_energy`` of results.json holds it.
+        costs: Costs from :func:`cvr_lightning.energy.per_video.cost_results`.
+        training: ``training_energy`` of results.json.
     """
     energy = costs["energy_j_per_video"]
     total = energy["theoretical"]
-    rows = [["energy per video, theoretical", "mJ", "share"]]
+    rows = [["energy per video, theoretical", "mJ", "fraction"]]
     rows += [
         [f"  {part}", f"{1e3 * joules:.4f}", f"{100 * joules / total:.1f} %" if total else "-"]
         for part, joules in energy["by_part"].items()
@@ -48,9 +48,9 @@ def _joules(value: float | None) -> str:
 
 
 def spikes_text(layers: Sequence[float], pay_below: float) -> str:
-    """Spikes per neuron and window of layers, and whether accumulating them costs less than multiplying.
+    """Spikes per neuron and window of layers, and whether they cost less than multiplications.
 
-    A real-valued layer multiplies once for a window; one fed by spikes accumulates rate times T times.
+    A real-valued layer multiplies once per window; one with spikes as input accumulates rate times T times.
     """
     cheap = [spikes for spikes in layers if spikes < pay_below]
     dear = [spikes for spikes in layers if spikes >= pay_below]

@@ -1,4 +1,4 @@
-"""The mean over splits: one accuracy for a data set that is published in several, such as UCF-101."""
+"""Mean accuracy over the official splits of a data set, such as UCF-101's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cvr_lightning.evaluation.results import (
 )
 
 SHOWN = (*ACCURACIES, "videos", "subset_videos", "unreadable", "missing")
-"""What is repeated of each run."""
+"""Values that are listed for each run."""
 
 
 def average(runs: Sequence[str]) -> dict[str, Any]:
@@ -27,15 +27,15 @@ def average(runs: Sequence[str]) -> dict[str, Any]:
         runs: Run directories.
 
     Returns:
-        ``protocol`` (what the runs have in common), ``runs``, ``mean`` and ``std``; of an accuracy that a run
-        lacks, both are None.
+        ``protocol`` (common to the runs), ``runs``, ``mean`` and ``std``; the latter are None for accuracies
+        that a run lacks.
 
     Raises:
-        RunError: Where a run holds no results, is of no split or of another's, or was tested in another way;
-            the message names the difference.
+        RunError: A run has no results, no split, a repeated split, or another protocol; the message names the
+            difference.
     """
     if len(runs) < 2:
-        raise RunError(f"one run has no mean over splits: name the runs of the other splits beside {runs[0]}")
+        raise RunError(f"the mean over splits needs several runs: add those of the other splits to {runs[0]}")
     results = [read_results(run) for run in runs]
     for run, result in zip(runs, results, strict=True):
         refuse_limited(run, result)
@@ -43,7 +43,7 @@ def average(runs: Sequence[str]) -> dict[str, Any]:
     splits = [protocol.pop("split", None) for protocol in protocols]
     for run, split, protocol in zip(runs, splits, protocols, strict=True):
         if split is None:
-            raise RunError(f"{run} was tested on {protocol['dataset']}, whose results name no split")
+            raise RunError(f"{run} was tested on {protocol['dataset']}, which has no splits")
         _refuse_difference(runs[0], protocols[0], run, protocol)
     _refuse_repetition(runs, splits)
     return {
@@ -68,7 +68,7 @@ def _refuse_repetition(runs: Sequence[str], splits: Sequence[Any]) -> None:
     first: dict[Any, str] = {}
     for run, split in zip(runs, splits, strict=True):
         if split in first:
-            raise RunError(f"{first[split]} and {run} are both of split {split}: take one of them")
+            raise RunError(f"{first[split]} and {run} both tested split {split}: keep one")
         first[split] = run
 
 
@@ -76,7 +76,7 @@ def _refuse_difference(run: str, protocol: dict[str, Any], other: str, others: d
     for name in protocol | others:
         if protocol.get(name) != others.get(name):
             raise RunError(
-                f"{run} and {other} cannot be averaged, for they differ in {name}: "
+                f"{run} and {other} cannot be averaged: they differ in {name}: "
                 f"{protocol.get(name)!r} and {others.get(name)!r}"
             )
 

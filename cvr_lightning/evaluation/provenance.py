@@ -1,4 +1,4 @@
-"""What a result must carry to be repeated: versions and machine."""
+"""Versions and machine, stored with results for reproducibility."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cvr_lightning
 
 
 def versions() -> dict[str, str]:
-    """Versions of this package and of those that shape a result, and the machine."""
+    """Versions of this package and of relevant dependencies, and the machine."""
     packages = ("torch", "lightning", "torchmetrics", "av", "numpy", "numba")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {

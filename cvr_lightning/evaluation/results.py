@@ -1,4 +1,4 @@
-"""The file results.json and its table: what a test found and what it cost."""
+"""The file results.json and tables of results."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from cvr_lightning.files.bounds import parse_json, read_text
 
 FILE_NAME = "results.json"
 ACCURACIES = ("top1", "top5", "top1_all", "top5_all")
-"""Shares of the videos: over those that can be read, and over all, the unreadable ones counted as wrong."""
+"""Accuracy over readable videos, and over all with unreadable ones counted as wrong."""
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
-    """Write the results of a run as JSON, whole or not at all."""
+    """Write the results of a run as JSON, atomically."""
     text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
     with atomic_path(path) as unfinished:
-        # What a file's name holds beside UTF-8 becomes an escape, which JSON reads back as it was.
+        # JSON escapes preserve file names that are not UTF-8.
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_results(run: str | Path) -> dict[str, Any]:
-    """The results of a run directory.
+    """Read the results of a run directory.
 
     Raises:
-        RunError: Where it holds no results, or a file that is none.
+        RunError: The file is missing or invalid.
     """
     path = Path(run) / FILE_NAME
     try:
@@ -43,16 +43,16 @@ def read_results(run: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{path}: not a file of results ({error!r}); run cvr test again") from error
+        raise RunError(f"{path}: not a valid results file ({error!r}); run cvr test again") from error
     return results
 
 
 ARTICLE = ("top-1", "top-5", "videos", "parameters", "GMAC/video", "mJ/video theoretical")
-"""The columns of a table in an article, which has no room for all."""
+"""Columns of a table for an article."""
 
 
 def runs_table(names: Sequence[str], runs: Sequence[dict[str, Any]]) -> Table:
-    """The results of runs, a column each in a terminal, a row each elsewhere."""
+    """Results of runs: one column per run in a terminal, one row per run otherwise."""
     columns = [results_column(results) for results in runs]
     text = [["", *names], *([label, *(column[label] for column in columns)] for label in columns[0])]
     rows = zip(names, columns, strict=True)
@@ -62,7 +62,7 @@ def runs_table(names: Sequence[str], runs: Sequence[dict[str, Any]]) -> Table:
 
 
 def results_record(name: str, results: dict[str, Any]) -> dict[str, Any]:
-    """The results of a run as one flat record, in the units that its keys name."""
+    """Results of a run as one flat record, with units in the keys."""
     speed, energy, protocol = (
         results[key] for key in ("videos_per_second", "energy_j_per_video", "protocol")
     )
@@ -85,7 +85,7 @@ def results_record(name: str, results: dict[str, Any]) -> dict[str, Any]:
 
 
 def results_column(results: dict[str, Any]) -> dict[str, str]:
-    """The results of a run as text, each under its label and with its unit."""
+    """Results of a run as text by label, with units."""
     speed, energy, protocol = (
         results[key] for key in ("videos_per_second", "energy_j_per_video", "protocol")
     )
@@ -109,7 +109,7 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
 
 
 def _spikes(results: dict[str, Any]) -> str:
-    """Of each spiking layer over the P-frames of a segment, beside a ReLU; older files do not say."""
+    """Spikes of each spiking layer over a segment's P-frames, compared with a ReLU; older files lack them."""
     below, layers = results.get("spikes_pay_below"), results.get("spikes_per_neuron")
     if not layers or below is None:
         return "-"
@@ -119,19 +119,19 @@ def _spikes(results: dict[str, Any]) -> str:
 def _data(protocol: dict[str, Any]) -> str:
     """The data set and which of its videos were tested."""
     dataset, subset, split = protocol["dataset"], protocol["subset"], protocol.get("split")
-    if " " in subset:  # no name of a subset: Folder says what it held out, and its split is the seed
+    if " " in subset:  # Folder's description of held-out videos; split is the seed
         return f"{dataset}, {subset} {split}"
     return f"{dataset}, {subset} subset" if split is None else f"{dataset} split {split}, {subset} subset"
 
 
 def _fields(protocol: dict[str, Any]) -> str:
-    is_rgb = protocol.get("representation") == "rgb"  # older files do not say
+    is_rgb = protocol.get("representation") == "rgb"  # older files lack it
     return "decoded frames" if is_rgb else " + ".join(protocol["modalities"])
 
 
 def videos_text(results: dict[str, Any]) -> str:
-    """How many videos were scored and how many were not."""
-    missing = results.get("missing")  # older files do not say
+    """Number of scored and of other videos."""
+    missing = results.get("missing")  # older files lack it
     of_all = f" of {results['subset_videos']}" if is_limited(results) else ""
     return f"{results['videos']}{of_all} scored, {len(results['unreadable'])} unreadable" + (
         f", {missing} missing" if missing else ""
@@ -139,16 +139,16 @@ def videos_text(results: dict[str, Any]) -> str:
 
 
 def is_limited(results: dict[str, Any]) -> bool:
-    """Whether a test was stopped before the last video, as ``limit_test_batches`` does."""
-    total = results.get("subset_videos")  # older files do not say
+    """Whether a test was stopped early, as by ``limit_test_batches``."""
+    total = results.get("subset_videos")  # older files lack it
     return total is not None and results["videos"] + len(results["unreadable"]) < total
 
 
 def refuse_limited(run: str, results: dict[str, Any]) -> None:
-    """Check that a test has met all videos of its subset.
+    """Check that a test covered all videos of its subset.
 
     Raises:
-        RunError: It has not; its accuracy is not that of the subset.
+        RunError: It did not, so its accuracy is not that of the subset.
     """
     if is_limited(results):
         raise RunError(
@@ -158,7 +158,7 @@ def refuse_limited(run: str, results: dict[str, Any]) -> None:
 
 
 def accuracy_text(accuracies: dict[str, Any], k: int) -> str:
-    """Top-k over the readable videos, and over all where that differs."""
+    """Top-k over readable videos, and over all videos if different."""
     readable, of_all = accuracies[f"top{k}"], accuracies[f"top{k}_all"]
     return _percent(readable) + (f" ({_percent(of_all)} of all)" if of_all != readable else "")
 
@@ -176,5 +176,5 @@ def _number(value: float | None, digits: str, absent: str = "-") -> str:
     return absent if value is None else format(value, digits)
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f} %"
+def _percent(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{100 * ratio:.2f} %"

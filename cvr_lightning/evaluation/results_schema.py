@@ -1,4 +1,4 @@
-"""What a results.json must hold to be shown: names and types of its values."""
+"""Schema of results.json: names and types of its values."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ PROTOCOL: dict[str, tuple[type, ...]] = {
 
 
 def check_results(results: Any) -> None:
-    """Refuse what a test does not write.
+    """Refuse values that a test does not write.
 
     Raises:
-        ValueError: A value is missing, of another type, or no share; the message names it.
+        ValueError: A value is missing, has another type, or is not in [0, 1]; the message names it.
     """
     _check("results", results, RESULTS)
     _check("results", results, OPTIONAL, required=False)
@@ -62,7 +62,7 @@ def check_results(results: Any) -> None:
     for name in ("unreadable", "modalities"):
         values = (results if name in results else results["protocol"])[name]
         if not all(isinstance(value, str) for value in values):
-            raise ValueError(f"{name} holds what is no name")
+            raise ValueError(f"{name} contains a value that is not a name")
     for name in _ACCURACIES:
         if results[name] is not None and not 0 <= results[name] <= 1:
             raise ValueError(f"{name} is {results[name]!r:.50}, expected a number from 0 to 1")
@@ -70,7 +70,7 @@ def check_results(results: Any) -> None:
 
 def _check(section: str, values: Any, kinds: Mapping[str, tuple[type, ...]], required: bool = True) -> None:
     if not isinstance(values, dict):
-        raise ValueError(f"{section} is no object")
+        raise ValueError(f"{section} is not an object")
     for name, kind in kinds.items():
         if name not in values:
             if required:

@@ -1,4 +1,4 @@
-"""The file scores.npz: the scores of every video of a test, for late fusion and for whoever wants to look."""
+"""The file scores.npz: the scores of every tested video, for score fusion and analysis."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Names = npt.NDArray[np.str_]
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """The scores of V videos, each counted once; plain arrays, of which nothing needs unpickling.
+    """Scores of V videos as plain arrays, without pickled objects.
 
     Attributes:
         video: (V,) names of the videos, relative to the data set's root.
-        label: (V,) class index, -1 where unknown.
-        views: (V,) number of views that were averaged.
-        logits: (V, classes) mean of the logits over the views.
-        probabilities: (V, classes) mean of the softmax over the views.
-        class_names: (classes,) name of each class.
-        unreadable: (U,) names of the videos that are missing, for they cannot be read.
+        label: (V,) class index, -1 if unknown.
+        views: (V,) number of averaged views.
+        logits: (V, classes) mean logits over the views.
+        probabilities: (V, classes) mean softmax over the views.
+        class_names: (classes,) class names.
+        unreadable: (U,) names of unreadable videos, which have no scores.
     """
 
     video: Names
@@ -40,16 +40,16 @@ class ScoreFile:
     unreadable: Names
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         with atomic_path(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **vars(self))
 
     @classmethod
     def read(cls, run: str | Path) -> ScoreFile:
-        """The scores of a run directory.
+        """Read the scores of a run directory.
 
         Raises:
-            RunError: Where it holds no scores, or a file that is none.
+            RunError: The file is missing or invalid.
         """
         path = Path(run) / FILE_NAME
         try:
@@ -59,7 +59,7 @@ class ScoreFile:
         except FileNotFoundError as error:
             raise RunError(f"{path}: no such file; cvr test writes it") from error
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{path}: not a file of scores ({error}); run cvr test again") from error
+            raise RunError(f"{path}: not a valid score file ({error}); run cvr test again") from error
         return scores
 
     def _check(self) -> None:
@@ -81,4 +81,4 @@ class ScoreFile:
         if videos and not -1 <= int(self.label.min()) <= int(self.label.max()) < classes:
             raise ValueError(f"labels from {self.label.min()} to {self.label.max()} of {classes} classes")
         if not (np.isfinite(self.logits).all() and np.isfinite(self.probabilities).all()):
-            raise ValueError("scores that are no numbers")
+            raise ValueError("scores that are not finite")

@@ -1,4 +1,4 @@
-"""Score fusion: the weighted mean of what several runs say of the same videos."""
+"""Score fusion: weighted mean of the scores of several runs on the same videos."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from cvr_lightning.evaluation.video_table import Averaging, Floats, top_k
 def fuse(
     runs: Sequence[str], weights: Sequence[float] = (), averaging: Averaging = "softmax"
 ) -> dict[str, Any]:
-    """Accuracies of the weighted mean of the runs' scores, and of each run alone.
+    """Accuracies of the fused scores and of each run.
 
     Args:
-        runs: Run directories that hold a ``scores.npz`` over the same videos.
-        weights: One for each run, of any sum; alike where none are given.
-        averaging: What is averaged: class probabilities or logits.
+        runs: Run directories with a ``scores.npz`` of the same videos.
+        weights: One per run, normalized to sum 1; equal if empty.
+        averaging: What is fused: class probabilities or logits.
 
     Returns:
         ``averaging``, ``videos``, ``unreadable``, ``runs`` with their weights, and ``fused``.
 
     Raises:
-        RunError: Where a run holds no scores, where classes, videos or labels differ, or where the weights do
-            not fit; the message names the difference.
+        RunError: A run has no scores, the weights do not fit, or classes, videos or labels differ; the
+            message names the difference.
     """
-    shares = _shares(runs, weights)
+    normalized = _normalized(runs, weights)
     for run in runs:
         if (Path(run) / RESULTS).exists():
             refuse_limited(run, read_results(run))
@@ -49,34 +49,32 @@ def fuse(
         of_all = {f"top{k}_all": top_k(values, files[0].label, k, missing=len(unreadable)) for k in (1, 5)}
         return found | of_all
 
-    fused = sum((share * values for share, values in zip(shares, scores, strict=True)), np.float32(0))
+    fused = sum((weight * values for weight, values in zip(normalized, scores, strict=True)), np.float32(0))
     return {
         "averaging": averaging,
         "videos": len(files[0].video),
         "unreadable": unreadable,
         "runs": [
-            {"run": run, "weight": share, **accuracies(values)}
-            for run, share, values in zip(runs, shares, scores, strict=True)
+            {"run": run, "weight": weight, **accuracies(values)}
+            for run, weight, values in zip(runs, normalized, scores, strict=True)
         ],
         "fused": accuracies(np.asarray(fused, np.float32)),
     }
 
 
-def _shares(runs: Sequence[str], weights: Sequence[float]) -> list[float]:
+def _normalized(runs: Sequence[str], weights: Sequence[float]) -> list[float]:
     if len(runs) < 2:
-        raise RunError(f"one run has nothing to be fused with: name another beside {runs[0]}")
+        raise RunError(f"score fusion needs several runs: add another to {runs[0]}")
     weights = weights or [1.0] * len(runs)
     if len(weights) != len(runs):
-        raise RunError(
-            f"{len(weights)} weights for {len(runs)} runs: give one for each, in the order of the runs"
-        )
+        raise RunError(f"{len(weights)} weights for {len(runs)} runs: give one per run, in the same order")
     if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise RunError(f"weights {list(weights)} must not be negative, and at least one must be above 0")
+        raise RunError(f"weights {list(weights)} must not be negative, and not all 0")
     return [weight / sum(weights) for weight in weights]
 
 
 def _in_order(file: ScoreFile) -> ScoreFile:
-    """The file with its videos sorted by name."""
+    """The scores sorted by video name."""
     order = np.argsort(file.video)
     per_video = ("video", "label", "views", "logits", "probabilities")
     return replace(file, **{name: getattr(file, name)[order] for name in per_video})
@@ -92,12 +90,12 @@ def _refuse_difference(run: str, file: ScoreFile, other: str, others: ScoreFile)
     ):
         for holder, alone in ((run, np.setdiff1d(names, more)), (other, np.setdiff1d(more, names))):
             if len(alone):
-                refuse(f"{len(alone)} {kind} are in {holder} alone, such as {alone[0]}")
+                refuse(f"{len(alone)} {kind} are only in {holder}, such as {alone[0]}")
         if not np.array_equal(names, more):
-            refuse(f"their {kind} are in different orders, or some are there twice")
+            refuse(f"their {kind} differ in order, or contain duplicates")
     differing = np.flatnonzero(file.label != others.label)
     if len(differing):
-        refuse(f"{file.video[differing[0]]} has different labels")
+        refuse(f"the labels of {file.video[differing[0]]} differ")
 
 
 def fusion_table(fused: dict[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""Scores of whole videos: every video counts once, whatever the number of its views or of processes."""
+"""Scores of whole videos: each counts once, in any number of views and processes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cvr_lightning.evaluation.video_table import Averaging, VideoTable
 
 
 class VideoScores(Metric):
-    """Sums the views of each video, and gathers the sums over processes.
+    """Sums the scores of each video's views, and gathers the sums across processes.
 
-    All views of a video may come in any batches, but once: no view is told from another.
+    Views may come in any batch and order, each exactly once.
 
     Args:
         num_classes: Number of classes.
-        averaging: What is averaged over the views to rank the classes: ``softmax`` or ``logits``.
+        averaging: What is averaged over views to rank the classes: ``softmax`` or ``logits``.
 
     Raises:
-        ValueError: For another ``averaging``; the message lists those there are.
+        ValueError: ``averaging`` is unknown.
     """
 
     full_state_update = False
@@ -45,9 +45,9 @@ class VideoScores(Metric):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all videos."""
+        """Discard all videos."""
         super().reset()
-        # A process that will score nothing takes part in the gathering all the same, with the right types.
+        # Every process must take part in gathering, with the right dtypes, even without videos.
         none = torch.zeros(0, dtype=torch.int64, device=self.device)
         self.update(torch.zeros(0, self.num_classes, device=self.device), none, none)
 
@@ -56,13 +56,13 @@ class VideoScores(Metric):
 
         Args:
             logits: (B, classes).
-            label: (B,) class index, -1 where unknown.
+            label: (B,) class index, -1 if unknown.
             video: (B,) index of the video.
-            unreadable: Indices of videos that should have been in the batch but cannot be read.
+            unreadable: Indices of videos missing from the batch because they cannot be read.
         """
         logits = logits.float()
         videos, owner = torch.unique(video, return_inverse=True)
-        sums = logits.new_zeros(len(videos), self.num_classes)  # float32 under any precision
+        sums = logits.new_zeros(len(videos), self.num_classes)  # float32 in any precision
         self.video.append(videos)
         self.label.append(torch.zeros_like(videos).scatter(0, owner, label))
         self.views.append(torch.bincount(owner, minlength=len(videos)))
@@ -71,7 +71,7 @@ class VideoScores(Metric):
         self.unreadable.append(torch.tensor(list(unreadable), dtype=torch.int64, device=logits.device))
 
     def compute(self) -> VideoTable:
-        """Average the views of each video; one of which a view cannot be read is unreadable as a whole."""
+        """Average each video's views; a video with an unreadable view is unreadable as a whole."""
         rows, unreadable = dim_zero_cat(self.video), torch.unique(dim_zero_cat(self.unreadable))
         videos, owner = torch.unique(rows, return_inverse=True)
         readable = ~torch.isin(videos, unreadable)

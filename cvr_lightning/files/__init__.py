@@ -1,4 +1,4 @@
-"""Files as every folder writes and names them: atomic outputs, locks, printable names, video suffixes.
+"""Files: atomic output, locks, printable names, video suffixes, limits, worker processes.
 
-Limits on what a file may cost, and worker processes that files may crash. Knows only the errors.
+Knows only the errors.
 """

@@ -1,4 +1,4 @@
-"""The writer of all outputs: a file appears whole or not at all, also after a power cut."""
+"""Atomic file output: a file appears complete or not at all, even after a power failure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _UNFINISHED = re.compile(r"\.(?P<name>.+)\.\d+\.part")
 DISK_FAULTS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENODEV, errno.ENXIO, errno.ESTALE}
 )
-"""What only a disk that is written to can be at fault for."""
+"""Errors of the disk rather than of the arguments."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a hidden name beside ``path`` to write to; it becomes ``path`` unless the block fails.
+    """Yield a hidden path next to ``path`` to write to; it is renamed to ``path`` unless the block fails.
 
-    The name holds the process id, so that two processes that write the same file do not meet. What ``path``
-    held stays until the new file is on the disk.
+    The name contains the process id, so processes that write the same file do not interfere. An existing file
+    is kept until the new one is on disk.
 
     Raises:
         OutputError: The file cannot be written.
@@ -38,35 +38,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
             raise output_error(path, error) from error
         raise
     finally:
-        with suppress(OSError):  # a disk that is gone
+        with suppress(OSError):  # the disk may be gone
             unfinished.unlink(missing_ok=True)
 
 
 def write_output(path: Path, content: bytes | memoryview) -> None:
-    """Write a whole file.
+    """Write a file atomically.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     with atomic_path(path) as unfinished:
         unfinished.write_bytes(content)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """The error of a file or folder that cannot be written."""
+    """The error for a file or folder that cannot be written."""
     return OutputError(
         error.errno,
-        f"{path}: cannot be written ({error.strerror}); make room on the disk or give another place. What "
-        "was there before is unchanged",
+        f"{path}: cannot be written ({error.strerror}); free disk space or choose another path. An "
+        "existing file is unchanged",
     )
 
 
 def _publish(unfinished: Path, path: Path) -> None:
-    """Rename once the contents are on the disk: a name that is there earlier may be that of an empty file."""
+    """Rename after syncing the contents, since the new name might otherwise refer to an empty file."""
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
-    with suppress(OSError):  # not all file systems let folders be synchronized
+    with suppress(OSError):  # not all file systems can sync folders
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -75,7 +75,7 @@ def _publish(unfinished: Path, path: Path) -> None:
 
 
 def unfinished_files(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """What killed processes have left below a folder: each file, and the one that it was to become."""
+    """Yield the files that killed processes left below a folder, each with its intended path."""
     for parent, _, names in os.walk(folder):
         for name in names:
             found = _UNFINISHED.fullmatch(name)

@@ -1,6 +1,6 @@
-"""Limits on what a file can make a process allocate, and readers that keep to them.
+"""Limits on the memory that a file can make a process allocate, and readers that enforce them.
 
-Every limit can be raised, for one command or for good, by the environment variable that its message names.
+Each limit can be raised with the environment variable named in its message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cvr_lightning.errors import RunError
 
 
 class LimitError(ValueError):
-    """A file holds, or would unfold to, more than a limit allows."""
+    """A file contains, or would expand to, more than a limit allows."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Limit:
     """An upper bound.
 
     Attributes:
-        variable: Environment variable that raises it.
-        default: The bound where the variable is not set.
-        unit: What is counted.
+        variable: Environment variable that overrides it.
+        default: The bound if the variable is not set.
+        unit: Unit of the bound, for messages.
     """
 
     variable: str
@@ -41,50 +41,50 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The bound in force.
+        """The effective bound.
 
         Raises:
-            RunError: The variable is set to something else than a positive number.
+            RunError: The variable is not a positive whole number.
         """
         text = os.environ.get(self.variable, str(self.default))
         if not text.isascii() or not text.isdigit() or not int(text[:18]):
-            raise RunError(f"{self.variable}={text!r}: give a positive whole number of {self.unit}")
+            raise RunError(f"{self.variable}={text!r}: must be a positive whole number of {self.unit}")
         return int(text[:18])
 
     def check(self, amount: int) -> None:
         """Refuse a larger amount.
 
         Raises:
-            LimitError: It is larger; the message says how to raise the limit.
+            LimitError: The amount is larger; the message says how to raise the limit.
         """
         if amount > self.value:
             raise LimitError(
-                f"{amount:,} {self.unit} where {self.value:,} are the limit; "
-                f"set {self.variable}={amount} if that is right"
+                f"{amount:,} {self.unit} exceed the limit of {self.value:,}; "
+                f"set {self.variable}={amount} to allow them"
             )
 
 
 CLASSES = Limit("CVR_MAX_CLASSES", 100_000, "classes")
 CLIP_PIXELS = Limit("CVR_MAX_CLIP_PIXELS", 1 << 27, "pixels of a clip's P-frames")
-"""As a checkpoint asks for: 64 windows of 12 P-frames of 340x256 are half of it."""
+"""Requested by a checkpoint; 64 windows of 12 P-frames of 340x256 take half of it."""
 VIDEO_BYTES = Limit("CVR_MAX_VIDEO_BYTES", 4 << 30, "bytes of a video in a shard")
 TEXT_BYTES = Limit("CVR_MAX_TEXT_BYTES", 128 << 20, "bytes of text")
 """Of a list of videos, a table of results, the index of shards: half a million videos take some 80 MB."""
 EVENT_BYTES = Limit("CVR_MAX_EVENT_BYTES", 1 << 30, "bytes of TensorBoard's events")
 """Of a file: with the pictures of this package's callbacks, a day of training takes some tens of MB."""
 INDEX_BYTES = Limit("CVR_MAX_INDEX_BYTES", 32 << 20, "bytes of a packet index")
-"""Of one video, unpacked: some 20 bytes a frame, so 32 MB are 7 hours at 60 frames a second."""
+"""Uncompressed, of one video; at 20 bytes per frame, 32 MB hold 7 hours at 60 fps."""
 ARRAY_BYTES = Limit("CVR_MAX_ARRAY_BYTES", 256 << 20, "bytes of arrays")
-"""Of an npz file that unfolds to more than its own size."""
+"""For an npz file that expands to more than its size."""
 PICKLE_BYTES = Limit("CVR_MAX_PICKLE_BYTES", 8 << 20, "bytes of a checkpoint's values")
-"""Of all that a checkpoint holds beside the weights' numbers."""
+"""For everything in a checkpoint except the weights."""
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """The text of a file.
+    """Read a text file.
 
     Raises:
-        ValueError: It is too long, or not text.
+        ValueError: The file is too long, or not text.
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
@@ -93,10 +93,10 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
+    """Parse JSON.
 
     Raises:
-        ValueError: It is too long, too deep, or not JSON.
+        ValueError: The text is too long, nested too deeply, or not JSON.
     """
     TEXT_BYTES.check(len(text))
     try:
@@ -109,7 +109,7 @@ def decompress(data: bytes, limit: Limit) -> bytes:
     """The inverse of ``zlib.compress``.
 
     Raises:
-        ValueError: The data are damaged, or unfold to more than the limit.
+        ValueError: The data are damaged, or expand beyond the limit.
     """
     inflate = zlib.decompressobj()
     try:
@@ -119,38 +119,38 @@ def decompress(data: bytes, limit: Limit) -> bytes:
     if inflate.unconsumed_tail:
         limit.check(limit.value + 1)
     if not inflate.eof or inflate.unused_data:
-        raise ValueError("cut short or followed by other data")
+        raise ValueError("truncated or followed by other data")
     return content
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an npz file; nothing is unpickled.
+    """Read the arrays of an npz file without unpickling.
 
     Raises:
-        ValueError: They are damaged, or unfold to more than the limit.
+        ValueError: The arrays are damaged, or expand beyond the limit.
         OSError: It cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as file:
             members = file.infolist()
             declared = sum(member.file_size for member in members)
-            if declared > path.stat().st_size:  # np.savez compresses nothing
+            if declared > path.stat().st_size:  # np.savez does not compress
                 ARRAY_BYTES.check(declared)
             return {member.filename.removesuffix(".npy"): _read_array(file, member) for member in members}
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError) as error:
-        raise ValueError(str(error) or "the file is cut short") from error
+        raise ValueError(str(error) or "the file is truncated") from error
 
 
 def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
-    """An array of the npy format whose header agrees with the bytes that there are."""
+    """Read an array in npy format whose header matches its number of bytes."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{member.filename} is compressed in a way that numpy does not use")
+        raise ValueError(f"{member.filename} uses a compression that numpy does not write")
     with file.open(member) as content:
         if np.lib.format.read_magic(content) != (1, 0):
             raise ValueError(f"{member.filename} is of another version of the npy format")
         try:
             shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(content)
-        except Exception as error:  # numpy evaluates a literal, which fails in many ways
+        except Exception as error:  # evaluating the header's literal can raise many errors
             raise ValueError(f"{member.filename} has a damaged header") from error
         left = member.file_size - content.tell()
         if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != left:

@@ -1,25 +1,25 @@
-"""What a listing of folders leaves out, told in one line."""
+"""A one-line summary of files that a listing leaves out."""
 
 from __future__ import annotations
 
 _SHOWN = 5
-"""Folders that the line names."""
+"""Most folders named in the line."""
 
 
 class LeftOut:
-    """Counts files that are left out, by folder and reason, with an example of each."""
+    """Counts files that are left out by folder and reason, with an example each."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, tuple[int, str]]] = {}
 
     def add(self, folder: str, reason: str, example: str, count: int = 1) -> None:
-        """Note files.
+        """Count files.
 
         Args:
-            folder: Where they lie, relative to the root; the root itself if empty.
-            reason: Why they are left out, in the plural.
-            example: One of them.
-            count: How many.
+            folder: Their folder relative to the root; empty for the root.
+            reason: Why they are left out, as a plural noun phrase.
+            example: Name of one of them.
+            count: Their number.
         """
         reasons = self._found.setdefault(folder, {})
         number, first = reasons.get(reason, (0, example))
@@ -29,7 +29,7 @@ class LeftOut:
         return bool(self._found)
 
     def __str__(self) -> str:
-        """Such as ``left out of walk: 2 in sub-folders (old/a.avi); of run: 1 hidden (._b.avi)``."""
+        """For example ``left out of walk: 2 in sub-folders (old/a.avi); of run: 1 hidden (._b.avi)``."""
         folders = sorted(self._found)
         told = [f"of {folder or 'the root'}: {_reasons(self._found[folder])}" for folder in folders[:_SHOWN]]
         more = folders[_SHOWN:]

@@ -1,4 +1,4 @@
-"""One process at a time writes to a folder."""
+"""Locks that let one process at a time write to a folder."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LOCK = ".lock"
 def hold(folder: Path, name: str = LOCK, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes from writing to a folder while the block runs.
 
-    The kernel releases the lock however this process ends, so none is left behind. On NFS it holds between
-    machines where the server runs its lock manager, and on one machine alone where the folder is mounted with
-    ``nolock``. A file system without locks gives a warning.
+    The kernel releases the lock when the process ends. On NFS it works across machines if the server runs a
+    lock manager, and only within a machine if mounted with ``nolock``. File systems without locks cause a
+    warning.
 
     Args:
-        folder: The folder, which is made if it is not there.
-        name: File of the lock, which stays.
-        shared: Admit others that hold it shared.
+        folder: The folder; created if missing.
+        name: Name of the lock file, which is kept.
+        shared: Allow other shared holders.
 
     Raises:
         InUseError: Another process holds it; the message says which.
@@ -45,7 +45,7 @@ def hold(folder: Path, name: str = LOCK, *, shared: bool = False) -> Iterator[No
         raise output_error(folder, error) from error
     with file:
         _acquire(file, folder, shared)
-        with suppress(OSError):  # a full disk: the lock holds, its holder is not named
+        with suppress(OSError):  # on a full disk the lock works without naming its holder
             file.truncate(0)
             file.write(
                 f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}"
@@ -55,18 +55,18 @@ def hold(folder: Path, name: str = LOCK, *, shared: bool = False) -> Iterator[No
 
 
 def _acquire(file: TextIO, folder: Path, shared: bool) -> None:
-    # Not flock, whose locks workers inherit: those of a killed run would hold it until they end.
+    # Not flock: workers inherit its locks and would hold them after the run is killed.
     try:
         fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         file.seek(0)
         holder = file.read().strip() or "not named"
         raise InUseError(
-            f"{folder}: another process is writing to it ({holder}); wait for it, or give another folder"
+            f"{folder}: another process is writing to it ({holder}); wait for it, or choose another folder"
         ) from error
     except OSError as error:
         log.warning(
-            "%s: this file system has no locks (%s); let one process at a time write to it",
+            "%s: this file system has no locks (%s); do not write to it from several processes",
             folder,
             error.strerror,
         )

@@ -1,4 +1,4 @@
-"""Worker processes that may die without taking the others, or the run, with them."""
+"""Worker processes whose crash does not end the others or the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 from cvr_lightning.errors import PrepareError
 
 MAX_DEATHS = 10
-"""Workers that die one after the other before the run gives up: the videos are not to blame then."""
+"""Consecutive worker deaths after which the run gives up, since then videos are not the cause."""
 
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 StartMethod = Literal["spawn", "fork"]
@@ -25,38 +25,38 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Died:
-    """Stands for the result of a job whose worker ended in the midst of it."""
+    """Result of a job whose worker died."""
 
     exitcode: int | None
 
     @property
     def is_crash(self) -> bool:
-        """Whether the work itself ended the worker, not somebody from outside."""
+        """Whether the job itself crashed the worker, rather than a signal from outside."""
         return self.exitcode is not None and -self.exitcode in _CRASHES
 
     def __str__(self) -> str:
         if self.exitcode is None or self.exitcode >= 0:
             return f"its worker process ended with exit code {self.exitcode}"
         name = signal.Signals(-self.exitcode).name
-        hint = ", most likely for want of memory: try fewer workers" if name == "SIGKILL" else ""
-        return f"its worker process was ended by {name}{hint}"
+        hint = ", probably out of memory: try fewer workers" if name == "SIGKILL" else ""
+        return f"its worker process was killed by {name}{hint}"
 
 
 class _Worker(Generic[J, R]):
-    """One process that works on one job at a time."""
+    """A process that works on one job at a time."""
 
     def __init__(self, work: Callable[[J], R], start_method: StartMethod, elders: list[Connection]) -> None:
         context: Any = multiprocessing.get_context(start_method)
         self.connection, far_end = context.Pipe()
-        # A forked process would hold on to the pipes of its elder siblings, and never see them end.
+        # A forked process would keep the pipes of its siblings open and never see them close.
         inherited = [self.connection, *elders] if start_method == "fork" else []
         self._process = context.Process(target=_serve, args=(work, far_end, inherited), daemon=True)
         self._process.start()
-        far_end.close()  # so that the end of the process is the end of the pipe
+        far_end.close()  # so the pipe closes when the process ends
 
     def give(self, job: J) -> None:
         self.job = job
-        with contextlib.suppress(OSError):  # it has died, which take() will find out
+        with contextlib.suppress(OSError):  # it has died; take() reports that
             self.connection.send(job)
 
     def take(self) -> R | Exception | Died:
@@ -76,9 +76,9 @@ class _Worker(Generic[J, R]):
 def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Connection]) -> None:
     for other in inherited:
         other.close()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has its parent's handler
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first ends the others
-    with contextlib.suppress(EOFError, OSError):  # nobody is left to work for
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process inherits its parent's handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
+    with contextlib.suppress(EOFError, OSError):  # the parent has ended
         while True:
             job = connection.recv()
             try:
@@ -91,17 +91,16 @@ def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Conne
 def run(
     work: Callable[[J], R], jobs: Iterable[J], workers: int, start_method: StartMethod = "spawn"
 ) -> Generator[tuple[J, R | Died], None, None]:
-    """Do jobs in processes, and yield each with its result as soon as it is done.
+    """Run jobs in processes, and yield each with its result as soon as it is done.
 
     Args:
-        work: A function at the top of a module; an exception that it raises ends the run.
+        work: A module-level function; an exception in it ends the run.
         jobs: Its arguments.
         workers: Number of processes.
-        start_method: ``spawn`` for fresh interpreters; ``fork`` where the caller's main module may not be
-            imported a second time.
+        start_method: ``spawn`` for fresh interpreters, ``fork`` if the main module cannot be imported again.
 
     Raises:
-        PrepareError: Workers die one after the other.
+        PrepareError: Several workers died in a row.
     """
     waiting = iter(jobs)
     staff: dict[object, _Worker[J, R]] = {}
@@ -123,7 +122,7 @@ def run(
                     raise result
                 deaths = deaths + 1 if isinstance(result, Died) else 0
                 if deaths == MAX_DEATHS:
-                    raise PrepareError(f"stopped after {deaths} failures in a row: {result}")
+                    raise PrepareError(f"stopped after {deaths} consecutive failures: {result}")
                 if isinstance(result, Died) or following is None:
                     staff.pop(connection).stop()
                 if following is not None:

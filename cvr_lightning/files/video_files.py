@@ -1,4 +1,4 @@
-"""Which files are videos, by their names alone, and which of a folder's files are looked at."""
+"""Video files by name, and which files of a folder are considered."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ EXTENSIONS = (
     ".ivf", ".h264", ".264", ".h265", ".265", ".hevc",
 )
 # fmt: on
-"""File names that count as videos, in any case. Where a folder holds one video several times, the first in
-this order is read: what preparation writes comes before what is downloaded."""
+"""Suffixes of video files, in any case. If a folder has a video in several files, the first suffix in this
+order is read: prepared files come before downloaded ones."""
 ARCHIVERS = "__MACOSX"
-"""What archives made on macOS hold beside the files: a folder of attributes that are named like them."""
-DANGLING, NO_FILES, OTHERS = "links that lead nowhere", "pipes or devices", "not named as videos"
-"""Reasons to leave out what is in a folder of videos."""
+"""Folder of file attributes in archives made on macOS."""
+DANGLING, NO_FILES, OTHERS = "dangling links", "pipes or devices", "without a video suffix"
+"""Reasons why entries of a video folder are left out."""
 
 Identity = tuple[int, int]
 
 
 def is_video(name: str) -> bool:
-    """Whether a file name, with or without folders before it, ends like a video's."""
-    # os.path.splitext takes longer, which is felt where there are half a million names.
+    """Whether a file name has a video suffix."""
+    # os.path.splitext is slower, which matters for half a million names.
     return name[name.rfind(".") :].lower() in _EXTENSIONS
 
 
@@ -36,7 +36,7 @@ _EXTENSIONS = frozenset(EXTENSIONS)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or leads to one; a link that leads to itself does not."""
+    """Whether an entry is a folder or a link to one; a link to itself is not."""
     try:
         return entry.is_dir()
     except OSError:
@@ -44,7 +44,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file or leads to one; a link that leads nowhere or to itself does not."""
+    """Whether an entry is a file or a link to one; dangling and circular links are not."""
     try:
         return entry.is_file()
     except OSError:
@@ -52,25 +52,24 @@ def is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is no part of any data set."""
+    """Whether a file or folder is hidden, and so not part of a data set."""
     return name.startswith(".") or name == ARCHIVERS
 
 
 def note_hidden(folder: str, entry: os.DirEntry[str], left_out: LeftOut) -> None:
-    """Note a hidden entry, if it may be taken for videos."""
+    """Record a hidden entry that might be mistaken for videos."""
     if is_video(entry.name) or entry.name == ARCHIVERS:
         left_out.add(folder, "hidden", entry.name)
 
 
 def visible_files(root: Path, left_out: LeftOut) -> Iterator[str]:
-    """Files below a folder at any depth, links followed; names are relative to it, with forward slashes.
+    """Yield files below a folder at any depth, following links, as relative names with forward slashes.
 
-    A link back to one of the folders above is not followed. Links that lead nowhere are files too: who reads
-    them says so.
+    Links to a parent folder are not followed. Dangling links are yielded; reading them raises an error.
 
     Args:
         root: The folder.
-        left_out: Takes note of what is not among them.
+        left_out: Records other entries.
     """
     return _visible_files(root, "", (), left_out)
 
@@ -90,12 +89,12 @@ def _visible_files(root: Path, folder: str, above: tuple[Identity, ...], left_ou
                 yield from _visible_files(root, name, (*above, identity), left_out)
             elif is_file(entry) or entry.is_symlink():
                 yield name
-            else:  # a pipe or a device: to open it may wait for ever
+            else:  # a pipe or device: opening it may block forever
                 left_out.add(folder, NO_FILES, entry.name)
 
 
 def list_folder(root: Path) -> tuple[list[str], LeftOut]:
-    """Sorted names of the videos below a folder at any depth, and what else lies there."""
+    """List the videos below a folder at any depth, sorted, and a summary of other files."""
     left_out = LeftOut()
     names = []
     for name in visible_files(root, left_out):

@@ -1,4 +1,4 @@
-"""Labels from a checkpoint: files, streams, and export to other runtimes.
+"""Inference from a checkpoint: files, streams, and export to other runtimes.
 
 Knows training's checkpoints.
 """

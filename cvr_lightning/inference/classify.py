@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
 
 
 class Classifier:
-    """Labels videos as the checkpoint's training run read them.
+    """Labels videos, reading them as in training.
 
     Examples:
         >>> classifier = Classifier.from_checkpoint("runs/demo/checkpoints/best.ckpt")  # doctest: +SKIP
@@ -50,13 +50,13 @@ class Classifier:
     Args:
         recognizer: The model, weights loaded: any module that takes a clip and returns logits.
         class_names: Name of each class.
-        sampling: How a file becomes a clip.
+        sampling: How files are read into clips.
         averaging: What is averaged over the views of a video.
-        device: Where the model runs.
+        device: Device of the model.
 
     Attributes:
-        dtype: What matrices and convolutions compute in, by autocast; float32 unless changed. bfloat16 is
-            faster on GPUs and on CPUs that multiply it in hardware.
+        dtype: Autocast dtype of matrix products and convolutions, float32 by default. bfloat16 is faster on
+            GPUs and on CPUs that support it in hardware.
     """
 
     def __init__(
@@ -172,14 +172,14 @@ class Classifier:
         return plot_arrays(arrays, os.path.basename(path), -1, self.class_names, probabilities)
 
     def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:
-        """The likeliest classes of a video, its views averaged.
+        """Return the most likely classes of a video, averaged over its views.
 
         Args:
             path: The video.
             top: Number of classes to return.
 
         Raises:
-            VideoError: Where the video cannot be read.
+            VideoError: The video cannot be read.
         """
         samples = self._read(os.fspath(path))
         if isinstance(samples, VideoError):
@@ -198,11 +198,11 @@ class Classifier:
         Args:
             paths: The videos.
             top: Number of classes to return.
-            batch_size: Videos that the model sees at once.
-            threads: Reading threads; by default one for each CPU core.
+            batch_size: Videos per batch.
+            threads: Reading threads; one per CPU core by default.
 
         Yields:
-            What each video in turn is labelled as, or why it cannot be read.
+            Each video's predictions in turn, or the error of an unreadable one.
         """
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             waiting = iter(paths)
@@ -218,7 +218,7 @@ class Classifier:
                 yield from [video if isinstance(video, VideoError) else next(labels) for video in videos]
 
     def _read(self, path: str) -> list[Sample] | VideoError:
-        """The temporal views of a video that differ, or why it cannot be read."""
+        """The distinct temporal views of a video, or the reading error."""
         try:
             views = [(view, read_view(path, self.sampling, view)) for view in range(self.sampling.views)]
         except VideoError as error:
@@ -228,7 +228,7 @@ class Classifier:
     def _label(
         self, videos: Sequence[Sequence[Sample]], top: int, batch_size: int
     ) -> Iterator[list[Prediction]]:
-        """The likeliest classes of each video; the model sees ``max(batch_size, crops)`` clips at once."""
+        """The most likely classes of each video, from batches of ``max(batch_size, crops)`` clips."""
         samples = [sample for views in videos for sample in views]
         step = max(1, batch_size // self.sampling.crops)
         parts = [self._score(samples[start : start + step]) for start in range(0, len(samples), step)]
@@ -238,8 +238,8 @@ class Classifier:
             probabilities = own.softmax(-1).mean(0) if by_softmax else own.mean(0).softmax(-1)
             best = probabilities.topk(min(top, len(self.class_names)))
             yield [
-                Prediction(self.class_names[index], share)
-                for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+                Prediction(self.class_names[index], probability)
+                for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
             ]
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""``cvr export``: the model of a checkpoint as a graph of tensors, for ``torch.export`` or ONNX."""
+"""``cvr export``: a checkpoint's model as a ``torch.export`` or ONNX graph."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from cvr_lightning.files.printable import shown
 from cvr_lightning.inference.classify import Classifier
 
 INPUTS = ("iframes", "iframe_index", "motion", "residual", "modes", "mask")
-"""Names of the graph's inputs: the fields of :class:`~cvr_lightning.clip.CompressedClip`, cropped."""
+"""Input names of the graph: cropped fields of :class:`~cvr_lightning.clip.CompressedClip`."""
 OUTPUT = "logits"
 TOLERANCE = 1e-4
-"""Largest difference of a logit between the model and what was written."""
+"""Largest allowed difference between a logit of the model and of the graph."""
 METADATA_FILE = "cvr_lightning.json"
-"""Name of the metadata inside a .pt2 archive."""
+"""Name of the metadata in a .pt2 archive."""
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 Run = Callable[..., Tensor]
 
 
 class ExportError(UserError):
-    """A model cannot be exported as asked."""
+    """A model cannot be exported as requested."""
 
 
 class WindowModel(nn.Module):
-    """The recogniser as a function of tensors.
+    """The recognizer as a function of tensors.
 
     Args:
         recognizer: The model.
@@ -63,40 +63,40 @@ class WindowModel(nn.Module):
         mask: Tensor,
     ) -> Tensor:
         """Logits (B, classes); shapes, types and units as in :class:`~cvr_lightning.clip.CompressedClip`."""
-        unused = iframe_index[:, 0]  # label, video and view say nothing about the content
+        unused = iframe_index[:, 0]  # label, video and view do not matter
         clip = CompressedClip(iframes, iframe_index, motion, residual, modes, mask, unused, unused, unused)
         logits: Tensor = self.recognizer(clip)
         return logits
 
 
 def export_model(checkpoint: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
-    """Write a checkpoint's model, and its metadata beside it as JSON.
+    """Export a checkpoint's model, with its metadata as JSON next to it.
 
-    The numbers of clips B and of I-frames K are free; N segments, T P-frames and the side of the crop are
-    those of the checkpoint's sampling. What was written is run on random clips and compared with the model
-    before it gets its name.
+    The numbers of clips B and I-frames K are dynamic; N segments, T P-frames and the crop are those of the
+    checkpoint's sampling. The graph is compared with the model on random clips before the file is put in
+    place.
 
     Args:
-        checkpoint: Written by ``cvr fit``.
-        output: The file to write: ``.pt2`` for ``torch.export``, ``.onnx`` for ONNX.
+        checkpoint: Checkpoint of ``cvr fit``.
+        output: File to write, ``.pt2`` for ``torch.export`` or ``.onnx`` for ONNX.
 
     Returns:
-        The path of the metadata.
+        Path of the metadata.
 
     Raises:
-        CheckpointError: The checkpoint is missing, damaged or not one of this package.
-        ExportError: The suffix is another one, a package is missing, the model is of the pixel
-            representation, or the graph gives other results.
+        CheckpointError: The checkpoint is missing, damaged or not of this package.
+        ExportError: The suffix is unknown, a package is missing, the model is of the pixel representation, or
+            the graph gives other results.
     """
     output = Path(output)
     write = {".onnx": _write_onnx, ".pt2": _write_pt2}.get(output.suffix)
     if write is None:
-        raise ExportError(f"{output}: unknown suffix {output.suffix!r}; name it .onnx or .pt2")
+        raise ExportError(f"{output}: unknown suffix {output.suffix!r}; use .onnx or .pt2")
     if output.suffix == ".onnx":
         _require_onnx(output)
     loaded = Classifier.from_checkpoint(checkpoint)
     if loaded.sampling.representation == "pixel":
-        raise ExportError(f"{checkpoint}: a model of the pixel representation, of which no graph is written")
+        raise ExportError(f"{checkpoint}: models of the pixel representation cannot be exported")
     model = WindowModel(loaded.recognizer).eval()
     about = metadata(loaded)
     beside = output.with_name(output.name + ".json")
@@ -108,7 +108,7 @@ def export_model(checkpoint: str | os.PathLike[str], output: str | os.PathLike[s
 
 
 def metadata(model: Classifier) -> dict[str, Any]:
-    """What it takes to use the graph without the checkpoint: plain numbers, strings and lists."""
+    """What using the graph without the checkpoint needs, as plain numbers, strings and lists."""
     sampling = model.sampling
     free = {"iframes": ["clips", "iframes"]}
     inputs = {
@@ -128,7 +128,7 @@ def metadata(model: Classifier) -> dict[str, Any]:
 
 
 def random_inputs(sampling: ClipSampling, clips: int, seed: int = 0) -> tuple[Tensor, ...]:
-    """Inputs of the graph that keep the contract, for B clips of N I-frames each."""
+    """Valid random inputs of the graph for B clips of N I-frames each."""
     draw = torch.Generator().manual_seed(seed)
     n, t, side = sampling.segments, sampling.pframes, sampling.crop
     grid = (side // BLOCK, side // BLOCK)
@@ -144,7 +144,7 @@ def random_inputs(sampling: ClipSampling, clips: int, seed: int = 0) -> tuple[Te
 def _dynamic_shapes(sampling: ClipSampling) -> dict[str, dict[int, Any]]:
     clips = Dim("clips")
     shapes: dict[str, dict[int, Any]] = {name: {0: clips} for name in INPUTS}
-    if sampling.segments > 1:  # a size of 1 in the example cannot be made free
+    if sampling.segments > 1:  # a dimension of size 1 cannot be dynamic
         shapes["iframes"][1] = Dim("iframes")
     return shapes
 
@@ -152,14 +152,12 @@ def _dynamic_shapes(sampling: ClipSampling) -> dict[str, dict[int, Any]]:
 def _export(model: WindowModel, sampling: ClipSampling) -> ExportedProgram:
     inputs = random_inputs(sampling, clips=2)
     program = torch.export.export(model, inputs, dynamic_shapes=_dynamic_shapes(sampling))
-    program.example_inputs = None  # they would be saved, larger than the weights
+    program.example_inputs = None  # saving them would take more space than the weights
     return program
 
 
 def _write_pt2(model: WindowModel, sampling: ClipSampling, about: dict[str, Any], path: Path) -> Run:
-    with open(
-        path, "wb"
-    ) as file:  # by its path, torch would want another suffix than that of unfinished files
+    with open(path, "wb") as file:  # given a path, torch would insist on its suffix
         torch.export.save(_export(model, sampling), file, extra_files={METADATA_FILE: json.dumps(about)})
     with open(path, "rb") as file:
         run: Run = torch.export.load(file).module()
@@ -191,16 +189,16 @@ def _write_onnx(model: WindowModel, sampling: ClipSampling, about: dict[str, Any
 
 
 def _compare(run: Run, model: WindowModel, inputs: Sequence[Tensor], output: Path) -> None:
-    """Refuse a graph that gives other results than the model.
+    """Refuse a graph whose results differ from the model's.
 
-    Of three clips two must agree: sums in another order may flip a spike of a neuron that stands right at its
+    Two of three clips must agree: another order of summation may change the spike of a neuron right at its
     threshold.
     """
     differences = (run(*inputs) - model(*inputs)).abs().amax(dim=1)
-    if not float(differences.median()) <= TOLERANCE:  # also where it is not a number
+    if not float(differences.median()) <= TOLERANCE:  # also true for NaN
         raise ExportError(
-            f"{output}: not written, for its logits differ from the model's by {differences.tolist()}; try "
-            "the releases that constraints.txt pins, or write the other format"
+            f"{output}: not written: its logits differ from the model's by {differences.tolist()}; try "
+            "the versions in constraints.txt, or the other format"
         )
 
 
@@ -214,7 +212,7 @@ def _require_onnx(output: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to ourselves what torch tells its own developers while it exports."""
+    """Suppress torch's diagnostics during export."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""Labels for a video while it comes in: the model on the last segments of a stream, after every P-frame.
+"""Labels for a video stream: runs the model on the latest segments after every P-frame.
 
-The batch model looks at N segments of T P-frames spread over a whole video. A stream has no whole: its window
-is the last N segments, of which the newest is still growing. Every frame is encoded once, when it comes; what
-the encoders left of past segments is kept, and the transformer, the mixer and the head run over it after each
-P-frame. Each label is that of the batch model on the clip of these segments.
+The batch model reads N segments of T P-frames spread over a whole video. The window of a stream is its last N
+segments, the newest still growing. Each frame is encoded once on arrival, and the features of past segments
+are kept; transformer, mixer and head run on the window after each P-frame. Each label equals that of the
+batch model on the clip of these segments.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from cvr_lightning.models.encoders import IFrameFeatures, PFrameState
 from cvr_lightning.training.architecture import own_recognizer
 
 STRIDE = 12
-"""P-frames from segment to segment unless asked otherwise: a GOP of prepared videos gives one segment."""
+"""Default number of P-frames between segments: one segment per GOP of prepared videos."""
 
 
 class StreamPrediction(NamedTuple):
-    """What the model says after a P-frame.
+    """The prediction after a P-frame.
 
     Attributes:
-        frame: Place of the P-frame among the coded pictures of the stream, from 0.
-        seconds: When it is shown, None where the stream does not say.
-        label: The likeliest class.
-        probability: Its share.
+        frame: Index of the P-frame among the coded pictures of the stream.
+        seconds: Presentation time; None if the stream has none.
+        label: The most likely class.
+        probability: Its softmax probability.
         probabilities: (classes,) float, on the CPU.
-        segments: Segments in the window; N once the stream is long enough.
+        segments: Segments in the window; N in a long enough stream.
     """
 
     frame: int
@@ -56,11 +56,11 @@ class StreamPrediction(NamedTuple):
 
 @dataclass
 class _Segment:
-    """What is kept of a segment.
+    """Features kept of a segment.
 
     Attributes:
-        iframe: (1, 1, C, H, W), features of its I-frame at stride 32; segments of one GOP share them.
-        readout: (1, C, H, W), read-out of its P-frames so far.
+        iframe: (1, 1, C, H, W) features of its I-frame at stride 32, shared by the segments of a GOP.
+        readout: (1, C, H, W) readout of its P-frames so far.
     """
 
     iframe: Tensor
@@ -68,11 +68,11 @@ class _Segment:
 
 
 class SegmentWindow:
-    """The last segments of a stream as the dual encoder left them; its size does not grow.
+    """Features of the last segments of a stream; its size is bounded.
 
     Args:
         recognizer: The model, in evaluation mode.
-        segments: Segments N to keep.
+        segments: Number N of segments to keep.
     """
 
     def __init__(self, recognizer: CompressedVideoRecognizer, segments: int) -> None:
@@ -82,32 +82,32 @@ class SegmentWindow:
         self._state: PFrameState | None = None
 
     def __len__(self) -> int:
-        """Segments in the window."""
+        """Number of segments in the window."""
         return len(self._segments)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors that are kept."""
+        """Bytes of all kept tensors."""
         kept = [(segment.iframe, segment.readout) for segment in self._segments]
         storages = (tensor.untyped_storage() for tensor in _tensors((self._iframe, self._state, *kept)))
         return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     @torch.inference_mode()
     def add_iframe(self, clip: CompressedClip) -> None:
-        """Encode the I-frame that is in force from now on.
+        """Encode the current I-frame.
 
         Args:
-            clip: One clip (B = K = 1) that holds it.
+            clip: One clip (B = K = 1) with the I-frame.
         """
         self._iframe = self._recognizer.encode_iframes(clip.iframes)
 
     @torch.inference_mode()
     def add_pframe(self, clip: CompressedClip, begins: bool) -> Tensor:
-        """Carry the newest segment on by a P-frame and score the window.
+        """Add a P-frame to the newest segment and score the window.
 
         Args:
             clip: One clip of one segment of one P-frame (B = N = T = 1).
-            begins: The P-frame begins a segment, for which the oldest makes room.
+            begins: The P-frame begins a new segment, which drops the oldest.
 
         Returns:
             (classes,) logits.
@@ -137,9 +137,9 @@ class SegmentWindow:
 
 
 class StreamingRecognizer:
-    """Labels streams of MPEG-4 Part 2 video, P-frame by P-frame.
+    """Labels MPEG-4 Part 2 streams P-frame by P-frame.
 
-    One recogniser serves any number of streams, also in turns: each call has a window of its own.
+    One recognizer serves any number of streams, even interleaved: each call has its own window.
 
     Examples:
         >>> recognizer = StreamingRecognizer.from_checkpoint("last.ckpt")  # doctest: +SKIP
@@ -148,18 +148,18 @@ class StreamingRecognizer:
         ...         print(prediction.seconds, prediction.label, prediction.probability)
 
     Args:
-        recognizer: The model, weights loaded.
+        recognizer: The model with its weights.
         class_names: Name of each class.
-        sampling: How clips are read: segments, P-frames, size, crop. A stream has the one view of the centre.
-        stride: P-frames from the beginning of a segment to that of the next (see
-            :class:`~cvr_lightning.codec.stream.CompressedStream`), best as in training: the P-frames of a
-            training video divided by its segments. :data:`STRIDE` where None, or the segment's own length
-            where that is more.
-        segments: Segments N of the window; those of the sampling where None.
-        device: Where the model runs.
+        sampling: Segments, P-frames, size and crop of a clip. A stream has one view, the center crop.
+        stride: P-frames between the starts of segments (see
+            :class:`~cvr_lightning.codec.stream.CompressedStream`), ideally as in training: the P-frames of a
+            training video divided by its segments. :data:`STRIDE` if None, or the segment length if that is
+            more.
+        segments: Number N of segments in the window; that of the sampling if None.
+        device: Device of the model.
 
     Raises:
-        ValueError: A stream cannot be read as the training clips were.
+        ValueError: Streams cannot be read in the way of the training clips.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class StreamingRecognizer:
     ) -> None:
         cause = _unstreamed(sampling)
         if cause:
-            raise ValueError(f"cannot follow a stream: {cause}")
+            raise ValueError(f"cannot label streams: {cause}")
         self.recognizer = recognizer.to(device).eval()
         self.class_names = tuple(class_names)
         self.sampling = sampling
@@ -195,11 +195,11 @@ class StreamingRecognizer:
         segments: int | None = None,
         device: torch.device | str = "cpu",
     ) -> StreamingRecognizer:
-        """Build the recogniser from a checkpoint; nothing in the file is executed.
+        """Load the recognizer from a checkpoint, without executing anything in the file.
 
         Raises:
             CheckpointError: The file is missing, damaged or not a checkpoint of this package, or its model
-                cannot follow a stream as asked.
+                cannot label streams.
         """
         model = Classifier.from_checkpoint(path, device)
         try:
@@ -209,15 +209,16 @@ class StreamingRecognizer:
             raise CheckpointError(f"{path}: {error}") from error
 
     def __call__(self, packets: PacketStream, on_error: OnError = "raise") -> Iterator[StreamPrediction]:
-        """Label a stream, as its packets come.
+        """Label a stream as its packets arrive.
 
         Args:
             packets: The stream.
-            on_error: What a damaged packet does, see :class:`~cvr_lightning.codec.stream.CompressedStream`.
+            on_error: What to do about a damaged packet, see
+                :class:`~cvr_lightning.codec.stream.CompressedStream`.
 
         Yields:
-            A prediction after every P-frame behind the first I-frame. One between two segments says nothing
-            new: its prediction is the last one again.
+            A prediction after every P-frame that follows the first I-frame. P-frames between segments repeat
+            the last prediction.
 
         Raises:
             VideoError: The stream cannot be read.
@@ -257,7 +258,7 @@ class StreamingRecognizer:
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
-    """The tensors in nested tuples."""
+    """Yield the tensors in nested tuples."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, tuple):
@@ -266,11 +267,11 @@ def _tensors(value: object) -> Iterator[Tensor]:
 
 
 def _unstreamed(sampling: ClipSampling) -> str:
-    """Why a stream cannot be read as these clips are; empty where it can."""
+    """Why streams cannot be read like these clips; empty if they can."""
     if not {"motion", "residual"} & set(sampling.modalities):
-        return "the model reads I-frames alone, so its P-frames say nothing"
+        return "the model reads I-frames only"
     if sampling.accumulate:
-        return "the model reads fields that are traced back to the I-frame; train it with accumulate=false"
+        return "the model reads fields accumulated back to the I-frame; train it with accumulate=false"
     if sampling.representation != "block":
         return "the model reads the pixel representation; train it with representation=block"
     if sampling.parser == "ffmpeg":

@@ -1,4 +1,4 @@
-"""``cvr watch``: the labels of a video while it plays."""
+"""``cvr watch``: labels of a video while it plays."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from cvr_lightning.files.printable import printable
 
-if TYPE_CHECKING:  # a mistake in the arguments is answered before torch is imported
+if TYPE_CHECKING:  # report wrong arguments before importing torch
     from cvr_lightning.inference.streaming import StreamPrediction
 
-_INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ends
+_INTERRUPTED = 130  # conventional exit status after Ctrl-C
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--segments", type=int, metavar="N", help="segments of the window (those of the checkpoint)"
     )
-    parser.add_argument("--realtime", action="store_true", help="keep to the video's own time")
+    parser.add_argument("--realtime", action="store_true", help="play at the video's frame rate")
     parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
@@ -76,11 +76,11 @@ def paced(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[StreamPrediction]:
-    """Hold each prediction back until its P-frame is due; those without a time pass at once.
+    """Delay each prediction until its P-frame is due; those without a time pass at once.
 
     Args:
-        predictions: In the order of their times.
-        clock: The time in seconds.
+        predictions: Predictions in order of time.
+        clock: Returns the time in seconds.
         sleep: Waits for a number of seconds.
     """
     start: float | None = None
@@ -95,19 +95,19 @@ def paced(
 
 
 class _Display:
-    """Prints a line for each change of the label.
+    """Prints a line per change of the label.
 
     Args:
-        live: Keep the last line up to date, which only a terminal can show.
+        live: Keep the last line up to date, on a terminal.
     """
 
     def __init__(self, live: bool) -> None:
         self._live = live
-        self._shown = ""  # the last line as it was printed
+        self._shown = ""  # the last printed line
         self._last: StreamPrediction | None = None
 
     def show(self, prediction: StreamPrediction) -> None:
-        """Take note of a prediction."""
+        """Display a prediction."""
         changed = self._last is None or prediction.label != self._last.label
         if self._live:
             if changed and self._last is not None:
@@ -118,7 +118,7 @@ class _Display:
         self._last = prediction
 
     def close(self) -> None:
-        """End with the last prediction."""
+        """Print the last prediction."""
         if self._last is None:
             return
         if self._live:

@@ -1,4 +1,4 @@
-"""The model as plain ``torch.nn.Module``: no trainer, no file, no codec."""
+"""The model as plain ``torch.nn.Module`` without trainer, files or codec."""
 
 from cvr_lightning.models.presets import PRESETS, Preset
 from cvr_lightning.models.recognizer import Ablation, CompressedVideoRecognizer, Representation

@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0, the I-path whose ImageNet weights come as a Python package.
+"""EfficientNet-Lite0: the I-path with ImageNet weights from a Python package.
 
 EfficientNet (Tan and Le, ICML 2019) without squeeze-and-excitation and with ReLU6: R. Liu, "Higher accuracy
 on vision models with EfficientNet-Lite" (TensorFlow blog, 2020). The published batch normalization is folded
-into the convolutions: a frame's features depend on no other frame, in training as in the test.
+into the convolutions, so a frame's features never depend on other frames.
 
 Shape suffixes: K distinct I-frames, M images, C channels, H, W positions.
 """
@@ -23,11 +23,11 @@ _STAGES = (
     ((3, 3, 2, 6, 80), (3, 5, 1, 6, 112)),
     ((4, 5, 2, 6, 192), (1, 3, 1, 6, 320)),
 )
-"""At strides 2, 4, 8, 16 and 32: number of blocks, kernel, stride of the first, expansion, channels."""
+"""Per stage at strides 2, 4, 8, 16 and 32: blocks, kernel, stride of the first block, expansion, channels."""
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow does it: at stride 2 by one less at the start than at the end."""
+    """Convolution with TensorFlow's padding: at stride 2, one less at the start than at the end."""
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
         """Convolve; at stride 2, H and W must be even."""
@@ -38,7 +38,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class Stem(SameConv2d):
-    """The first convolution, rectified."""
+    """The first convolution, followed by a ReLU6."""
 
     def forward(self, images_KCHW: Tensor) -> Tensor:
         """Return features at stride 2."""
@@ -53,7 +53,7 @@ class InvertedBottleneck(nn.Module):
         out_channels: Channels of the output.
         kernel: Side of the depthwise kernel.
         stride: Its stride.
-        expansion: Channels inside over those of the input; without the expanding layer where 1.
+        expansion: Ratio of hidden to input channels; 1 omits the expansion layer.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int) -> None:
@@ -72,10 +72,10 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """From images to features at strides 16 and 32; made for published weights."""
+    """EfficientNet-Lite0 features at strides 16 and 32, for published weights."""
 
     image_mean, image_std = (127 / 255,) * 3, (128 / 255,) * 3
-    """The images' normalization, RGB in [0, 1]: that of the published weights."""
+    """Image normalization of the published weights, for RGB in [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()

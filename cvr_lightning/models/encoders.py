@@ -1,6 +1,6 @@
-"""The dual encoder: one path for I-frames, one spiking path for P-frames, on one grid of tokens.
+"""The dual encoder: an I-frame path and a spiking P-frame path onto one token grid.
 
-Every width, depth and wiring here is our reconstruction; arXiv 2503.13724 names the parts only.
+All widths, depths and connections are our reconstruction; arXiv 2503.13724 only names the components.
 
 Shape suffixes: K distinct I-frames, M segments (of all clips), T P-frames, C channels, H, W positions.
 """
@@ -21,27 +21,27 @@ from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, bui
 STRIDE = 32
 """Side of a token in pixels."""
 CACHED = 2**18
-"""Size of a stage's input, in numbers a thread, whose activations stay in the cache of a CPU's core."""
+"""Input elements per thread whose activations of one stage fit into a CPU core's cache."""
 
 
 def check_frame_size(height: int, width: int) -> None:
-    """Refuse frames that do not fall into tokens.
+    """Check that a frame size is a multiple of the token stride.
 
     Raises:
-        CropError: Saying what to choose.
+        CropError: It is not.
     """
     if height % STRIDE or width % STRIDE:
         raise CropError(
-            f"frames of {width}x{height} pixels do not fall into tokens of {STRIDE}: choose a sampling.crop "
+            f"frames of {width}x{height} pixels are not a multiple of {STRIDE}: choose a sampling.crop "
             f"(data.test_crop) that is a multiple of {STRIDE}"
         )
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Layer normalisation over the channels of (M, C, H, W)."""
+    """Layer normalization over the channels of (M, C, H, W)."""
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
-        """Normalise each position over its channels."""
+        """Normalize each position over its channels."""
         return super().forward(features_MCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -63,22 +63,22 @@ class ConvNeXtBlock(nn.Module):
 
 
 class IFrameFeatures(NamedTuple):
-    """Features of I-frames at 1/16 and 1/32 of their size: the grids of the two P-frame stages."""
+    """I-frame features at strides 16 and 32, the grids of the two P-frame stages."""
 
     stride16: Tensor
     stride32: Tensor
 
 
 class IFrameEncoder(nn.Module):
-    """A small ConvNeXt from images to features at strides 16 and 32.
+    """A small ConvNeXt with features at strides 16 and 32.
 
     Args:
         widths: Channels at strides 4, 8, 16 and 32.
-        depths: Blocks at each of them.
+        depths: Blocks at each of these strides.
     """
 
     image_mean, image_std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    """The images' normalization, RGB in [0, 1]: that of ImageNet."""
+    """ImageNet normalization for RGB in [0, 1]."""
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int]) -> None:
         super().__init__()
@@ -88,18 +88,16 @@ class IFrameEncoder(nn.Module):
             patchify = nn.Conv2d(previous, width, kernel_size=patch, stride=patch)
             if stages:
                 downsample = nn.Sequential(LayerNorm2d(previous, eps=1e-6), patchify)
-            else:  # the image comes in normalised
+            else:  # the input image is normalized
                 downsample = nn.Sequential(patchify, LayerNorm2d(width, eps=1e-6))
             stages.append(nn.Sequential(downsample, *(ConvNeXtBlock(width) for _ in range(depth))))
             previous, patch = width, 2
         self.stages = nn.ModuleList(stages)
 
     def forward(self, images_KCHW: Tensor) -> IFrameFeatures:
-        """Encode normalised images (K, 3, H, W), H and W multiples of 32."""
+        """Encode normalized images (K, 3, H, W), H and W multiples of 32."""
         features = []
-        hidden = images_KCHW.contiguous(
-            memory_format=torch.channels_last
-        )  # the faster layout on every device
+        hidden = images_KCHW.contiguous(memory_format=torch.channels_last)  # faster on every device
         for stage in self.stages:
             hidden = in_parts(stage, hidden)
             features.append(hidden)
@@ -107,12 +105,11 @@ class IFrameEncoder(nn.Module):
 
 
 def in_parts(stage: nn.Module, images_KCHW: Tensor) -> Tensor:
-    """Run a stage; on the CPU, where nothing is kept for a backward pass, on a few images at a time.
+    """Run a stage; for inference on the CPU, on a few images at a time.
 
-    Not only do their activations stay in the cache: the memory for those of a whole batch would be fetched
-    from the system, and cleared by it, for every layer anew.
+    Small chunks keep activations in the cache and avoid allocating memory for a whole batch in every layer.
     """
-    # Export would take the number of images for a constant, were it asked for.
+    # Do not ask for the number of images during export: it would become a constant.
     is_plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
     if is_plain and images_KCHW.device.type == "cpu":
         at_once = max(1, torch.get_num_threads() * CACHED // images_KCHW.shape[1:].numel())
@@ -121,19 +118,18 @@ def in_parts(stage: nn.Module, images_KCHW: Tensor) -> Tensor:
     return whole
 
 
-class StandardisedConv2d(nn.Conv2d):
-    """A convolution without bias whose weights have zero mean and unit gain for each output channel.
+class StandardizedConv2d(nn.Conv2d):
+    """A convolution without bias whose weights have zero mean and unit gain per output channel.
 
-    It keeps the currents of the neurons at a known scale with no statistics of the batch: a frame's result
-    does not depend on its neighbours, zero input gives zero current, and spikes (never negative) do not shift
-    the mean.
+    It keeps neuron currents at a known scale without batch statistics: a frame's result does not depend on
+    its neighbors, zero input gives zero current, and non-negative spikes do not shift the mean.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         stride: Stride.
         gain: Initial gain for an input between 0 and ``levels``.
-        levels: Most spikes that a neuron in front fires in a step.
+        levels: Most spikes per step of the neurons before it.
     """
 
     def __init__(
@@ -144,7 +140,7 @@ class StandardisedConv2d(nn.Conv2d):
         self.gain = nn.Parameter(torch.full((out_channels, 1, 1, 1), gain / levels))
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
-        """Convolve with the standardised weights."""
+        """Convolve with the standardized weights."""
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
         fan_in = self.weight[0].numel()
         weight = self.gain * (self.weight - mean) * torch.rsqrt(variance * fan_in + 1e-6)
@@ -152,14 +148,14 @@ class StandardisedConv2d(nn.Conv2d):
 
 
 class StreamConv2d(nn.Module):
-    """Two standardized convolutions side by side: motion drives one half of the channels, residual the other.
+    """Two parallel standardized convolutions: half of the output channels from motion, half from residuals.
 
     Args:
-        motion_channels: Channels of the input that are motion; the rest are residual and modes.
-        in_channels: Channels of the input.
-        out_channels: Channels of the output, an even number.
-        stride: Stride of both.
-        gain: Of each output channel.
+        motion_channels: Leading input channels that hold motion; the rest hold residuals and modes.
+        in_channels: Input channels.
+        out_channels: Output channels, an even number.
+        stride: Stride of both convolutions.
+        gain: Initial gain per output channel.
     """
 
     def __init__(
@@ -168,24 +164,24 @@ class StreamConv2d(nn.Module):
         super().__init__()
         self.motion_channels = motion_channels
         self.motion, self.residual = (
-            StandardisedConv2d(channels, out_channels // 2, stride, gain)
+            StandardizedConv2d(channels, out_channels // 2, stride, gain)
             for channels in (motion_channels, in_channels - motion_channels)
         )
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
-        """Convolve each part."""
+        """Convolve motion and residuals separately."""
         motion_MCHW = self.motion(features_MCHW[:, : self.motion_channels])
         residual_MCHW = self.residual(features_MCHW[:, self.motion_channels :])
         return torch.cat([motion_MCHW, residual_MCHW], dim=1)
 
 
 class PFrames(NamedTuple):
-    """What the P-path sees of T P-frames of M segments.
+    """Input of the P-path: T P-frames of M segments.
 
     Attributes:
-        blocks: (T, M, C, H8, W8), normalised fields on the block grid.
+        blocks: (T, M, C, H8, W8) normalized fields on the block grid.
         mask: (T, M) bool, true where the P-frame exists.
-        global_motion: (T, M, 2), the camera's displacement, normalised; None where it is left in the vectors.
+        global_motion: (T, M, 2) normalized global motion; None if it is not compensated.
     """
 
     blocks: Tensor
@@ -197,7 +193,7 @@ PFrameState = tuple[ModulatorState, ModulatorState]
 
 
 class PFrameFeatures(NamedTuple):
-    """Read-outs of both stages (M, C, H, W) at stride 32 of the frame, and the state, None where not kept."""
+    """Readouts of both stages (M, C, H, W) at stride 32, and the final state (None if not requested)."""
 
     readout: Tensor
     state: PFrameState | None
@@ -208,11 +204,12 @@ class PFrameEncoder(nn.Module):
 
     Args:
         in_channels: Channels of the block-grid input.
-        motion_channels: Those that are motion, and drive neurons of their own; None where all drive all.
+        motion_channels: Leading channels that hold motion and drive their own neurons; None to mix all
+        channels.
         widths: Channels of the two stages.
         iframe_widths: Channels of the I-frame features at strides 16 and 32.
-        global_motion: The camera's displacement comes apart from the vectors, and feeds the first stage.
-        modulator: What the modulators of both stages are made of; the whole of them where None.
+        global_motion: Feed global motion to the first stage as a separate current.
+        modulator: Options of the modulators of both stages; defaults if None.
     """
 
     def __init__(
@@ -226,16 +223,16 @@ class PFrameEncoder(nn.Module):
     ) -> None:
         super().__init__()
         modulator = modulator or ModulatorOptions()
-        # Block fields are sparse and small; the gains bring the currents to the scale of the thresholds.
-        self.conv1: StreamConv2d | StandardisedConv2d
+        # Block fields are sparse and small; the gains scale the currents to the thresholds.
+        self.conv1: StreamConv2d | StandardizedConv2d
         if motion_channels is None:
-            self.conv1 = StandardisedConv2d(in_channels, widths[0], stride=2, gain=4.0)
+            self.conv1 = StandardizedConv2d(in_channels, widths[0], stride=2, gain=4.0)
         else:
             self.conv1 = StreamConv2d(motion_channels, in_channels, widths[0], stride=2, gain=4.0)
         self.global_motion_current = GlobalMotionCurrent(widths[0]) if global_motion else None
         self.modulator1 = build_modulator(widths[0], iframe_widths[0], modulator)
         levels = modulator.levels if modulator.spiking else 1
-        self.conv2 = StandardisedConv2d(widths[0], widths[1], stride=2, gain=4.0, levels=levels)
+        self.conv2 = StandardizedConv2d(widths[0], widths[1], stride=2, gain=4.0, levels=levels)
         self.modulator2 = build_modulator(widths[1], iframe_widths[1], modulator)
         self.out_channels = self.modulator1.readout.out_channels + self.modulator2.readout.out_channels
 
@@ -251,14 +248,14 @@ class PFrameEncoder(nn.Module):
         Args:
             pframes: The P-frames of each segment.
             iframe: Features of the I-frame in force of each segment, (M, ...).
-            state: Where the last window ended; at rest where None.
-            keep_state: The final state is wanted, to carry on from.
+            state: State to continue from; zeros if None.
+            keep_state: Return the final state.
         """
         first, second = (None, None) if state is None else state
         current = _over_time(self.conv1, pframes.blocks)
         if self.global_motion_current is not None:
             shift = self.global_motion_current(pframes.global_motion)
-            current = current + shift.to(current.dtype)  # the dtype of autocast
+            current = current + shift.to(current.dtype)  # float16 or bfloat16 under autocast
         low = self.modulator1(current, iframe.stride16, pframes.mask, first, keep_state)
         current = _over_time(self.conv2, low.spikes)
         high = self.modulator2(current, iframe.stride32, pframes.mask, second, keep_state)
@@ -267,6 +264,6 @@ class PFrameEncoder(nn.Module):
 
 
 def _over_time(layer: nn.Module, sequence_TMCHW: Tensor) -> Tensor:
-    """Apply a layer to every step at once."""
+    """Apply a layer to all time steps at once."""
     flat: Tensor = layer(sequence_TMCHW.flatten(0, 1))
     return flat.view(*sequence_TMCHW.shape[:2], *flat.shape[1:])

@@ -1,15 +1,15 @@
-"""The camera's displacement, and vectors relative to it.
+"""Global motion compensation: global motion per P-frame, and motion vectors relative to it.
 
-A pan moves every block of a frame, and what an action moves drowns in it. The displacement is taken to be the
-median of the frame's vectors: the scene behind fills most blocks of most frames. That motion relative to the
-camera's tells actions better was shown by Wang and Schmid, "Action recognition with improved trajectories"
-(ICCV 2013), who estimate it from decoded pictures; here it costs a sort of the vectors.
+A pan moves every block of a frame and hides the motion of an action. Global motion is estimated as the median
+of a frame's vectors, since background fills most blocks of most frames. Wang and Schmid, "Action recognition
+with improved trajectories" (ICCV 2013), estimate camera motion from decoded images; here it takes a sort of
+the vectors.
 
-What the camera does may be the action (a class of SS-v2 is "turning the camera left"), so the displacement is
-given to the first neurons apart, as a current that is the same everywhere.
+Global motion may itself be the action (SS-v2 has the class "turning the camera left"), so it also feeds the
+first neurons, as a spatially uniform current.
 
-Shape suffixes: B clips, N segments of a clip, M of all clips, T P-frames, C channels, H8, W8 blocks, H, W the
-grid of the vectors.
+Shape suffixes: B clips, N segments of a clip, M segments of all clips, T P-frames, C channels, H8, W8 blocks,
+H, W the grid of the vectors.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from cvr_lightning.codec.arrays import BLOCK
 
 
 def split_motion(clip: CompressedClip) -> tuple[Tensor, Tensor]:
-    """Vectors relative to the camera's displacement, (B, N, T, 2, H, W), and it, (B, N, T, 2); in pixels.
+    """Split vectors into global motion (B, N, T, 2) and relative vectors (B, N, T, 2, H, W), in pixels.
 
-    A skipped block has a vector, zero, and moves relative to a camera that does not stand still. Intra blocks
-    and P-frames that do not exist have none and stay zero.
+    The relative vectors are returned first.
+
+    Skipped blocks have the vector zero, so they move relative to a moving camera. Intra blocks and missing
+    P-frames have no vector and stay zero.
 
     Args:
-        clip: Batch in the block or the pixel representation.
+        clip: Batch in the block or pixel representation.
     """
     motion = clip.motion.float()
     has_vector = (clip.modes < BlockMode.INTRA.value).unsqueeze(3)
@@ -42,15 +44,14 @@ def split_motion(clip: CompressedClip) -> tuple[Tensor, Tensor]:
 
 
 def global_motion(motion: Tensor, has_vector: Tensor) -> Tensor:
-    """The camera's displacement in each P-frame, (B, N, T, 2) in pixels; zero where no block has a vector.
+    """Estimate the global motion of each P-frame, (B, N, T, 2) in pixels; zero if no block has a vector.
 
     Args:
         motion: (B, N, T, 2, H8, W8) vectors in pixels.
         has_vector: (B, N, T, 1, H8, W8) bool.
     """
-    # Of an even number of vectors that of the two in the middle which is nearer to zero, and between opposite
-    # ones zero, so that a mirrored frame has the mirrored one. The medians of torch do not; nor can they
-    # leave out blocks and be exported.
+    # With an even count, take the middle value nearer zero (zero between opposite values), so that mirroring
+    # commutes. torch's medians do not, and they can neither mask blocks nor be exported.
     ordered = motion.masked_fill(~has_vector, torch.inf).flatten(-2).sort(dim=-1).values
     count = has_vector.flatten(-2).sum(dim=-1)
     lower = ((count - 1) // 2).clamp(min=0)
@@ -62,7 +63,7 @@ def global_motion(motion: Tensor, has_vector: Tensor) -> Tensor:
 
 
 class GlobalMotionCurrent(nn.Module):
-    """A linear map from the camera's displacement to currents; it starts without a say.
+    """A linear map from global motion to neuron currents, initialized to zero.
 
     Args:
         channels: Channels C of the currents.
@@ -73,7 +74,7 @@ class GlobalMotionCurrent(nn.Module):
         self.weight = nn.Parameter(torch.zeros(2, channels))
 
     def forward(self, global_motion_TM2: Tensor) -> Tensor:
-        """Return (T, M, C, 1, 1), to the last bit the same in whatever windows a stream is cut."""
-        # A matrix product would be rounded in one way for one row and in another for many.
+        """Return (T, M, C, 1, 1), bit-identical for any split of a stream into windows."""
+        # The rounding of a matrix product depends on its number of rows.
         across, down = (global_motion_TM2[..., None] * self.weight).unbind(dim=2)
         return (across + down)[..., None, None]

@@ -1,4 +1,4 @@
-"""Late fusion: the baseline that the unified transformer and the mixer are compared with.
+"""Late fusion: the baseline for the unified transformer and the mixer.
 
 Shape suffixes: B clips, L tokens, D token channels.
 """
@@ -12,24 +12,24 @@ from cvr_lightning.models.transformer import UnifiedTransformer
 
 
 class ClassHead(nn.Sequential):
-    """Class scores from two vectors of D channels side by side: the cls token and the mean of the tokens."""
+    """Class scores from the concatenated cls token and mean token, D channels each."""
 
     def __init__(self, width: int, num_classes: int, dropout: float) -> None:
         super().__init__(nn.LayerNorm(2 * width), nn.Dropout(dropout), nn.Linear(2 * width, num_classes))
 
 
 class LateFusion(nn.Module):
-    """Each modality decides on its own, by a transformer and a head; their class scores are averaged.
+    """One transformer and head per modality; their class scores are averaged.
 
-    The way of earlier compressed-domain methods (CoViAR and its followers).
+    This is the approach of earlier compressed-domain methods (CoViAR and its followers).
 
     Args:
         width: Channels D of a token.
         depth: Blocks of each transformer.
         heads: Attention heads of a block.
-        mlp_ratio: Width of a block's MLP over ``width``.
+        mlp_ratio: Ratio of an MLP's width to ``width``.
         num_classes: Number of classes.
-        dropout: Share of the features dropped before each head.
+        dropout: Fraction of the features dropped before each head.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class LateFusion(nn.Module):
         self.heads = nn.ModuleList(ClassHead(width, num_classes, dropout) for _ in range(2))
 
     def forward(self, tokens: tuple[Tensor, Tensor], exists: tuple[Tensor, Tensor]) -> Tensor:
-        """Class scores (B, classes); a modality of which a clip has nothing has no say in it.
+        """Return class scores (B, classes), averaged over the modalities that a clip has.
 
         Args:
             tokens: I- and P-tokens, (B, L, D) each.
-            exists: Which of them exist, (B, L) bool each.
+            exists: Masks of existing tokens, (B, L) bool each.
         """
         scores, says = [], []
         for transformer, head, tokens_BLD, exists_BL in zip(
@@ -60,6 +60,6 @@ class LateFusion(nn.Module):
 
 
 def masked_mean(values_BSD: Tensor, exists_BS: Tensor) -> Tensor:
-    """Mean over the slots that exist; zero where none does."""
+    """Mean over existing slots; zero if there are none."""
     weights = exists_BS.to(values_BSD.dtype)[..., None]
     return (values_BSD * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

@@ -1,10 +1,9 @@
-"""The multi-modal mixer: I and P of the same place, mixed over modality and time, then over channels.
+"""The multi-modal mixer: mixes I- and P-tokens of a place over modality and time, then over channels.
 
-Our reconstruction of the "Multi-Modal Mixer Block" of arXiv 2503.13724. It works on the joint spatiotemporal
-tokens after the transformer, where every segment has an I-token and a P-token at each place.
+Our reconstruction of the "Multi-Modal Mixer Block" of arXiv 2503.13724. It operates on the joint tokens after
+the transformer, where every segment has an I-token and a P-token at each place.
 
-Shape suffixes: B clips, N segments, L places, D channels, E = 2 D those of both modalities; the 2 modalities
-are I, P in this order.
+Shape suffixes: B clips, N segments, L places, D channels, E = 2 D channels of both modalities (I, then P).
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from torch.nn import functional as F
 
 
 class ModalityConv(nn.Conv1d):
-    """A convolution over segments with one group a channel: both modalities in, both out.
+    """A grouped convolution over segments with one group per channel, both modalities in and out.
 
-    It computes the group's four products as depthwise convolutions, for which, unlike for groups of two
-    channels, there are fast kernels.
+    Each group's four products run as depthwise convolutions, which have faster kernels than groups of two
+    channels.
 
     Args:
         width: Channels D of a token.
-        kernel: Segments that it spans, an odd number.
+        kernel: Number of segments in the kernel, odd.
     """
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__(2 * width, 2 * width, kernel, padding=kernel // 2, groups=width)
 
     def forward(self, series_BLEN: Tensor) -> Tensor:
-        """Convolve series (B, L, E, N); E = 2 D channels, those of I before those of P."""
+        """Convolve series (B, L, E, N), with the I-channels before the P-channels."""
         assert self.bias is not None
         width, span = self.groups, self.kernel_size[0]
-        # Both come by channel, output (, input): (D 2, 2, span) and (D 2).
+        # Weight and bias by channel, output (, input): (D 2, 2, span) and (D 2).
         taps = self.weight.view(width, 2, 2, span).permute(1, 2, 0, 3).reshape(4 * width, 1, span, 1)
         bias_E = self.bias.view(width, 2).t().flatten()
         series_BENL = series_BLEN.permute(0, 2, 3, 1)
@@ -45,11 +44,11 @@ class ModalityConv(nn.Conv1d):
 
 
 class MultiModalMixer(nn.Module):
-    """Gated token mixing across modality and time, then channel mixing; for any number of segments.
+    """Gated token mixing over modality and time, then channel mixing, for any number of segments.
 
     Args:
         width: Channels D of a token.
-        kernel: Segments that one step of mixing spans.
+        kernel: Number of segments that one mixing step covers.
     """
 
     def __init__(self, width: int, kernel: int = 3) -> None:
@@ -62,7 +61,7 @@ class MultiModalMixer(nn.Module):
         self.fc2 = nn.Linear(2 * width, width)
 
     def forward(self, tokens_B2NLD: Tensor, exists_B2N: Tensor) -> Tensor:
-        """Mix tokens (B, 2, N, L, D); those that do not exist give nothing to the others."""
+        """Mix tokens (B, 2, N, L, D); missing tokens do not contribute."""
         normed = self.norm1(tokens_B2NLD)
         kept = normed * exists_B2N[..., None, None]
         series_BLEN = torch.cat(kept.unbind(1), dim=-1).permute(0, 2, 3, 1)

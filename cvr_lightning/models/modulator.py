@@ -1,8 +1,8 @@
-"""The Spiking Temporal Modulator (STM): spikes over time, and what they say to the I-frame.
+"""The Spiking Temporal Modulator (STM): exchanges information between P-frame spikes and I-frame features.
 
-Named after the part of arXiv 2503.13724 whose inner working is not published; this is our reconstruction. It
-carries information across the two domains both ways: the I-frame moves the thresholds of the neurons, and a
-leaky read-out of their spikes and currents gates and shifts the I-frame's features.
+arXiv 2503.13724 names this component without its equations; this is our reconstruction. I-frame features
+shift the neurons' thresholds, and a leaky readout of spikes and currents gates and shifts the I-frame
+features.
 
 Shape suffixes: T time steps, M segments of all clips, C channels of the P-path, D of the I-path, H, W
 positions.
@@ -24,15 +24,14 @@ from cvr_lightning.models.neurons.kernels import MAX_LEVELS
 
 @dataclass(frozen=True)
 class ModulatorOptions:
-    """What a modulator is made of. A part that is left out has no parameters either.
+    """Options of a modulator. An ablated component has no parameters.
 
     Attributes:
-        spiking: Neurons that spike; otherwise a :class:`ReLUModulator`, to which of all others only
-            ``current_readout`` applies.
-        levels: Most spikes of a neuron in a step.
+        spiking: Use spiking neurons; otherwise a :class:`ReLUModulator`, which only uses ``current_readout``.
+        levels: Most spikes of a neuron per step.
         adaptation: Recent spikes raise the threshold.
-        iframe_term: The I-frame moves the threshold.
-        current_readout: The currents are read out beside the spikes.
+        iframe_term: I-frame features shift the threshold.
+        current_readout: Read out currents in addition to spikes.
         checkpoint_activations: See :class:`~cvr_lightning.models.neurons.AdaptiveLIF`.
 
     Raises:
@@ -52,12 +51,12 @@ class ModulatorOptions:
 
 
 class ModulatorState(NamedTuple):
-    """State of the neurons, None where they have none, and of the read-outs (M, C, H, W); float32 or float64.
+    """State of the neurons and of the readouts (M, C, H, W), float32 or float64.
 
     Attributes:
-        neurons: State of the neurons.
+        neurons: State of the neurons; None without spikes.
         readout: Leaky mean of the spikes.
-        current_readout: Leaky mean of the currents, None where it is not read out.
+        current_readout: Leaky mean of the currents; None if not read out.
     """
 
     neurons: LIFState | None
@@ -66,12 +65,12 @@ class ModulatorState(NamedTuple):
 
 
 class Modulation(NamedTuple):
-    """What a modulator gives.
+    """Output of a modulator.
 
     Attributes:
         spikes: (T, M, C, H, W).
         readout: (M, C or 2 C, H, W).
-        state: The final state; None where it is not kept.
+        state: The final state; None if not requested.
     """
 
     spikes: Tensor
@@ -80,18 +79,18 @@ class Modulation(NamedTuple):
 
 
 class TemporalReadout(nn.Module):
-    """Leaky means over time, with one decay a channel: of spikes, and of the currents that drive them.
+    """Leaky means over time of spikes and of input currents, with one decay per channel.
 
-    The mean of the currents is what a neuron that never fires would integrate: the graded answer that spikes
-    over a few steps are too coarse for. Its weights come after the convolution, once a segment, so that the
-    layers between remain fed by spikes.
+    The mean current is what a neuron that never fires would integrate. It is graded, where a few steps of
+    spikes are coarse. It is applied once per segment, after the convolutions, so the layers between are
+    driven by spikes.
 
     Args:
         channels: Channels C of the P-path.
-        current_readout: The currents are read out too.
+        current_readout: Read out currents as well.
 
     Attributes:
-        out_channels: Channels of the read-out.
+        out_channels: Channels of the readout.
     """
 
     def __init__(self, channels: int, current_readout: bool) -> None:
@@ -103,13 +102,13 @@ class TemporalReadout(nn.Module):
     def forward(
         self, current_TMCHW: Tensor, mean_MCHW: Tensor, mask_TM: Tensor, state: ModulatorState | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The read-out (M, out_channels, H, W) in the dtype of the current, and the mean of the currents.
+        """Return the readout (M, out_channels, H, W) in the currents' dtype, and the mean current.
 
         Args:
             current_TMCHW: The currents.
             mean_MCHW: Mean of the spikes.
             mask_TM: bool, true where the P-frame exists.
-            state: Where the last P-frame ended; at rest where None.
+            state: State to continue from; zeros if None.
         """
         if not self.current_readout:
             return mean_MCHW.to(current_TMCHW.dtype), None
@@ -119,22 +118,22 @@ class TemporalReadout(nn.Module):
         return readout_MCHW, current_readout_MCHW
 
     def mean(self, values_TMCHW: Tensor, mask_TM: Tensor, start: Tensor | None) -> Tensor:
-        """The leaky mean (M, C, H, W) after T steps, at least float32; missing steps leave it as it is."""
+        """Leaky mean (M, C, H, W) after T steps, at least float32; missing steps leave it unchanged."""
         values_TMCHW = at_least_float32(values_TMCHW)
         mean = torch.zeros_like(values_TMCHW[0]) if start is None else start
-        share = (1 - torch.sigmoid(at_least_float32(self.decay))) * mask_TM[:, :, None, None, None]
-        for values_MCHW, share_MC11 in zip(values_TMCHW, share, strict=True):
-            mean = torch.lerp(mean, values_MCHW, share_MC11)
+        weights = (1 - torch.sigmoid(at_least_float32(self.decay))) * mask_TM[:, :, None, None, None]
+        for values_MCHW, weight_MC11 in zip(values_TMCHW, weights, strict=True):
+            mean = torch.lerp(mean, values_MCHW, weight_MC11)
         return mean
 
 
 class SpikingTemporalModulator(nn.Module):
-    """Adaptive spiking neurons whose thresholds follow the I-frame, with a leaky temporal read-out.
+    """Adaptive spiking neurons with I-frame-dependent thresholds and a leaky temporal readout.
 
     Args:
         channels: Channels C of the P-path.
         iframe_channels: Channels D of the I-frame features at the same resolution.
-        options: What it is made of; the whole of it where None.
+        options: Options; defaults if None.
     """
 
     def __init__(self, channels: int, iframe_channels: int, options: ModulatorOptions | None = None) -> None:
@@ -142,7 +141,7 @@ class SpikingTemporalModulator(nn.Module):
         options = options or ModulatorOptions()
         self.neurons = AdaptiveLIF(
             channels,
-            # Two units of current, half the scale of a convolution's, drive a neuron to its most spikes.
+            # A current of two units, half the scale of the convolution's output, gives the most spikes.
             threshold=1.0 if options.levels == 1 else 2.0 / options.levels,
             adaptation=0.2 / options.levels if options.adaptation else None,
             levels=options.levels,
@@ -152,7 +151,7 @@ class SpikingTemporalModulator(nn.Module):
         self.iframe_term: nn.Conv2d | None = None
         if options.iframe_term:
             self.iframe_term = nn.Conv2d(iframe_channels, channels, kernel_size=1)
-            # The I-frame starts without a say, so that early training is that of a plain spiking layer.
+            # Initialized to zero, so training starts as that of a plain spiking layer.
             nn.init.zeros_(self.iframe_term.weight)
             nn.init.zeros_(self.iframe_term.bias)  # type: ignore[arg-type]
 
@@ -164,14 +163,14 @@ class SpikingTemporalModulator(nn.Module):
         state: ModulatorState | None = None,
         keep_state: bool = True,
     ) -> Modulation:
-        """Spike over T steps under the I-frame's thresholds.
+        """Run T steps with thresholds shifted by the I-frame.
 
         Args:
             current_TMCHW: Input current of the neurons.
-            iframe_MDHW: Features of the I-frame in force of each segment, at the same resolution.
+            iframe_MDHW: Features of each segment's I-frame, at the same resolution.
             mask_TM: bool, true where the P-frame exists.
-            state: Where the last P-frame ended; at rest where None.
-            keep_state: The final state is wanted, to carry on from.
+            state: State to continue from; zeros if None.
+            keep_state: Return the final state.
         """
         offset_MCHW = None if self.iframe_term is None else self.iframe_term(iframe_MDHW)
         start = None if state is None else state.neurons
@@ -184,11 +183,11 @@ class SpikingTemporalModulator(nn.Module):
 
 
 class ReLUModulator(nn.Module):
-    """What a modulator is without spikes: a ReLU of the current, with the same leaky read-out over time.
+    """Replaces the neurons by a ReLU of the current, with the same leaky readout.
 
     Args:
         channels: Channels C of the P-path.
-        current_readout: The currents are read out too.
+        current_readout: Read out currents as well.
     """
 
     def __init__(self, channels: int, current_readout: bool = True) -> None:
@@ -203,7 +202,7 @@ class ReLUModulator(nn.Module):
         state: ModulatorState | None = None,
         keep_state: bool = True,
     ) -> Modulation:
-        """Rectify T steps; the arguments are those of :class:`SpikingTemporalModulator`."""
+        """Apply the ReLU to T steps; see :class:`SpikingTemporalModulator` for the arguments."""
         rectified_TMCHW = F.relu(current_TMCHW) * mask_TM[:, :, None, None, None]
         mean_MCHW = self.readout.mean(rectified_TMCHW, mask_TM, None if state is None else state.readout)
         readout_MCHW, current_readout_MCHW = self.readout(current_TMCHW, mean_MCHW, mask_TM, state)
@@ -214,7 +213,7 @@ class ReLUModulator(nn.Module):
 def build_modulator(
     channels: int, iframe_channels: int, options: ModulatorOptions
 ) -> SpikingTemporalModulator | ReLUModulator:
-    """The modulator of a stage with C channels, beside D of the I-frame."""
+    """Build the modulator of a stage with C channels and D I-frame channels."""
     if not options.spiking:
         return ReLUModulator(channels, options.current_readout)
     return SpikingTemporalModulator(channels, iframe_channels, options)

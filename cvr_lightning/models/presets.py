@@ -1,4 +1,4 @@
-"""The sizes in which the recogniser comes; every number is our own choice, see docs/experiments.md."""
+"""Presets of the recognizer; all numbers are our own choice, see docs/experiments.md."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Architecture:
     """Widths and depths of a preset.
 
     Attributes:
-        crop: Side of the frames, in pixels, that the preset is made for; it takes any multiple of 32.
+        crop: Side of the frames in pixels that the preset is designed for; any multiple of 32 works.
         iframe_widths: Channels of the I-path at strides 4, 8, 16 and 32.
-        iframe_depths: Blocks of its ConvNeXt at each of them; None for EfficientNet-Lite0, which has its own.
+        iframe_depths: ConvNeXt blocks at each of these strides; None for EfficientNet-Lite0.
         pframe_widths: Channels of the two spiking stages.
         width: Channels of a token.
         depth: Blocks of the transformer.
         heads: Attention heads of a block.
-        mlp_ratio: Width of a block's MLP over ``width``.
+        mlp_ratio: Ratio of an MLP's width to ``width``.
         mixers: Number of multi-modal mixers.
     """
 
@@ -81,5 +81,5 @@ PRESETS: dict[Preset, Architecture] = {
         mixers=2,
     ),
 }
-"""ImageNet weights are published for the I-paths of lite (EfficientNet-Lite0), small (ConvNeXt-Atto) and base
+"""ImageNet weights exist for the I-paths of lite (EfficientNet-Lite0), small (ConvNeXt-Atto) and base
 (ConvNeXt-Pico)."""

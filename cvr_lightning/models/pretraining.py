@@ -1,9 +1,9 @@
-"""Masked prediction of what a P-frame holds: pretraining of the recogniser without labels.
+"""Masked prediction of P-frame fields: pretraining of the recognizer without labels.
 
-Our own recipe; none of it is taken from arXiv 2503.13724. It is that of SimMIM (Xie et al., CVPR 2022) on the
-codec's fields: whole places of the token grid are hidden from the P-path, the same in all P-frames of a
-segment, since neighbouring P-frames would give them away; the whole model up to its head runs on the rest,
-I-frames included; one small MLP predicts vectors and coefficients of the hidden places.
+Our own recipe, not from arXiv 2503.13724: SimMIM (Xie et al., CVPR 2022) on the codec's fields. Places of the
+token grid are hidden from the P-path, the same in all P-frames of a segment because neighboring P-frames
+would reveal them. The whole model without its head sees the rest, including I-frames, and a small MLP
+predicts the vectors and coefficients of the hidden places.
 
 Shape suffixes: T P-frames, B clips, N segments, M = B N segments of all clips, L places of the token grid, S
 hidden places of all segments, D token channels, F = 2 + C fields of a block, P blocks of a place in a row.
@@ -21,11 +21,11 @@ from cvr_lightning.models.presets import Preset
 from cvr_lightning.models.recognizer import CompressedVideoRecognizer
 
 PLACE = 4
-"""Blocks along a side of a place: the token grid has stride 32, the block grid 8."""
+"""Blocks along a side of a place: the token grid has stride 32, the block grid stride 8."""
 
 
 class MaskedError(NamedTuple):
-    """Mean squared errors over the hidden blocks; ``of_zero`` is the loss of a prediction of nothing."""
+    """Mean squared errors over the hidden blocks; ``of_zero`` is the loss of predicting zeros."""
 
     motion: Tensor
     residual: Tensor
@@ -33,26 +33,25 @@ class MaskedError(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """Their sum: vectors and coefficients count alike."""
+        """Sum of both errors, weighting vectors and coefficients equally."""
         return self.motion + self.residual
 
 
 class MaskedPretraining(nn.Module):
-    """A recogniser without its head, and a decoder that predicts the hidden places.
+    """A recognizer without its head, and a decoder that predicts hidden places.
 
-    Fields are predicted as the recogniser takes them in: linear near zero, logarithmic beyond (see
-    ``pframes``), vectors relative to the camera's displacement, which the P-path is told of the whole frame,
-    hidden places included. Skipped blocks are predicted as what they say: nothing moved, no residual. Intra
-    blocks are not: they have no vector, and their coefficients are a picture rather than a residual. Neither
-    are P-frames that do not exist.
+    Targets are the recognizer's normalized inputs (see ``pframes``): linear near zero, logarithmic beyond,
+    with vectors relative to the global motion of the whole frame, which the P-path receives. Targets of
+    skipped blocks are zero. Intra blocks (no vector, coefficients of an image rather than of a residual) and
+    missing P-frames are excluded.
 
     Args:
-        preset: Size of the recogniser.
+        preset: Size of the recognizer.
         residual_channels: Coefficients C of a block.
         pframes: P-frames T of a segment.
 
     Attributes:
-        recognizer: What the pretraining is for; it has no head.
+        recognizer: The pretrained model, without a head.
     """
 
     def __init__(self, preset: Preset = "tiny", residual_channels: int = 24, pframes: int = 3) -> None:
@@ -72,17 +71,17 @@ class MaskedPretraining(nn.Module):
         nn.init.trunc_normal_(self.hidden_block, std=0.02)
 
     def forward(self, clip: CompressedClip, hidden_ML: Tensor) -> Tensor:
-        """Predict the hidden places from all else.
+        """Predict the hidden places from everything else.
 
         Args:
             clip: Batch in the block representation; H and W multiples of 32.
-            hidden_ML: bool, the places to hide, of :func:`draw_places`.
+            hidden_ML: bool, places to hide, from :func:`draw_places`.
 
         Returns:
             (S, T, F, P, P) float32.
 
         Raises:
-            ValueError: Where the batch has another number of P-frames, or is in the pixel representation.
+            ValueError: The batch has another number of P-frames, or is in the pixel representation.
         """
         self._check(clip)
         pframes = self.recognizer.pframes(clip)
@@ -95,10 +94,10 @@ class MaskedPretraining(nn.Module):
         return predicted.float().view(-1, self.pframes, self.fields, PLACE, PLACE)
 
     def error(self, predicted_STFPP: Tensor, clip: CompressedClip, hidden_ML: Tensor) -> MaskedError:
-        """How far the prediction of the hidden places is from what they hold, in float32."""
+        """Error of the prediction of the hidden places, in float32."""
         pframes = self.recognizer.pframes(clip)
         target = _of_places(pframes.blocks[:, :, : self.fields], hidden_ML).float()
-        target[:, :, :2] /= self.recognizer.stem.motion_gain  # a vector weighs as much as a coefficient
+        target[:, :, :2] /= self.recognizer.stem.motion_gain  # weigh vectors and coefficients equally
         modes_TMHW = clip.modes.flatten(0, 1).transpose(0, 1)
         counts = (modes_TMHW < BlockMode.INTRA) & pframes.mask[:, :, None, None]
         weight = _of_places(counts[:, :, None], hidden_ML).float()
@@ -119,37 +118,37 @@ class MaskedPretraining(nn.Module):
             )
 
 
-def draw_places(clip: CompressedClip, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Draw the places to hide, for every segment the same number: at least one, and never all.
+def draw_places(clip: CompressedClip, ratio: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draw the places to hide, the same number in every segment: at least one, never all.
 
     Args:
         clip: The batch.
-        share: Share of the places.
-        generator: Where the random numbers come from; torch's global generator where None.
+        ratio: Fraction of the places.
+        generator: Random number generator; torch's global one if None.
 
     Returns:
-        (M, L) bool on the clip's device; drawn on the CPU, so the same on every device.
+        (M, L) bool on the clip's device. Drawn on the CPU, so the same for every device.
     """
     segments = clip.mask.shape[0] * clip.mask.shape[1]
     places = (clip.modes.shape[-2] // PLACE) * (clip.modes.shape[-1] // PLACE)
-    count = min(max(1, round(share * places)), places - 1)
+    count = min(max(1, round(ratio * places)), places - 1)
     chosen = torch.rand(segments, places, generator=generator).argsort(dim=1)[:, :count]
     return torch.zeros(segments, places, dtype=torch.bool).scatter_(1, chosen, True).to(clip.modes.device)
 
 
 def _on_blocks(hidden_ML: Tensor, grid: torch.Size) -> Tensor:
-    """(M, H8, W8) bool: the blocks of the hidden places."""
+    """(M, H8, W8) bool mask of the hidden places' blocks."""
     hidden = hidden_ML.view(-1, grid[0] // PLACE, grid[1] // PLACE)
     return hidden.repeat_interleave(PLACE, dim=1).repeat_interleave(PLACE, dim=2)
 
 
 def _of_places(blocks_TMFHW: Tensor, hidden_ML: Tensor) -> Tensor:
-    """(S, T, F, P, P): the blocks of the hidden places."""
+    """(S, T, F, P, P) blocks of the hidden places."""
     places = blocks_TMFHW.unfold(3, PLACE, PLACE).unfold(4, PLACE, PLACE)  # (T, M, F, h, w, P, P)
     return places.permute(1, 3, 4, 0, 2, 5, 6).flatten(1, 2)[hidden_ML]
 
 
 def _mean_square(error_STFPP: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squared error of a vector's component and of a coefficient, over so many blocks."""
+    """Mean squared error per vector component and per coefficient, over a number of blocks."""
     squared_F = error_STFPP.square().sum(dim=(0, 1, 3, 4)) / blocks
     return squared_F[:2].mean(), squared_F[2:].mean()

@@ -1,4 +1,4 @@
-"""The whole model: compressed-domain tensors in, class scores out.
+"""The complete model: compressed-domain tensors in, class scores out.
 
     I-frames --> IFrameEncoder ----------------> I-tokens (K frames) --+
                     |       ^                                          +--> UnifiedTransformer
@@ -37,19 +37,18 @@ from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding,
 Ablation = Literal[
     "global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "unified", "mixer"
 ]
-"""Parts that the recogniser can be built without, to learn what each is good for: the camera's displacement
-taken out of the vectors, the spiking neurons (a ReLU stands in), the adaptation of their thresholds, the
-I-frame's term in them, the read-out of their currents, the unified transformer (late fusion stands in for it
-and the mixer), the multi-modal mixer."""
+"""Components that can be ablated: global motion compensation, spiking neurons (replaced by a ReLU), threshold
+adaptation, the I-frame's threshold term, the current readout, the unified transformer (replaced, with the
+mixer, by late fusion), the multi-modal mixer."""
 Representation = Literal["block", "pixel", "rgb"]
-"""What the data delivers of P-frames; of ``rgb``, decoded frames in the place of I-frames, nothing."""
+"""Representation of P-frames; ``rgb`` has decoded frames in place of I-frames, and no P-frames."""
 
 HEADS = ("head.", "late_fusion.heads.")
 """What the names of the weights begin with that ``reset_classifier`` replaces."""
 
 
 class Tokens(NamedTuple):
-    """I-tokens (B, K, L, D), P-tokens (B, N, L, D), and which I-frames some segment uses (B, K)."""
+    """I-tokens (B, K, L, D), P-tokens (B, N, L, D), and a mask of used I-frames (B, K)."""
 
     iframe: Tensor
     pframe: Tensor
@@ -57,27 +56,27 @@ class Tokens(NamedTuple):
 
 
 class CompressedVideoRecognizer(nn.Module):
-    """Recognises the action of a compressed clip.
+    """Recognizes the action of a compressed clip.
 
-    Takes fields as the reader delivers them (grey levels, pixels, coefficients) and normalises them itself,
-    so that a checkpoint needs nothing else.
+    Inputs are fields as the reader delivers them (gray levels, pixels, coefficients). Normalization is part
+    of the model, so checkpoints are self-contained.
 
     Args:
         num_classes: Number of classes.
         preset: Name of the architecture, a key of :data:`PRESETS`.
         residual_channels: Coefficients C of a block.
-        dropout: Share of the features dropped before the head.
-        representation: Of the P-frames that it takes.
-        ablate: Parts to leave out.
-        levels: Most spikes of a neuron in a step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
-        streams: Motion and residual drive neurons of their own in the first stage of the P-path.
+        dropout: Fraction of the features dropped before the head.
+        representation: Representation of P-frames.
+        ablate: Components to leave out.
+        levels: Most spikes of a neuron per step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
+        streams: Separate neurons for motion and residual in the first stage of the P-path.
 
     Attributes:
         architecture: These options, as plain values: ``CompressedVideoRecognizer(**architecture)``.
 
     Raises:
-        ValueError: For an unknown preset, representation or part, listing those there are; for other levels,
-            or streams of images in which both are one.
+        ValueError: A preset, representation or component is unknown, levels are out of range, or streams are
+            set for a representation other than ``block``.
     """
 
     image_mean: Tensor
@@ -162,14 +161,14 @@ class CompressedVideoRecognizer(nn.Module):
         """Class scores (logits) of a batch.
 
         Args:
-            clip: Batch in the representation that the recogniser takes; H and W multiples of 32.
+            clip: Batch in the model's representation; H and W multiples of 32.
 
         Returns:
             (B, num_classes) logits.
 
         Raises:
-            CropError: For a batch of frames of another size.
-            ValueError: For a batch in another representation.
+            CropError: Frames have an unsupported size.
+            ValueError: The batch has another representation.
         """
         check_frame_size(*clip.iframes.shape[-2:])
         return self.decide(*self.encode(clip, self.pframes(clip)))
@@ -217,11 +216,11 @@ class CompressedVideoRecognizer(nn.Module):
         return 2 * self.modality.shape[1]
 
     def encode(self, clip: CompressedClip, pframes: PFrames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The dual encoder, whose results are the arguments of :meth:`decide`.
+        """Run the dual encoder; the results are the arguments of :meth:`decide`.
 
         Args:
-            clip: Holds the I-frames. Each distinct one is encoded once; segments point to it.
-            pframes: The P-path's input, of :meth:`pframes`.
+            clip: Batch with the I-frames. Each distinct one is encoded once; segments point to it.
+            pframes: Input of the P-path from :meth:`pframes`.
         """
         features = self.encode_iframes(clip.iframes)
         in_force = IFrameFeatures(*(of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
@@ -230,16 +229,16 @@ class CompressedVideoRecognizer(nn.Module):
         return features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2)
 
     def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
-        """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in grey levels."""
+        """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in gray levels."""
         at_least_float32 = torch.promote_types(self.image_mean.dtype, torch.float32)
-        # In place on one copy: memory for a batch of images takes longer to get than its numbers to compute.
+        # In place on one copy: allocating memory for a batch of images takes longer than the computation.
         images = iframes.to(at_least_float32, copy=True).sub_(self.image_mean).div_(self.image_std)
         images = images.to(self.modality.dtype)
         features = self.iframe_encoder(images.flatten(0, 1))
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
     def pframes(self, clip: CompressedClip) -> PFrames:
-        """The P-path's input; zero where a block is skipped and the camera stands still."""
+        """Input of the P-path; zero for skipped blocks unless the camera moves."""
         fields = self.stem(clip)
         dtype = self.modality.dtype
         global_motion = (
@@ -255,13 +254,13 @@ class CompressedVideoRecognizer(nn.Module):
         iframe_index_BN: Tensor,
         exists_BN: Tensor,
     ) -> Tensor:
-        """Class scores (B, num_classes) from what the dual encoder gave.
+        """Class scores (B, num_classes) from the dual encoder's outputs.
 
         Args:
             iframe_BKCHW: Features of the I-frames at stride 32.
-            readout_BNCHW: Read-outs of the segments' P-frames.
-            iframe_index_BN: Which of the K I-frames each segment uses.
-            exists_BN: bool, false where a segment has no P-frame.
+            readout_BNCHW: Readouts of the segments' P-frames.
+            iframe_index_BN: Index of each segment's I-frame among the K.
+            exists_BN: bool, false for segments without P-frames.
         """
         tokens = self.embed(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
         if self.late_fusion is not None:
@@ -283,10 +282,10 @@ class CompressedVideoRecognizer(nn.Module):
     def embed(
         self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
     ) -> Tokens:
-        """I- and P-tokens from what the dual encoder gave; arguments as of :meth:`decide`."""
+        """I- and P-tokens from the dual encoder's outputs; see :meth:`decide` for the arguments."""
         batch, segments, _, height, width = readout_BNCHW.shape
         iframes = iframe_BKCHW.shape[1]
-        # The read-outs modulate the I-frame, then both become tokens on one grid.
+        # Readouts modulate the I-frames, then both become tokens on one grid.
         readout_BNLC = readout_BNCHW.flatten(3).transpose(2, 3)
         iframe_BKLC = iframe_BKCHW.flatten(3).transpose(2, 3)
         uses_BKN = uses(iframe_index_BN, iframes)
@@ -295,8 +294,8 @@ class CompressedVideoRecognizer(nn.Module):
         iframe_BKLD = self.iframe_tokens(iframe_BKLC)
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
 
-        # Where, when and what each token is.
-        dtype = self.modality.dtype  # of the weights: under autocast the sum of the embeddings stays float32
+        # Embeddings of place, time and modality.
+        dtype = self.modality.dtype  # of the weights, since embeddings sum in float32 under autocast
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device).to(dtype)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
         time_BKD = mean_over_segments(time_BND, uses_BKN.to(time_BND.dtype))
@@ -306,12 +305,12 @@ class CompressedVideoRecognizer(nn.Module):
         return Tokens(iframe_BKLD, pframe_BNLD, uses_BKN.any(dim=2))
 
     def attend(self, tokens: Tokens, iframe_index_BN: Tensor, exists_BN: Tensor) -> tuple[Tensor, Tensor]:
-        """Transformer and mixers.
+        """Run transformer and mixers.
 
         Args:
-            tokens: Of :meth:`embed`.
-            iframe_index_BN: Which of the K I-frames each segment uses.
-            exists_BN: bool, false where a segment has no P-frame.
+            tokens: Tokens from :meth:`embed`.
+            iframe_index_BN: Index of each segment's I-frame among the K.
+            exists_BN: bool, false for segments without P-frames.
 
         Returns:
             The cls token (B, D), and the I- and P-tokens of every segment (B, 2, N, L, D).
@@ -323,7 +322,7 @@ class CompressedVideoRecognizer(nn.Module):
         tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
         cls_BD, tokens_BLD = self.transformer(tokens_BLD, exists_BL)
 
-        # Mixing over modality and time: every segment with its I- and P-tokens side by side.
+        # Mix over modality and time: I- and P-tokens of each segment side by side.
         tokens_BGLD = tokens_BLD.unflatten(1, (iframes + segments, places))
         iframe_BKLD, pframe_BNLD = tokens_BGLD.split([iframes, segments], dim=1)
         iframe_BNLD = of_segments(iframe_BKLD, iframe_index_BN)
@@ -334,7 +333,7 @@ class CompressedVideoRecognizer(nn.Module):
         return cls_BD, joint_B2NLD
 
     def _time(self, batch: int, segments: int, device: torch.device) -> Tensor:
-        """Embedding (B, N, D) of the segments' places in the video, the same scale for any number of them."""
+        """Time embedding (B, N, D) of the segments, on the same scale for any number of them."""
         middle = (torch.arange(segments, device=device) + 0.5) * (100 / segments)
         embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.modality.dtype))
         return embedded.expand(batch, -1, -1)

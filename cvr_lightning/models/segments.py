@@ -1,4 +1,4 @@
-"""Segments and the I-frames that they point to.
+"""Indexing between segments and their I-frames.
 
 Shape suffixes: B clips, K I-frames, N segments, L places, C and D channels.
 """
@@ -10,23 +10,23 @@ from torch import Tensor
 
 
 def uses(iframe_index_BN: Tensor, iframes: int) -> Tensor:
-    """(B, K, N) bool: which segments use each of K I-frames."""
+    """(B, K, N) bool mask: segment n uses I-frame k."""
     return torch.arange(iframes, device=iframe_index_BN.device)[:, None] == iframe_index_BN[:, None]
 
 
 def joint_exists(exists_BN: Tensor) -> Tensor:
-    """(B, 2, N) bool: which I- and P-tokens exist; every segment has its I-frame."""
+    """(B, 2, N) bool mask of existing I- and P-tokens; every segment has an I-frame."""
     return torch.stack([torch.ones_like(exists_BN), exists_BN], dim=1)
 
 
 def of_segments(features_BK: Tensor, iframe_index_BN: Tensor) -> Tensor:
-    """Features (B, N, ...) of the I-frame in force of each segment, from those of all (B, K, ...)."""
+    """Gather features (B, N, ...) of each segment's I-frame from (B, K, ...)."""
     clips = torch.arange(features_BK.shape[0], device=iframe_index_BN.device)
     return features_BK[clips[:, None], iframe_index_BN]
 
 
 def mean_over_segments(values_BND: Tensor, weights_BKN: Tensor) -> Tensor:
-    """Weighted mean over the segments of each I-frame (B, K, D); zero where no segment uses it."""
+    """Weighted mean over the segments of each I-frame, (B, K, D); zero for unused I-frames."""
     return weights_BKN @ values_BND / weights_BKN.sum(dim=2, keepdim=True).clamp(min=1)
 
 

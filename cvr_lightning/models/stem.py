@@ -1,4 +1,4 @@
-"""What the P-path sees of a clip: motion, residuals and intra blocks, scaled, on the codec's 8x8 grid.
+"""Input of the P-path: scaled motion, residuals and intra blocks on the codec's 8x8 grid.
 
 Shape suffixes: M segments of all clips, T P-frames, C channels, H, W pixels, H8, W8 blocks.
 """
@@ -15,24 +15,24 @@ from cvr_lightning.codec.arrays import BLOCK
 from cvr_lightning.models.global_motion import split_motion
 
 MOTION_SCALE = 2.0
-"""Pixels of displacement at which the input's compression turns from linear to logarithmic."""
+"""Displacement in pixels at which input compression turns from linear to logarithmic."""
 RESIDUAL_SCALE = 16.0
-"""The same for a DCT coefficient, in grey levels of the orthonormal transform."""
+"""The same for a DCT coefficient, in gray levels of an orthonormal transform."""
 PIXEL_SCALE = RESIDUAL_SCALE / BLOCK
-"""The same for a pixel's residual: a block's DC coefficient is 8 times its mean."""
+"""The same for a pixel residual: a block's DC coefficient is 8 times its mean."""
 MOTION_GAIN = 6.0
-"""What compressed vectors are multiplied by: their two channels would drown in those of 24 coefficients.
+"""Gain of compressed vectors, so that 2 vector channels weigh as much as 24 coefficients.
 
-Checkpoints carry it, so that weights are never run with another.
+Stored in checkpoints, so weights always run with the gain of their training.
 """
 
 
 MOTION_CHANNELS = 2
-"""The first channels of the block representation: vectors."""
+"""Leading channels of the block representation that hold vectors."""
 
 
 class Fields(NamedTuple):
-    """What a stem gives: (M, T, C, H8, W8), and the camera's displacement (M, T, 2) where it is split off."""
+    """Output of a stem: fields (M, T, C, H8, W8), and global motion (M, T, 2) if compensated."""
 
     blocks: Tensor
     global_motion: Tensor | None
@@ -47,7 +47,7 @@ class _Stem(nn.Module):
         self.global_motion = global_motion
 
     def motion(self, clip: CompressedClip) -> tuple[Tensor, Tensor | None]:
-        """Vectors as the P-path takes them, compressed and amplified, and the camera's displacement."""
+        """Return compressed, amplified vectors, and compressed global motion if compensated."""
         if not self.global_motion:
             return self.motion_gain * compress(clip.motion, MOTION_SCALE), None
         relative, global_motion = split_motion(clip)
@@ -56,16 +56,16 @@ class _Stem(nn.Module):
 
 
 class BlockStem(_Stem):
-    """The block representation without a parameter: nothing of it is lost.
+    """The block representation, scaled losslessly and without parameters.
 
-    Skipped blocks stay zero while the camera stands still.
+    Skipped blocks stay zero unless the camera moves.
 
     Args:
-        residual_channels: Coefficients of a block.
-        global_motion: The camera's displacement is split off the vectors.
+        residual_channels: Coefficients per block.
+        global_motion: Compensate global motion.
 
     Attributes:
-        out_channels: Channels C: vectors, coefficients, "is intra".
+        out_channels: Channels C: vectors, coefficients, intra flag.
     """
 
     def __init__(self, residual_channels: int, global_motion: bool = True) -> None:
@@ -89,22 +89,22 @@ class BlockStem(_Stem):
 
 
 class PixelStem(_Stem):
-    """A patch embedding of full-size motion and residual images, the representation of the literature.
+    """A patch embedding of full-size motion and residual images, as used in the literature.
 
-    Each 8x8 patch of vectors (2) and RGB differences (3) is mapped to C channels by one matrix.
+    Each 8x8 patch of vectors (2) and RGB differences (3) is mapped linearly to C channels.
 
     Args:
         channels: Channels of a patch.
-        global_motion: The camera's displacement is split off the vectors.
+        global_motion: Compensate global motion.
 
     Attributes:
-        out_channels: Channels C: those of a patch, "is intra".
+        out_channels: Channels C: patch embedding, intra flag.
     """
 
     def __init__(self, channels: int, global_motion: bool = True) -> None:
         super().__init__(global_motion)
         self.out_channels = channels + 1
-        # Without a bias, so that a patch that holds nothing stays zero.
+        # No bias, so empty patches stay zero.
         self.patches = nn.Conv2d(2 + 3, channels, kernel_size=BLOCK, stride=BLOCK, bias=False)
 
     def forward(self, clip: CompressedClip) -> Fields:

@@ -1,7 +1,7 @@
-"""The unified transformer: global self-attention over I- and P-tokens together.
+"""The unified transformer: global self-attention over I- and P-tokens.
 
-Our reconstruction of a part that arXiv 2503.13724 names: one attention, no branch for either modality; where
-a token stands, when, and what it is are told by embeddings that are added to it.
+Our reconstruction of a component that arXiv 2503.13724 names: one attention for both modalities. Embeddings
+of place, time and modality are added to the tokens.
 
 Shape suffixes: B clips, L tokens, D channels, H heads.
 """
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over tokens of which some may not exist."""
+    """Multi-head self-attention with a mask of existing tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens_BLD: Tensor, exists_BL: Tensor) -> Tensor:
-        """Attend to the tokens that exist; every clip has at least one."""
+        """Attend to existing tokens; every clip needs at least one."""
         qkv = self.qkv(tokens_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query_BHLD, key_BHLD, value_BHLD = qkv.unbind(0)
         attended_BHLD = F.scaled_dot_product_attention(
@@ -61,8 +61,8 @@ class UnifiedTransformer(nn.Module):
     Args:
         width: Channels D of a token.
         depth: Number of blocks.
-        heads: Attention heads of a block.
-        mlp_ratio: Width of the MLP over D.
+        heads: Attention heads per block.
+        mlp_ratio: Ratio of the MLP's width to D.
     """
 
     def __init__(self, width: int, depth: int, heads: int, mlp_ratio: int) -> None:
@@ -76,8 +76,8 @@ class UnifiedTransformer(nn.Module):
         """Attend over all tokens of a clip.
 
         Args:
-            tokens_BLD: I- and P-tokens, embeddings added.
-            exists_BL: bool, false for padding: such a token is never attended to.
+            tokens_BLD: I- and P-tokens with added embeddings.
+            exists_BL: bool, false for padding, which is not attended to.
 
         Returns:
             The cls token (B, D) and the tokens (B, L, D).
@@ -108,7 +108,7 @@ def sinusoidal(positions: Tensor, width: int) -> Tensor:
 
 
 def grid_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Embedding (height * width, channels) of the places of a grid: half for the row, half for the column."""
+    """Embedding (height * width, channels) of grid places: half for the row, half for the column."""
     rows = sinusoidal(torch.arange(height, device=device), channels // 2)
     columns = sinusoidal(torch.arange(width, device=device), channels // 2)
     grid = [rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)]

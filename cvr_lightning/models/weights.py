@@ -1,8 +1,8 @@
-"""Published ImageNet weights for the I-frame encoder, matched by name and shape: by default a ConvNeXt's.
+"""Published ImageNet weights for the I-frame encoder, matched by name and shape.
 
-The I-paths of the presets ``small`` and ``base`` are ConvNeXt-Atto and -Pico (Liu et al., CVPR 2022, in sizes
-by R. Wightman), whose weights timm publishes as safetensors: ``timm/convnext_atto.d2_in1k`` and others.
-Neither timm nor torchvision is needed to read them.
+The I-paths of the presets ``small`` and ``base`` are ConvNeXt-Atto and -Pico (Liu et al., CVPR 2022; sizes by
+R. Wightman), published by timm as safetensors: ``timm/convnext_atto.d2_in1k`` and others. Reading them needs
+neither timm nor torchvision.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cvr_lightning.models.efficientnet_weights import IMAGENET, find_package, fo
 from cvr_lightning.models.encoders import IFrameEncoder
 
 HUB = "hub:"
-"""Begins a source that is a repository of the Hugging Face hub: ``hub:OWNER/NAME`` or ``...@REVISION``."""
+"""Prefix of a Hugging Face hub source: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``."""
 FILE_NAME = "model.safetensors"
 INSTALL = "pip install 'cvr-lightning[weights]'"
 _SHOWN = 5
@@ -29,22 +29,22 @@ _SHOWN = 5
 def load_imagenet_weights(
     encoder: IFrameEncoder | EfficientNetLite0, source: str | os.PathLike[str]
 ) -> list[str]:
-    """Load all weights of the encoder from a network of its kind that was trained on images.
+    """Load ImageNet weights into the encoder.
 
-    A block's layer scale (gamma) is multiplied into its last layer, and batch normalization into the
-    convolution before it, which changes nothing.
+    A block's layer scale (gamma) is folded into its last layer, and batch normalization into the preceding
+    convolution; the outputs stay the same.
 
     Args:
-        encoder: The encoder, of the same widths and depths.
-        source: Of a ConvNeXt a ``.safetensors`` file with timm's names, or ``hub:OWNER/NAME[@REVISION]``; of
-            EfficientNet-Lite0 the ``.pth`` file of its package, or ``imagenet`` for the installed one.
+        encoder: Encoder with the same widths and depths.
+        source: For a ConvNeXt, a ``.safetensors`` file with timm's names or ``hub:OWNER/NAME[@REVISION]``;
+            for EfficientNet-Lite0, the package's ``.pth`` file or ``imagenet`` for the installed package.
 
     Returns:
-        Names in the file that the encoder has no use for: those of the classifier's head.
+        Unused names in the file: those of the classifier.
 
     Raises:
-        WeightsError: The file is missing or damaged, or its weights are not those of this encoder: some are
-            missing, left over or of another shape. Nothing is loaded then.
+        WeightsError: The file is missing or damaged, or its weights do not match the encoder's names and
+            shapes. Nothing is loaded then.
     """
     if isinstance(encoder, EfficientNetLite0):
         path = find_package() if str(source) == IMAGENET else Path(source)
@@ -59,7 +59,7 @@ def load_imagenet_weights(
 
 
 def _of_convnext(encoder: IFrameEncoder, published: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The encoder's weights, and the names of those that it has no use for: the classifier's head."""
+    """Return the encoder's weights, and the unused names of the classifier."""
     head = sorted(name for name in published if name.startswith("head."))
     found = {_our_name(name): tensor for name, tensor in published.items() if name not in head}
     for name in [name for name in found if name.endswith(".gamma")]:
@@ -69,7 +69,7 @@ def _of_convnext(encoder: IFrameEncoder, published: dict[str, Tensor]) -> tuple[
                 tensor = found[block + part]
                 found[block + part] = tensor * gamma.view(-1, *[1] * (tensor.ndim - 1))
     own = encoder.state_dict()
-    # timm's small models hold the pointwise layers as 1x1 convolutions.
+    # timm's small models store the pointwise layers as 1x1 convolutions.
     found = {
         name: tensor.flatten(1) if name in own and own[name].ndim == 2 else tensor
         for name, tensor in found.items()
@@ -78,7 +78,7 @@ def _of_convnext(encoder: IFrameEncoder, published: dict[str, Tensor]) -> tuple[
 
 
 def _our_name(name: str) -> str:
-    """Our name of timm's weight: here a stage begins with its downsampling, so its blocks count from 1."""
+    """Convert a timm name: our stages include the downsampling layer, so their blocks count from 1."""
     if match := re.fullmatch(r"stem\.(.+)", name):
         return f"stages.0.0.{match[1]}"
     if match := re.fullmatch(r"stages\.(\d)\.downsample\.(.+)", name):
@@ -130,7 +130,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
-        raise WeightsError(f"{path}: not a sound safetensors file ({error}); fetch it again") from error
+        raise WeightsError(f"{path}: not a valid safetensors file ({error}); download it again") from error
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of this package: what they hold, and loading them without executing anything in them."""
+"""Checkpoints of this package: contents, and loading without executing anything."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load a checkpoint of ``cvr fit`` onto the CPU, weights and plain values only.
 
     Raises:
-        CheckpointError: Where the file is missing, damaged or not a checkpoint of a trained recogniser.
+        CheckpointError: The file is missing, damaged or not a checkpoint of a trained recognizer.
     """
     checkpoint = read_checkpoint(path)
     if "class_names" not in checkpoint[CHECKPOINT_KEY]:
         raise CheckpointError(
-            f"{path}: a checkpoint of `cvr pretrain`, which knows no classes; train from it with "
+            f"{path}: a checkpoint of `cvr pretrain`, which has no classes; train from it with "
             f"cvr fit --model.pretrained {path}"
         )
     return checkpoint
@@ -49,23 +49,23 @@ def load_pretraining(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load a checkpoint of ``cvr pretrain`` onto the CPU, weights and plain values only.
 
     Raises:
-        CheckpointError: Where the file is missing, damaged or not a checkpoint of a pretraining.
+        CheckpointError: The file is missing, damaged or not a checkpoint of pretraining.
     """
     checkpoint = read_checkpoint(path)
     if "class_names" in checkpoint[CHECKPOINT_KEY]:
         raise CheckpointError(
-            f"{path}: a checkpoint of `cvr fit`, which pretraining cannot resume; go on from it with "
+            f"{path}: a checkpoint of `cvr fit`, which pretraining cannot resume; resume it with "
             f"cvr fit --ckpt_path {path}"
         )
     return checkpoint
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Load any checkpoint of this package onto the CPU, weights and plain values only, each checked.
+    """Load and check any checkpoint of this package onto the CPU, weights and plain values only.
 
     Raises:
-        CheckpointError: Where the file is missing, damaged or not a checkpoint of this package, or holds what
-            :mod:`cvr_lightning.training.checkpoint_schema` does not let through.
+        CheckpointError: The file is missing, damaged or not a checkpoint of this package, or contains values
+            that :mod:`cvr_lightning.training.checkpoint_schema` does not allow.
     """
     require_local(path)
     if not Path(path).is_file():
@@ -73,8 +73,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         check_checkpoint_file(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files
-        # Of other errors the text is a number, or proposes to execute the file.
+    except Exception as error:  # torch raises many types for damaged files
+        # Other errors' texts are numbers, or suggest executing the file.
         reason = "it was not written by torch, or holds more than weights and plain values"
         if isinstance(error, (RuntimeError, OSError, CheckpointFileError, LimitError)):
             reason = str(error).strip().splitlines()[0].partition(". ")[0]
@@ -93,47 +93,45 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def require_local(path: str | os.PathLike[str]) -> None:
-    """Refuse the address of a file that lies elsewhere.
+    """Refuse addresses of remote files.
 
     Raises:
-        CheckpointError: It is a URL, or a name of some registry.
+        CheckpointError: The path is a URL or a registry's name.
     """
     if not is_local(os.fspath(path)):
         raise CheckpointError(
-            f"{without_secrets(os.fspath(path))}: not a file of this machine; download it, and give its path"
+            f"{without_secrets(os.fspath(path))}: not a local file; download it and give its path"
         )
 
 
 def check_weights(path: str | os.PathLike[str], weights: Any) -> None:
-    """Refuse weights that no training leaves behind.
+    """Refuse weights that training cannot produce.
 
     Raises:
-        CheckpointError: There are none, or one of them is no tensor, larger than its data, or not finite.
+        CheckpointError: Weights are missing, not tensors, larger than their data, or not finite.
     """
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-        raise CheckpointError(f"{path}: it holds no weights; copy it anew, or train again")
+        raise CheckpointError(f"{path}: it has no weights; copy it again, or train again")
     for name, tensor in weights.items():
         if tensor.layout != torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise CheckpointError(
-                f"{path}: the weight {name} is not stored as a training stores it; train again"
-            )
+            raise CheckpointError(f"{path}: the weight {name} is stored in an unsupported way; train again")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(
-                f"{path}: the weight {name} holds NaN or infinity: its training diverged; train again with a "
-                "lower --model.learning_rate, or take an earlier checkpoint"
+                f"{path}: the weight {name} contains NaN or infinity: training diverged; train again with a "
+                "lower --model.learning_rate, or use an earlier checkpoint"
             )
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint has its end, which half-written and half-copied ones lack."""
+    """Whether a checkpoint is complete; partial ones lack the end of the zip file."""
     return path.is_file() and zipfile.is_zipfile(path)
 
 
 def _instead_of(path: Path) -> str:
-    """What to do about a damaged checkpoint."""
+    """Advice about a damaged checkpoint."""
     others = [path.with_name(name) for name in ("last.ckpt", "best.ckpt") if name != path.name]
     whole = [str(other) for other in others if is_whole(other)]
-    return f"take {' or '.join(whole)}" if whole else "train again or copy it anew"
+    return f"take {' or '.join(whole)}" if whole else "train again or copy it again"
 
 
 def refuse_other_optimizer(
@@ -159,7 +157,7 @@ def refuse_other_optimizer(
 
 
 def refuse_fewer_epochs(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
-    """Check that a training that is resumed has not gone further than it is asked to.
+    """Refuse to resume a training that has already passed ``max_epochs``.
 
     Raises:
         CheckpointError: It has.
@@ -168,5 +166,5 @@ def refuse_fewer_epochs(checkpoint: Mapping[str, Any], trainer: Trainer) -> None
     if trainer.state.fn == TrainerFn.FITTING and max_epochs is not None and 0 <= max_epochs < done:
         raise CheckpointError(
             f"the checkpoint was trained for {done} epochs, more than --trainer.max_epochs {max_epochs}; "
-            "raise max_epochs to go on, or begin another --run"
+            "raise max_epochs to continue, or start another --run"
         )

@@ -1,7 +1,7 @@
-"""What a checkpoint file declares, looked at before torch reads it.
+"""Validation of a checkpoint file's declared sizes before torch reads it.
 
-torch believes the sizes that a checkpoint states: of its zip entries, of its storages, of tensors that are
-views of them, of buffers that it may ask for. Here each must fit into the bytes that are there.
+torch trusts the sizes that a checkpoint declares for zip entries, storages, tensor views and buffers. Here
+each must fit into the bytes of the file.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _STORAGES = {
     **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
     **dict.fromkeys(("ByteStorage", "CharStorage", "BoolStorage"), 1),
 }
-"""Bytes of a number in each kind of storage."""
+"""Bytes per element of each storage type."""
 
 MOST_VALUES = 1_000_000
-"""Numbers, strings and containers of a checkpoint, each counted wherever it is referred to."""
+"""Limit for values (numbers, strings, containers), counted at every reference."""
 
 
 class CheckpointFileError(ValueError):
-    """A file is no checkpoint as torch writes it, or declares more than it holds."""
+    """The file is not a torch checkpoint, or declares more bytes than it holds."""
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """Stands for a storage that a tensor refers to."""
+    """Placeholder of a tensor's storage."""
 
     item_bytes: int
     nbytes: int
 
 
 def check_checkpoint_file(path: str | os.PathLike[str]) -> None:
-    """Refuse a checkpoint that would take more memory than its own size, its values apart.
+    """Refuse a checkpoint whose tensors would take more memory than the file.
 
     Raises:
-        CheckpointFileError: It would, or is no checkpoint; the message says what is wrong.
-        LimitError: Its values are more than :data:`cvr_lightning.files.bounds.PICKLE_BYTES`.
+        CheckpointFileError: It would, or it is not a torch checkpoint.
+        LimitError: Its pickle exceeds :data:`cvr_lightning.files.bounds.PICKLE_BYTES`.
         OSError: It cannot be read.
     """
     try:
@@ -62,7 +62,7 @@ def check_checkpoint_file(path: str | os.PathLike[str]) -> None:
     except (CheckpointFileError, LimitError, OSError):
         raise
     except zipfile.BadZipFile as error:
-        raise CheckpointFileError("it was not written by torch, or is cut short") from error
+        raise CheckpointFileError("it was not written by torch, or is truncated") from error
     except (pickle.UnpicklingError, zlib.error, struct.error, ArithmeticError, LookupError) as error:
         raise CheckpointFileError(f"damaged: {error}") from error
     except (AttributeError, EOFError, MemoryError, RuntimeError, TypeError, ValueError) as error:
@@ -70,7 +70,7 @@ def check_checkpoint_file(path: str | os.PathLike[str]) -> None:
 
 
 def _members(file: zipfile.ZipFile, size: int) -> dict[str, int]:
-    """Bytes of each member by its name; torch compresses none, and no two share their bytes."""
+    """Size of each member by name. torch stores members uncompressed and without overlap."""
     infos = file.infolist()
     members = {info.filename: info.file_size for info in infos}
     compressed = any(info.compress_type != zipfile.ZIP_STORED for info in infos)
@@ -80,7 +80,7 @@ def _members(file: zipfile.ZipFile, size: int) -> dict[str, int]:
 
 
 def _check_size(values: Any) -> None:
-    """Refuse values that refer to each other until they are too many to go through."""
+    """Refuse values whose mutual references expand beyond the limit."""
     waiting, count = [values], 0
     while waiting:
         value = waiting.pop()
@@ -94,16 +94,16 @@ def _check_size(values: Any) -> None:
 
 
 class _Declarations(pickle.Unpickler):
-    """Goes through the values without making a tensor; whatever else they name is refused."""
+    """Reads the pickle without creating tensors; refuses any other global."""
 
     def __init__(self, content: Any, folder: str, members: dict[str, int]) -> None:
         super().__init__(content)
         self._folder = folder
         self._members = members
-        self._left = 2 * sum(members.values())  # tied weights are stored once
+        self._left = 2 * sum(members.values())  # tied weights share a storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a global that torch's weights may name."""
+        """Return the placeholder of a global that torch's weights may name."""
         known = {
             ("collections", "OrderedDict"): OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): self._check_tensor,
@@ -117,7 +117,7 @@ class _Declarations(pickle.Unpickler):
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """A storage, whose bytes must be there."""
+        """Return a storage placeholder, checking that its bytes exist."""
         kind, item_bytes, key, _, count = pid
         stored = self._members.get(f"{self._folder}data/{key}")
         if kind != "storage" or type(item_bytes) is not int or type(count) is not int or stored is None:
@@ -127,7 +127,7 @@ class _Declarations(pickle.Unpickler):
         return _Storage(item_bytes, stored)
 
     def _check_tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> None:
-        """Refuse a tensor that is larger than its storage, such as an expanded one."""
+        """Refuse a tensor larger than its storage, such as an expanded one."""
         if not isinstance(storage, _Storage) or min(size, default=0) < 0:
             raise CheckpointFileError("a tensor without its data")
         nbytes = storage.item_bytes * math.prod(size)

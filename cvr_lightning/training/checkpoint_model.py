@@ -31,7 +31,7 @@ class Loaded(NamedTuple):
 
 
 def recognizer_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The recogniser's weights by their names in the recogniser."""
+    """The recognizer's weights by their names in the recognizer."""
     state: dict[str, Tensor] = checkpoint["state_dict"]
     return {name.partition(PREFIX)[2]: tensor for name, tensor in state.items() if PREFIX in name}
 
@@ -142,7 +142,7 @@ def _build_own(
 
 
 def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLike[str]) -> Loaded:
-    """Start a recogniser from the weights of ``cvr pretrain``, or of ``cvr fit`` on other classes.
+    """Start a recognizer from the weights of ``cvr pretrain``, or of ``cvr fit`` on other classes.
 
     All but the head is loaded; the head belongs to the classes and stays as it is.
 

@@ -1,7 +1,7 @@
-"""What a checkpoint may say: names and types of every value that steers a later command.
+"""Schema of a checkpoint: names and types of every value that affects a later command.
 
-A checkpoint is data. Nothing outside these tables is taken from it: no class to import but this package's
-own data sets, no strategy, callback, logger or plugin, and no path that is written to.
+Checkpoints are data. Nothing outside these tables is used: no classes to import except this package's data
+sets, no strategy, callback, logger or plugin, and no path to write to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cvr_lightning.errors import CheckpointError
 FORMAT = 1
 """Version of a checkpoint's own section and of the names of its weights; other versions are refused."""
 MAX_TEXT = 4096
-"""Characters of a name or a path."""
+"""Most characters of a name or path."""
 Kind = Any
 """``int``, ``float``, ``bool``, ``str``, None, a list of these, a union, or a table of names and kinds."""
 
@@ -29,7 +29,7 @@ TRAINER: dict[str, Kind] = {
     "max_steps": int,
     "precision": int | str | None,
 }
-"""The numbers that resuming needs to end with the same weights, and the precision."""
+"""Options that resuming needs to reach the same weights, and the precision."""
 
 OPTIMIZERS = ("optimizer", "lr_scheduler")
 """Class names of those that the command line named, to be compared when training resumes: never imported."""
@@ -50,7 +50,7 @@ MODEL: dict[str, Kind] = {
     "weight_decay": float,
     "ablate": list[str],
 }
-"""Not ``iframe_weights`` and ``pretrained``: the checkpoint's own weights take their place."""
+"""Without ``iframe_weights`` and ``pretrained``, which the checkpoint's own weights replace."""
 
 HYPER_PARAMETERS: dict[str, Kind] = {
     **{name: kind for name, kind in MODEL.items() if name != "mask_ratio"},
@@ -107,7 +107,7 @@ DATA: dict[str, Kind] = {
     "val_fraction": float,
     "val_scenes": int,
 }
-"""``root`` and ``annotations`` are read and never written to; of ``index_dir`` only that there is none."""
+"""``root`` and ``annotations`` are only read; of ``index_dir`` only null is stored."""
 
 ARCHITECTURE: dict[str, Kind] = {
     "dropout": float,
@@ -130,11 +130,11 @@ _URL = re.compile(r"[A-Za-z][\w+.-]+:|.*::", re.DOTALL)
 
 
 class _Never:
-    """No value is of this kind."""
+    """A kind without values."""
 
 
 def fits(value: Any, kind: Kind) -> bool:
-    """Whether a value is of a kind; a whole number passes for a float, and none of them is infinite."""
+    """Whether a value is of a kind; integers are valid floats, infinite floats are not."""
     if isinstance(kind, Mapping):
         known = isinstance(value, Mapping) and value.keys() <= kind.keys()
         return known and all(fits(item, kind[name]) for name, item in value.items())
@@ -151,12 +151,12 @@ def fits(value: Any, kind: Kind) -> bool:
 
 
 def is_local(path: str) -> bool:
-    """Whether a path is one of this machine's file system, and no URL or other address."""
+    """Whether a path is local, and not a URL or other address."""
     return not _URL.match(path)
 
 
 def taken(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a run's configuration that its checkpoints hand to later commands."""
+    """The part of a run's configuration that checkpoints store for later commands."""
     data = config.get("data") or {}
     stored = {
         "seed_everything": config.get("seed_everything"),
@@ -177,10 +177,10 @@ def chosen(section: Mapping[str, Any] | None, kinds: Mapping[str, Kind]) -> dict
 
 
 def check_contents(path: str, about: Any) -> None:
-    """Refuse a checkpoint's own section where it holds anything else than a training wrote.
+    """Refuse a checkpoint's own section if it contains anything that training does not write.
 
     Args:
-        path: Names the file in errors.
+        path: File name for errors.
         about: The section.
 
     Raises:
@@ -212,10 +212,10 @@ def _check_format(path: str, about: Any) -> None:
 
 
 def check_config(path: str, config: Any) -> None:
-    """Refuse a stored configuration with a name or a type that :func:`taken` does not let through.
+    """Refuse a stored configuration with names or types that :func:`taken` does not store.
 
     Raises:
-        CheckpointError: Naming the value.
+        CheckpointError: Names the value.
     """
     _check_names(path, "config", config, {"seed_everything", "trainer", "model", "data", *OPTIMIZERS})
     for name in OPTIMIZERS:
@@ -242,17 +242,17 @@ def check_hyper_parameters(path: str, values: Any) -> None:
 
 
 def own_data_set(class_path: str | None) -> str | None:
-    """The import path of a data set of this package; None for any other class, which is never imported."""
+    """Import path of a data set of this package; None for other classes, which are never imported."""
     module, _, name = (class_path or "").rpartition(".")
     ours = (module == _PACKAGE or module.startswith(f"{_PACKAGE}.")) and name in _DATA_SETS
     return f"{_PACKAGE}.{name}" if ours else None
 
 
 def check_states(path: str, states: Any) -> None:
-    """Refuse states of callbacks that lead out of a run: a callback deletes the files that it remembers.
+    """Refuse callback states with paths outside the run, since callbacks delete files that they remember.
 
     Raises:
-        CheckpointError: A path with ``..`` in it, or an address.
+        CheckpointError: A path contains ``..``, or is an address.
     """
     if isinstance(states, str):
         if ".." in re.split(r"[/\\]", states) or "://" in states or "::" in states:
@@ -287,11 +287,11 @@ def _check_values(
 def _require(path: str, about: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if name not in about:
-            raise CheckpointError(f"{path}: a checkpoint without {name}; copy it anew, or train again")
+            raise CheckpointError(f"{path}: it has no {name}; copy it again, or train again")
 
 
 def _refused(path: str, name: str) -> CheckpointError:
     return CheckpointError(
-        f"{path}: refused: a checkpoint may not hold this value of {name[:100]!r}; take one that this "
+        f"{path}: refused: a checkpoint may not contain this value of {name[:100]!r}; use one that this "
         "version of cvr_lightning wrote"
     )

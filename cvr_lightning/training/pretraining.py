@@ -25,32 +25,32 @@ from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
 
 class PretrainingModule(LightningModule):
-    """Trains a recogniser to predict hidden motion and residual; see :mod:`cvr_lightning.models.pretraining`.
+    """Trains a recognizer to predict hidden motion and residual; see :mod:`cvr_lightning.models.pretraining`.
 
-    Our own recipe, not that of arXiv 2503.13724. ``cvr fit --model.pretrained
-    RUN/checkpoints/last.ckpt`` starts from what it writes.
+    Our own recipe, not that of arXiv 2503.13724. Start training from its checkpoint with
+    ``cvr fit --model.pretrained RUN/checkpoints/last.ckpt``.
 
-    Logged: ``train/loss`` and ``train/learning_rate`` per step; ``val/loss``, its parts ``val/motion`` and
-    ``val/residual``, and ``val/loss_of_zero`` per epoch. The last is the loss of a prediction of nothing:
-    what has been learnt shows in the distance to it. Validation hides the same places every epoch.
+    Logs ``train/loss`` and ``train/learning_rate`` per step, and ``val/loss``, its terms ``val/motion`` and
+    ``val/residual``, and ``val/loss_of_zero`` per epoch. The last is the loss of predicting zeros, a baseline
+    for ``val/loss``. Validation hides the same places in every epoch.
 
     Args:
-        residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
-        pframes: P-frames of a segment; given by the data set.
-        preset: Size of the model.
-        mask_ratio: Share of the places of a segment that are hidden.
+        residual_channels: DCT coefficients per block; set from the data.
+        pframes: P-frames per segment; set from the data.
+        preset: Model size.
+        mask_ratio: Fraction of the places of a segment that are hidden.
         learning_rate: Peak learning rate.
-        weight_decay: Decay of matrices and kernels; norms, biases and neuron constants have none.
-        warmup_ratio: Share of the steps over which the learning rate rises linearly.
-        final_lr_ratio: Share of the peak learning rate at which the cosine ends.
-        iframe_weights: ImageNet weights that the I-frame encoder starts from, as for ``cvr fit``.
+        weight_decay: Weight decay of matrices and kernels; norms, biases and neuron constants do not decay.
+        warmup_ratio: Fraction of the steps in which the learning rate rises linearly.
+        final_lr_ratio: Ratio of the last to the peak learning rate.
+        iframe_weights: Initial ImageNet weights of the I-frame encoder, as for ``cvr fit``.
 
     Attributes:
-        masked: The recogniser and the decoder.
-        run_config: The configuration that checkpoints carry; set by the command line.
+        masked: The recognizer and the decoder.
+        run_config: Configuration stored in checkpoints; set by the command line.
 
     Raises:
-        ValueError: Where ``mask_ratio`` does not lie between 0 and 1.
+        ValueError: ``mask_ratio`` is not between 0 and 1.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PretrainingModule(LightningModule):
     ) -> None:
         super().__init__()
         if not 0 < mask_ratio < 1:
-            raise ValueError(f"mask_ratio={mask_ratio} must lie between 0 and 1")
+            raise ValueError(f"mask_ratio={mask_ratio} must be between 0 and 1")
         self.architecture: dict[str, Any] = {
             "preset": preset,
             "residual_channels": residual_channels,
@@ -87,42 +87,42 @@ class PretrainingModule(LightningModule):
 
     @property
     def recognizer(self) -> CompressedVideoRecognizer:
-        """The model that is pretrained, without its head."""
+        """The pretrained model, without its head."""
         return self.masked.recognizer
 
     def setup(self, stage: str) -> None:
-        """Check the crops, and load the published weights where training begins.
+        """Check the crops; at the start of training, load published weights.
 
         Raises:
-            CropError: Where the model does not take the data's crops.
+            CropError: The model does not support the data's crop.
         """
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, CompressedVideoDataModule):
             check_frame_size(data.sampling.crop, data.sampling.crop)
             if data.sampling.crop == STRIDE:
-                raise CropError(f"crop={STRIDE} is a single place, with nothing beside it to predict it from")
+                raise CropError(f"crop={STRIDE} gives a single token, with no other to predict it from")
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
-            rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
+            rank_zero_info(f"I-frame encoder: {self.iframe_weights}, unused: {', '.join(left)}")
 
     def on_train_epoch_start(self) -> None:
-        """Count what can be read."""
+        """Start counting readable clips."""
         reading_log(self.trainer).start_epoch("train")
 
     def on_train_epoch_end(self) -> None:
-        """Check that there was something to train on."""
+        """Check that clips could be read."""
         reading_log(self.trainer).end_epoch("train")
 
     def on_validation_epoch_start(self) -> None:
-        """Count what can be read."""
+        """Start counting readable clips."""
         reading_log(self.trainer).start_epoch("val")
 
     def on_validation_epoch_end(self) -> None:
-        """Check that there was something to validate on."""
+        """Check that clips could be read."""
         reading_log(self.trainer).end_epoch("val")
 
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
-        """Error of the hidden places of a batch."""
+        """Error of a batch's hidden places."""
         seed_step(self, batch_index)
         if not len(clip):
             return zero_loss(self)
@@ -132,8 +132,8 @@ class PretrainingModule(LightningModule):
         return loss
 
     def validation_step(self, clip: CompressedClip, batch_index: int) -> None:
-        """Error of the hidden places, the same in every epoch."""
-        error = MaskedError(*torch.zeros(3, device=self.device))  # of no clip: all processes must log
+        """Error of a batch's hidden places, the same places in every epoch."""
+        error = MaskedError(*torch.zeros(3, device=self.device))  # of an empty batch: every process must log
         if len(clip):
             error = self._error(clip, torch.Generator().manual_seed(batch_index))
         values = {
@@ -150,11 +150,11 @@ class PretrainingModule(LightningModule):
         return self.masked.error(self.masked(clip, hidden_ML), clip, hidden_ML)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, and a learning rate that rises linearly and falls as a cosine, step by step."""
+        """AdamW with linear warmup and cosine decay of the learning rate, per step."""
         return adamw(self, self.learning_rate, self.weight_decay, self.warmup_ratio, self.final_lr_ratio)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what it takes to start a training from it."""
+        """Store what starting a training from this checkpoint needs."""
         checkpoint[CHECKPOINT_KEY] = {
             "format": FORMAT,
             "architecture": self.architecture,
@@ -163,10 +163,10 @@ class PretrainingModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume a training with labels, or one that is over.
+        """Refuse to resume a labeled training, or a finished one.
 
         Raises:
-            CheckpointError: Where the checkpoint knows classes, or has more epochs than are asked for.
+            CheckpointError: The checkpoint has classes, or more epochs than requested.
         """
         if "class_names" in checkpoint.get(CHECKPOINT_KEY, {}):
             raise CheckpointError("--ckpt_path is a checkpoint of `cvr fit`, which pretraining cannot resume")

@@ -1,4 +1,4 @@
-"""The checkpoints of every run: how they are written and read, and that the promised one is there."""
+"""Checkpoints of a run: atomic writing, safe reading, and a check that the last one was written."""
 
 from __future__ import annotations
 
@@ -20,71 +20,72 @@ from cvr_lightning.training.checkpoint import read_checkpoint
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or not there, and that execute nothing when they are loaded.
+    """Writes checkpoints atomically, and loads them without executing code.
 
-    Lightning's own writer goes through ``$TMPDIR``: across file systems, a process that is killed leaves half
-    a checkpoint and no predecessor. For a trainer of one's own: ``Trainer(plugins=[WholeCheckpointIO()])``.
+    Lightning's own writer uses ``$TMPDIR``: if that is another file system, a killed process can leave a
+    partial checkpoint in place of the previous one. With your own trainer:
+    ``Trainer(plugins=[WholeCheckpointIO()])``.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint; its predecessor stays until the new one is on the disk.
+        """Write a checkpoint, replacing the previous one only after it is on disk.
 
         Raises:
             OutputError: It cannot be written.
         """
-        if "://" in str(path):  # object stores show whole files only
+        if "://" in str(path):  # object stores write atomically
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        buffer = BytesIO()  # torch's own writer hides why a disk refuses
+        buffer = BytesIO()  # torch's own writer hides the disk's error
         torch.save(checkpoint, buffer)
         write_output(Path(path), buffer.getbuffer())
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint of this package onto the CPU, weights and plain values only.
+        """Load a checkpoint of this package onto the CPU, weights and plain values only.
 
         Raises:
-            CheckpointError: It is missing, damaged, or not of this package.
+            CheckpointError: The file is missing, damaged, or not of this package.
         """
         return read_checkpoint(path)
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """A checkpoint that every run keeps, under a name of its own: any ModelCheckpoint may stand beside it."""
+    """A checkpoint callback of every run; a distinct class, so users can add any ModelCheckpoint."""
 
 
 class LastCheckpoint(RunCheckpoint):
-    """The end of every epoch: what ``--ckpt_path last`` resumes."""
+    """Saves ``last.ckpt`` after every epoch, for ``--ckpt_path last``."""
 
     def __init__(self) -> None:
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note what is there before the first step."""
+        """Note an existing checkpoint before the first step."""
         super().on_train_start(trainer, pl_module)
         self._first_step = trainer.global_step
         self._found = self._identity()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that the checkpoint is there and new.
+        """Check that a new checkpoint was written.
 
         Raises:
-            TrainingError: It is not, although steps were done.
+            TrainingError: None was written although steps were done.
         """
         super().on_train_end(trainer, pl_module)
         if not trainer.is_global_zero or trainer.fast_dev_run or trainer.global_step == self._first_step:  # type: ignore[attr-defined]
             return
         if self._identity() in (None, self._found):
             raise TrainingError(
-                f"{self._path}: training has ended and has not written this checkpoint; give another "
+                f"{self._path}: training ended without writing this checkpoint; set another "
                 "--trainer.default_root_dir and train again"
             )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Tell whoever stops the run where it can go on."""
+        """Print from where an interrupted run can be resumed."""
         super().on_exception(trainer, pl_module, exception)
         if isinstance(exception, KeyboardInterrupt | SIGTERMException) and trainer.is_global_zero:
             there = self.dirpath is not None and self._identity() is not None
@@ -100,7 +101,7 @@ class LastCheckpoint(RunCheckpoint):
         return Path(str(self.dirpath)) / f"last{self.FILE_EXTENSION}"
 
     def _identity(self) -> tuple[int, int] | None:
-        """What differs between a file and the one that is renamed over it; None where there is none."""
+        """Inode and time of the file, which change when it is replaced; None if it does not exist."""
         try:
             status = self._path.stat()
         except OSError:

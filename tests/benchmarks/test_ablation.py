@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    """benchmarks/ablation.py, whose neighbours it imports by their bare names."""
+    """benchmarks/ablation.py, whose neighbors it imports by their bare names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
         import ablation

@@ -36,9 +36,9 @@ def table(*rows: tuple[float, float, float, float]) -> torch.Tensor:
     return torch.tensor(rows)
 
 
-def test_the_figures_are_those_of_the_processes() -> None:
+def test_the_metrics_are_those_of_the_processes() -> None:
     rows = table((1.0, 0.1, 0.2, 5.0), (1.0, 0.2, 0.4, 4.0), (1.0, 0.1, 0.3, 5.0))
-    figures = monitor(slow=10.0, spread=1.0, per_process=2)._figures(rows)
+    figures = monitor(slow=10.0, spread=1.0, per_process=2)._metrics(rows)
     assert figures["vitals/processes/forward_s/0"] == pytest.approx(0.2)
     assert figures["vitals/processes/forward_s/mean"] == pytest.approx(0.3)
     assert figures["vitals/processes/data_wait_s/max"] == pytest.approx(0.2)
@@ -48,18 +48,18 @@ def test_the_figures_are_those_of_the_processes() -> None:
     assert figures["vitals/processes/gradient_norm_spread"] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("wait", "remedy"), [(0.9, "more num_workers"), (0.1, "see what its device does")])
+@pytest.mark.parametrize(("wait", "remedy"), [(0.9, "more num_workers"), (0.1, "check its device")])
 def test_a_process_that_stays_slow_is_named_once(
     wait: float, remedy: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     watching = monitor()
     for _ in range(2):
-        watching._figures(table((2.0, 0.1, 0.2, 1.0), (2.0, wait, 1.0 - wait, 1.0)))
+        watching._metrics(table((2.0, 0.1, 0.2, 1.0), (2.0, wait, 1.0 - wait, 1.0)))
     assert not recwarn.list
     for _ in range(4):
-        watching._figures(table((2.0, 0.1, 0.2, 1.0), (2.0, wait, 1.0 - wait, 1.0)))
+        watching._metrics(table((2.0, 0.1, 0.2, 1.0), (2.0, wait, 1.0 - wait, 1.0)))
     (warning,) = recwarn.list
-    assert str(warning.message).startswith("process 1 keeps the others waiting: 3.3 times their median")
+    assert str(warning.message).startswith("process 1 delays the others: 3.3 times their median")
     assert remedy in str(warning.message)
 
 
@@ -82,7 +82,7 @@ def test_a_step_of_several_batches_is_logged_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_gradients_that_differ_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
-    monitor()._figures(table((1.0, 0.1, 0.2, 5.0), (1.0, 0.1, 0.2, 4.0)))
+    monitor()._metrics(table((1.0, 0.1, 0.2, 5.0), (1.0, 0.1, 0.2, 4.0)))
     (warning,) = recwarn.list
     assert "differ by 20 %: 5, 4." in str(warning.message)
 
@@ -91,7 +91,7 @@ def test_a_strategy_that_splits_the_model_is_refused() -> None:
     class Fake:
         strategy = FSDPStrategy()
 
-    with pytest.raises(RunError, match=r"FSDPStrategy splits a model .* Set --trainer\.strategy ddp"):
+    with pytest.raises(RunError, match=r"FSDPStrategy shards the model.* Set --trainer\.strategy ddp"):
         DDPMonitor().setup(Fake(), nn.Module(), "fit")  # type: ignore[arg-type]
 
 
@@ -158,4 +158,4 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
         [sys.executable, str(script)], env=env, stderr=subprocess.PIPE, text=True, timeout=50
     )
     assert done.returncode == -9
-    assert re.search(r"cvr: process 1 ends: the one that started it \(pid \d+\) has died", done.stderr)
+    assert re.search(r"cvr: process 1 ends: its parent \(pid \d+\) has died", done.stderr)

@@ -138,7 +138,7 @@ def test_a_test_is_measured_per_video_without_its_first_batch(monkeypatch: pytes
     run_test(loop, counter, seconds=10, monkeypatch=monkeypatch)
     results = loop.results(protocol_clips=5, views=3)["energy_j_per_video"]
     assert results["measured"] == 3 * 8 / 4  # 8 J for 4 views, three of which are a video
-    assert results["measured_includes"].startswith("RAPL package-0: all that these devices spent")
+    assert results["measured_includes"].startswith("RAPL package-0: total consumption of these devices")
 
 
 def test_a_test_too_short_for_a_counter_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from lightning.pytorch.plugins import MixedPrecision as MixedPrecisionPlugin
 from torch import nn
 
 from cvr_lightning.callbacks import MixedPrecision
-from cvr_lightning.callbacks.gradients import shares_out_of_range
+from cvr_lightning.callbacks.gradients import fractions_out_of_range
 from cvr_lightning.callbacks.mixed_precision import check_precision
 from cvr_lightning.callbacks.non_finite import locate_non_finite
 from cvr_lightning.datamodules import Folder
@@ -181,8 +181,8 @@ def test_what_computes_in_which_numbers_is_said_once(
     assert caplog.text.count(f"Precision {precision}: {computed}") == 1
     assert caplog.text.count(f"membranes, traces and thresholds {membranes}: ") == 1
     logged = {name for row in rows for name in row if name.startswith("vitals/precision/")}
-    shares = {f"vitals/precision/gradient_{name}" for name in ("zero", "underflow", "overflow")}
-    assert logged == shares | {"vitals/precision/skipped_steps"}
+    fractions = {f"vitals/precision/gradient_{name}" for name in ("zero", "underflow", "overflow")}
+    assert logged == fractions | {"vitals/precision/skipped_steps"}
     assert any("val/loss" in row for row in rows)
 
 
@@ -192,7 +192,7 @@ def test_what_computes_in_which_numbers_is_said_once(
         (
             "16-mixed",
             "bf16-mixed",
-            "precision 16-mixed is not to be had on this cpu: take bf16-mixed or 32-true",
+            "precision 16-mixed is not available on this cpu: use bf16-mixed or 32-true",
         ),
         (
             "16-true",
@@ -209,18 +209,18 @@ def test_a_precision_that_is_not_to_be_had_is_refused(asked: str, given: str, me
 def test_bfloat16_is_refused_on_a_gpu_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
-    with pytest.raises(RunError, match="bf16-mixed: Tesla V100 does not compute in bfloat16: take 16-mixed"):
+    with pytest.raises(RunError, match="bf16-mixed: Tesla V100 does not compute in bfloat16: use 16-mixed"):
         check_precision("bf16-mixed", "bf16-mixed", torch.device("cuda", 0))
     check_precision("16-mixed", "16-mixed", torch.device("cuda", 0))
 
 
-def test_shares_of_a_gradient_are_those_of_its_elements() -> None:
+def test_fractions_of_a_gradient_are_those_of_its_elements() -> None:
     gradient = [
         torch.tensor([0.0, 1.0, float("inf"), -1e-6]),
         torch.tensor([[1e-8, float("nan"), -2.0, 0.0]]),
     ]
-    shares = shares_out_of_range(gradient, torch.float16, scale=2.0**8)  # 6.1e-5 / 256 = 2.4e-7
-    assert {name: float(share) for name, share in shares.items()} == {
+    fractions = fractions_out_of_range(gradient, torch.float16, scale=2.0**8)  # 6.1e-5 / 256 = 2.4e-7
+    assert {name: float(fraction) for name, fraction in fractions.items()} == {
         "zero": 2 / 8,
         "underflow": 1 / 8,
         "overflow": 2 / 8,

@@ -170,7 +170,7 @@ def test_a_resumed_run_counts_its_validations_and_joules_on(run: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_callback_configuration_is_taken(
+def test_every_bundled_callback_configuration_is_taken(
     path: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []

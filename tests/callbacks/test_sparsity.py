@@ -11,7 +11,7 @@ from cvr_lightning.plots.spikes import distinct_names
 
 
 def spikes_of(rates: list[float], steps: int = 4) -> torch.Tensor:
-    """(T, M=1, C, 1, 10): each channel fires at that share of its places, in every step."""
+    """(T, M=1, C, 1, 10): each channel fires at that fraction of its places, in every step."""
     spikes = torch.zeros(steps, 1, len(rates), 1, 10)
     for channel, rate in enumerate(rates):
         spikes[:, :, channel, :, : round(10 * rate)] = 1

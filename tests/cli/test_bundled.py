@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cvr_lightning.cli.bundled import FOLDER, config_path, names, with_shipped_configs
+from cvr_lightning.cli.bundled import FOLDER, config_path, names, with_bundled_configs
 from cvr_lightning.errors import RunError
 
 
@@ -16,9 +16,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "demo.yaml", "configs/demo.yaml"])
-def test_shipped_configuration_is_found_and_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bundled_configuration_is_found_and_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert config_path(name) == str(FOLDER / "demo.yaml")
-    assert f"--config {name}: the one that ships with the package, {FOLDER}" in capsys.readouterr().err
+    assert f"--config {name}: bundled with the package, {FOLDER}" in capsys.readouterr().err
 
 
 def test_a_file_of_the_user_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,7 +34,7 @@ def test_text_and_urls_are_left_to_the_parser(text: str) -> None:
 
 
 def test_unknown_configuration_is_refused_with_those_there_are() -> None:
-    with pytest.raises(RunError, match=r"--config dmeo: there is no such file.*callbacks/energy.*demo"):
+    with pytest.raises(RunError, match=r"--config dmeo: no such file.*callbacks/energy.*demo"):
         config_path("dmeo")
 
 
@@ -46,4 +46,4 @@ def test_every_form_of_the_option_is_resolved() -> None:
     given = ["fit", "--config", "demo", "--config=ddp", "-c", "callbacks/energy", "--run", "demo"]
     paths = [str(FOLDER / f"{name}.yaml") for name in ("demo", "ddp", "callbacks/energy")]
     expected = ["fit", "--config", paths[0], f"--config={paths[1]}", "-c", paths[2], "--run", "demo"]
-    assert with_shipped_configs(given) == expected
+    assert with_bundled_configs(given) == expected

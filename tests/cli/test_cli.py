@@ -21,7 +21,7 @@ from helpers.encoders import encode
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from cvr_lightning.cli.bundled import with_shipped_configs
+from cvr_lightning.cli.bundled import with_bundled_configs
 from cvr_lightning.cli.main import main
 from cvr_lightning.cli.run_directory import default_run_name, require_last
 from cvr_lightning.errors import RunError
@@ -206,7 +206,7 @@ def test_classify_prints_labels_and_names_what_it_cannot_read(
     assert len(first["predictions"]) == 5
     assert sum(item["probability"] for item in first["predictions"]) <= 1.0001
     assert "broken.avi" in second["error"]
-    assert "1 of 2 files have no label" in captured.err
+    assert "1 of 2 files could not be labeled" in captured.err
 
 
 def test_classify_agrees_with_predict(run: Path, shapes: Path, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_classify_agrees_with_predict(run: Path, shapes: Path, tmp_path: Path) -
         assert best.probability == pytest.approx(float(probability), abs=1e-3)
 
 
-def test_many_files_are_labelled_in_batches_as_one_by_one(run: Path, shapes: Path, tmp_path: Path) -> None:
+def test_many_files_are_labeled_in_batches_as_one_by_one(run: Path, shapes: Path, tmp_path: Path) -> None:
     from cvr_lightning.codec.errors import VideoError
     from cvr_lightning.inference.classify import Classifier
 
@@ -244,7 +244,7 @@ def test_many_files_are_labelled_in_batches_as_one_by_one(run: Path, shapes: Pat
             assert ours.probability == pytest.approx(its.probability, abs=1e-4)
 
 
-def test_watch_prints_what_the_streaming_recogniser_gives(
+def test_watch_prints_what_the_streaming_recognizer_gives(
     run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from cvr_lightning.codec.container.packets import open_packets
@@ -464,7 +464,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
     [
         (["fti"], "did you mean 'fit'?"),
         (["fit", "--data", "MotionShape"], "Did you mean 'MotionShapes'?"),
-        (["fit", "--data", "Folder", "--data.root", "nowhere"], "point --data.root at"),
+        (["fit", "--data", "Folder", "--data.root", "nowhere"], "set --data.root to"),
         (["fit", "--data", "Folder"], "root"),
         (["fit", "--model.preset", "huge"], "tiny"),
         (["fit", "--model.num_classes=7"], "unrecognized arguments"),
@@ -480,7 +480,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
         (
             ["fit", "--data.protocol=5x3", "--data.sampling.crops=5"],
-            "means crops=3, which crops=5 contradicts",
+            "sets crops=3, contradicting crops=5",
         ),
         (["fit", "--data.protocol=3x5"], "coviar"),
         (["fit", "--data=Folder", "--data.root=x", "--data.segmentz=3"], "Option 'segmentz' is not accepted"),
@@ -495,11 +495,11 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["watch", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
         (["watch", "x.avi", "--checkpoint", "x.ckpt", "--on-error=ignore"], "invalid choice: 'ignore'"),
         (["export", "nowhere.ckpt", "x.pt2"], "no such checkpoint"),
-        (["export", "x.ckpt", "x.pt"], "name it .onnx or .pt2"),
+        (["export", "x.ckpt", "x.pt"], "use .onnx or .pt2"),
         (["results", "nowhere"], "no such file; cvr test writes it"),
-        (["fit", "--run=new", "--ckpt_path=last"], "runs/new holds no checkpoint to go on from"),
+        (["fit", "--run=new", "--ckpt_path=last"], "runs/new has no checkpoint to resume from"),
         (["fit", "--trainer.accelerator=tpu"], "Requirement 'torch_xla"),
-        (["fit", "--trainer.overfit_batches=1"], "point --data.root at a folder of a few videos instead"),
+        (["fit", "--trainer.overfit_batches=1"], "use a folder with a few videos instead"),
         (["fit", "--data.seed=-1"], "seed=-1 must not be negative"),
         (["fit", "--model.levels=0"], "levels=0 must lie between 1 and 4"),
         (["fit", "--model.label_smoothing=2"], "label_smoothing=2.0 must lie between 0 and 1"),
@@ -553,7 +553,7 @@ def test_a_run_is_not_put_among_the_classes(
     monkeypatch.chdir(tmp_path / "videos")
     with pytest.raises(SystemExit):
         main(["fit", "--data=Folder", "--data.root=.", "--run=x"])
-    assert "runs/x: the run would lie among the class folders of ." in capsys.readouterr().err
+    assert "runs/x: the run directory would be read as a class folder of ." in capsys.readouterr().err
     assert not Path("runs").exists()
 
 
@@ -576,7 +576,7 @@ def test_a_mistake_is_answered_in_a_few_lines(capsys: pytest.CaptureFixture[str]
         "MotionShapes",
         "SomethingSomethingV2",
         "UCF101",
-        "Unlabelled",
+        "Unlabeled",
     ],
 )
 def test_help_of_a_data_set_lists_the_options_of_all(
@@ -601,7 +601,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.
     (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
     for name, message in [
         ("notes.ckpt", "not a readable checkpoint (it was not written by torch, or"),
-        ("cut.ckpt", "or is cut short); train again"),
+        ("cut.ckpt", "or is truncated); train again"),
         ("x.ckpt", "not a readable checkpoint (it was not written by torch, or"),
         ("other.ckpt", "not one that `cvr fit` wrote"),
     ]:
@@ -610,17 +610,17 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.
         assert message in capsys.readouterr().err
 
 
-def test_a_video_is_labelled_alike_in_bfloat16(
+def test_a_video_is_labeled_alike_in_bfloat16(
     run: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, checkpoint = str(next(shapes.rglob("*.mp4"))), str(run / "checkpoints" / "last.ckpt")
-    shares = []
+    probabilities = []
     for precision in ("32", "bf16"):
         main(["classify", file, "--checkpoint", checkpoint, "--json", "--top=10", "--precision", precision])
         predictions = json.loads(capsys.readouterr().out)["predictions"]
-        shares.append({item["label"]: item["probability"] for item in predictions})
-    assert shares[0] != shares[1]
-    assert shares[1] == pytest.approx(shares[0], abs=0.03)
+        probabilities.append({item["label"]: item["probability"] for item in predictions})
+    assert probabilities[0] != probabilities[1]
+    assert probabilities[1] == pytest.approx(probabilities[0], abs=0.03)
 
 
 @pytest.mark.parametrize("differing", ["weights", "part", "option", "sampling"])
@@ -670,7 +670,7 @@ def test_a_run_goes_on_from_where_its_callback_writes(tmp_path: Path) -> None:
         callbacks=[ModelCheckpoint(dirpath=tmp_path / "elsewhere", filename="last")],
         logger=False,
     )
-    with pytest.raises(RunError, match="holds no checkpoint to go on from"):
+    with pytest.raises(RunError, match="has no checkpoint to resume from"):
         require_last(trainer)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "last.ckpt").touch()
@@ -697,7 +697,7 @@ def test_options_override_configurations_wherever_they_stand(tmp_path: Path) -> 
     path = tmp_path / "two.yaml"
     path.write_text("trainer: {max_epochs: 2}")
     given = ["fit", "--trainer.max_epochs=1", "-c", str(path), "--run", "x", f"--config={path}"]
-    assert with_shipped_configs(given) == [
+    assert with_bundled_configs(given) == [
         *("fit", "-c", str(path), f"--config={path}"),
         *("--trainer.max_epochs=1", "--run", "x"),
     ]

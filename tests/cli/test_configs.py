@@ -1,4 +1,4 @@
-"""Every shipped configuration trains and tests, on a tiny copy of its data set with the true structure."""
+"""Every bundled configuration trains and tests, on a tiny copy of its data set with the true structure."""
 
 from __future__ import annotations
 

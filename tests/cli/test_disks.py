@@ -127,4 +127,4 @@ def test_a_training_that_leaves_no_checkpoint_is_an_error(
 ) -> None:
     monkeypatch.setattr("cvr_lightning.training.run_checkpoint.write_output", lambda path, content: None)
     message = failure(fit(videos, tmp_path), capsys)
-    assert "x/checkpoints/last.ckpt: training has ended and has not written this checkpoint" in message
+    assert "x/checkpoints/last.ckpt: training ended without writing this checkpoint" in message

@@ -36,7 +36,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fit(videos: Path, runs: Path, *more: str, run: str = "x", command: str = "fit") -> None:
     place = [f"--trainer.default_root_dir={runs}", f"--run={run}"]
-    data = ["--data=Unlabelled" if command == "pretrain" else "--data=Folder", f"--data.root={videos}"]
+    data = ["--data=Unlabeled" if command == "pretrain" else "--data=Folder", f"--data.root={videos}"]
     main([command, *data, *OPTIONS, *place, "--trainer.max_epochs=2", *more])
 
 
@@ -53,7 +53,7 @@ def trained(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def signalled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def signaled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """The first step of an epoch sends a signal to its own process."""
     number, epoch = request.param
     step = RecognitionModule.training_step
@@ -67,15 +67,15 @@ def signalled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
 
 
 @pytest.mark.parametrize(
-    ("signalled", "status", "message"),
+    ("signaled", "status", "message"),
     [
         ((signal.SIGTERM, 1), 143, "last complete checkpoint is {}; resume with --ckpt_path last"),
         ((signal.SIGINT, 1), 130, "last complete checkpoint is {}; resume with --ckpt_path last"),
         ((signal.SIGINT, 0), 130, "no checkpoint has been written yet"),
     ],
-    indirect=["signalled"],
+    indirect=["signaled"],
 )
-@pytest.mark.usefixtures("signalled")
+@pytest.mark.usefixtures("signaled")
 def test_a_signal_ends_a_training_with_its_status_and_the_way_on(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, message: str
 ) -> None:
@@ -158,7 +158,7 @@ def test_a_damaged_last_checkpoint_is_named_with_the_one_to_take(
     )
     assert f"Resume it with --ckpt_path {checkpoints}/best.ckpt" in message(capsys, videos, tmp_path)
     cut(checkpoints / "best.ckpt")
-    assert "None is whole: choose another --run, or remove the directory" in message(capsys, videos, tmp_path)
+    assert "None is complete: choose another --run, or remove" in message(capsys, videos, tmp_path)
 
 
 def test_a_damaged_best_checkpoint_does_not_keep_a_run_from_going_on(

@@ -17,7 +17,7 @@ from cvr_lightning import datamodules
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec import BlockMode
 from cvr_lightning.codec.errors import UnreadableVideoError
-from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes, catalogue
+from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes, catalog
 from cvr_lightning.datamodules.loader import leave_seeds
 
 SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "batch_size": 4}
@@ -51,8 +51,8 @@ def test_batches_do_not_depend_on_the_number_of_workers(shapes_root, shapes):
         assert same(epoch(shapes, number=number), epoch(parallel, number=number))
 
 
-def test_every_data_set_is_in_the_catalogue_and_is_loaded_by_the_first(shapes):
-    assert datamodules.__all__ == catalogue.__all__
+def test_every_data_set_is_in_the_catalog_and_is_loaded_by_the_first(shapes):
+    assert datamodules.__all__ == catalog.__all__
     assert set(datamodules.__all__) - {"CompressedVideoDataModule"} <= {
         kind.__name__ for kind in every_subclass(CompressedVideoDataModule)
     }
@@ -213,7 +213,7 @@ def test_coviar_tests_25_segments_and_10_crops_whatever_the_training(shapes_root
     assert (data.test_sampling.segments, data.test_sampling.crops) == (25, 10)
     batch = epoch(data, "test")[0]
     assert batch.iframe_index.shape == (1, 25)
-    with pytest.raises(ValueError, match="coviar mirrors clips, but left and right are labels"):
+    with pytest.raises(ValueError, match="coviar mirrors clips, but left and right are different classes"):
         MotionShapes(shapes_root, **data_options(ONE_SCENE, options, protocol="coviar"))
 
 
@@ -284,7 +284,7 @@ def test_a_broken_video_can_be_left_out_and_is_named_once(broken, caplog, worker
         assert data.names["train"][next(iter(unread.unreadable))] == "train/left/0000.mp4"
         assert isinstance(error, UnreadableVideoError)
         assert [label for batch in batches for label in batch.label.tolist()] == [1]
-    (message,) = (text for text in caplog.messages if text.startswith("left out, as on_error=skip asks: "))
+    (message,) = (text for text in caplog.messages if text.startswith("skipped (on_error=skip): "))
     assert "train/left/0000.mp4: " in message
 
 
@@ -309,14 +309,14 @@ def test_the_test_may_look_at_larger_crops_than_the_training(shapes_root, tmp_pa
     [
         ({"on_error": "ignore"}, "choose one of 'raise', 'skip'"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"color_jitter": 1.5}, r"color_jitter=1\.5 must lie in"),
+        ({"color_jitter": 1.5}, r"color_jitter=1\.5 must be in"),
         ({"num_workers": -1}, "num_workers=-1"),
         ({"crop": 100}, "multiple of 8"),
         ({"crop": 32, "test_crop": 264}, "crop=264 must be a multiple of 8"),
         ({"val_scenes": 0}, "val_scenes=0"),
         ({"protocol": "3x10"}, "protocol='3x10' is not known; choose one of coviar, 1x1"),
-        ({"protocol": "10x3", "views": 5}, "'10x3' means views=10, which views=5 contradicts"),
-        ({"protocol": "5x3", "crops": 5}, "'5x3' means crops=3, which crops=5 contradicts"),
+        ({"protocol": "10x3", "views": 5}, "'10x3' sets views=10, contradicting views=5"),
+        ({"protocol": "5x3", "crops": 5}, "'5x3' sets crops=3, contradicting crops=5"),
         ({"crops": 4}, "crops=4 is not supported; choose one of 1, 3, 5, 10"),
         ({"crops": 10}, "crops=10 mirrors clips"),
         ({"crops": 3, "size": (224, 232)}, "crops=3 of crop=224 would coincide"),

@@ -44,7 +44,7 @@ def test_prepared_containers_come_before_the_original(tmp_path):
 @pytest.mark.parametrize(
     "folder", ["massaging person's head", "massaging_person's_head", "massaging_persons_head"]
 )
-def test_the_class_folder_tells_files_of_one_name_apart_however_it_is_spelt(tmp_path, folder):
+def test_the_class_folder_tells_files_of_one_name_apart_however_it_is_spelled(tmp_path, folder):
     files = VideoFiles(fill(tmp_path, f"{folder}/x.mp4", "hurling_sport/x.mp4", "a/x.mp4"))
     assert files.find("massaging person's head/x") == f"{folder}/x.mp4"
     assert files.find("hurling (sport)/x") == "hurling_sport/x.mp4"

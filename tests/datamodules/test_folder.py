@@ -100,7 +100,7 @@ def test_what_is_missing_is_named_with_the_layout_and_the_remedy(tmp_path, names
 
 
 def test_a_missing_root_is_found_when_the_datamodule_is_built(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match="no such folder"):
+    with pytest.raises(DatasetNotFoundError, match="the folder does not exist"):
         Folder(tmp_path / "nowhere")
 
 
@@ -140,9 +140,9 @@ def test_one_line_says_what_is_left_out_of_each_class_and_why(tmp_path, caplog):
         "1 videos beside the class folders (5.mp4)",
         "of train/a: ",
         "2 in sub-folders (old/3.mp4)",
-        "1 not named as videos (notes.doc)",
+        "1 without a video suffix (notes.doc)",
         "1 hidden (._1.AVI)",
-        "of val/a: 2 links that lead nowhere (gone.mp4)",
+        "of val/a: 2 dangling links (gone.mp4)",
     ):
         assert told in lines[0]
 
@@ -150,7 +150,7 @@ def test_one_line_says_what_is_left_out_of_each_class_and_why(tmp_path, caplog):
 def test_many_folders_are_told_of_by_their_number(tmp_path, caplog):
     fill(tmp_path, *(f"train/c{i:02d}/{name}" for i in range(30) for name in ("1.avi", "2.avi", "x.txt")))
     ready(tmp_path)
-    assert "of train/c04: 1 not named as videos (x.txt); 25 of 25 other folders" in caplog.text
+    assert "of train/c04: 1 without a video suffix (x.txt); 25 of 25 other folders" in caplog.text
 
 
 def test_a_class_may_be_called_train(tmp_path):

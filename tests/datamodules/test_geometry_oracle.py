@@ -107,13 +107,13 @@ def test_vectors_of_a_zooming_scene_follow_any_resize_within_half_a_block(seed):
     clip, _ = moving_clip(*old, seed)
     clip.motion[0, 0, 0] = field(old, old)
     out = resize(clip, new).validate()
-    # A vector stands for the centre of its block, which lies at most half an old block from the new centre.
+    # A vector stands for the center of its block, which lies at most half an old block from the new center.
     reach = zoom * 4 * torch.tensor([max(1, new[1] / old[1]), max(1, new[0] / old[0])]).view(2, 1, 1)
     assert ((out.motion[0, 0, 0] - field(new, new)).abs() <= reach + 1e-4).all()
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_any_resize_takes_whole_blocks_from_where_the_new_centre_falls(seed):
+def test_any_resize_takes_whole_blocks_from_where_the_new_center_falls(seed):
     draw = random.Random(seed)
     old = (draw.randint(40, 120), draw.randint(40, 120))
     new = (draw.randint(24, 160), draw.randint(24, 160))

@@ -111,8 +111,8 @@ def test_a_list_of_no_class_and_a_line_without_a_use_are_named(root):
 
 def test_lists_that_are_not_the_published_ones_are_said(root, caplog):
     ready(root)
-    assert "split 1, training lists 9 videos, where 3570 were published" in caplog.text
-    assert "split 1, test lists 4 videos, where 1530 were published" in caplog.text
+    assert "split 1, training lists 9 videos instead of the published 3570" in caplog.text
+    assert "split 1, test lists 4 videos instead of the published 1530" in caplog.text
 
 
 def test_an_unknown_class_order_is_refused(root):

@@ -26,7 +26,7 @@ def ready(root: Path, **options: object) -> Kinetics400:
     return data
 
 
-def labelled(data: Kinetics400, subset: str) -> dict[str, str]:
+def labeled(data: Kinetics400, subset: str) -> dict[str, str]:
     """Class of each video by file name."""
     pairs = zip(data.videos[subset].names, data.videos[subset].labels, strict=True)
     return {name.rpartition("/")[2]: data.class_names[label] for name, label in pairs}
@@ -46,14 +46,14 @@ def test_every_layout_gives_the_same_videos_and_labels(tmp_path, clips, layout):
     data = ready(write_kinetics(tmp_path / "k400", clips, layout))
     assert data.class_names == CLASSES
     for subset in ("train", "val"):
-        assert labelled(data, subset) == expected(subset)
+        assert labeled(data, subset) == expected(subset)
     assert data.videos["test"] is data.videos["val"]
     assert (data.protocol["dataset"], data.protocol["subset"]) == ("Kinetics400", "val")
     assert data.missing == {"train": [], "val": [f"massaging person's head/{kinetics_file('-ccccccccc2')}"]}
 
 
 def test_ids_that_differ_in_case_alone_are_two_videos(root):
-    labels = labelled(ready(root), "train")
+    labels = labeled(ready(root), "train")
     assert labels["abC0123defg_000040_000050.mp4"] == "air drumming"
     assert "abc0123DEFG_000040_000050.mp4" not in labels
 
@@ -79,13 +79,13 @@ def test_class_names_sort_with_blanks_in_them(root):
 def test_csvs_go_by_several_names(root, folder, train, val):
     for subset, name in (("train", train), ("val", val)):
         (root / "annotations" / f"{subset}.csv").rename(root / folder / name)
-    assert labelled(ready(root), "val") == expected("val")
+    assert labeled(ready(root), "val") == expected("val")
 
 
 def test_seconds_may_be_decimals_and_a_byte_order_mark_may_come_first(root):
     file = root / "annotations" / "val.csv"
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b",40,50,", b",40.0,50.0,"))
-    assert labelled(ready(root), "val") == expected("val")
+    assert labeled(ready(root), "val") == expected("val")
 
 
 def number_lists(root: Path, names: dict[str, str], form: str) -> None:
@@ -108,7 +108,7 @@ def test_lists_of_mmaction2_keep_their_numbers_and_name_classes_by_folders(tmp_p
     number_lists(root, names, "{folder}/{video}.mp4")
     data = ready(root)
     assert data.class_names == sorted(CLASSES, reverse=True)
-    assert labelled(data, "train") == expected("train")
+    assert labeled(data, "train") == expected("train")
 
 
 def test_lists_of_slowfast_and_videomae_name_classes_by_number(tmp_path, clips):
@@ -117,7 +117,7 @@ def test_lists_of_slowfast_and_videomae_name_classes_by_number(tmp_path, clips):
     data = ready(root)
     assert data.class_names == ["0", "1", "2", "3"]
     classes = sorted(CLASSES, reverse=True)
-    assert labelled(data, "val") == {
+    assert labeled(data, "val") == {
         name: str(classes.index(label)) for name, label in expected("val").items()
     }
 
@@ -130,7 +130,7 @@ def test_the_test_subset_can_be_read_without_labels(root):
     )
     assert list(data.videos["test"].labels) == [-1, -1]
     assert data.class_names == CLASSES
-    assert labelled(data, "val") == expected("val")
+    assert labeled(data, "val") == expected("val")
     assert data.protocol["subset"] == "test"
 
 
@@ -193,4 +193,4 @@ def test_a_line_that_comes_twice_counts_once(root, caplog):
     write_lines(file, [*lines, lines[1]])
     data = ready(root)
     assert len(set(data.names["val"])) == len(data.names["val"]) == 5
-    assert "1 repeated lines count once" in caplog.text
+    assert "1 duplicate lines ignored" in caplog.text

@@ -46,7 +46,7 @@ def refuse() -> None:
         (
             die,
             TrainingError,
-            r"a reading process has died \(DataLoader worker \(pid.*take fewer --data.num_workers",
+            r"a reading process has died \(DataLoader worker \(pid.*use fewer --data.num_workers",
         ),
         (lack_memory, TrainingError, r"/dev/shm has \d+ MB.*--shm-size=2g or --ipc=host.*--data.num_workers"),
         (refuse, RuntimeError, "shapes cannot be multiplied"),

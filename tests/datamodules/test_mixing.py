@@ -1,4 +1,4 @@
-"""Mixed clips are made of the two clips they come from, and say in which shares."""
+"""Mixed clips are made of the two clips they come from, and say in which ratios."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def before(clip: CompressedClip) -> CompressedClip:
 
 
 def test_mixup_is_the_weighted_mean_of_both_clips_in_every_segment():
-    clip, share = random_clip(), torch.tensor([0.25, 0.5, 1.0])
-    out, other = mixup(clip, share, CLASSES).validate(), before(clip)
+    clip, ratio = random_clip(), torch.tensor([0.25, 0.5, 1.0])
+    out, other = mixup(clip, ratio, CLASSES).validate(), before(clip)
 
     def mean(own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        weight = share.view(-1, *[1] * (own.dim() - 1))
+        weight = ratio.view(-1, *[1] * (own.dim() - 1))
         return weight * own + (1 - weight) * others
 
     torch.testing.assert_close(in_force(out), mean(in_force(clip), in_force(other)))
@@ -41,23 +41,23 @@ def test_mixup_is_the_weighted_mean_of_both_clips_in_every_segment():
         torch.testing.assert_close(getattr(out, name), mean(getattr(clip, name), getattr(other, name)))
     expected = torch.zeros(3, CLASSES)
     for row, (label, partner) in enumerate([(0, 2), (1, 0), (2, 1)]):
-        expected[row, label] += share[row]
-        expected[row, partner] += 1 - share[row]
+        expected[row, label] += ratio[row]
+        expected[row, partner] += 1 - ratio[row]
     assert out.target is not None
     torch.testing.assert_close(out.target, expected)
-    assert out.label.tolist() == [2, 1, 2]  # of the larger share
+    assert out.label.tolist() == [2, 1, 2]  # of the larger fraction
     assert torch.equal(out.modes[2], torch.where(clip.modes[2] == 0, other.modes[2], clip.modes[2]))
 
 
-def centred_cutmix(clip: CompressedClip, share: torch.Tensor, num_classes: int) -> CompressedClip:
-    return cutmix(clip, share, torch.full((2, len(clip)), 0.5), num_classes)
+def centered_cutmix(clip: CompressedClip, ratio: torch.Tensor, num_classes: int) -> CompressedClip:
+    return cutmix(clip, ratio, torch.full((2, len(clip)), 0.5), num_classes)
 
 
 def test_cutmix_pastes_a_box_of_whole_blocks_and_counts_its_area():
     clip = random_clip(64, 96, batch=8)
     clip.label[:] = torch.arange(8) % CLASSES
-    centre = torch.rand(2, 8, generator=torch.Generator().manual_seed(0))
-    out, other = cutmix(clip, torch.linspace(0, 1, 8), centre, CLASSES).validate(), before(clip)
+    center = torch.rand(2, 8, generator=torch.Generator().manual_seed(0))
+    out, other = cutmix(clip, torch.linspace(0, 1, 8), center, CLASSES).validate(), before(clip)
     assert out.target is not None
     for row in range(8):
         pasted = (out.residual[row] != clip.residual[row]).all(2).all(0).all(0)  # (H8, W8)
@@ -70,11 +70,11 @@ def test_cutmix_pastes_a_box_of_whole_blocks_and_counts_its_area():
         pixels = pasted.repeat_interleave(8, 0).repeat_interleave(8, 1)
         expected = torch.where(pixels, in_force(other)[row], in_force(clip)[row])
         assert torch.equal(in_force(out)[row], expected)
-        share = 1 - pasted.float().mean()
-        torch.testing.assert_close(out.target[row, clip.label[row]], share)
-        torch.testing.assert_close(out.target[row, other.label[row]], 1 - share)
-        assert out.label[row] == (clip.label[row] if share >= 0.5 else other.label[row])
-    assert torch.equal(out.residual[7], clip.residual[7])  # a share of 1 keeps all
+        ratio = 1 - pasted.float().mean()
+        torch.testing.assert_close(out.target[row, clip.label[row]], ratio)
+        torch.testing.assert_close(out.target[row, other.label[row]], 1 - ratio)
+        assert out.label[row] == (clip.label[row] if ratio >= 0.5 else other.label[row])
+    assert torch.equal(out.residual[7], clip.residual[7])  # a fraction of 1 keeps all
 
 
 def test_cutmix_in_pixels_pastes_the_same_box():
@@ -86,7 +86,7 @@ def test_cutmix_in_pixels_pastes_the_same_box():
     assert 0.2 < pasted.float().mean() < 0.6
 
 
-@pytest.mark.parametrize("mix", [mixup, centred_cutmix])
+@pytest.mark.parametrize("mix", [mixup, centered_cutmix])
 def test_a_pframe_exists_where_either_clip_has_it(mix):
     clip = random_clip(batch=2)
     clip.mask[0, 0], clip.mask[:, 2] = False, False
@@ -94,7 +94,7 @@ def test_a_pframe_exists_where_either_clip_has_it(mix):
     assert out.mask[:, :2].all()
     assert not out.mask[:, 2].any()
     kept = mix(clip, torch.tensor([1.0, 1.0]), CLASSES)
-    if mix is centred_cutmix:  # nothing was pasted, so nothing appears
+    if mix is centered_cutmix:  # nothing was pasted, so nothing appears
         assert torch.equal(kept.mask, clip.mask)
 
 
@@ -108,7 +108,7 @@ def test_iframes_that_segments_share_stay_shared():
 
 def test_a_batch_of_one_is_mixed_with_itself():
     clip = random_clip(batch=1)
-    out = centred_cutmix(clip, torch.tensor([0.5]), CLASSES)
+    out = centered_cutmix(clip, torch.tensor([0.5]), CLASSES)
     assert out.target is not None
     assert out.target.tolist() == [[1.0, 0, 0, 0, 0]]
     assert torch.equal(out.residual, clip.residual)

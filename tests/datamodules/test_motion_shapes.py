@@ -61,8 +61,8 @@ def test_subsets_and_shots_show_different_pictures(shapes_root):
     ("motion", "axis", "sign"), [("left", 0, 1), ("right", 0, -1), ("up", 1, 1), ("down", 1, -1)]
 )
 def test_vectors_of_the_shape_point_back_along_its_way(shapes_root, motion, axis, sign):
-    for _, centres, vectors in export_vectors(video(shapes_root, motion)):
-        inside = (np.abs(centres - (170, 128)) < 24).all(axis=1)
+    for _, centers, vectors in export_vectors(video(shapes_root, motion)):
+        inside = (np.abs(centers - (170, 128)) < 24).all(axis=1)
         mean = vectors[inside].mean(axis=0)
         assert mean[axis] * sign > 0.8
         assert abs(mean[1 - axis]) < abs(mean[axis])
@@ -75,26 +75,26 @@ def test_vectors_of_a_rotating_shape_turn_against_it(shapes_root, motion, sign):
 
 
 @pytest.mark.parametrize(("motion", "sign"), [("zoom_in", 1), ("zoom_out", -1)])
-def test_vectors_of_a_zooming_shape_run_towards_where_it_came_from(shapes_root, motion, sign):
+def test_vectors_of_a_zooming_shape_run_toward_where_it_came_from(shapes_root, motion, sign):
     flows = [divergence(*item) for item in export_vectors(video(shapes_root, motion))]
     assert sign * np.mean(flows) < -0.2
 
 
-def ring(centres: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ring(centers: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit directions from the frame's middle, and vectors, of the blocks around the middle."""
-    away = centres - (170, 128)
+    away = centers - (170, 128)
     distance = np.hypot(*away.T)
     near = (distance > 8) & (distance < 40)
     return away[near] / distance[near, None], vectors[near]
 
 
-def divergence(_: int, centres: np.ndarray, vectors: np.ndarray) -> float:
-    away, flow = ring(centres, vectors)
+def divergence(_: int, centers: np.ndarray, vectors: np.ndarray) -> float:
+    away, flow = ring(centers, vectors)
     return float((away * flow).sum(axis=1).mean())
 
 
-def circulation(_: int, centres: np.ndarray, vectors: np.ndarray) -> float:
-    away, flow = ring(centres, vectors)
+def circulation(_: int, centers: np.ndarray, vectors: np.ndarray) -> float:
+    away, flow = ring(centers, vectors)
     return float((away[:, 0] * flow[:, 1] - away[:, 1] * flow[:, 0]).mean())
 
 
@@ -193,16 +193,16 @@ def films() -> dict[str, list[list[Shot]]]:
 
 
 def worn_by(films: list[list[Shot]]) -> np.ndarray:
-    """(videos,) the class whose colour the shape of each video wears."""
+    """(videos,) the class whose color the shape of each video wears."""
     tints = [mean_chroma(dress(films[0][0].shape, label).skin) for label in range(10)]
     worn = [np.linalg.norm(np.subtract(tints, mean_chroma(shots[0].shape.skin)), axis=1) for shots in films]
     return np.argmin(worn, axis=1)
 
 
-def test_hard_colours_go_with_the_class_in_training_and_never_in_the_test(films):
+def test_hard_colors_go_with_the_class_in_training_and_never_in_the_test(films):
     for subset, low, high in (("train", 0.4, 0.6), ("test", 0.0, 0.0)):
-        share = (worn_by(films[subset]) == np.tile(np.arange(10), len(films[subset]) // 10)).mean()
-        assert low <= share <= high
+        fraction = (worn_by(films[subset]) == np.tile(np.arange(10), len(films[subset]) // 10)).mean()
+        assert low <= fraction <= high
 
 
 def test_hard_shots_have_a_moving_camera_and_smaller_distractors(films):

@@ -64,8 +64,8 @@ def error_of(case: Case, root: Path) -> str:
 
 def test_a_wrong_root(case: Case, tmp_path: Path) -> None:
     message = error_of(case, tmp_path / "nowhere")
-    assert f"there is no folder {tmp_path / 'nowhere'}, and so no annotation file " in message
-    assert "remedy:   point --data.root at the folder of the data set" in message
+    assert f"the folder {tmp_path / 'nowhere'} with annotation file " in message
+    assert "solution: set --data.root to the folder of the data set" in message
 
 
 def test_a_missing_annotation_file(case: Case, clips: Clips, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_missing_annotation_file(case: Case, clips: Clips, tmp_path: Path) -> 
     message = error_of(case, root)
     assert f"{case.kind.__name__}: no annotation file {case.named}" in message
     assert f"searched: {root}" in message
-    assert "remedy:   download the annotations from https://" in message
+    assert "solution: download the annotations from https://" in message
     assert len(message) < 900
 
 

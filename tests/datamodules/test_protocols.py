@@ -33,7 +33,7 @@ def test_a_name_that_says_its_numbers_says_the_right_ones():
 
 @pytest.mark.parametrize(("views", "crops"), [(5, 1), (1, 5), (5, 3)])
 def test_contradictions_are_refused(views, crops):
-    with pytest.raises(ValueError, match=r"contradicts: leave (views|crops) out"):
+    with pytest.raises(ValueError, match=r"contradicting .*: leave (views|crops) out"):
         choose_protocol("10x3", views, crops)
 
 

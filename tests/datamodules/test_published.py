@@ -73,7 +73,7 @@ def test_a_root_without_any_of_the_videos_is_refused_with_the_layout(ucf):
 
 
 def test_a_root_that_is_no_folder_is_refused(ucf, tmp_path):
-    with pytest.raises(DatasetNotFoundError, match="there is no such folder"):
+    with pytest.raises(DatasetNotFoundError, match="the folder does not exist"):
         UCF101(tmp_path / "nowhere", annotations=ucf / "ucfTrainTestlist").setup()
 
 
@@ -82,7 +82,7 @@ def test_one_part_is_enough_for_what_needs_no_other(tmp_path, clips):
     shutil.rmtree(root / "train")
     data = Kinetics400(root, **data_options(SMALL, on_error="skip"))
     assert sum(len(batch) for batch in data.test_dataloader()) == 4
-    with pytest.raises(DatasetNotFoundError, match="none of the videos of the train subset lies in"):
+    with pytest.raises(DatasetNotFoundError, match="none of the videos of the train subset is in"):
         data.train_dataloader()
 
 

@@ -41,7 +41,7 @@ def test_clip_sampling_survives_json():
     ("options", "message"),
     [
         ({"representation": "blocks"}, "choose one of 'block', 'pixel', 'rgb'"),
-        ({"representation": "rgb", "modalities": ("motion",)}, "decoded frames alone"),
+        ({"representation": "rgb", "modalities": ("motion",)}, "decoded frames only"),
         ({"modalities": ("rgb",)}, "choose one of 'iframes', 'motion', 'residual'"),
         ({"modalities": ()}, "at least one"),
         ({"parser": "opencv"}, "choose one of 'auto'"),
@@ -100,5 +100,5 @@ def test_training_ranks_share_equally_and_never_the_same_video(ranks):
 @pytest.mark.parametrize(("training", "subset"), [(True, "training"), (False, "validation or test")])
 def test_more_ranks_than_videos_is_an_error(ranks, training, subset):
     ranks(0, 4)
-    with pytest.raises(RunError, match=f"3 {subset} videos cannot be shared by 4 processes"):
+    with pytest.raises(RunError, match=f"3 {subset} videos cannot be split over 4 processes"):
         len(VideoSampler(3, training))

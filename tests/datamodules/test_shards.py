@@ -353,7 +353,7 @@ def test_pack_and_fit_as_a_user_types_them(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x", "--data=Folder", "--data.root=nowhere"], "point --data.root at"),
+        (["x", "--data=Folder", "--data.root=nowhere"], "set --data.root to"),
         (["x", "--data=MotionShape"], "Did you mean 'MotionShapes'?"),
         (["x", "--data=MotionShapes", "--shard-size=1TB"], "write a number and MB or GB, such as 500MB"),
         (["x", "--data=Shards", "--data.root=nowhere"], "nowhere/index.json: no such file"),

@@ -64,7 +64,9 @@ def test_numbers_instead_of_strings_do_no_harm(root):
 
 def test_left_and_right_are_labels_so_nothing_is_mirrored(root):
     assert not SomethingSomethingV2(root, **data_options(flip=True)).augmentation.flip
-    with pytest.raises(ValueError, match="left and right are labels of SomethingSomethingV2: take 5 crops"):
+    with pytest.raises(
+        ValueError, match="left and right are different classes of SomethingSomethingV2: use 5 crops"
+    ):
         SomethingSomethingV2(root, **data_options(crops=10))
 
 
@@ -113,7 +115,7 @@ def test_the_test_subset_has_no_labels(root):
 
 def test_files_that_are_not_the_published_ones_are_said(root, caplog):
     ready(root)
-    assert "something-something-v2-train.json lists 6 videos, where 168913 were published" in caplog.text
+    assert "something-something-v2-train.json lists 6 videos instead of the published 168913" in caplog.text
 
 
 def test_annotations_are_asked_for_by_name_and_address(tmp_path):
@@ -127,7 +129,7 @@ def test_annotations_are_asked_for_by_name_and_address(tmp_path):
     ("name", "content", "error", "message"),
     [
         ("labels", "{", DatasetError, r"labels\.json is not readable JSON"),
-        ("labels", "[]", DatasetError, r"labels\.json holds a list where a dict belongs"),
+        ("labels", "[]", DatasetError, r"labels\.json contains a list instead of a dict"),
         ("labels", '{"a": "0", "b": "2"}', DatasetError, r"not 0, 1, 2"),
         ("labels", '{"a": "first"}', DatasetError, r"not 0, 1, 2"),
         ("train", '[{"id": "1"}]', DatasetError, r"entry 1: .* is not an object with id and template"),

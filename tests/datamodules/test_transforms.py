@@ -71,7 +71,7 @@ def test_flipped_vectors_point_to_the_mirrored_reference():
     clip = random_clip()
     out = flip(clip, torch.tensor([True, True, True]), COEFFICIENTS)
     columns = torch.arange(11.0) * 8 + 3.5
-    target = columns + clip.motion[:, :, :, 0]  # where each block's centre comes from
+    target = columns + clip.motion[:, :, :, 0]  # where each block's center comes from
     assert torch.allclose((columns + out.motion[:, :, :, 0]).flip(-1), 87 - target, atol=1e-4)
     assert torch.equal(out.motion[:, :, :, 1], clip.motion[:, :, :, 1].flip(-1))
     assert torch.equal(out.modes, clip.modes.flip(-1))
@@ -121,15 +121,15 @@ def test_resize_by_two_repeats_blocks_and_doubles_vectors():
     assert out.iframes.dtype == torch.uint8
 
 
-def test_colour_leaves_all_but_the_iframes_and_unit_factors_change_nothing():
+def test_color_leaves_all_but_the_iframes_and_unit_factors_change_nothing():
     clip, one = random_clip(), torch.ones(3)
     out = adjust_colors(clip, one, one, one)
     torch.testing.assert_close(out.iframes, clip.iframes.float(), atol=1e-3, rtol=0)
     darker = adjust_colors(clip, torch.tensor([0.5, 1.0, 1.0]), one, one)
     torch.testing.assert_close(darker.iframes[0], clip.iframes[0].float() / 2, atol=1e-3, rtol=0)
     torch.testing.assert_close(darker.iframes[1], out.iframes[1])
-    grey = adjust_colors(clip, one, one, torch.zeros(3)).iframes
-    assert torch.allclose(grey[:, :, 0], grey[:, :, 2], atol=1e-3)
+    gray = adjust_colors(clip, one, one, torch.zeros(3)).iframes
+    assert torch.allclose(gray[:, :, 0], gray[:, :, 2], atol=1e-3)
     assert torch.equal(darker.motion, clip.motion)
 
 

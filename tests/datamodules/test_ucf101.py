@@ -45,7 +45,7 @@ def test_subsets_are_those_of_the_lists_and_of_the_split(root):
         assert (data.protocol["dataset"], data.protocol["subset"]) == ("UCF101", "test")
 
 
-def test_the_label_is_the_folder_also_where_file_and_folder_are_spelt_differently(root):
+def test_the_label_is_the_folder_also_where_file_and_folder_are_spelled_differently(root):
     data = ready(root)
     labels = dict(zip(data.videos["test"].names, data.videos["test"].labels, strict=True))
     assert labels["UCF-101/HandstandPushups/v_HandStandPushups_g01_c01.avi"] == 2
@@ -87,8 +87,8 @@ def test_without_a_validation_subset_the_test_subset_is_validated_and_that_is_sa
 
 def test_a_list_that_is_not_the_published_one_is_said(root, caplog):
     ready(root)
-    assert "trainlist01.txt lists 18 videos, where 9537 were published" in caplog.text
-    assert "testlist01.txt lists 6 videos, where 3783 were published" in caplog.text
+    assert "trainlist01.txt lists 18 videos instead of the published 9537" in caplog.text
+    assert "testlist01.txt lists 6 videos instead of the published 3783" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
@@ -148,8 +148,8 @@ def test_a_class_of_one_group_cannot_be_divided(root):
     ("options", "message"),
     [
         ({"split": 4}, "split=4 is not supported; choose one of 1, 2, 3"),
-        ({"val_fraction": 1.0}, r"val_fraction=1\.0 must lie in"),
-        ({"val_fraction": -0.1}, "must lie in"),
+        ({"val_fraction": 1.0}, r"val_fraction=1\.0 must be in"),
+        ({"val_fraction": -0.1}, "must be in"),
         ({"on_missing": "ignore"}, "choose one of 'warn', 'raise'"),
     ],
 )

@@ -49,8 +49,8 @@ def write_run(root: Path, split: int | None, top1: float, top5: float | None = 1
 def test_the_mean_and_the_deviation_over_three_splits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shares = {1: (0.90, 0.97), 2: (0.92, 0.98), 3: (0.88, 0.99)}
-    runs = [write_run(tmp_path, split, *share) for split, share in shares.items()]
+    accuracies = {1: (0.90, 0.97), 2: (0.92, 0.98), 3: (0.88, 0.99)}
+    runs = [write_run(tmp_path, split, *values) for split, values in accuracies.items()]
     main(["results", *runs, "--mean", "--format", "json"])
     averaged = json.loads(capsys.readouterr().out)
     assert averaged["mean"] == pytest.approx({"top1": 0.9, "top5": 0.98, "top1_all": 0.9, "top5_all": 0.98})
@@ -88,8 +88,8 @@ def test_accuracies_over_all_videos_are_averaged_too(
         ({"split": 2, "dataset": "HMDB51"}, "they differ in dataset: 'UCF101' and 'HMDB51'"),
         ({"split": 2, "crops": 10}, "they differ in crops: 3 and 10"),
         ({"split": 2, "averaging": "logits"}, "they differ in averaging: 'softmax' and 'logits'"),
-        ({"split": 1}, "are both of split 1"),
-        ({"split": None}, "name no split"),
+        ({"split": 1}, "both tested split 1"),
+        ({"split": None}, "has no splits"),
     ],
 )
 def test_what_cannot_be_averaged_is_refused_with_the_difference(
@@ -107,7 +107,7 @@ def test_what_cannot_be_averaged_is_refused_with_the_difference(
 def test_one_run_has_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["results", write_run(tmp_path, 1, 0.9), "--mean"])
-    assert "one run has no mean over splits" in capsys.readouterr().err
+    assert "the mean over splits needs several runs" in capsys.readouterr().err
 
 
 def test_a_limited_test_is_shown_as_one_and_not_averaged(

@@ -70,14 +70,14 @@ def test_the_table_shows_each_run_and_the_fusion(runs: list[str], capsys: pytest
     [
         (
             lambda f: replace(f, video=np.char.add("x", f.video)),
-            "40 videos are in {0} alone, such as test/0.avi",
+            "40 videos are only in {0}, such as test/0.avi",
         ),
-        (lambda f: replace(f, class_names=f.class_names[::-1]), "their classes are in different orders"),
+        (lambda f: replace(f, class_names=f.class_names[::-1]), "their classes differ in order"),
         (
             lambda f: replace(f, class_names=np.char.upper(f.class_names)),
-            "6 classes are in {0} alone, such as a",
+            "6 classes are only in {0}, such as a",
         ),
-        (lambda f: replace(f, label=(f.label + 1) % 6), "test/0.avi has different labels"),
+        (lambda f: replace(f, label=(f.label + 1) % 6), "the labels of test/0.avi differ"),
     ],
 )
 def test_other_videos_are_refused(
@@ -95,7 +95,7 @@ def test_other_videos_are_refused(
     [
         (["--fuse", "1"], "1 weights for 3 runs"),
         (["--fuse", "1", "-1", "1"], "must not be negative"),
-        (["--fuse", "0", "0", "0"], "at least one must be above 0"),
+        (["--fuse", "0", "0", "0"], "not all 0"),
         (["--fuse", "nan", "1", "1"], "must not be negative"),
     ],
 )
@@ -117,8 +117,8 @@ def test_files_that_are_none_are_refused_by_name(tmp_path: Path, capsys: pytest.
     replace(file, label=file.label[:3]).write(tmp_path / "short" / "scores.npz")
     for name, message in {
         "nowhere": "no such file; cvr test writes it",
-        "garbage": "not a file of scores",
-        "pickled": "not a file of scores",
+        "garbage": "not a valid score file",
+        "pickled": "not a valid score file",
         "short": r"label is int64 of shape (3,), expected (40,)",
     }.items():
         with pytest.raises(SystemExit):

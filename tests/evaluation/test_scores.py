@@ -103,7 +103,7 @@ def test_the_loss_is_the_cross_entropy_of_each_video() -> None:
     assert scores.compute().loss() == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_unlabelled_videos_have_no_accuracy() -> None:
+def test_unlabeled_videos_have_no_accuracy() -> None:
     scores = VideoScores(2)
     update(scores, [0.9, 0.1], label=-1, video=0)
     table = scores.compute()

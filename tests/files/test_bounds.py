@@ -43,7 +43,7 @@ def test_scores_are_read_as_they_were_written(tmp_path):
         ({"label": np.array([0.0, 1.0])}, "label is float64"),
         ({"views": np.ones((2, 1), np.int64)}, "views is int64 of shape"),
         ({"class_names": np.array([b"a", b"b"])}, "class_names is"),
-        ({"logits": np.array([[0, np.nan], [0, 0]], np.float32)}, "scores that are no numbers"),
+        ({"logits": np.array([[0, np.nan], [0, 0]], np.float32)}, "scores that are not finite"),
         ({"video": np.array([{"a": 1}, None], dtype=object)}, "header says"),
     ],
 )
@@ -89,14 +89,14 @@ def test_compressed_data_are_unfolded_to_the_limit_alone():
         zlib.compress(b"abc")[:-1],
         zlib.compress(b"") + b"x",
     ):
-        with pytest.raises(ValueError, match=r"limit|cut short"):
+        with pytest.raises(ValueError, match=r"limit|truncated"):
             decompress(bad, INDEX_BYTES)
 
 
 def test_a_text_that_is_too_long_or_too_deep_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("12345")
     monkeypatch.setenv(TEXT_BYTES.variable, "4")
-    with pytest.raises(ValueError, match="5 bytes of text where 4 are the limit; set CVR_MAX_TEXT_BYTES=5"):
+    with pytest.raises(ValueError, match="5 bytes of text exceed the limit of 4; set CVR_MAX_TEXT_BYTES=5"):
         read_text(tmp_path / "a.txt")
     monkeypatch.delenv(TEXT_BYTES.variable)
     with pytest.raises(ValueError, match="nested too deeply"):

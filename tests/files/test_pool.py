@@ -16,7 +16,7 @@ def test_every_job_is_done_once_and_the_dead_are_named() -> None:
         6: 12,
         7: 14,
     }
-    assert "ended by SIGKILL, most likely for want of memory: try fewer workers" in str(results[3])
+    assert "killed by SIGKILL, probably out of memory: try fewer workers" in str(results[3])
     assert str(results[4]) == "its worker process ended with exit code 7"
 
 
@@ -27,7 +27,7 @@ def test_an_exception_of_a_job_ends_the_run() -> None:
 
 def test_a_run_whose_workers_do_not_stay_alive_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "MAX_DEATHS", 2)
-    with pytest.raises(PrepareError, match=r"stopped after 2 failures in a row: .* exit code 7"):
+    with pytest.raises(PrepareError, match=r"stopped after 2 consecutive failures: .* exit code 7"):
         list(pool.run(double, [4] * 5, workers=1))
 
 

@@ -16,15 +16,15 @@ def packets(path: Path) -> list[bytes]:
 
 
 def export_vectors(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield (frame, (M, 2) block centres, (M, 2) vectors to the reference) of each P-frame."""
+    """Yield (frame, (M, 2) block centers, (M, 2) vectors to the reference) of each P-frame."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.options = {"flags2": "+export_mvs"}
         for number, frame in enumerate(container.decode(video=0)):
             exported = frame.side_data.get("MOTION_VECTORS")
             if exported is not None:
                 table = exported.to_ndarray()
-                centres = np.stack([table["dst_x"], table["dst_y"]], axis=1).astype(float)
+                centers = np.stack([table["dst_x"], table["dst_y"]], axis=1).astype(float)
                 vectors = (
                     np.stack([table["motion_x"], table["motion_y"]], axis=1) / table["motion_scale"][:, None]
                 )
-                yield number, centres, vectors
+                yield number, centers, vectors

@@ -12,7 +12,7 @@ import numpy.typing as npt
 COARSE = {"qmin": "31", "qmax": "31"}
 """Options of MPEG encoders under which few blocks carry coefficients, and none a small one."""
 SINGLE_REFERENCE = {"refs": "1", "bf": "0", "x264-params": "weightp=0"}
-"""Options of libx264 whose residuals the FFmpeg lane can give."""
+"""Options of libx264 whose residuals the FFmpeg parser can give."""
 
 
 def scene(width: int, height: int, frames: int, seed: int = 0) -> Iterator[npt.NDArray[np.uint8]]:

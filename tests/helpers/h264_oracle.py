@@ -64,7 +64,7 @@ def _half(s, y, x, across, down):
 
 @numba.njit(cache=True)
 def _luma(s, y, x, fx, fy):
-    """The sample at quarter position (fx, fy) of Figure 8-4: a half sample, or the mean of two neighbours."""
+    """The sample at quarter position (fx, fy) of Figure 8-4: a half sample, or the mean of two neighbors."""
     if fx % 2 == 0 and fy % 2 == 0:
         return _half(s, y, x, fx == 2, fy == 2)
     if fx % 2 and fy % 2:  # e, g, p, r: between a horizontal and a vertical half sample

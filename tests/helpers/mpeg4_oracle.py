@@ -198,7 +198,7 @@ def _overwritten(parsed: Macroblocks, exported: _Vectors) -> npt.NDArray[np.bool
     """Blocks whose vector FFmpeg loses after it has used it.
 
     Where a video packet begins with a macroblock of four vectors, FFmpeg predicts its third one with the left
-    neighbour set to zero, and it sets it where the fourth vector of the macroblock before is stored.
+    neighbor set to zero, and it sets it where the fourth vector of the macroblock before is stored.
     """
     lost = np.zeros(parsed.modes.shape, bool)
     lost[1::2, 1:-1:2] = parsed.modes[1::2, 2::2] == BlockMode.INTER4V
@@ -210,7 +210,7 @@ def compare(path: str, frames: int = 1000) -> dict[str, float]:
 
     Returns:
         frames compared; wrong_vectors and wrong_intra: frames in which the vectors or the map of intra blocks
-        differ; error: the largest mean absolute error of a plane, in grey levels; impure: macroblocks called
+        differ; error: the largest mean absolute error of a plane, in gray levels; impure: macroblocks called
         skipped that have a vector or coefficients.
     """
     out = {"frames": 0, "vectors": 0, "wrong_vectors": 0, "wrong_intra": 0, "error": 0.0, "impure": 0}

@@ -68,10 +68,10 @@ def write_ucf101(root: Path, clips: Clips, suffix: str = ".avi") -> Path:
         test_group = split
         train, test = [], []
         for index, name in enumerate(UCF101_CLASSES, 1):
-            spelt = name.replace("Handstand", "HandStand")
+            spelled = name.replace("Handstand", "HandStand")
             for group in (1, 2, 3, 8):
                 for clip in (1, 2):
-                    path = f"{name}/v_{spelt}_g{group:02d}_c{clip:02d}.avi"
+                    path = f"{name}/v_{spelled}_g{group:02d}_c{clip:02d}.avi"
                     (test if group == test_group else train).append(
                         path if group == test_group else f"{path} {index}"
                     )

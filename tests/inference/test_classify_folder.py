@@ -18,10 +18,10 @@ def test_a_folder_stands_for_its_videos_and_the_rest_is_told(
         (tmp_path / name).touch()
     assert _files(str(tmp_path)) == [str(tmp_path / "2.AVI"), str(tmp_path / "a" / "1.mp4")]
     error = capsys.readouterr().err
-    assert "left out of the root: 1 hidden (._2.AVI); of a: 1 not named as videos (notes.txt)" in error
+    assert "left out of the root: 1 hidden (._2.AVI); of a: 1 without a video suffix (notes.txt)" in error
     assert _files("video.avi") == ["video.avi"]
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="there are no videos in it"):
+    with pytest.raises(RunError, match="it contains no videos"):
         _files(str(tmp_path))

@@ -168,7 +168,7 @@ def test_streams_in_turns_do_not_meet(recognizer: CompressedVideoRecognizer, tmp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"modalities": ("iframes",)}, "its P-frames say nothing"),
+        ({"modalities": ("iframes",)}, "reads I-frames only"),
         ({"accumulate": True}, "accumulate=false"),
         ({"representation": "pixel"}, "representation=block"),
         ({"parser": "ffmpeg"}, "parser=auto"),

@@ -114,7 +114,7 @@ class Trap:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(Trap(), "not a sound file"), ({"_fc.weight": "text"}, "something else than named tensors")],
+    [(Trap(), "not a valid weights file"), ({"_fc.weight": "text"}, "more than named tensors")],
 )
 def test_a_file_that_holds_something_else_is_refused_and_not_executed(
     tmp_path: Path, content: object, message: str, capsys: pytest.CaptureFixture[str]
@@ -127,7 +127,7 @@ def test_a_file_that_holds_something_else_is_refused_and_not_executed(
 
 def test_a_truncated_or_missing_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lite0.pth").write_bytes(b"PK\x03\x04 no weights")
-    with pytest.raises(WeightsError, match="not a sound file"):
+    with pytest.raises(WeightsError, match="not a valid weights file"):
         load_imagenet_weights(EfficientNetLite0(), tmp_path / "lite0.pth")
     with pytest.raises(WeightsError, match="no such file"):
         load_imagenet_weights(EfficientNetLite0(), tmp_path / "none.pth")

@@ -45,7 +45,7 @@ class Compilations:
         return graph.forward
 
 
-def test_the_recogniser_compiles_to_one_graph_and_other_batches_to_no_more_than_one_more(
+def test_the_recognizer_compiles_to_one_graph_and_other_batches_to_no_more_than_one_more(
     recognizer: CompressedVideoRecognizer,
 ) -> None:
     torch.compiler.reset()

@@ -33,11 +33,11 @@ def blocks_of(hidden: torch.Tensor, clip: CompressedClip) -> torch.Tensor:
     return blocks[:, :, None, None]
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.5, 2), (0.75, 3), (0.99, 3)])
+@pytest.mark.parametrize(("ratio", "count"), [(0.01, 1), (0.5, 2), (0.75, 3), (0.99, 3)])
 def test_every_segment_hides_the_same_number_of_places(
-    clip: CompressedClip, share: float, count: int
+    clip: CompressedClip, ratio: float, count: int
 ) -> None:
-    hidden = draw_places(clip, share)
+    hidden = draw_places(clip, ratio)
     assert hidden.shape == (6, 4)
     assert (hidden.sum(1) == count).all()
 

@@ -9,7 +9,7 @@ from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.errors import CropError
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, encoders
-from cvr_lightning.models.encoders import IFrameEncoder, StandardisedConv2d
+from cvr_lightning.models.encoders import IFrameEncoder, StandardizedConv2d
 from cvr_lightning.models.late_fusion import LateFusion
 from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
 from cvr_lightning.models.stem import MOTION_GAIN, MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
@@ -131,7 +131,7 @@ def test_the_pixel_stem_is_a_linear_map_of_each_patch() -> None:
     torch.testing.assert_close(fields[1 * 3 + 2, 1, :7, 2, 5], expected)
 
 
-def test_the_pixel_representation_is_recognised() -> None:
+def test_the_pixel_representation_is_recognized() -> None:
     recognizer = CompressedVideoRecognizer(5, representation="pixel").eval()
     clip = random_clip(height=64, width=64, pixel=True)
     expected = recognizer(clip)
@@ -162,7 +162,9 @@ def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
 
 
 def test_a_crop_off_the_token_grid_is_refused_with_the_remedy() -> None:
-    with pytest.raises(CropError, match=r"frames of 112x112 pixels .* sampling\.crop .* multiple of 32"):
+    with pytest.raises(
+        CropError, match=r"frames of 112x112 pixels are not a multiple of 32: .* sampling\.crop"
+    ):
         CompressedVideoRecognizer(5, residual_channels=6)(make_clip(side=112))
 
 
@@ -181,9 +183,9 @@ def test_a_model_of_counts_or_streams_trains_all_its_weights(
 
 
 def test_streams_and_levels_that_are_not_to_be_had_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"streams=True takes representation='block', not 'pixel'"):
+    with pytest.raises(ValueError, match=r"streams=True needs representation='block', not 'pixel'"):
         CompressedVideoRecognizer(5, representation="pixel", streams=True)
-    with pytest.raises(ValueError, match=r"levels=5 must lie between 1 and 4"):
+    with pytest.raises(ValueError, match=r"levels=5 must be between 1 and 4"):
         CompressedVideoRecognizer(5, levels=5)
 
 
@@ -203,8 +205,8 @@ def test_images_encoded_in_parts_give_what_they_give_together(monkeypatch: pytes
     assert sizes == [2, 2, 1]
 
 
-def test_a_standardised_convolution_has_unit_gain_and_no_bias() -> None:
-    layer = StandardisedConv2d(16, 32, stride=1, gain=1.0)
+def test_a_standardized_convolution_has_unit_gain_and_no_bias() -> None:
+    layer = StandardizedConv2d(16, 32, stride=1, gain=1.0)
     noise = torch.randn(4, 16, 40, 40)
     assert layer(noise)[:, :, 1:-1, 1:-1].std().item() == pytest.approx(1.0, abs=0.05)
     assert layer(torch.ones(1, 16, 8, 8))[:, :, 1:-1, 1:-1].abs().max() < 1e-4
@@ -224,7 +226,7 @@ def test_attention_equals_the_textbook_formula() -> None:
     torch.testing.assert_close(attention(tokens, exists)[0], expected)
 
 
-def test_the_mixer_mixes_modalities_and_neighbouring_segments_only() -> None:
+def test_the_mixer_mixes_modalities_and_neighboring_segments_only() -> None:
     mixer = MultiModalMixer(width=8, kernel=3)
     tokens = torch.randn(1, 2, 6, 4, 8, requires_grad=True)
     exists = torch.ones(1, 2, 6, dtype=torch.bool)

@@ -104,5 +104,5 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load_imagenet_weights(encoder, tmp_path / "none.safetensors")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a header")
-    with pytest.raises(WeightsError, match=r"broken\.safetensors: not a sound safetensors file"):
+    with pytest.raises(WeightsError, match=r"broken\.safetensors: not a valid safetensors file"):
         load_imagenet_weights(encoder, broken)

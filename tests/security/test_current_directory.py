@@ -141,8 +141,8 @@ def test_a_data_set_of_ones_own_is_named_and_imported(
     ("name", "message"),
     [
         ("nowhere.py", "no such file"),
-        ("json.py", "'json' names another module"),
-        ("no-name.py", "cannot name one"),
+        ("json.py", "'json' is another module's name"),
+        ("no-name.py", "not an identifier"),
         ("no_such_module_anywhere", "no such module is installed"),
         ("", "needs a module or a .py file"),
     ],

@@ -65,7 +65,7 @@ def test_weights_that_are_no_numbers_are_refused(
         with pytest.raises(SystemExit) as stop:
             main(command)
         assert stop.value.code == 1
-        assert "holds NaN or infinity" in capsys.readouterr().err
+        assert "contains NaN or infinity" in capsys.readouterr().err
 
 
 def test_scores_that_are_no_numbers_are_refused(
@@ -80,4 +80,4 @@ def test_scores_that_are_no_numbers_are_refused(
     with pytest.raises(SystemExit) as stop:
         main(["classify", str(next(shapes.glob("test/left/*.mp4"))), "--checkpoint", checkpoint])
     assert stop.value.code == 1
-    assert "scores hold NaN or infinity" in capsys.readouterr().err
+    assert "scores contain NaN or infinity" in capsys.readouterr().err

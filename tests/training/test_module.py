@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.errors import CropError, RunError
-from cvr_lightning.models.encoders import StandardisedConv2d
+from cvr_lightning.models.encoders import StandardizedConv2d
 from cvr_lightning.models.global_motion import GlobalMotionCurrent
 from cvr_lightning.models.neurons import AdaptiveLIF
 from cvr_lightning.training.module import RecognitionModule
@@ -20,7 +20,7 @@ from cvr_lightning.training.pretraining import PretrainingModule
 
 
 def test_one_class_has_nothing_to_be_told_from() -> None:
-    with pytest.raises(ValueError, match="has one class, 'a', and nothing to tell it from"):
+    with pytest.raises(ValueError, match="has one class, 'a', but classification needs"):
         RecognitionModule(["a"])
 
 
@@ -42,7 +42,7 @@ def test_only_kernels_decay() -> None:
     for layer in module.recognizer.modules():
         if isinstance(layer, AdaptiveLIF | GlobalMotionCurrent | nn.LayerNorm):
             assert {id(parameter) for parameter in layer.parameters()} <= spared
-        if isinstance(layer, StandardisedConv2d):
+        if isinstance(layer, StandardizedConv2d):
             assert id(layer.weight) in decayed
             assert id(layer.gain) in spared
 
@@ -145,7 +145,7 @@ def test_some_steps_learn_the_labels_of_a_batch() -> None:
     assert loss < 0.2
 
 
-def test_compile_compiles_the_recogniser_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_compiles_the_recognizer_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     names = list(RecognitionModule(["a", "b"]).state_dict())
     for stage, asked, expected in (("fit", True, 1), ("fit", False, 0), ("test", True, 0)):
         module = RecognitionModule(["a", "b"], compile=asked)
@@ -160,9 +160,9 @@ def test_compile_compiles_the_recogniser_for_training_alone(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("limits", "options", "message"),
     [
-        ({"max_epochs": -1}, {}, "give --trainer.max_epochs or --trainer.max_steps"),
-        ({"max_epochs": 1}, {"warmup_ratio": 1.5}, "warmup_ratio=1.5 must lie in [0, 1)"),
-        ({"max_epochs": 1}, {"warmup_ratio": -0.1}, "warmup_ratio=-0.1 must lie in [0, 1)"),
+        ({"max_epochs": -1}, {}, "set --trainer.max_epochs or --trainer.max_steps"),
+        ({"max_epochs": 1}, {"warmup_ratio": 1.5}, "warmup_ratio=1.5 must be in [0, 1)"),
+        ({"max_epochs": 1}, {"warmup_ratio": -0.1}, "warmup_ratio=-0.1 must be in [0, 1)"),
     ],
 )
 def test_a_schedule_without_an_end_or_a_rise_is_refused(

@@ -51,7 +51,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 
 def run(videos: Path, folder: Path, *options: str, command: str = "fit") -> None:
-    data = "Folder" if command == "fit" else "Unlabelled"
+    data = "Folder" if command == "fit" else "Unlabeled"
     main(
         [
             *(

@@ -16,7 +16,7 @@ from lightning import Trainer
 from cvr_lightning.cli.main import main
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec.errors import UnreadableVideoError
-from cvr_lightning.datamodules import Unlabelled
+from cvr_lightning.datamodules import Unlabeled
 from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.training.checkpoint_model import load_pretrained
@@ -72,9 +72,9 @@ def run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of three videos."""
-    root = tmp_path_factory.mktemp("labelled")
+    root = tmp_path_factory.mktemp("labeled")
     for name in ("a", "b"):
         (root / name).mkdir()
         for number in range(3):
@@ -82,8 +82,8 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def fit_arguments(labelled: Path, runs: Path, *more: str) -> list[str]:
-    root = [f"--data.root={labelled}", f"--trainer.default_root_dir={runs}", "--trainer.max_epochs=1"]
+def fit_arguments(labeled: Path, runs: Path, *more: str) -> list[str]:
+    root = [f"--data.root={labeled}", f"--trainer.default_root_dir={runs}", "--trainer.max_epochs=1"]
     return ["fit", "--data=Folder", "--run=fit", *root, *TINY, *more]
 
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_holds_plain_values_and_no_head(run: Path) -> None:
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     about = checkpoint["cvr_lightning"]
     assert (about["architecture"]["preset"], about["architecture"]["residual_channels"]) == ("tiny", 24)
-    assert about["config"]["data"]["class_path"].endswith("Unlabelled")
+    assert about["config"]["data"]["class_path"].endswith("Unlabeled")
     assert not [name for name in checkpoint["state_dict"] if ".head." in name]
 
 
@@ -156,12 +156,12 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
 
 
 def test_fit_starts_from_the_pretrained_weights(
-    run: Path, labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Path, labeled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint = run / "checkpoints" / "last.ckpt"
     caplog.set_level(logging.INFO)
     rest = ("--optimizer=SGD", "--optimizer.lr=0")
-    main(fit_arguments(labelled, tmp_path, f"--model.pretrained={checkpoint}", *rest))
+    main(fit_arguments(labeled, tmp_path, f"--model.pretrained={checkpoint}", *rest))
     pretrained = torch.load(checkpoint, weights_only=True)["state_dict"]
     fitted = torch.load(tmp_path / "fit" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     compared = 0
@@ -220,8 +220,8 @@ def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path:
 def test_a_crop_of_one_place_is_refused(videos: Path) -> None:
     module = PretrainingModule(residual_channels=24, pframes=2)
     module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
-    module.trainer.datamodule = Unlabelled(videos, **data_options(size=(64, 88), crop=32))  # type: ignore[attr-defined]
-    with pytest.raises(CropError, match="crop=32 is a single place"):
+    module.trainer.datamodule = Unlabeled(videos, **data_options(size=(64, 88), crop=32))  # type: ignore[attr-defined]
+    with pytest.raises(CropError, match="crop=32 gives a single token"):
         module.setup("fit")
 
 
@@ -279,7 +279,7 @@ def test_another_preset_and_other_inputs_are_refused_by_name(tmp_path: Path) -> 
 
 
 def test_mistakes_are_answered_with_the_remedy(
-    run: Path, labelled: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, labeled: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(run / "checkpoints" / "last.ckpt")
     video = str(videos / "0.avi")
@@ -287,29 +287,29 @@ def test_mistakes_are_answered_with_the_remedy(
     mistakes = [
         (
             ["test", "--ckpt_path", checkpoint],
-            "knows no classes; train from it with cvr fit --model.pretrained",
+            "has no classes; train from it with cvr fit --model.pretrained",
         ),
-        (["classify", video, "--checkpoint", checkpoint], "knows no classes"),
+        (["classify", video, "--checkpoint", checkpoint], "has no classes"),
         (
-            fit_arguments(labelled, tmp_path, "--model.pretrained=nowhere.ckpt"),
+            fit_arguments(labeled, tmp_path, "--model.pretrained=nowhere.ckpt"),
             "nowhere.ckpt: no such checkpoint",
         ),
         (
-            fit_arguments(labelled, tmp_path, f"--model.pretrained={checkpoint}", "--model.iframe_weights=x"),
+            fit_arguments(labeled, tmp_path, f"--model.pretrained={checkpoint}", "--model.iframe_weights=x"),
             "leave iframe_weights out",
         ),
-        (["fit", "--data=Unlabelled", f"--data.root={videos}"], "the data set has no classes"),
+        (["fit", "--data=Unlabeled", f"--data.root={videos}"], "the data set has no classes"),
         (pretrain_arguments(videos, run.parent), "Resume it with --ckpt_path last"),
-        (pretrain_arguments(tmp_path / "nowhere", tmp_path), "Unlabelled: there is no such folder"),
+        (pretrain_arguments(tmp_path / "nowhere", tmp_path), "Unlabeled: the folder does not exist"),
         (pretrain_arguments(tmp_path / "empty", tmp_path), "0 videos (.mp4"),
         (
             pretrain_arguments(videos, tmp_path, "--model.mask_ratio=1"),
-            "mask_ratio=1.0 must lie between 0 and 1",
+            "mask_ratio=1.0 must be between 0 and 1",
         ),
-        (pretrain_arguments(videos, tmp_path, "--data.val_fraction=0"), "val_fraction=0.0 must lie between"),
+        (pretrain_arguments(videos, tmp_path, "--data.val_fraction=0"), "val_fraction=0.0 must be between"),
         (
             pretrain_arguments(videos, tmp_path, "--data.augmentation.mixup=1"),
-            "mixup and cutmix mix labels",
+            "mixup and cutmix need labels",
         ),
     ]
     for arguments, message in mistakes:
@@ -329,9 +329,9 @@ def test_a_checkpoint_is_all_that_it_takes_to_go_on(run: Path, videos: Path, tmp
 
 
 def test_pretraining_does_not_resume_a_training_with_labels(
-    labelled: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(fit_arguments(labelled, tmp_path))
+    main(fit_arguments(labeled, tmp_path))
     checkpoint = tmp_path / "fit" / "checkpoints" / "last.ckpt"
     capsys.readouterr()
     with pytest.raises(SystemExit):

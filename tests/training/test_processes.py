@@ -146,7 +146,7 @@ def test_a_video_that_both_processes_meet_in_training_is_named_once(results: Pat
     draws = [np.random.default_rng((0, epoch)).permutation(4).tolist() for epoch in range(FIT_EPOCHS)]
     assert {order.index(3) % 2 for order in draws} == {0, 1}
     log = (results / "log").read_text()
-    assert log.count("left out, as on_error=skip asks: ") == 2 + 1  # in training, in two; in single
+    assert log.count("skipped (on_error=skip): ") == 2 + 1  # in training, in two; in single
     assert log.count("data/train/b/broken.avi: ") == 1
 
 

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[type[RecognitionModule] | type[PretrainingModule], lis
         RecognitionModule,
         ["--data=Folder", "--data.augmentation.mixup=0.2", "--data.augmentation.cutmix=1.0"],
     ),
-    "pretrain": (PretrainingModule, ["--data=Unlabelled", "--data.val_fraction=0.2"]),
+    "pretrain": (PretrainingModule, ["--data=Unlabeled", "--data.val_fraction=0.2"]),
 }
 
 

@@ -1,4 +1,4 @@
-"""Adaptive-threshold leaky integrate-and-fire neurons: the equations, and a compiled kernel for the CPU."""
+"""Adaptive-threshold leaky integrate-and-fire neurons: equations, and a compiled CPU kernel."""
 
 from cvr_lightning.models.neurons.equations import AdaptiveLIF, Firing, LIFState, SurrogateSpike
 

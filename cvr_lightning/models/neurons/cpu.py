@@ -1,4 +1,4 @@
-"""The neurons on the CPU, compiled, with the results of ``equations.py``: autograd and threads."""
+"""The compiled neurons of the CPU, equivalent to ``equations.py``: autograd and threading."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch.autograd.function import once_differentiable
 
 from cvr_lightning.models.neurons import kernels
 
-_INPUTS = 5  # arrays before the number of levels among the arguments of a kernel
+_INPUTS = 5  # kernel arguments before the number of levels
 GRAIN = 32768
-"""Neurons times steps below which another thread does not pay; the grain size of torch itself."""
+"""Fewest neuron steps per thread; equal to torch's own grain size."""
 
 
 def integrate(
@@ -32,7 +32,7 @@ def integrate(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run the neurons over T steps; see :func:`cvr_lightning.models.neurons.equations.integrate`.
 
-    Only the inputs are kept for the backward pass, which computes the steps once more.
+    Only the inputs are saved for the backward pass, which recomputes the steps.
     """
     given = (current_TMCHW, mask_TM, threshold_MCHW, constants_4C, start_3MCHW)
     inputs = [None if tensor is None else tensor.contiguous() for tensor in given]
@@ -76,21 +76,21 @@ class _LIF(torch.autograd.Function):
 
 
 def _in_threads(kernel: Callable[..., None], levels: int, *tensors: Tensor | None) -> None:
-    """Run a kernel on the inputs and outputs, its neurons shared among as many threads as torch may use."""
+    """Run a kernel with its neurons divided among at most torch's number of threads."""
     arrays: list[Any] = [_array(tensor) for tensor in tensors]
     steps, sequences, neurons = arrays[0].shape
     arrays.insert(_INPUTS, levels)
     threads = max(1, min(torch.get_num_threads(), steps * sequences * neurons // GRAIN))
     bounds = [neurons * i // threads for i in range(threads + 1)]
-    shares = itertools.pairwise(bounds[1:])
-    jobs = [_pool(os.getpid()).submit(kernel, first, last, *arrays) for first, last in shares]
+    chunks = itertools.pairwise(bounds[1:])
+    jobs = [_pool(os.getpid()).submit(kernel, first, last, *arrays) for first, last in chunks]
     kernel(0, bounds[1], *arrays)
     for job in jobs:
         job.result()
 
 
 def _array(tensor: Tensor | None) -> Any:
-    """The numbers (..., P) of a tensor (..., C, H, W); as they are of fewer axes, which hold no neurons."""
+    """View a tensor (..., C, H, W) as an array (..., P); tensors of fewer axes are not flattened."""
     if tensor is None:
         return np.empty((0, 0, 0), np.float32)
     if tensor.ndim < 4:
@@ -101,5 +101,5 @@ def _array(tensor: Tensor | None) -> Any:
 
 @functools.cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads of this process: a forked one has none of its parent's."""
+    """Thread pool of this process; a forked process does not inherit threads."""
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="neurons")

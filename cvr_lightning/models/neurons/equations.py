@@ -1,22 +1,22 @@
 """Adaptive-threshold leaky integrate-and-fire neurons over time.
 
-The equations are this project's own reconstruction; arXiv 2503.13724 publishes none. For the current x_t of a
-channel, with leak a, threshold offset o, adaptation strength b and adaptation decay r (all learned, one per
-channel):
+The equations are our reconstruction; arXiv 2503.13724 publishes none. For the current x_t of a channel, with
+leak a, threshold offset o, adaptation strength b and adaptation decay r (all learned per channel):
 
     u_t = a * v_(t-1) + x_t                          membrane
     theta_t = softplus(o + i) + b * z_(t-1)          dynamic threshold, i: the I-frame's term
     s_t = number of d in 1..D with u_t >= d theta_t  spikes
     v_t = u_t - s_t * theta_t                        soft reset
     z_t = r * z_(t-1) + (1 - r) * s_t / D            trace of recent spikes
-    q_t = k * q_(t-1) + (1 - k) * s_t / D            readout, where a decay k is given
+    q_t = k * q_(t-1) + (1 - k) * s_t / D            readout with decay k, if given
 
-With D = 1 a spike is 0 or 1. With more, s_t is what a binary neuron fires in D sub-steps of a frame, no leak
-or input in between: the layer behind adds weights and never multiplies. Training with counts is that of
-Luo et al., "Integer-valued training and spike-driven inference spiking neural network" (ECCV 2024).
+With D = 1, a spike is 0 or 1. With more, s_t equals the spikes of a binary neuron over D sub-steps of a frame
+without leak or input between them: the following layer adds weights and never multiplies. Training with
+counts follows Luo et al., "Integer-valued training and spike-driven inference spiking neural network" (ECCV
+2024).
 
-:func:`integrate` states them in plain torch, for GPUs, compilers, export and float64. ``cpu.py`` computes
-the same in one compiled pass.
+:func:`integrate` implements them in plain torch, for GPUs, compilation, export and float64; ``cpu.py`` in one
+compiled pass.
 
 Shape suffixes: T time steps, M sequences (segments of all clips), C channels, H, W positions; a 4C tensor
 holds leak a, adaptation strength b, trace decay r and readout decay k of each channel, a 3MCHW tensor
@@ -38,12 +38,12 @@ from cvr_lightning.models.neurons.kernels import MAX_LEVELS
 
 
 class LIFState(NamedTuple):
-    """What a neuron carries from one P-frame to the next, (M, C, H, W) each, float32 or float64.
+    """State of the neurons between P-frames, (M, C, H, W) each, float32 or float64.
 
     Attributes:
         membrane: Membrane.
-        trace: Trace of recent spikes; stays zero without adaptation.
-        readout: Leaky mean of the spikes; stays zero where none is asked for.
+        trace: Trace of recent spikes; zero without adaptation.
+        readout: Leaky mean of the spikes; zero if not requested.
     """
 
     membrane: Tensor
@@ -55,9 +55,9 @@ class Firing(NamedTuple):
     """The output of a layer of neurons.
 
     Attributes:
-        spikes: (T, M, C, H, W), 0 to D in the dtype of the current.
-        readout: (M, C, H, W), leaky mean of the spikes; None where none is asked for.
-        state: The final state; None where it is not kept.
+        spikes: (T, M, C, H, W), 0 to D, in the current's dtype.
+        readout: (M, C, H, W), leaky mean of the spikes; None if not requested.
+        state: The final state; None if not requested.
     """
 
     spikes: Tensor
@@ -66,7 +66,7 @@ class Firing(NamedTuple):
 
 
 class SurrogateSpike(torch.autograd.Function):
-    """Heaviside step with the derivative of atan(pi x) / pi + 1/2.
+    """Heaviside step with the derivative of atan(pi x) / pi + 1/2 as its gradient.
 
     The arctangent surrogate of Fang et al., "Incorporating learnable membrane time constant" (ICCV 2021),
     with alpha = 2.
@@ -74,7 +74,7 @@ class SurrogateSpike(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, distance: Tensor) -> Tensor:
-        """Return 1.0 where ``distance`` (membrane minus threshold) is not negative, else 0.0."""
+        """Return 1.0 where ``distance`` (membrane minus threshold) is at least 0, else 0.0."""
         ctx.save_for_backward(distance)
         return (distance >= 0).to(distance.dtype)
 
@@ -89,18 +89,18 @@ class SurrogateSpike(torch.autograd.Function):
 class AdaptiveLIF(nn.Module):
     """A layer of leaky integrate-and-fire neurons with a dynamic threshold.
 
-    Membranes, traces and thresholds are at least float32 under any precision. The state is explicit: none is
-    kept inside the module, so there is nothing to reset between videos and a stream can carry on.
+    Membranes, traces and thresholds are at least float32 under any precision. The state is explicit: the
+    module stores none, so nothing needs resetting between videos and streams can continue.
 
     Args:
-        channels: Number of channels C; each has its own constants.
-        leak: Initial leak a, the fraction of the membrane that a step keeps.
-        threshold: Initial threshold for a current of unit variance; that of the D-th spike of a step.
-        adaptation: Initial strength b with which recent spikes raise the threshold; without adaptation, and
-            without its parameters, where None.
-        levels: Most spikes D of a step, 1 to 4.
-        checkpoint_activations: Where the equations run in plain torch, keep only the inputs for the backward
-            pass and recompute the steps there. The CPU kernel always does.
+        channels: Number of channels C; constants are per channel.
+        leak: Initial leak a, the fraction of the membrane kept per step.
+        threshold: Initial threshold per spike, for currents of unit variance.
+        adaptation: Initial strength b by which recent spikes raise the threshold; None removes adaptation and
+            its parameters.
+        levels: Most spikes D per step, 1 to 4.
+        checkpoint_activations: In plain torch, save only the inputs for the backward pass and recompute the
+            steps. The CPU kernel always does.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class AdaptiveLIF(nn.Module):
     ) -> None:
         super().__init__()
         if not 1 <= levels <= MAX_LEVELS:
-            raise ValueError(f"levels={levels} must lie between 1 and {MAX_LEVELS}")
+            raise ValueError(f"levels={levels} must be between 1 and {MAX_LEVELS}")
         shape = (channels, 1, 1)
         self.levels = levels
         self.checkpoint_activations = checkpoint_activations
@@ -140,11 +140,11 @@ class AdaptiveLIF(nn.Module):
 
         Args:
             current_TMCHW: Input current.
-            mask_TM: bool; where false the P-frame does not exist: no spike, and the state is held.
-            offset_MCHW: What the I-frame adds to the threshold before its softplus.
-            state: The state to start from; at rest where None.
-            readout_decay: (C, 1, 1), decay k of a leaky mean of the spikes, then part of the state.
-            keep_state: The final state is wanted, to carry on from.
+            mask_TM: bool, true where the P-frame exists; elsewhere neurons do not spike and keep their state.
+            offset_MCHW: I-frame term, added to the threshold before its softplus.
+            state: State to continue from; zeros if None.
+            readout_decay: (C, 1, 1) decay k of a leaky mean of the spikes, which becomes part of the state.
+            keep_state: Return the final state.
         """
         current = at_least_float32(current_TMCHW)
         start = None if state is None else torch.stack(state)
@@ -175,7 +175,7 @@ class AdaptiveLIF(nn.Module):
 
     def _constants(self, readout_decay: Tensor | None) -> Tensor:
         leak = torch.sigmoid(at_least_float32(self.leak))
-        strength, decay = torch.zeros_like(leak), torch.ones_like(leak)  # the trace then stays as it is
+        strength, decay = torch.zeros_like(leak), torch.ones_like(leak)  # keeps the trace constant
         if self.adaptation is not None and self.trace_decay is not None:
             strength = F.softplus(at_least_float32(self.adaptation))
             decay = torch.sigmoid(at_least_float32(self.trace_decay))
@@ -196,19 +196,19 @@ def integrate(
     """Run the equations over T steps in plain torch.
 
     Args:
-        current_TMCHW: Input current, float32 or float64, as is all that is given and returned.
-        mask_TM: bool; where false there is no spike and the state is held.
-        threshold_MCHW: The threshold of a neuron that has not fired, before its softplus.
-        constants_4C: The constants of each channel.
-        start_3MCHW: The state to start from; zero where None.
-        levels: Most spikes D of a step.
-        keep_state: Membrane and trace are wanted, to carry on from.
-        checkpoint_activations: Keep only the inputs for the backward pass, which runs the steps once more,
-            instead of several values for each neuron and step.
+        current_TMCHW: Input current; all tensors are float32 or all float64.
+        mask_TM: bool; where false, neurons do not spike and keep their state.
+        threshold_MCHW: Threshold at rest, before its softplus.
+        constants_4C: Constants of each channel.
+        start_3MCHW: State to start from; zeros if None.
+        levels: Most spikes D per step.
+        keep_state: Return membrane and trace.
+        checkpoint_activations: Save only the inputs for the backward pass and recompute the steps, instead of
+            saving several values per neuron and step.
 
     Returns:
-        Spikes (T, M, C, H, W), readout (M, C, H, W), and membrane and trace (2, M, C, H, W), None where they
-        are not kept.
+        Spikes (T, M, C, H, W), readout (M, C, H, W), and membrane and trace (2, M, C, H, W), None if not
+        requested.
     """
     inputs = (current_TMCHW, mask_TM, threshold_MCHW, constants_4C, start_3MCHW, levels)
     if checkpoint_activations and torch.is_grad_enabled():
@@ -246,7 +246,7 @@ def _steps(
 
 
 def _spikes(membrane: Tensor, threshold: Tensor, levels: int) -> Tensor:
-    """Number of thresholds that a membrane reaches, one above the other."""
+    """Number of multiples of the threshold that the membrane reaches, at most ``levels``."""
     fired: list[Tensor] = [
         SurrogateSpike.apply(membrane - level * threshold)  # type: ignore[no-untyped-call]
         for level in range(1, levels + 1)
@@ -255,12 +255,12 @@ def _spikes(membrane: Tensor, threshold: Tensor, levels: int) -> Tensor:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half precision would round membranes so that spikes flip; double stays double."""
+    """Promote half precision, whose rounding of membranes would change spikes; keep float64."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _runs_compiled(current_TMCHW: Tensor) -> bool:
-    """Whether the CPU kernel takes this current: a compiler wants the equations, to make its own kernel."""
+    """Whether to use the CPU kernel; compilers need the equations to generate their own."""
     is_plain_call = not torch.compiler.is_compiling()
     return is_plain_call and current_TMCHW.device.type == "cpu" and current_TMCHW.dtype == torch.float32
 

@@ -1,12 +1,11 @@
-"""Compiled loops of the neurons: forward, and backward through time derived by hand.
+"""Compiled kernels of the neurons: forward, and hand-derived backward through time.
 
-The loops over neurons are innermost, over contiguous float32, so that LLVM vectorizes them. State, constants
-and gradients of a block of neurons lie in one scratch array at fixed distances, which spares LLVM the checks
-for overlapping arrays, and fit the first caches.
+The innermost loops run over neurons in contiguous float32, so LLVM vectorizes them. State, constants and
+gradients of a block of neurons lie at fixed offsets in one scratch array that fits the L1 cache, so LLVM
+needs no checks for overlapping arrays.
 
-Arrays are (T, M, P) or (1 to 4, M, P) with P = C H W neurons of a segment; empty where there is none.
-A kernel takes the neurons from ``first`` to ``last`` of P, so that threads share the work; no result depends
-on how they do.
+Arrays are (T, M, P) or (1 to 4, M, P) with P = C H W neurons of a segment, or empty if absent. A kernel
+processes neurons ``first`` to ``last`` of P; results do not depend on how threads divide them.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ import numba
 import numpy as np
 
 MAX_LEVELS = 4
-"""Most spikes of a step; the loops over them are unrolled."""
+"""Most spikes per step; loops over them are unrolled."""
 _N = 496  # neurons of a block
-_A, _B, _R, _K, _V, _Z, _Q = (i * _N for i in range(7))  # places in the scratch array: constants, state
-_DA, _DB, _DR, _DK, _DV, _DZ, _DQ = (i * _N for i in range(7, 14))  # and the gradients of them
-_BASE, _DBASE, _NONE = 14 * _N, 15 * _N, 16 * _N  # the threshold at rest, its gradient; zeros
-_PAST = 17 * _N  # the states before each step
+_A, _B, _R, _K, _V, _Z, _Q = (i * _N for i in range(7))  # scratch offsets: constants, state
+_DA, _DB, _DR, _DK, _DV, _DZ, _DQ = (i * _N for i in range(7, 14))  # and their gradients
+_BASE, _DBASE, _NONE = 14 * _N, 15 * _N, 16 * _N  # threshold at rest, its gradient, zeros
+_PAST = 17 * _N  # states before each step
 _ZERO, _ONE, _TWO, _PI = np.float32(0), np.float32(1), np.float32(2), np.float32(math.pi)
 _HALF, _SMALLEST, _LOG2_E = np.float32(0.5), np.float32(-87), np.float32(math.log2(math.e))
-_LN_2_HIGH = np.float32(0.693359375)  # few digits, so that its multiples are exact
+_LN_2_HIGH = np.float32(0.693359375)  # few digits, so its multiples are exact
 _LN_2_LOW = np.float32(math.log(2) - 0.693359375)
 
 _inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
@@ -34,7 +33,7 @@ _inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 
 @_inlined
 def _row(array: Any, i: Any, m: Any, begin: Any, n: Any, scratch: Any) -> Any:
-    """The neurons of a block in an array, zeros where the array is empty."""
+    """The neurons of a block in an array; zeros if the array is empty."""
     return array[i, m, begin : begin + n] if array.size else scratch[_NONE : _NONE + n]
 
 
@@ -52,7 +51,7 @@ def _fill(target: Any, value: Any) -> None:
 
 @_inlined
 def _begin_block(scratch: Any, constants: Any, begin: Any, n: Any, width: Any) -> None:
-    """Fill the scratch array with zeros and the constants of n neurons from ``begin``."""
+    """Zero the scratch array and load the constants of n neurons from ``begin``."""
     _fill(scratch[:_PAST], _ZERO)
     j = 0
     while j < n:
@@ -65,9 +64,9 @@ def _begin_block(scratch: Any, constants: Any, begin: Any, n: Any, width: Any) -
 
 @_inlined
 def _exp(x: Any) -> Any:
-    """exp(x) to 3e-7 of itself, for x from -87 (less counts as -87) to 0; numba's own is not vectorized."""
+    """exp(x) for x <= 0, relative error 3e-7, clamped at -87; numba's own exp is not vectorized."""
     x = max(x, _SMALLEST)
-    power = np.int32(x * _LOG2_E - _HALF)  # rounded, as a cast truncates towards zero
+    power = np.int32(x * _LOG2_E - _HALF)  # rounds, since a cast truncates
     x = x - np.float32(power) * _LN_2_HIGH - np.float32(power) * _LN_2_LOW
     series = _ONE
     for i in range(7, 0, -1):
@@ -77,7 +76,7 @@ def _exp(x: Any) -> Any:
 
 @_inlined
 def _softplus(x: Any) -> Any:
-    """log(1 + exp(x)) to 3e-7 of itself, by the series of artanh."""
+    """log(1 + exp(x)), relative error 3e-7, by the series of artanh."""
     y = _exp(-abs(x))
     w = y / (_TWO + y)
     square = w * w
@@ -89,14 +88,14 @@ def _softplus(x: Any) -> Any:
 
 @_inlined
 def _rest(s: Any, raw: Any) -> None:
-    """The thresholds of neurons at rest."""
+    """Compute thresholds at rest."""
     for j in range(len(raw)):
         s[_BASE + j] = _softplus(raw[j])
 
 
 @_inlined
 def _to_raw(s: Any, raw: Any, d_raw: Any) -> None:
-    """The gradient of the thresholds before their softplus, whose slope is the sigmoid."""
+    """Gradient of the thresholds before their softplus, whose derivative is the sigmoid."""
     for j in range(len(raw)):
         decay = _exp(-abs(raw[j]))
         d_raw[j] = s[_DBASE + j] * (_ONE if raw[j] >= _ZERO else decay) / (_ONE + decay)
@@ -104,7 +103,7 @@ def _to_raw(s: Any, raw: Any, d_raw: Any) -> None:
 
 @_inlined
 def _step(a: Any, b: Any, r: Any, k: Any, v: Any, z: Any, q: Any, x: Any, baseline: Any, levels: Any) -> Any:
-    """Membrane, trace and readout after a step, and its spikes."""
+    """Return membrane, trace and readout after a step, and the spikes."""
     u = a * v + x
     threshold = baseline + b * z
     count = _ZERO
@@ -128,7 +127,7 @@ def forward(
     readout: Any,
     end: Any,
 ) -> None:
-    """Fill ``spikes`` (T, M, P), ``readout`` (1, M, P) and, where wanted, ``end`` (2, M, P)."""
+    """Fill ``spikes`` (T, M, P), ``readout`` (1, M, P) and, unless empty, ``end`` (2, M, P)."""
     steps, sequences, neurons = current.shape
     s = np.empty(_PAST, np.float32)
     for begin in range(first, last, _N):
@@ -184,7 +183,7 @@ def backward(
     d_constants: Any,
     d_start: Any,
 ) -> None:
-    """Fill the gradients of the inputs from those of the outputs; ``d_constants`` is (4, 1, P)."""
+    """Fill the input gradients from the output gradients; ``d_constants`` is (4, 1, P)."""
     steps, sequences, neurons = current.shape
     s = np.empty(_PAST + 3 * _N * (steps + 1), np.float32)
     for begin in range(first, last, _N):
@@ -222,7 +221,7 @@ def backward(
 
 @_inlined
 def _carry(s: Any, past: Any, current: Any, levels: Any) -> None:
-    """The state after a step, behind that before it."""
+    """Store the state after a step behind the one before it."""
     for j in range(len(current)):
         v, z, q = past[j], past[_N + j], past[2 * _N + j]
         a, b, r, k = s[_A + j], s[_B + j], s[_R + j], s[_K + j]
@@ -232,7 +231,7 @@ def _carry(s: Any, past: Any, current: Any, levels: Any) -> None:
 
 @_inlined
 def _go_back(s: Any, past: Any, current: Any, d_spikes: Any, d_current: Any, levels: Any) -> None:
-    """Take the gradients of the state back over a step and add to those of the constants."""
+    """Propagate the state gradients back over a step and accumulate those of the constants."""
     for j in range(len(current)):
         a, b, r, k = s[_A + j], s[_B + j], s[_R + j], s[_K + j]
         v, z, q = past[j], past[_N + j], past[2 * _N + j]

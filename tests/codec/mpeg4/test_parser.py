@@ -1,4 +1,4 @@
-"""The parser behind the reader: when it is chosen, that it agrees with FFmpeg's lane, what it touches."""
+"""The parser behind the reader: when it is chosen, that it agrees with FFmpeg's parser, what it touches."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def assert_close(native: ClipArrays, general: ClipArrays, tolerance: float) -> N
     np.testing.assert_array_equal(native.iframes, general.iframes)
     np.testing.assert_array_equal(native.motion, general.motion)
     np.testing.assert_array_equal(native.mask, general.mask)
-    # FFmpeg's lane also calls skipped what is coded with zero vectors and nothing else.
+    # FFmpeg's parser also calls skipped what is coded with zero vectors and nothing else.
     known = general.modes != BlockMode.SKIPPED
     np.testing.assert_array_equal(native.modes[known], general.modes[known])
     assert not native.motion.transpose(0, 1, 3, 4, 2)[~known].any()

@@ -258,7 +258,7 @@ def test_what_is_no_video_is_an_error_that_names_the_remedy(
     ("arguments", "message"),
     [
         (["--output", "sheet.jpg"], "sheet.jpg: a sheet is a PNG; give --output a name that ends in .png"),
-        (["--json", "--checkpoint", "x.ckpt"], "--checkpoint adds to the sheet: name it with --output"),
+        (["--json", "--checkpoint", "x.ckpt"], "--checkpoint adds to the sheet: with --json, also give"),
     ],
 )
 def test_options_that_say_nothing_are_refused(
@@ -297,7 +297,7 @@ def followed(
     return path, follow(path, recognizer)
 
 
-def test_labels_over_time_are_those_of_the_streaming_recogniser(
+def test_labels_over_time_are_those_of_the_streaming_recognizer(
     followed: tuple[Path, Following], recognizer: StreamingRecognizer
 ) -> None:
     path, following = followed

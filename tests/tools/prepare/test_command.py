@@ -181,7 +181,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
 def test_ctrl_c_ends_the_run_and_says_how_to_go_on(videos: Path, prepared: Path, tmp_path: Path) -> None:
     stopped = run_until_three("SIGINT", videos, tmp_path / "dst")
     assert stopped.returncode == 130
-    assert "cvr prepare: stopped; the same command goes on where it was" in stopped.stderr
+    assert "cvr prepare: stopped; the same command resumes" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert not list((tmp_path / "dst").rglob("*.part"))
     assert status(videos, tmp_path / "dst") == 1
@@ -289,7 +289,7 @@ def test_a_worker_that_is_killed_costs_one_video_only(
         encode(tmp_path / "src" / f"{name}.avi", frames=3)
     monkeypatch.setattr(run_module, "prepare_video", prepare_all_but_b)
     assert status(tmp_path / "src", tmp_path / "dst") == 1
-    assert "failed: b.avi: its worker process was ended by SIGKILL" in capsys.readouterr().err
+    assert "failed: b.avi: its worker process was killed by SIGKILL" in capsys.readouterr().err
     assert [row["status"] for row in manifest(tmp_path / "dst")] == ["encoded", "failed", "encoded"]
 
 
@@ -299,7 +299,7 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
     assert status(videos, tmp_path / "dst", "--dry-run") == 0
     out = capsys.readouterr().out
     assert "10 videos; lists to copy along: 1\n  left out of the root: 1 hidden (.hidden" in out
-    assert "0 of this run's 10 are done, 10 are left" in out
+    assert "0 of this run's 10 are done, 10 remain" in out
     assert "tried 5 of those: 4 encoded, 1 failed" in out
     assert "estimate for all: 0:0" in out
     assert os.listdir(tmp_path) == []
@@ -315,8 +315,8 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
         ("other", [], "but {'version': 1, 'codec': 'mpeg4', 'quantizer': 2, 'size': '96x64', 'gop': 12}"),
         ("dst", ["--job", "4/3"], "I from 1 to N"),
         ("dst", ["--size", "341x256"], "341 must be even"),
-        ("dst", ["--size", "big"], "'big' is no size"),
-        ("dst", ["--gop", "601"], "more than FFmpeg's encoder takes"),
+        ("dst", ["--size", "big"], "'big' is not a size"),
+        ("dst", ["--gop", "601"], "exceeds the limit of FFmpeg's encoder"),
         ("dst", ["--gop", "0"], "0 must be at least 1"),
         ("dst", ["--workers", "0"], "0 must be at least 1"),
         ("dst", ["--short-side", "256"], "not allowed with argument --size"),

@@ -23,7 +23,7 @@ def test_videos_lists_and_others_are_told_apart_and_sorted(tmp_path: Path) -> No
     assert tree.videos == ("a.mp4", "b/10.avi", "b/2.WEBM")
     assert tree.annotations == ("labels.json", "lists/train.txt", "x.CSV")
     assert str(tree.left_out) == (
-        "left out of the root: 1 hidden (.hidden.mp4), 2 not named as videos (readme.md); "
+        "left out of the root: 1 hidden (.hidden.mp4), 2 without a video suffix (readme.md); "
         "of b: 1 hidden (._2.avi)"
     )
 

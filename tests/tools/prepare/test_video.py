@@ -312,7 +312,7 @@ def test_a_full_disk_is_not_the_videos_fault(
 
     path = encode(source / "a.avi", frames=3)
     monkeypatch.setattr(video_module, "encode", fill_up)
-    with pytest.raises(OutputError, match=r"\(No space left on device\); make room on the disk"):
+    with pytest.raises(OutputError, match=r"\(No space left on device\); free disk space"):
         prepare(path)
 
 

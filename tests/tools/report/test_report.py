@@ -252,9 +252,9 @@ def test_missing_parts_are_named_on_the_page_and_by_the_command(
     [
         (None, "no such run directory; cvr fit writes one into runs/"),
         ({}, "holds nothing of a run (results.json, scores.npz, config.yaml, events)"),
-        ({"results.json": "{}"}, "not a file of results"),
+        ({"results.json": "{}"}, "not a valid results file"),
         ({"config.yaml": "- a list"}, "not a configuration, which is a mapping"),
-        ({"scores.npz": "no zip"}, "not a file of scores"),
+        ({"scores.npz": "no zip"}, "not a valid score file"),
     ],
 )
 def test_what_is_no_run_is_an_error(
@@ -277,7 +277,7 @@ def test_what_is_no_run_is_an_error(
 def test_a_directory_is_no_output(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         main(["report", run, "--output", str(tmp_path)])
-    assert "a directory; give --output the name of a file" in capsys.readouterr().err
+    assert "it is a directory; give --output a file name" in capsys.readouterr().err
 
 
 def test_a_curve_of_one_point_has_a_dot_and_one_of_many_is_averaged() -> None:

@@ -1,4 +1,4 @@
-"""All data sets, loaded together: the command line finds by name what is loaded."""
+"""Imports all data sets, so that the command line finds them by name."""
 
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
 from cvr_lightning.datamodules.folder import Folder
@@ -8,7 +8,7 @@ from cvr_lightning.datamodules.motion_shapes import HardMotionShapes, MotionShap
 from cvr_lightning.datamodules.shards import Shards
 from cvr_lightning.datamodules.ssv2 import SomethingSomethingV2
 from cvr_lightning.datamodules.ucf101 import UCF101
-from cvr_lightning.datamodules.unlabelled import Unlabelled
+from cvr_lightning.datamodules.unlabeled import Unlabeled
 
 __all__ = [
     "HMDB51",
@@ -21,5 +21,5 @@ __all__ = [
     "MotionShapes",
     "Shards",
     "SomethingSomethingV2",
-    "Unlabelled",
+    "Unlabeled",
 ]

@@ -1,4 +1,4 @@
-"""Any videos without labels, to pretrain on."""
+"""Videos without labels, for pretraining."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from cvr_lightning.datamodules.sampling import check_seed
 from cvr_lightning.files.video_files import EXTENSIONS, list_folder
 
 
-class Unlabelled(CompressedVideoDataModule):
-    """Every video below a folder, however deep; none has a label, whatever its folder is called.
+class Unlabeled(CompressedVideoDataModule):
+    """All videos below a folder at any depth, without labels.
 
-    For ``cvr pretrain``: a share of the videos, drawn by ``split_seed``, is held out to watch the loss on.
-    Hidden files and folders are left alone. Clips cannot be mixed, since there are no labels to mix.
+    For ``cvr pretrain``: a random fraction of the videos, drawn by ``split_seed``, is held out for
+    validation. Hidden files and folders are ignored. Clips cannot be mixed, since there are no labels.
 
     Args:
         root: Folder of the videos.
-        val_fraction: Share of the videos held out for validation, at least one.
-        split_seed: Seed of that choice.
-        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+        val_fraction: Fraction of the videos held out for validation, at least one video.
+        split_seed: Seed of the held-out videos.
+        **options: Options of :class:`CompressedVideoDataModule`.
 
     Raises:
-        ValueError: Where ``val_fraction`` does not lie between 0 and 1, ``split_seed`` is negative, or clips
-            are to be mixed.
+        ValueError: ``val_fraction`` is not between 0 and 1, ``split_seed`` is negative, or mixup or cutmix is
+        set.
     """
 
     def __init__(
         self, root: str | Path, val_fraction: float = 0.05, split_seed: int = 0, **options: Any
     ) -> None:
         if not 0 < val_fraction < 1:
-            raise ValueError(f"val_fraction={val_fraction} must lie between 0 and 1")
+            raise ValueError(f"val_fraction={val_fraction} must be between 0 and 1")
         check_seed("split_seed", split_seed)
         super().__init__(root=root, class_names=[], **options)
         if self.augmentation.mixup or self.augmentation.cutmix:
-            raise ValueError("mixup and cutmix mix labels, which these videos do not have: leave them out")
+            raise ValueError("mixup and cutmix need labels, which these videos do not have: leave them out")
         self.val_fraction = val_fraction
         self.split_seed = split_seed
 
     def scan(self) -> Mapping[str, VideoList]:
-        """List the videos; validation and test are the same held-out share.
+        """List the videos; validation and test share the held-out videos.
 
         Raises:
-            DatasetNotFoundError: Where there are fewer than two.
+            DatasetNotFoundError: There are fewer than two videos.
         """
         is_there = self.root.is_dir()
         names = self._list() if is_there else []
         if len(names) < 2:
-            too_few = f"{len(names)} videos ({', '.join(EXTENSIONS)}), of which one must be held out"
+            too_few = f"{len(names)} videos ({', '.join(EXTENSIONS)}), one of which must be held out"
             raise DatasetNotFoundError.describe(
                 type(self).__name__,
                 self.root,
-                too_few if is_there else "there is no such folder",
+                too_few if is_there else "the folder does not exist",
                 "<root>/**/<video>, at least two",
             )
         order = np.random.default_rng(self.split_seed).permutation(len(names))
