@@ -184,4 +184,4 @@ def test_confusions_and_hard_classes_are_sorted_and_leave_out_classes_without_vi
         "  a → b: 1 of 8",
     ]
     assert hardest(counts, list("abcd"))[1:] == ["  a: 3 of 8", "  b: 5 of 7", "  c: 7 of 7"]
-    assert confusions(np.eye(3, dtype=np.int64), list("abc")) == ["No video was given a wrong class"]
+    assert confusions(np.eye(3, dtype=np.int64), list("abc")) == ["No video was misclassified"]
