@@ -33,8 +33,8 @@ class ScoringModule(LightningModule):
             )
         if len(class_names) == 1:
             raise ValueError(
-                f"the data set has one class, {class_names[0]!r}, and nothing to tell it from: "
-                "point --data.root at the folder of all class folders"
+                f"the data set has one class, {class_names[0]!r}, but classification needs at least two: "
+                "set --data.root to the parent of all class folders"
             )
         self.class_names = list(class_names)
         self.scores = VideoScores(len(class_names), averaging)
