@@ -99,7 +99,7 @@ class CompressedVideoRecognizer(nn.Module):
         for part in ablate:
             _check_choice("part", part, get_args(Ablation))
         if streams and representation != "block":
-            raise ValueError(f"streams=True takes representation='block', not {representation!r}")
+            raise ValueError(f"streams=True needs representation='block', not {representation!r}")
         self.architecture: dict[str, Any] = {
             "num_classes": num_classes,
             "preset": preset,
