@@ -1,42 +1,29 @@
-"""Monitors distributed training: setup, slow processes, diverging gradients, lost processes."""
+"""Monitors distributed training: setup, slow processes, diverging gradients."""
 
 from __future__ import annotations
 
-import threading
 import time
-import warnings
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch import Callback
-from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
-from torch.multiprocessing.spawn import ProcessExitedException
 from torch.nn.parallel import DistributedDataParallel
 
-from cvr_lightning.callbacks.gradients import gradients, unused_parameters
+from cvr_lightning.callbacks.gradients import gradients
 from cvr_lightning.callbacks.log_steps import has_logged, will_log
-from cvr_lightning.callbacks.peers import Peers, is_lost_connection
-from cvr_lightning.errors import RunError, TrainingError
+from cvr_lightning.callbacks.process_guard import ProcessGuard
 
 IN_A_ROW = 3
 """Consecutive times that a process must be slowest before the log names it."""
 
-# torch warns of different strides on axes of one element, which are irrelevant; they occur with depthwise and
-# 1x1 convolutions on channels-last features.
-warnings.filterwarnings(
-    "ignore", message=r"(?s)Grad strides do not match.*sizes\(\) = \[\d+, (1, |\d+, 1, 1\])"
-)
 
-
-class DDPMonitor(Callback):
+class DDPMonitor(ProcessGuard):
     """Monitors the processes of a training run; inactive with one process.
 
-    Reports once: clips per step over all processes, learning rate, gradient exchange. Parameters that the
-    loss does not depend on are reported before the first gradient exchange, where plain DDP fails a step
-    later or hangs. If a process dies, the others name it and end.
+    Replaces :class:`ProcessGuard`. Reports once: clips per step over all processes, learning rate, gradient
+    exchange.
 
     Logs every ``log_every_n_steps`` steps, for each process R = 0, 1, ... up to ``per_process``, and as
     ``mean`` and ``max`` over all:
@@ -57,38 +44,19 @@ class DDPMonitor(Callback):
         slow: Slowdown from which a process is reported, once, after three consecutive times.
         spread: Spread of the gradient norm from which a warning is given, once.
         per_process: Number of processes that are logged individually.
-
-    Raises:
-        RunError: Before training, for a strategy that shards the model; in the first step, for parameters
-            that the loss does not depend on.
-        TrainingError: Another process has died; the message names it.
     """
 
     def __init__(self, slow: float = 1.5, spread: float = 1e-3, per_process: int = 16) -> None:
+        super().__init__()
         if slow <= 1:
             raise ValueError(f"slow={slow} must be above 1")
         self.slow = slow
         self.spread = spread
         self.per_process = per_process
-        self._peers: Peers | None = None
-        self._finished: threading.Event | None = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse strategies that shard the model; gather the processes."""
-        if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
-            raise RunError(
-                f"{type(trainer.strategy).__name__} shards the model, which is not supported: it "
-                "fits on one device, and Lightning does not clip by the gradient's "
-                "norm there. Set --trainer.strategy ddp"
-            )
-        if trainer.world_size > 1:
-            self._peers = Peers.gather()
-            self._finished = threading.Event()
-            self._peers.end_with_parent(self._finished)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the setup."""
-        self._checked = False
+        super().on_fit_start(trainer, pl_module)
         self._warned: set[str] = set()
         self._slow: tuple[int, ...] = ()
         self._logged_step = 0
@@ -130,14 +98,10 @@ class DDPMonitor(Callback):
         self._started = now
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Record the time of the forward pass; in the first step, check for unused parameters."""
-        if trainer.world_size == 1:
-            return
-        if self._started is not None:
+        """Record the time of the forward pass."""
+        if trainer.world_size > 1 and self._started is not None:
             self._forward_s = self._clock(trainer, pl_module) - self._started
-        if not self._checked:
-            self._checked = True
-            self._check_parameters(trainer, pl_module, loss)
+        super().on_before_backward(trainer, pl_module, loss)
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
@@ -163,26 +127,6 @@ class DDPMonitor(Callback):
         self._step_s, self._wait_s = [], []
         pl_module.log_dict(self._metrics(trainer.strategy.reduce(table, reduce_op="sum").cpu()))
         self._ended = time.perf_counter()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Name the process that died, if that is why this one cannot continue.
-
-        Raises:
-            TrainingError: Replaces the error of the lost connection.
-        """
-        if isinstance(exception, ProcessExitedException):  # in the main process of ddp_spawn
-            message = f"{exception}; the others end too. Resume with --ckpt_path last"
-            raise TrainingError(message) from exception
-        if self._peers is None or not is_lost_connection(exception):
-            return
-        for logger in trainer.loggers:
-            logger.finalize("failed")
-        raise TrainingError(self._peers.describe_loss(exception)) from exception
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop watching the parent process."""
-        if self._finished is not None:
-            self._finished.set()
 
     def _metrics(self, table: Tensor) -> dict[str, float]:
         """Metrics from a table (processes, 4) of step, wait and forward times and gradient norms."""
@@ -222,28 +166,6 @@ class DDPMonitor(Callback):
                 f"the gradient norms of the processes should agree but differ by {100 * spread:.2g} %: "
                 f"{norms}. Something changes gradients or weights in one process only"
             )
-
-    def _check_parameters(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Refuse parameters that the loss does not depend on, in all processes or in some."""
-        ddp = trainer.strategy.model
-        if not isinstance(ddp, DistributedDataParallel):
-            return
-        names = [name for name, parameter in pl_module.named_parameters() if parameter.requires_grad]
-        missing = set(unused_parameters(pl_module, loss))
-        own = torch.tensor([float(name in missing) for name in names], device=pl_module.device)
-        fraction = trainer.strategy.reduce(own, reduce_op="mean").tolist()
-        unused = [name for name, ratio in zip(names, fraction, strict=True) if ratio]
-        if not unused:
-            return
-        if ddp.find_unused_parameters or ddp.static_graph:
-            rank_zero_info(f"The loss does not depend on {', '.join(unused)}; DDP is configured for that")
-            return
-        some = " of some processes" if all(0 < ratio < 1 for ratio in fraction if ratio) else ""
-        raise RunError(
-            f"the loss{some} does not depend on {', '.join(unused)}: DDP would wait for these gradients. "
-            "Set requires_grad to False if they are not trained, or the strategy's "
-            "find_unused_parameters to true (configs/ddp.yaml)"
-        )
 
     @staticmethod
     def _clock(trainer: Trainer, pl_module: LightningModule) -> float:

@@ -13,6 +13,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.training.metrics_file import MetricsFile
 
 Method = Literal["add_figure", "add_histogram"]
 
@@ -25,8 +26,9 @@ def experiments(trainer: Trainer, method: Method) -> list[Any]:
 
 def warn_without(trainer: Trainer, callback: Callback, method: Method) -> None:
     """Warn once, in setup, if no logger supports a callback's images; silent without loggers."""
-    if trainer.loggers and not experiments(trainer, method):
-        loggers = ", ".join(type(logger).__name__ for logger in trainer.loggers)
+    others = [logger for logger in trainer.loggers if not isinstance(logger, MetricsFile)]
+    if others and not experiments(trainer, method):
+        loggers = ", ".join(type(logger).__name__ for logger in others)
         rank_zero_warn(
             f"{type(callback).__name__} needs a logger with {method}, such as TensorBoardLogger; the run's "
             f"loggers: {loggers}. Its output is not logged"

@@ -12,10 +12,14 @@ import yaml
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, ReduceLROnPlateau
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 from torch.optim import Optimizer
 
+from cvr_lightning.callbacks.defaults import without_replaced
+from cvr_lightning.callbacks.energy import EnergyMonitor
+from cvr_lightning.callbacks.mixed_precision import SHORT, check_precision
+from cvr_lightning.cli.ending import fit_ending
+from cvr_lightning.cli.loggers import run_loggers, send_to_run
 from cvr_lightning.cli.option_errors import plain_errors
 from cvr_lightning.cli.parser import keep_integers, read_no_values
 from cvr_lightning.cli.run_directory import (
@@ -49,9 +53,11 @@ class CompressedVideoCLI(LightningCLI):
     Attributes:
         linked: Attributes of the data that set the model's options of the same name.
         example: Example command lines for users who named no videos.
+        next_command: Command after a training, with ``{}`` for its checkpoint.
     """
 
     linked: tuple[str, ...] = ("class_names", "residual_channels", "representation")
+    next_command = "cvr test --ckpt_path {}"
     example = (
         "  cvr fit --data Folder --data.root VIDEOS     your own videos, VIDEOS/<class>/<video>\n"
         "  cvr fit --config ucf101 --data.root UCF101   a published data set\n"
@@ -65,14 +71,19 @@ class CompressedVideoCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Remove the option for loading checkpoints with code: they are always weights and plain values."""
-        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+        """Leave out options of the trainer's methods.
+
+        Checkpoints are always loaded as weights and plain values. ``verbose`` is an option of all commands.
+        """
+        own = {"weights_only", "verbose"}
+        return {name: skipped | own for name, skipped in LightningCLI.subcommands().items()}
 
     def _parse_ckpt_path(self) -> None:
         """Take no hyper-parameters from a checkpoint; LightningCLI would let them override all options."""
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
+        own = {"weights_only": True} | ({"verbose": False} if subcommand == "test" else {})  # Results prints
+        return {**super()._prepare_subcommand_kwargs(subcommand), **own}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, and link data to model options."""
@@ -82,6 +93,7 @@ class CompressedVideoCLI(LightningCLI):
             default=None,
             help="Name of the run: its directory is default_root_dir/RUN. Default: the command and the time.",
         )
+        parser.add_argument("--verbose", action="store_true", help="Print the table of energies at the end.")
         for name in self.linked:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         parser.add_argument(
@@ -126,9 +138,8 @@ class CompressedVideoCLI(LightningCLI):
             config.ckpt_path = os.path.abspath(config.ckpt_path)  # never taken for a URL or a registry
         if config.lr_scheduler and not config.optimizer:
             raise RunError("--lr_scheduler needs --optimizer, such as --optimizer AdamW --optimizer.lr 0.001")
-        if command == "test":
-            config.verbose = False  # Results prints the table
         config.trainer.default_root_dir = str(directory)
+        send_to_run(config.trainer.logger, directory)
 
     def configure_optimizers(  # type: ignore[override]
         self, lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
@@ -172,23 +183,26 @@ class CompressedVideoCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; by default, TensorBoard logs to the run directory.
 
-        Configured callbacks replace default ones of the same class. Checkpoints are in the run directory with
-        any logger.
+        Configured callbacks replace default ones of the same class. Checkpoints and metrics.csv
+        are in the run directory with any logger.
         """
         config = self.config_init[self.subcommand].trainer
-        named = {type(callback) for callback in config.callbacks or []}
-        self.trainer_defaults["callbacks"] = [
-            callback for callback in self.trainer_defaults["callbacks"] if type(callback) not in named
-        ]
+        named = config.callbacks or []
+        self.trainer_defaults["callbacks"] = without_replaced(
+            self.trainer_defaults["callbacks"], named if isinstance(named, list) else [named]
+        )
         for callback in self.trainer_defaults["callbacks"]:
             if isinstance(callback, RunCheckpoint):  # its default is the first logger's directory
                 callback.dirpath = str(Path(config.default_root_dir) / "checkpoints")
-        if config.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(
-                config.default_root_dir, name="", version="", default_hp_metric=False
-            )
+        kwargs["logger"] = run_loggers(config.logger, Path(config.default_root_dir))
         self.model.run_config = self.run_config
         trainer = super().instantiate_trainer(**kwargs)
+        if self.subcommand == "fit":
+            asked = str(config.precision)
+            check_precision(SHORT.get(asked, asked), str(trainer.precision), trainer.strategy.root_device)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, EnergyMonitor) and self.config[self.subcommand].verbose:
+                callback.prints_table = True
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not a configured one
             trainer.strategy.checkpoint_io = WholeCheckpointIO()
         return trainer
@@ -219,6 +233,18 @@ class CompressedVideoCLI(LightningCLI):
         for unfinished, _ in list(unfinished_files(directory)):  # of killed runs
             unfinished.unlink()
 
+    @rank_zero_only
+    def after_fit(self) -> None:
+        """Say how the training went and what to do next."""
+        best = next(
+            callback
+            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
+            if isinstance(callback, RunCheckpoint) and callback.monitor
+        )
+        text = fit_ending(Path(self.trainer.default_root_dir), best, self.next_command)
+        if text is not None:
+            print(f"\n{text}")
+
     before_validate = before_test = before_predict = _make_directory
 
 
@@ -226,6 +252,7 @@ class PretrainingCLI(CompressedVideoCLI):
     """The CLI for pretraining."""
 
     linked = ("residual_channels", "pframes")
+    next_command = "cvr fit --model.pretrained {} --data Folder --data.root VIDEOS"
     example = (
         "  cvr pretrain --data Unlabeled --data.root VIDEOS   every video below a folder\n"
         "  cvr pretrain --config pretrain --data.root VIDEOS   the same with the options that were tried"

@@ -16,6 +16,7 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cvr_lightning import datamodules
+from cvr_lightning.cli.loggers import forget_default_places
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.files.printable import shown
 
@@ -38,6 +39,12 @@ _NOT_ACCEPTED = re.compile(r"class_path '[\w.]*\.(\w+)':\s+Option '(\w+)' is not
 
 class HelpfulParser(LightningArgumentParser):
     """A parser that shortens errors to what a user can act on."""
+
+    def add_class_arguments(self, theclass: type, *arguments: Any, **options: Any) -> list[str]:
+        """Add the options of a class; loggers have no default place."""
+        added: list[str] = super().add_class_arguments(theclass, *arguments, **options)
+        forget_default_places(self, theclass, added)
+        return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exit with 2 after a short message, with a hint for misspelled names."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Literal
@@ -14,6 +12,7 @@ from lightning.pytorch import Callback
 from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.cli.bundled import with_bundled_configs
 from cvr_lightning.cli.lightning_cli import CompressedVideoCLI, PretrainingCLI
+from cvr_lightning.cli.noise import leave_out_noise
 from cvr_lightning.cli.option_errors import trainer_errors
 from cvr_lightning.cli.parser import HelpfulParser
 from cvr_lightning.cli.run_directory import require_weights
@@ -25,17 +24,6 @@ from cvr_lightning.training.checkpoint import load_checkpoint, load_pretraining
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.pretraining import PretrainingModule
 from cvr_lightning.training.run_checkpoint import LastCheckpoint, RunCheckpoint
-
-# torch 2.13 says it of lightning 2.6's own code.
-warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
-# A test has no use for the callbacks that wrote the checkpoint.
-warnings.filterwarnings("ignore", message=r".*callbacks used to create the checkpoint need to be provided")
-# That is what --optimizer asks for; see CompressedVideoCLI.configure_optimizers.
-warnings.filterwarnings("ignore", message=r".*configure_optimizers` will be overridden by")
-# Advertisements of other services, once in each run.
-logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-    lambda record: "Tip: For seamless cloud" not in record.getMessage()
-)
 
 
 def run_trainer(arguments: list[str]) -> None:
@@ -78,6 +66,7 @@ def _run(
     load: Callable[[str], dict[str, Any]],
     callbacks: list[Callback],
 ) -> None:
+    leave_out_noise()
     stored = with_stored_options(arguments, load)
     require_data(stored, cli.example)
     with ExitStack() as locks, exit_status_of_signals(), trainer_errors():

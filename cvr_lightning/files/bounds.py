@@ -70,8 +70,6 @@ CLIP_PIXELS = Limit("CVR_MAX_CLIP_PIXELS", 1 << 27, "pixels of a clip's P-frames
 VIDEO_BYTES = Limit("CVR_MAX_VIDEO_BYTES", 4 << 30, "bytes of a video in a shard")
 TEXT_BYTES = Limit("CVR_MAX_TEXT_BYTES", 128 << 20, "bytes of text")
 """Of a list of videos, a table of results, the index of shards: half a million videos take some 80 MB."""
-EVENT_BYTES = Limit("CVR_MAX_EVENT_BYTES", 1 << 30, "bytes of TensorBoard's events")
-"""Of a file: with the pictures of this package's callbacks, a day of training takes some tens of MB."""
 INDEX_BYTES = Limit("CVR_MAX_INDEX_BYTES", 32 << 20, "bytes of a packet index")
 """Uncompressed, of one video; at 20 bytes per frame, 32 MB hold 7 hours at 60 fps."""
 ARRAY_BYTES = Limit("CVR_MAX_ARRAY_BYTES", 256 << 20, "bytes of arrays")

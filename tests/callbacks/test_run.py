@@ -33,6 +33,7 @@ TINY = [
     "--trainer.num_sanity_val_steps=0",
 ]
 EVERY_STEP = "--trainer.callbacks=[{class_path: SpikeSparsity, init_args: {every_n_steps: 1, clips: 2}}]"
+DIAGNOSTICS = "--trainer.callbacks+=[{class_path: MixedPrecision}, {class_path: HyperParameters}]"
 PARTS = [
     "iframe_encoder",
     "pframe_encoder",
@@ -69,8 +70,9 @@ def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["--data=Folder", f"--data.root={shapes}", f"--trainer.default_root_dir={runs}", "--run=tiny"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(power, "POWERCAP", powercap)
-        main(["fit", *arguments, *TINY, EVERY_STEP, "--trainer.max_epochs=3"])
-        main(["test", f"--ckpt_path={runs / 'tiny' / 'checkpoints' / 'last.ckpt'}"])
+        main(["fit", *arguments, *TINY, EVERY_STEP, DIAGNOSTICS, "--trainer.max_epochs=3"])
+        weights = f"--ckpt_path={runs / 'tiny' / 'checkpoints' / 'last.ckpt'}"
+        main(["test", weights, "--trainer.callbacks={class_path: HyperParameters}"])
     return runs / "tiny"
 
 
@@ -182,6 +184,8 @@ def test_every_bundled_callback_configuration_is_taken(
     kinds = [type(callback).__name__ for callback in made[0].callbacks]
     name = given["class_path"].rpartition(".")[2]
     assert kinds.count(name) == 1  # in the place of the default
+    guards = {"MixedPrecision": "FiniteGradients", "DDPMonitor": "ProcessGuard"}
+    assert [guard in kinds for guard in guards.values()] == [name != monitor for monitor in guards]
     assert kinds.count("Throughput") == 1  # and beside what the command line adds
     assert (kinds.count("RunCheckpoint"), kinds.count("LastCheckpoint")) == (1, 1)
     callback = next(callback for callback in made[0].callbacks if type(callback).__name__ == name)

@@ -392,22 +392,35 @@ def test_options_that_training_cannot_follow_are_one_message(
     assert message in refusal(capsys, *fit_arguments(shapes, tmp_path, *options))
 
 
-@pytest.mark.parametrize("logger", ["csv", "none"])
+LOGGERS = {
+    "none": (["--trainer.logger=false"], set()),
+    "csv": (["--trainer.logger=CSVLogger"], {"csv"}),
+    "board": (["--trainer.logger=TensorBoardLogger"], set()),
+    "both": (["--trainer.logger=[CSVLogger,TensorBoardLogger]"], {"csv"}),
+}
+
+
+@pytest.mark.parametrize("logger", list(LOGGERS))
 def test_a_run_of_any_logger_is_one_directory_and_goes_on(logger: str, shapes: Path, tmp_path: Path) -> None:
     run = tmp_path / "tiny"
-    options = {
-        "csv": ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={run}"],
-        "none": ["--trainer.logger=false"],
-    }[logger]
+    options, folders = LOGGERS[logger]
     main(fit_arguments(shapes, tmp_path, *options, "--trainer.max_epochs=1"))
     main(fit_arguments(shapes, tmp_path, *options, "--trainer.max_epochs=2", "--ckpt_path=last"))
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
     assert os.listdir(tmp_path) == ["tiny"]
+    assert {path.name for path in run.iterdir() if path.is_dir()} == {"checkpoints", *folders}
+    assert bool(list(run.glob("events.out.tfevents.*"))) == (logger in ("board", "both"))
     curves = read_curves(run)
-    assert ("train/loss" in curves) == (logger == "csv")
-    if logger == "csv":
-        assert len(curves["train/loss"]) == 8  # 20 videos in batches of 5, two epochs
+    assert len(curves["train/loss"]) == 8  # 20 videos in batches of 5, two epochs
+    assert len(curves["val/top1"]) == 2
+
+
+def test_a_place_that_is_given_to_a_logger_stays(shapes: Path, tmp_path: Path) -> None:
+    options = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'mine'}"]
+    main(fit_arguments(shapes, tmp_path / "runs", *options, "--trainer.max_epochs=1"))
+    assert (tmp_path / "mine" / "tiny" / "version_0" / "metrics.csv").is_file()
+    assert (tmp_path / "runs" / "tiny" / "metrics.csv").is_file()
 
 
 def test_fewer_epochs_than_the_checkpoint_has_are_refused(

@@ -1,6 +1,7 @@
 """How runs end: stopped by a signal, without anything to read, at a damaged checkpoint, in any precision."""
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -168,3 +169,44 @@ def test_a_damaged_best_checkpoint_does_not_keep_a_run_from_going_on(
     shutil.copytree(trained, checkpoints)
     cut(checkpoints / "best.ckpt")
     fit(videos, tmp_path, "--ckpt_path=last", "--trainer.max_epochs=3")
+
+
+def test_a_training_says_how_good_it_became_and_what_comes_next_and_no_more(
+    videos: Path,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fit(videos, tmp_path)  # the videos are indexed already
+    out = capsys.readouterr().out
+    best = tmp_path / "x" / "checkpoints" / "best.ckpt"
+    validation, *others = out.strip().splitlines()
+    assert re.fullmatch(r"best validation  val/top1 [01]\.\d{4} after epoch [12]", validation)
+    assert [line.split(maxsplit=1) for line in others] == [
+        ["checkpoint", str(best)],
+        ["next", f"cvr test --ckpt_path {best}"],
+        ["report", f"cvr report {tmp_path / 'x'}"],
+    ]
+    assert caplog.messages == [
+        "GPU available: False, used: False",
+        "Model tiny: 0.25 M parameters, 2 classes",
+    ]
+
+
+def test_a_test_ends_with_the_table_of_its_results(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    score("test", trained / "last.ckpt", tmp_path)
+    out = capsys.readouterr().out
+    rows = [row for row in out.splitlines() if row.startswith("  ") or row.startswith("Written")]
+    assert rows[1].split()[0] == "top-1"
+    assert rows[-1] == f"Written to {tmp_path / 'test' / 'results.json'} and scores.npz"
+    assert "Written" not in rows[-2]
+    assert "energy per video" not in out
+    assert caplog.messages == [
+        "GPU available: False, used: False",
+        f"Loaded model weights from the checkpoint at {trained / 'last.ckpt'}",
+    ]
+    score("test", trained / "last.ckpt", tmp_path, "--verbose")
+    assert "energy per video, theoretical" in capsys.readouterr().out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cvr_lightning.errors import RunError, UserError
+from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.results import FILE_NAME as RESULTS
 from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import VideoTable
-from cvr_lightning.files.bounds import EVENT_BYTES, TEXT_BYTES, read_text
+from cvr_lightning.files.bounds import TEXT_BYTES, read_text
+from cvr_lightning.training.metrics_file import FILE_NAME as METRICS
 
 CONFIG = "config.yaml"
-_POINTS = 100_000
-"""Of a curve that are read; TensorBoard draws them by lot from more."""
-_UNREAD = dict.fromkeys(("images", "audio", "histograms", "compressedHistograms", "tensors"), 1)
-"""How many of the others are kept, at least one."""
 _TESTS = "cvr test writes it"
 
 
@@ -72,9 +68,9 @@ class Run:
         if not config:
             missing.append(f"{path / CONFIG} (cvr fit writes it)")
         if not curves:
-            missing.append(f"{path}/events.out.tfevents* or metrics.csv with scalars (cvr fit writes them)")
+            missing.append(f"{path / METRICS} (cvr fit writes it)")
         if results is None and scores is None and not curves and not config:
-            raise RunError(f"{path}: holds nothing of a run ({RESULTS}, {SCORES}, {CONFIG}, events)")
+            raise RunError(f"{path}: holds nothing of a run ({RESULTS}, {SCORES}, {CONFIG}, {METRICS})")
         return cls(directory, results, scores, config, curves, tuple(missing))
 
     @property
@@ -135,49 +131,25 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 
 def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """Scalars written by TensorBoard or CSVLogger: (n, 2) step and value of each, sorted by step.
+    """(n, 2) step and value of each scalar of a run's ``metrics.csv``, in order of the steps.
 
-    Reads the directory's event files and every ``metrics.csv`` below it. If a step was logged twice, as by a
-    resumed run, the later value counts.
+    Where a step was logged twice, as by a run that was resumed, the later value counts.
 
     Raises:
-        RunError: A file is damaged, or too large.
+        RunError: The file is damaged, or too large.
     """
+    path = directory / METRICS
     points: dict[str, dict[int, float]] = {}
-    for file in sorted(directory.rglob("metrics.csv")):
-        for tag, step, value in _csv_scalars(file):
-            points.setdefault(tag, {})[step] = value
-    for file in sorted(directory.glob("events.out.tfevents*")):
-        for tag, values in _event_scalars(file).items():
-            points.setdefault(tag, {}).update(values)
-    return {tag: np.array(sorted(values.items()), np.float64) for tag, values in points.items()}
-
-
-def _event_scalars(path: Path) -> dict[str, dict[int, float]]:
-    """Name, steps and values of what TensorBoard wrote; of a longer curve, a sample."""
-    try:
-        EVENT_BYTES.check(path.stat().st_size)
-        events = EventAccumulator(str(path), size_guidance={**_UNREAD, "scalars": _POINTS})
-        events.Reload()
-        return {
-            tag: {event.step: float(event.value) for event in events.Scalars(tag)}
-            for tag in events.Tags()["scalars"]
-        }
-    except UserError:
-        raise
-    except Exception as error:  # TensorBoard and protobuf raise whatever they meet
-        raise RunError(f"{path}: not a file of events ({error!r:.200}); remove it from the run") from error
-
-
-def _csv_scalars(path: Path) -> Iterator[tuple[str, int, float]]:
-    """Name, step and value of each scalar of CSVLogger."""
+    if not path.exists():
+        return {}
     try:
         TEXT_BYTES.check(path.stat().st_size)
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 step = int(row.pop("step"))
-                yield from (
-                    (tag, step, float(value)) for tag, value in row.items() if value and tag != "epoch"
-                )
+                for tag, value in row.items():
+                    if value and tag != "epoch":
+                        points.setdefault(tag, {})[step] = float(value)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise RunError(f"{path}: not a file of CSVLogger ({error!r}); remove it from the run") from error
+        raise RunError(f"{path}: not a file of metrics ({error!r}); remove it from the run") from error
+    return {tag: np.array(sorted(values.items()), np.float64) for tag, values in points.items()}

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import yaml
 from helpers.encoders import COARSE, encode
-from torch.utils.tensorboard import SummaryWriter
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.evaluation.score_file import ScoreFile
@@ -19,6 +18,7 @@ from cvr_lightning.tools.report.charts import Curve, cost_chart, curve_chart, th
 from cvr_lightning.tools.report.classes import confusion
 from cvr_lightning.tools.report.run import Run, short_names
 from cvr_lightning.tools.report.worst import worst_videos
+from cvr_lightning.training.metrics_file import MetricsFile
 
 HOSTILE = "<script>alert('x')</script> & \"$q$"
 CLASSES = ("left", "right", HOSTILE)
@@ -104,11 +104,11 @@ def write_run(path: Path, root: Path | None = None) -> str:
     (path / "results.json").write_text(json.dumps(RESULTS))
     config = {"model": {"preset": "tiny"}, "data": {"class_path": "Folder", "init_args": {"root": str(root)}}}
     (path / "config.yaml").write_text(yaml.safe_dump(config))
-    with SummaryWriter(str(path)) as writer:
-        for step in range(5):
-            writer.add_scalar("train/loss", 2.0 - 0.25 * step, step)
-        writer.add_scalar("val/loss", 1.5, 4)
-        writer.add_scalar("val/top1", 0.5, 4)
+    logger = MetricsFile(path)
+    for step in range(5):
+        logger.log_metrics({"train/loss": 2.0 - 0.25 * step}, step)
+    logger.log_metrics({"val/loss": 1.5, "val/top1": 0.5}, 4)
+    logger.finalize("success")
     return str(path)
 
 
@@ -241,7 +241,7 @@ def test_missing_parts_are_named_on_the_page_and_by_the_command(
     main(["report", str(bare), "--output", str(tmp_path / "r.html")])
     said = capsys.readouterr().out
     text = Page(tmp_path / "r.html").text
-    for what in (f"{bare}/results.json (cvr test writes it)", f"{bare}/scores.npz", f"{bare}/events.out"):
+    for what in (f"{bare}/results.json (cvr test writes it)", f"{bare}/scores.npz", f"{bare}/metrics.csv"):
         assert f"missing: {what}" in said
         assert f"Missing: {what}" in text
     assert "no run has results.json; cvr test writes it" in text
@@ -251,7 +251,7 @@ def test_missing_parts_are_named_on_the_page_and_by_the_command(
     ("files", "message"),
     [
         (None, "no such run directory; cvr fit writes one into runs/"),
-        ({}, "holds nothing of a run (results.json, scores.npz, config.yaml, events)"),
+        ({}, "holds nothing of a run (results.json, scores.npz, config.yaml, metrics.csv)"),
         ({"results.json": "{}"}, "not a valid results file"),
         ({"config.yaml": "- a list"}, "not a configuration, which is a mapping"),
         ({"scores.npz": "no zip"}, "not a valid score file"),

@@ -1,0 +1,68 @@
+"""Where the loggers of a run write: into its directory, unless the user gives another place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from cvr_lightning.training.metrics_file import MetricsFile
+
+NOT_GIVEN = ""
+"""A place or a name that the user has not given, where Lightning's loggers have defaults."""
+
+
+def forget_default_places(parser: LightningArgumentParser, kind: type, options: Iterable[str]) -> None:
+    """Take the defaults of a logger's place out of the parser of its options.
+
+    Args:
+        parser: The parser of the options of a class.
+        kind: The class.
+        options: Names of its options.
+    """
+    if issubclass(kind, Logger):
+        parser.set_defaults({name: NOT_GIVEN for name in ("save_dir", "name") if name in options})
+    if issubclass(kind, TensorBoardLogger):
+        parser.set_defaults({"default_hp_metric": False})
+
+
+def send_to_run(loggers: Any, directory: Path) -> None:
+    """Fill in ``save_dir``, ``name`` and ``version`` where the user gave none.
+
+    Args:
+        loggers: The trainer's option ``logger`` as it was parsed.
+        directory: The run directory.
+    """
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        if isinstance(logger, Namespace) and "init_args" in logger:
+            _fill_in(logger.class_path, logger.init_args, directory)
+
+
+def _fill_in(class_path: str, options: Namespace, directory: Path) -> None:
+    name = directory.name
+    if options.get("save_dir") == NOT_GIVEN:
+        options.save_dir = str(directory)
+        # Of these two loggers, name and version are folders below save_dir.
+        name = {"TensorBoardLogger": "", "CSVLogger": "csv"}.get(class_path.rpartition(".")[2], name)
+    for option in ("name", "run_name"):
+        if option in options and not options[option]:
+            options[option] = name
+    if class_path.endswith(".TensorBoardLogger") and options.version is None:
+        options.version = ""
+
+
+def run_loggers(configured: Any, directory: Path) -> list[Logger]:
+    """The loggers of a run: the configured ones, TensorBoard where none are, and always metrics.csv.
+
+    Args:
+        configured: The trainer's option ``logger``, built.
+        directory: The run directory.
+    """
+    if configured in (None, True):
+        configured = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
+    loggers = [] if configured is False else configured if isinstance(configured, list) else [configured]
+    return [*loggers, MetricsFile(directory)]

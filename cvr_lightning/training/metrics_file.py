@@ -1,0 +1,102 @@
+"""metrics.csv: every scalar that a run logs, whatever its other loggers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from cvr_lightning.files.atomic import atomic_path, output_error
+
+FILE_NAME = "metrics.csv"
+
+
+class MetricsFile(Logger):
+    """Writes a row for each step and a column for each scalar, as Lightning's CSVLogger does.
+
+    Unlike there, a run that goes on, and a later test, add to the file; of two rows of a step the later one
+    counts.
+
+    Args:
+        directory: The run directory.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        super().__init__()
+        self._directory = Path(directory)
+        self._columns: list[str] | None = None
+        self._row: dict[str, float] = {}
+
+    @property
+    def name(self) -> str:
+        """Nothing: the file lies in the run directory itself."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Nothing: a run has one file."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run directory."""
+        return str(self._directory)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._directory / FILE_NAME
+
+    def log_hyperparams(self, params: Any, *arguments: Any, **options: Any) -> None:
+        """Nothing: config.yaml holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add scalars to the row of a step; it is written when another step begins.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        step = 0 if step is None else step
+        if self._row.get("step") != step:
+            self._write()
+            self._row = {"step": step}
+        self._row.update({name: float(value) for name, value in metrics.items()})
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write the last row.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        self._write()
+
+    def _write(self) -> None:
+        row, self._row = self._row, {}
+        if not row:
+            return
+        if self._columns is None or not row.keys() <= set(self._columns):
+            self._write_with_columns(row)
+            return
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
+        except OSError as error:
+            raise output_error(self.path, error) from error
+
+    def _write_with_columns(self, row: Mapping[str, float]) -> None:
+        """Write the file anew, with the columns that this row adds."""
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
+        # The last line of a run that was killed may not be whole.
+        reader = csv.DictReader(line for line in lines if line.endswith("\n"))
+        self._columns = list(dict.fromkeys([*(reader.fieldnames or ()), *row]))
+        rows: Iterable[Mapping[str, Any]] = [*reader, row]
+        with atomic_path(self.path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
