@@ -31,8 +31,9 @@ OPTIONS = (
 class HyperParameters(Callback):
     """Logs selected options of a run with its final metrics, at the end of ``fit`` and ``test``.
 
-    Logs ``vitals/final/val_top1``, ``vitals/final/val_top5`` and ``vitals/final/val_loss`` after training,
-    and the same with ``test`` after a test, if they exist. The last components of the options' names are the
+    Logs ``vitals/final/val_top1``, ``vitals/final/val_top5`` and ``vitals/final/val_loss`` after training;
+    ``vitals/final/test_top1``, ``vitals/final/test_top5`` and ``vitals/final/test_loss`` after a test; those
+    that exist. The last components of the options' names are the
     columns of TensorBoard's HPARAMS tab. Works with any logger.
 
     Args:
