@@ -41,8 +41,7 @@ class EnergyMonitor(Callback):
     Logs after every training epoch if there is a counter, over all processes:
 
     - ``vitals/energy/measured_train_j_per_epoch`` and ``vitals/energy/measured_train_j_per_video``: joules
-    without
-      validation; a video counts each time it is trained on.
+      without validation; a video counts each time it is trained on.
 
     ``results.json`` contains these energies of the test, and those of the training stored in the checkpoint;
     with ``prints_table``, ``fit`` and ``test`` print them. Without a counter, or if the test took less than

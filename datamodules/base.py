@@ -48,9 +48,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
     - Training: a random window in each of the video's equal spans, a random crop, and the given augmentation.
     - Validation: the middle window of each span, the center crop.
     - Test and prediction: the views of the protocol. Each temporal view is read once and cropped on the
-    device, where
-      a batch holds at most ``max(batch_size, crops)`` clips. For a video too short for all temporal views,
-      the distinct ones are scored.
+      device, where a batch holds at most ``max(batch_size, crops)`` clips. For a video too short for all
+      temporal views, the distinct ones are scored.
 
     Args:
         root: Folder of the data set.

@@ -43,12 +43,10 @@ class Folder(CompressedVideoDataModule):
     Two layouts are supported:
 
     - ``<root>/{train,val,test}/<class>/<video>``: the given split. Without ``test`` the validation subset is
-    tested,
-      without ``val`` a fraction of each training class is held out, as the log and ``protocol`` say. Without
-      ``train`` the other subsets can be scored, but not trained on.
+      tested, without ``val`` a fraction of each training class is held out, as the log and ``protocol`` say.
+      Without ``train`` the other subsets can be scored, but not trained on.
     - ``<root>/<class>/<video>``: split by ``split_seed``, each class in the same proportions. Classes may be
-    named
-      train, val or test if their folders contain videos and no folders.
+      named train, val or test if their folders contain videos and no folders.
 
     Class indices follow the sorted names of the class folders (of ``train`` if it exists). Files are selected
     by their suffix; the log has one line about what is left out.

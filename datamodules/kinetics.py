@@ -40,8 +40,7 @@ class Kinetics(PublishedDataModule):
 
     - Format: as downloaded from YouTube, mostly H.264 in mp4, 10 s; preparation makes them uniform.
     - Videos: ``<id>_<start>_<end>.mp4``, seconds in six digits, in any container; in one folder or in class
-    folders of
-      any spelling (blanks, ``_``, without ``'()``); in ``train`` and ``val``, ``videos_train`` and
+      folders of any spelling (blanks, ``_``, without ``'()``); in ``train`` and ``val``, ``videos_train`` and
       ``videos_val``, ``videos``, or the root itself.
     - Annotations, in ``annotations`` or the root itself, for each subset the first of: the official CSV
       ``label,youtube_id,time_start,time_end,split``, as ``train.csv``, ``kinetics_train.csv``,
@@ -49,8 +48,7 @@ class Kinetics(PublishedDataModule):
       <number>``, as ``train.csv`` (SlowFast, VideoMAE), ``kinetics400_train_list_videos.txt`` (mmaction2),
       ``train_list.txt`` or ``train.txt``. Validation may be called val, validate or validation.
     - Classes: with CSVs the sorted names, words separated by blanks; with lists the given numbers, named by
-    the class
-      folders in the lists if there are any. Checkpoints store the mapping.
+      the class folders in the lists if there are any. Checkpoints store the mapping.
     - Split: testing uses the validation subset, as usual.
 
     Each copy of the data set lacks different videos: the log has the number of videos found, and results name

@@ -51,11 +51,9 @@ class MotionShapes(CompressedVideoDataModule):
     - Split: by scene, so textures and shapes of val and test are never seen in training. By default 600
       training, 100 validation and 200 test videos, about 120 MB.
     - Each scene is rendered once per class from the same I-frames, byte for byte. A model that sees only
-    I-frames gives
-      the same answer for all ten videos of a scene, so its accuracy is exactly 10 %.
+      I-frames gives the same answer for all ten videos of a scene, so its accuracy is exactly 10 %.
     - The videos are written to ``<root>/{train,val,test}/<class>/<scene>.mp4`` on first use; later runs find
-    them, and
-      interrupted runs are resumed. They only depend on the options below.
+      them, and interrupted runs are resumed. They only depend on the options below.
     - Clips are never mirrored, since left and right are classes.
 
     Args:
@@ -187,12 +185,10 @@ class HardMotionShapes(MotionShapes):
     """:class:`MotionShapes` with a moving camera, distractors, and colors that mislead.
 
     - The camera pans by up to 1.5 pixels per frame, and two smaller shapes have their own motions. The class
-    is the
-      motion of the largest shape.
+      is the motion of the largest shape.
     - In training, half of the videos show that shape in the color of their class, the others in another
-    class's; in
-      validation and test it always has another class's color. A model that relies on I-frames scores below
-      chance.
+      class's; in validation and test it always has another class's color. A model that relies on I-frames
+      scores below chance.
 
     Everything else, including the options, is as in :class:`MotionShapes`.
 

@@ -216,13 +216,11 @@ class VideoSampler(DistributedSampler[Draw]):
     Lightning does not wrap it.
 
     - Training: every rank draws the same number of videos, and the batches of all ranks in a step equal those
-    of one
-      process with as many clips. The last videos of an epoch's order, fewer than there are ranks, are
+      of one process with as many clips. The last videos of an epoch's order, fewer than there are ranks, are
       dropped; they differ by epoch.
     - Evaluation: each (video, view) is drawn exactly once over all ranks, without padding. The views of a
-    video stay on
-      one rank, so ranks may differ in length; each needs at least one video to take part in the last
-      collective.
+      video stay on one rank, so ranks may differ in length; each needs at least one video to take part in the
+      last collective.
 
     Args:
         videos: Number of videos.

@@ -25,16 +25,14 @@ class SomethingSomethingV2(PublishedDataModule):
     """Something-Something V2 (Goyal et al., ICCV 2017): hand-object interactions, independent of the object.
 
     - Format: VP9 in WebM, height 240, about 12 fps, 2 to 6 s. FFmpeg exports no motion vectors of VP9, so the
-    videos
-      must be prepared; prepared files take precedence over originals next to them.
+      videos must be prepared; prepared files take precedence over originals next to them.
     - Annotations: ``something-something-v2-{labels,train,validation,test}.json`` or
       ``{labels,train,validation,test}.json``, in ``annotations``, ``labels`` or the root itself.
     - Videos: ``<id>.webm`` in ``20bn-something-something-v2``, ``something-something-v2``, ``videos`` or the
       root itself, in any container.
     - Classes: the 174 templates in their published order.
     - Split: 168,913 training and 24,777 validation videos; testing uses validation, as usual, since the
-    27,157 test
-      videos have no labels.
+      27,157 test videos have no labels.
     - Clips are never mirrored: "from left to right" and "from right to left" are different classes.
 
     See docs/datasets/ssv2.md.

@@ -38,8 +38,7 @@ class UCF101(ThreeSplitDataModule):
     - Videos: ``<class>/<name>.avi`` in ``UCF-101``, ``UCF101``, ``videos`` or the root itself, in any
       container.
     - Split: three published ones; the first has 9,537 and 3,783 videos. The label is the folder in the list,
-    since
-      videos of ``HandstandPushups`` are named ``v_HandStandPushups``.
+      since videos of ``HandstandPushups`` are named ``v_HandStandPushups``.
     - Validation: whole groups ``gXX`` of the training list; a group comes from one uploader.
 
     See docs/datasets/ucf101.md.

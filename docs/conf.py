@@ -32,7 +32,7 @@ html_show_copyright = False
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
-# The notebooks carry their outputs; tests/test_notebooks.py runs them.
+# The notebooks carry their outputs; building the site runs nothing.
 nb_execution_mode = "off"
 
 autodoc_member_order = "bysource"

@@ -16,6 +16,7 @@ from cvr_lightning.datamodules import (
     SomethingSomethingV2,
 )
 from cvr_lightning.datamodules.files import stem
+from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.run import prepare
 from cvr_lightning.tools.prepare.tree import ArrayJob
@@ -50,7 +51,7 @@ def test_the_same_videos_with_the_same_labels_are_found(
 ) -> None:
     source, destination = write(tmp_path / "src", clips), tmp_path / "dst"
     # As downloaded, some of the sets hold I-frames only: that is why they are prepared.
-    before = labeled(dataset(source, modalities=("iframes",)))
+    before = labeled(dataset(source, sampling=ClipSampling(modalities=("iframes",))))
     rows, _ = prepare(source, destination, Recipe(size=(96, 80)), workers=1, job=ArrayJob())
     assert [stem(row.source) for row in rows if row.status == "failed"] == broken
     after = labeled(dataset(destination))
