@@ -47,7 +47,7 @@ class ModulatorOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.levels <= MAX_LEVELS:
-            raise ValueError(f"levels={self.levels} must lie between 1 and {MAX_LEVELS}")
+            raise ValueError(f"levels={self.levels} must be between 1 and {MAX_LEVELS}")
 
 
 class ModulatorState(NamedTuple):
