@@ -138,7 +138,7 @@ def test_what_lies_in_the_way_is_named(shapes_root: Path, packed: Path, tmp_path
     with pytest.raises(ShardError, match="is packed already"):
         pack_shapes(shapes_root, packed)
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ShardError, match=r"holds thesis\.tex, which is no shard"):
+    with pytest.raises(ShardError, match=r"holds thesis\.tex, which is not a shard"):
         pack_shapes(shapes_root, tmp_path)
 
 

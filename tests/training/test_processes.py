@@ -21,19 +21,19 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = """
 import json, sys, torch
 from cvr_lightning.cli.main import main
-from cvr_lightning.training.module import RecognitionModule
+from cvr_lightning.models import CompressedVideoRecognizer
 
 *commands, wasteful = json.loads(sys.argv[1])
 for command in commands:
     main(command)
 if wasteful:
-    build = RecognitionModule.__init__
+    build = CompressedVideoRecognizer.__init__
 
     def build_with_waste(self, *arguments, **options):
         build(self, *arguments, **options)
-        self.recognizer.waste = torch.nn.Linear(2, 2)
+        self.waste = torch.nn.Linear(2, 2)
 
-    RecognitionModule.__init__ = build_with_waste
+    CompressedVideoRecognizer.__init__ = build_with_waste
     try:
         main(wasteful)
     except SystemExit as stop:
