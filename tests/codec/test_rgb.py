@@ -89,7 +89,7 @@ def test_decords_frames_are_those_of_ffmpeg_at_the_middles_of_equal_parts(mpeg4:
     assert frames.dtype == np.uint8
     expected = np.stack([decoded[number] for number in chosen]).transpose(0, 3, 1, 2)
     assert frames.shape == expected.shape
-    # The two FFmpeg builds may round a colour differently; another frame would be off by far more.
+    # The two FFmpeg builds may round a color differently; another frame would be off by far more.
     assert np.abs(frames.astype(int) - expected).mean() < 1.0
 
 

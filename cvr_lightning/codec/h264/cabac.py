@@ -31,7 +31,7 @@ _LEAST_AHEAD: Final = 8
 
 @kernel
 def start(words, engine, position):  # type: ignore[no-untyped-def]
-    """Initialise the decoder at a byte (9.3.1.2)."""
+    """Initialize the decoder at a byte (9.3.1.2)."""
     engine[E_RANGE] = 510
     engine[E_OFFSET] = window(words, position)
     engine[E_AHEAD] = 23
@@ -39,10 +39,10 @@ def start(words, engine, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def initialise_contexts(contexts, column, quantiser):  # type: ignore[no-untyped-def]
-    """Initialise all contexts (9.3.1.1): column 0 for I slices, 1 + cabac_init_idc for others."""
+def initialize_contexts(contexts, column, quantizer):  # type: ignore[no-untyped-def]
+    """Initialize all contexts (9.3.1.1): column 0 for I slices, 1 + cabac_init_idc for others."""
     for i in range(contexts.size):
-        state = (CONTEXTS[i, column, 0] * quantiser >> 4) + CONTEXTS[i, column, 1]
+        state = (CONTEXTS[i, column, 0] * quantizer >> 4) + CONTEXTS[i, column, 1]
         state = min(max(state, 1), 126)
         contexts[i] = (63 - state) << 1 if state < 64 else (state - 64) << 1 | 1
 

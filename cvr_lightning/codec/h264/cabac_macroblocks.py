@@ -13,7 +13,7 @@ from cvr_lightning.codec.h264.cabac_residual import read_residual
 from cvr_lightning.codec.h264.cavlc_macroblocks import read_pcm
 from cvr_lightning.codec.h264.faults import (
     BAD_COEFFICIENT,
-    BAD_QUANTISER,
+    BAD_QUANTIZER,
 )
 from cvr_lightning.codec.h264.intra import predict_mode, set_mode
 from cvr_lightning.codec.h264.slice_header import I
@@ -28,14 +28,14 @@ from cvr_lightning.codec.h264.state import (
     M_KIND,
     M_MODE,
     M_PATTERN,
-    M_QUANTISER,
+    M_QUANTIZER,
     M_TRANSFORM,
     S_ABOVE,
     S_CHROMA,
     S_DELTA,
     S_LEFT,
     S_MACROBLOCK,
-    S_QUANTISER,
+    S_QUANTIZER,
     S_TRANSFORM_8X8,
     S_TYPE,
     SKIPPED,
@@ -45,7 +45,7 @@ _SKIP_P: Final = 11
 _TYPE_I: Final = 3
 _TYPE_P: Final = 14
 _TYPE_I_IN_P: Final = 17
-_QUANTISER: Final = 60
+_QUANTIZER: Final = 60
 _CHROMA_MODE: Final = 64
 _MODE_FLAG: Final = 68
 _PATTERN: Final = 73
@@ -207,18 +207,18 @@ def read_coefficients(picture):  # type: ignore[no-untyped-def]
     if row[M_PATTERN] == 0 and row[M_KIND] != INTRA_16X16:
         s[S_DELTA] = 0
         return 0
-    index, count = _QUANTISER + (s[S_DELTA] != 0), 0
+    index, count = _QUANTIZER + (s[S_DELTA] != 0), 0
     while read_bin(picture, index):
-        index = _QUANTISER + (3 if count else 2)
+        index = _QUANTIZER + (3 if count else 2)
         count += 1
         if count > _MOST_DELTAS:
-            return BAD_QUANTISER
+            return BAD_QUANTIZER
     delta = (count + 1) >> 1 if count & 1 else -(count >> 1)
     if not -26 <= delta <= 25:
-        return BAD_QUANTISER
+        return BAD_QUANTIZER
     s[S_DELTA] = delta
-    s[S_QUANTISER] = (s[S_QUANTISER] + delta + 52) % 52
-    row[M_QUANTISER] = s[S_QUANTISER]
+    s[S_QUANTIZER] = (s[S_QUANTIZER] + delta + 52) % 52
+    row[M_QUANTIZER] = s[S_QUANTIZER]
     return BAD_COEFFICIENT if read_residual(picture) < 0 else 0
 
 

@@ -17,7 +17,7 @@ from cvr_lightning.codec.h264.cabac import (
 )
 from cvr_lightning.codec.h264.residual import (
     RASTER,
-    chroma_quantiser,
+    chroma_quantizer,
     scale_4x4,
     scale_8x8,
     scale_chroma_dc,
@@ -34,7 +34,7 @@ from cvr_lightning.codec.h264.state import (
     S_CHROMA,
     S_LEFT,
     S_MACROBLOCK,
-    S_QUANTISER,
+    S_QUANTIZER,
 )
 
 _CODED_FLAG = 85
@@ -76,7 +76,7 @@ def _coded(picture, category, place, intra):  # type: ignore[no-untyped-def]
 def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
     words, engine, contexts, scratch = picture.words, picture.engine, picture.contexts, picture.scratch
     s = picture.slice
-    quantiser, number = s[S_QUANTISER], s[S_MACROBLOCK]
+    quantizer, number = s[S_QUANTIZER], s[S_MACROBLOCK]
     intra = 1 if kind >= INTRA_4X4 else 0
     which = 0 if intra else 3
     first, category = 0, LUMA_4X4
@@ -85,7 +85,7 @@ def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
             count = read_block(words, engine, contexts, scratch, LUMA_DC, 16)
             if count < 0:
                 return -1
-            scale_luma_dc(picture, count, which, quantiser)
+            scale_luma_dc(picture, count, which, quantizer)
         first, category = 1, LUMA_AC
     if eights:
         for n in range(0, 16, 4):
@@ -93,7 +93,7 @@ def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
                 count = read_block(words, engine, contexts, scratch, LUMA_8X8, 64)
                 if count < 0:
                     return -1
-                scale_8x8(picture, count, 1, 0, 16 * n, 6 if intra else 7, quantiser)
+                scale_8x8(picture, count, 1, 0, 16 * n, 6 if intra else 7, quantizer)
                 place = RASTER[n]
                 picture.counts[number, place] = picture.counts[number, place + 1] = 1
                 picture.counts[number, place + 4] = picture.counts[number, place + 5] = 1
@@ -104,7 +104,7 @@ def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
             if count < 0:
                 return -1
             picture.counts[number, RASTER[n]] = count
-            scale_4x4(picture, count, first, 16 * n, which, quantiser)
+            scale_4x4(picture, count, first, 16 * n, which, quantizer)
     return 0
 
 
@@ -119,11 +119,11 @@ def _read_chroma(picture, kind, pattern):  # type: ignore[no-untyped-def]
             count = read_block(words, engine, contexts, scratch, CHROMA_DC, 4)
             if count < 0:
                 return -1
-            scale_chroma_dc(picture, count, plane, which + plane, chroma_quantiser(picture, plane))
+            scale_chroma_dc(picture, count, plane, which + plane, chroma_quantizer(picture, plane))
     if pattern >> 5 == 0:
         return 0
     for plane in range(2):
-        quantiser = chroma_quantiser(picture, plane)
+        quantizer = chroma_quantizer(picture, plane)
         for n in range(4):
             place = 16 + 4 * plane + n
             if _coded(picture, CHROMA_AC, place, intra):
@@ -131,7 +131,7 @@ def _read_chroma(picture, kind, pattern):  # type: ignore[no-untyped-def]
                 if count < 0:
                     return -1
                 picture.counts[number, place] = count
-                scale_4x4(picture, count, 1, 256 + 64 * plane + 16 * n, which + plane, quantiser)
+                scale_4x4(picture, count, 1, 256 + 64 * plane + 16 * n, which + plane, quantizer)
     return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cvr_lightning.codec.bitstream.kernels import fault, kernel, window
-from cvr_lightning.codec.h264.cabac import initialise_contexts, position_of, start, terminate
+from cvr_lightning.codec.h264.cabac import initialize_contexts, position_of, start, terminate
 from cvr_lightning.codec.h264.cabac_macroblocks import read_macroblock, read_skip
 from cvr_lightning.codec.h264.delivery import deliver
 from cvr_lightning.codec.h264.faults import BAD_END, CUT_SHORT
 from cvr_lightning.codec.h264.motion import skip_p
-from cvr_lightning.codec.h264.slice_header import H_CABAC_INIT, H_FIRST, H_POSITION, H_QUANTISER, H_TYPE, I
+from cvr_lightning.codec.h264.slice_header import H_CABAC_INIT, H_FIRST, H_POSITION, H_QUANTIZER, H_TYPE, I
 from cvr_lightning.codec.h264.slices import covers
 from cvr_lightning.codec.h264.state import S_DELTA, enter
 
@@ -18,7 +18,7 @@ def read_cabac_slice(picture, header, stop, sink):  # type: ignore[no-untyped-de
     """Read the data of a slice of I or P macroblocks: position or fault, last macroblock."""
     words, engine, s = picture.words, picture.engine, picture.slice
     column = 0 if header[H_TYPE] == I else 1 + header[H_CABAC_INIT]
-    initialise_contexts(picture.contexts, column, header[H_QUANTISER])
+    initialize_contexts(picture.contexts, column, header[H_QUANTIZER])
     start(words, engine, (header[H_POSITION] + 7) & ~7)
     number = header[H_FIRST]
     while True:

@@ -10,7 +10,7 @@ from cvr_lightning.codec.bitstream.kernels import fault, inlined, kernel, leadin
 from cvr_lightning.codec.h264.faults import BAD_COEFFICIENT
 from cvr_lightning.codec.h264.residual import (
     RASTER,
-    chroma_quantiser,
+    chroma_quantizer,
     scale_4x4,
     scale_8x8,
     scale_chroma_dc,
@@ -27,7 +27,7 @@ from cvr_lightning.codec.h264.state import (
     S_CHROMA,
     S_LEFT,
     S_MACROBLOCK,
-    S_QUANTISER,
+    S_QUANTIZER,
 )
 from cvr_lightning.codec.h264.tables import (
     COEFFICIENT_TOKENS,
@@ -139,7 +139,7 @@ def read_block(words, position, table, most, scratch):  # type: ignore[no-untype
 
 @kernel
 def _table(picture, plane, j, i):  # type: ignore[no-untyped-def]
-    """The table of coefficient tokens of a block, by the counts of its neighbours (9.2.1)."""
+    """The table of coefficient tokens of a block, by the counts of its neighbors (9.2.1)."""
     s, counts = picture.slice, picture.counts
     first, side = (0, 4) if plane == 0 else (12 + 4 * plane, 2)
     place = first + side * j + i
@@ -161,7 +161,7 @@ def _table(picture, plane, j, i):  # type: ignore[no-untyped-def]
 @kernel
 def _read_luma(picture, position, kind, pattern, eights):  # type: ignore[no-untyped-def]
     words, scratch, s = picture.words, picture.scratch, picture.slice
-    quantiser, number = s[S_QUANTISER], s[S_MACROBLOCK]
+    quantizer, number = s[S_QUANTIZER], s[S_MACROBLOCK]
     inter = kind < INTRA_4X4
     which = 3 if inter else 0
     first = 0
@@ -170,7 +170,7 @@ def _read_luma(picture, position, kind, pattern, eights):  # type: ignore[no-unt
         if position < 0:
             return position
         if count:
-            scale_luma_dc(picture, count, which, quantiser)
+            scale_luma_dc(picture, count, which, quantizer)
         first = 1
     for n in range(16):
         if pattern >> (n >> 2) & 1 == 0:
@@ -183,9 +183,9 @@ def _read_luma(picture, position, kind, pattern, eights):  # type: ignore[no-unt
         picture.counts[number, place] = count
         if count:
             if eights:
-                scale_8x8(picture, count, 4, n & 3, 16 * (n & 12), 7 if inter else 6, quantiser)
+                scale_8x8(picture, count, 4, n & 3, 16 * (n & 12), 7 if inter else 6, quantizer)
             else:
-                scale_4x4(picture, count, first, 16 * n, which, quantiser)
+                scale_4x4(picture, count, first, 16 * n, which, quantizer)
     return position
 
 
@@ -198,11 +198,11 @@ def _read_chroma(picture, position, kind, pattern):  # type: ignore[no-untyped-d
         if position < 0:
             return position
         if count:
-            scale_chroma_dc(picture, count, plane, which + plane, chroma_quantiser(picture, plane))
+            scale_chroma_dc(picture, count, plane, which + plane, chroma_quantizer(picture, plane))
     if pattern >> 5 == 0:
         return position
     for plane in range(2):
-        quantiser = chroma_quantiser(picture, plane)
+        quantizer = chroma_quantizer(picture, plane)
         for n in range(4):
             table = _table(picture, 1 + plane, n >> 1, n & 1)
             position, count = read_block(words, position, table, 15, scratch)
@@ -210,7 +210,7 @@ def _read_chroma(picture, position, kind, pattern):  # type: ignore[no-untyped-d
                 return position
             picture.counts[number, 16 + 4 * plane + n] = count
             if count:
-                scale_4x4(picture, count, 1, 256 + 64 * plane + 16 * n, which + plane, quantiser)
+                scale_4x4(picture, count, 1, 256 + 64 * plane + 16 * n, which + plane, quantizer)
     return position
 
 

@@ -9,7 +9,7 @@ from cvr_lightning.codec.h264.cavlc import read_residual
 from cvr_lightning.codec.h264.faults import (
     BAD_INTRA_MODE,
     BAD_PATTERN,
-    BAD_QUANTISER,
+    BAD_QUANTIZER,
     BAD_REFERENCE,
     BAD_TYPE,
 )
@@ -32,13 +32,13 @@ from cvr_lightning.codec.h264.state import (
     M_KIND,
     M_MODE,
     M_PATTERN,
-    M_QUANTISER,
+    M_QUANTIZER,
     M_TRANSFORM,
     PCM,
     S_CHROMA,
     S_MACROBLOCK,
     S_PAIRS,
-    S_QUANTISER,
+    S_QUANTIZER,
     S_REFERENCES_0,
     S_TRANSFORM_8X8,
     S_TYPE,
@@ -116,7 +116,7 @@ def read_pcm(picture, position):  # type: ignore[no-untyped-def]
     s = picture.slice
     number = s[S_MACROBLOCK]
     row = picture.macroblocks[number]
-    row[M_KIND], row[M_PATTERN], row[M_QUANTISER] = PCM, 47, 0
+    row[M_KIND], row[M_PATTERN], row[M_QUANTIZER] = PCM, 47, 0
     picture.counts[number] = 16
     position = (position + 7) & ~7
     size = 384 if s[S_CHROMA] else 256
@@ -154,9 +154,9 @@ def _read_residual(picture, position):  # type: ignore[no-untyped-def]
         return position
     position, delta = read_signed(picture.words, position)
     if not -26 <= delta <= 25:
-        return fault(BAD_QUANTISER, position)
-    s[S_QUANTISER] = (s[S_QUANTISER] + delta + 52) % 52
-    row[M_QUANTISER] = s[S_QUANTISER]
+        return fault(BAD_QUANTIZER, position)
+    s[S_QUANTIZER] = (s[S_QUANTIZER] + delta + 52) % 52
+    row[M_QUANTIZER] = s[S_QUANTIZER]
     return read_residual(picture, position)
 
 

@@ -12,7 +12,7 @@ BAD_TYPE: Final = 5
 BAD_REFERENCE: Final = 6
 BAD_INTRA_MODE: Final = 7
 BAD_PATTERN: Final = 8
-BAD_QUANTISER: Final = 9
+BAD_QUANTIZER: Final = 9
 BAD_COEFFICIENT: Final = 10
 BAD_END: Final = 11
 BAD_RUN: Final = 12
@@ -30,7 +30,7 @@ FAULTS: Final = {
     BAD_REFERENCE: "the reference index is larger than the reference list",
     BAD_INTRA_MODE: "no intra prediction mode has this code",
     BAD_PATTERN: "no pattern of coded blocks has this code",
-    BAD_QUANTISER: "the change of the quantizer is out of range",
+    BAD_QUANTIZER: "the change of the quantizer is out of range",
     BAD_COEFFICIENT: "the coefficients of a block have an impossible code",
     BAD_END: "the slice should end here",
     BAD_RUN: "a run of skipped macroblocks leaves the picture",

@@ -249,7 +249,7 @@ def read_macroblocks(
         motion=picture.motion,
         indices=picture.references,
         references=np.where(picture.references >= 0, frame - distances, -1),
-        quantizer=column_of(state.M_QUANTISER),
+        quantizer=column_of(state.M_QUANTIZER),
         transform_8x8=table[:, state.M_TRANSFORM].astype(bool).reshape(shape),
         modes_4x4=picture.modes.reshape(*shape, 16),
         modes_16x16=column_of(state.M_MODE),

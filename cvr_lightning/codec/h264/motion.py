@@ -33,7 +33,7 @@ def _at(picture, which, y, x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def neighbour(picture, which, j, i):  # type: ignore[no-untyped-def]
+def neighbor(picture, which, j, i):  # type: ignore[no-untyped-def]
     """Reference and vector of the block at row ``j``, column ``i`` of the macroblock, -1 to 3 or 4."""
     s = picture.slice
     if j < 0:
@@ -54,21 +54,21 @@ def _median(a, b, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def _third(picture, which, j, i, width):  # type: ignore[no-untyped-def]
-    """Neighbour C, or D in its place (8.4.1.3.2)."""
+    """Neighbor C, or D in its place (8.4.1.3.2)."""
     k = i + width
     if j > 0 and (k > 3 or _DECODING_ORDER[4 * (j - 1) + k] > _DECODING_ORDER[4 * j + i]):
-        return neighbour(picture, which, j - 1, i - 1)
-    c = neighbour(picture, which, j - 1, k)
+        return neighbor(picture, which, j - 1, i - 1)
+    c = neighbor(picture, which, j - 1, k)
     if c[0] == _ABSENT:
-        return neighbour(picture, which, j - 1, i - 1)
+        return neighbor(picture, which, j - 1, i - 1)
     return c
 
 
 @kernel
 def predict(picture, which, j, i, width, reference):  # type: ignore[no-untyped-def]
     """Median prediction (8.4.1.3) of the partition at row ``j``, column ``i``, ``width`` blocks wide."""
-    ra, ax, ay = neighbour(picture, which, j, i - 1)
-    rb, bx, by = neighbour(picture, which, j - 1, i)
+    ra, ax, ay = neighbor(picture, which, j, i - 1)
+    rb, bx, by = neighbor(picture, which, j - 1, i)
     rc, cx, cy = _third(picture, which, j, i, width)
     if rb == _ABSENT and rc == _ABSENT and ra != _ABSENT:
         return ax, ay
@@ -84,14 +84,14 @@ def predict(picture, which, j, i, width, reference):  # type: ignore[no-untyped-
 def predict_half(picture, which, shape, part, reference):  # type: ignore[no-untyped-def]
     """Directional prediction (8.4.1.3) of half a macroblock: shape 1 is 16x8, 2 is 8x16."""
     if shape == 1:
-        r, x, y = neighbour(picture, which, 2, -1) if part else neighbour(picture, which, -1, 0)
+        r, x, y = neighbor(picture, which, 2, -1) if part else neighbor(picture, which, -1, 0)
         if r == reference:
             return x, y
         return predict(picture, which, 2 * part, 0, 4, reference)
     if part:
         r, x, y = _third(picture, which, 0, 2, 2)
     else:
-        r, x, y = neighbour(picture, which, 0, -1)
+        r, x, y = neighbor(picture, which, 0, -1)
     if r == reference:
         return x, y
     return predict(picture, which, 0, 2 * part, 2, reference)
@@ -132,8 +132,8 @@ def skip_p(picture):  # type: ignore[no-untyped-def]
     s = picture.slice
     if s[S_LEFT] < 0 or s[S_ABOVE] < 0:
         return
-    ra, ax, ay = neighbour(picture, 0, 0, -1)
-    rb, bx, by = neighbour(picture, 0, -1, 0)
+    ra, ax, ay = neighbor(picture, 0, 0, -1)
+    rb, bx, by = neighbor(picture, 0, -1, 0)
     if (ra == 0 and ax == 0 and ay == 0) or (rb == 0 and bx == 0 and by == 0):
         return
     x, y = predict(picture, 0, 0, 0, 4, 0)

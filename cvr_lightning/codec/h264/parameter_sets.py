@@ -83,8 +83,8 @@ class PictureParameters:
         references: num_ref_idx_l0/l1_default_active_minus1 + 1.
         weighted: weighted_pred_flag.
         bipredicted: weighted_bipred_idc.
-        quantiser: 26 + pic_init_qp_minus26.
-        chroma_offsets: Of the quantisers of Cb and Cr.
+        quantizer: 26 + pic_init_qp_minus26.
+        chroma_offsets: Of the quantizers of Cb and Cr.
         deblocking: deblocking_filter_control_present_flag.
         constrained: constrained_intra_pred_flag.
         redundant: redundant_pic_cnt_present_flag.
@@ -100,7 +100,7 @@ class PictureParameters:
     references: tuple[int, int]
     weighted: bool
     bipredicted: int
-    quantiser: int
+    quantizer: int
     chroma_offsets: tuple[int, int]
     deblocking: bool
     constrained: bool
@@ -237,7 +237,7 @@ def _read_picture(bits: BitReader, data: bytes, chroma_format: int) -> PicturePa
         1 + _check(bits.unsigned(), 0, 31, "num_ref_idx_l1_default_active_minus1"),
     )
     weighted, bipredicted = bits.flag(), _check(bits.read(2), 0, 2, "weighted_bipred_idc")
-    quantiser = 26 + _check(bits.signed(), -62, 25, "pic_init_qp_minus26")
+    quantizer = 26 + _check(bits.signed(), -62, 25, "pic_init_qp_minus26")
     bits.signed()  # pic_init_qs_minus26
     offset = _check(bits.signed(), -12, 12, "chroma_qp_index_offset")
     deblocking, constrained, redundant = bits.flag(), bits.flag(), bits.flag()
@@ -250,7 +250,7 @@ def _read_picture(bits: BitReader, data: bytes, chroma_format: int) -> PicturePa
             scaling = read_scaling(bits, count)
         second = _check(bits.signed(), -12, 12, "second_chroma_qp_index_offset")
     return PictureParameters(
-        number, sequence, cabac, bottom_order, groups, references, weighted, bipredicted, quantiser,
+        number, sequence, cabac, bottom_order, groups, references, weighted, bipredicted, quantizer,
         (offset, second), deblocking, constrained, redundant, transform_8x8, scaling,
     )  # fmt: skip
 

@@ -43,7 +43,7 @@ def _sort(rows, first, count, keys):  # type: ignore[no-untyped-def]
 
 @kernel
 def _initial_list(header, q, order, decoded, which):  # type: ignore[no-untyped-def]
-    """Initialise a list (8.2.4.2) in ``decoded.scratch[0]``; returns its length."""
+    """Initialize a list (8.2.4.2) in ``decoded.scratch[0]``; returns its length."""
     pictures, rows, keys = decoded.pictures, decoded.scratch[0], decoded.scratch[1]
     largest, current = 1 << q[Q_FRAME_NUM_BITS], header[H_FRAME_NUM]
     count = 0

@@ -26,7 +26,7 @@ I: Final = 2  # noqa: E741
 (
     Q_VALID, Q_FRAME_NUM_BITS, Q_ORDER_TYPE, Q_ORDER_BITS, Q_ALWAYS_ZERO, Q_OFFSET_NON_REFERENCE,
     Q_OFFSET_BOTTOM, Q_REFERENCES, Q_GAPS, Q_COLUMNS, Q_ROWS, Q_CHROMA, Q_DIRECT_8X8,
-    Q_CABAC, Q_BOTTOM_ORDER, Q_REFERENCES_0, Q_REFERENCES_1, Q_WEIGHTED, Q_BIPREDICTED, Q_QUANTISER,
+    Q_CABAC, Q_BOTTOM_ORDER, Q_REFERENCES_0, Q_REFERENCES_1, Q_WEIGHTED, Q_BIPREDICTED, Q_QUANTIZER,
     Q_CB_OFFSET, Q_CR_OFFSET, Q_DEBLOCKING, Q_CONSTRAINED, Q_REDUNDANT, Q_TRANSFORM_8X8, Q_CYCLE,
 ) = range(27)  # fmt: skip
 Q_OFFSETS: Final = 27
@@ -36,7 +36,7 @@ PARAMETERS: Final = Q_OFFSETS + 255
 (
     H_TYPE, H_FIRST, H_IDR, H_REFERENCE, H_FRAME_NUM, H_IDR_ID, H_ORDER_LSB, H_DELTA_BOTTOM, H_DELTA_0,
     H_DELTA_1, H_REDUNDANT, H_SPATIAL, H_REFERENCES_0, H_REFERENCES_1, H_MODIFIED_0, H_MODIFIED_1,
-    H_WEIGHTED, H_LUMA_SHIFT, H_CHROMA_SHIFT, H_LONG_TERM_IDR, H_OPERATIONS, H_CABAC_INIT, H_QUANTISER,
+    H_WEIGHTED, H_LUMA_SHIFT, H_CHROMA_SHIFT, H_LONG_TERM_IDR, H_OPERATIONS, H_CABAC_INIT, H_QUANTIZER,
     H_POSITION, H_PICTURE_SET,
 ) = range(25)  # fmt: skip
 HEADER: Final = 25
@@ -66,7 +66,7 @@ def parameter_row(sequence: SequenceParameters, picture: PictureParameters) -> n
         1, sequence.frame_num_bits, sequence.order_type, sequence.order_bits, sequence.delta_always_zero,
         sequence.offset_non_reference, sequence.offset_bottom, sequence.references, sequence.gaps,
         sequence.columns, sequence.rows, sequence.chroma_format, sequence.direct_8x8, picture.cabac,
-        picture.bottom_order, *picture.references, picture.weighted, picture.bipredicted, picture.quantiser,
+        picture.bottom_order, *picture.references, picture.weighted, picture.bipredicted, picture.quantizer,
         *picture.chroma_offsets, picture.deblocking, picture.constrained, picture.redundant,
         picture.transform_8x8, len(sequence.offsets),
     ]  # fmt: skip
@@ -133,8 +133,8 @@ def read_header(words, limit, rows, places, buffers):  # type: ignore[no-untyped
         if header[H_CABAC_INIT] > 2:
             return fault(BAD_HEADER, position)
     position, delta = read_signed(words, position)
-    header[H_QUANTISER] = q[Q_QUANTISER] + delta
-    if not 0 <= header[H_QUANTISER] <= 51:
+    header[H_QUANTIZER] = q[Q_QUANTIZER] + delta
+    if not 0 <= header[H_QUANTIZER] <= 51:
         return fault(BAD_HEADER, position)
     if q[Q_DEBLOCKING]:
         position, mode = read_unsigned(words, position)

@@ -11,7 +11,7 @@ from cvr_lightning.codec.h264.nal import stop_bit, unescape
 from cvr_lightning.codec.h264.slice_header import (
     H_FIRST,
     H_POSITION,
-    H_QUANTISER,
+    H_QUANTIZER,
     H_REFERENCES_0,
     H_SPATIAL,
     H_TYPE,
@@ -35,7 +35,7 @@ from cvr_lightning.codec.h264.state import (
     S_DELTA,
     S_DIRECT_8X8,
     S_NUMBER,
-    S_QUANTISER,
+    S_QUANTIZER,
     S_REFERENCES_0,
     S_REFERENCES_1,
     S_ROWS,
@@ -50,7 +50,7 @@ from cvr_lightning.codec.h264.state import (
 def begin_slice(picture, header, q, number, scales):  # type: ignore[no-untyped-def]
     """Take a slice in hand."""
     s = picture.slice
-    s[S_TYPE], s[S_NUMBER], s[S_QUANTISER], s[S_DELTA] = header[H_TYPE], number, header[H_QUANTISER], 0
+    s[S_TYPE], s[S_NUMBER], s[S_QUANTIZER], s[S_DELTA] = header[H_TYPE], number, header[H_QUANTIZER], 0
     s[S_COLUMNS], s[S_ROWS], s[S_CHROMA] = q[Q_COLUMNS], q[Q_ROWS], q[Q_CHROMA]
     s[S_TRANSFORM_8X8], s[S_CONSTRAINED] = q[Q_TRANSFORM_8X8], q[Q_CONSTRAINED]
     s[S_DIRECT_8X8], s[S_SPATIAL] = q[Q_DIRECT_8X8], header[H_SPATIAL]

@@ -23,14 +23,14 @@ PCM: Final = 9
 
 # Columns of Picture.macroblocks.
 (
-    M_KIND, M_SLICE, M_QUANTISER, M_PATTERN, M_DC, M_TRANSFORM, M_CHROMA_MODE, M_MODE, M_DIRECT,
+    M_KIND, M_SLICE, M_QUANTIZER, M_PATTERN, M_DC, M_TRANSFORM, M_CHROMA_MODE, M_MODE, M_DIRECT,
 ) = range(9)  # fmt: skip
 MACROBLOCK: Final = 9
 
 # Of Picture.slice: the slice in hand, then the macroblock in hand.
 (
     S_TYPE, S_NUMBER, S_COLUMNS, S_ROWS, S_CHROMA, S_TRANSFORM_8X8, S_CONSTRAINED, S_DIRECT_8X8,
-    S_REFERENCES_0, S_REFERENCES_1, S_QUANTISER, S_DELTA, S_CB_OFFSET, S_CR_OFFSET, S_SPATIAL,
+    S_REFERENCES_0, S_REFERENCES_1, S_QUANTIZER, S_DELTA, S_CB_OFFSET, S_CR_OFFSET, S_SPATIAL,
     S_MACROBLOCK, S_X, S_Y, S_LEFT, S_ABOVE, S_RIGHT, S_CORNER, S_PAIRS, S_BIT,
 ) = range(24)  # fmt: skip
 SLICE_STATE: Final = 24
@@ -137,7 +137,7 @@ def clear(picture):  # type: ignore[no-untyped-def]
 
 @kernel
 def enter(picture, macroblock):  # type: ignore[no-untyped-def]
-    """Take a macroblock in hand: its neighbours in the slice, -1 where there is none (6.4.9)."""
+    """Take a macroblock in hand: its neighbors in the slice, -1 where there is none (6.4.9)."""
     s, table = picture.slice, picture.macroblocks
     columns, number = s[S_COLUMNS], s[S_NUMBER]
     y = macroblock // columns
@@ -154,4 +154,4 @@ def enter(picture, macroblock):  # type: ignore[no-untyped-def]
         if x > 0 and table[above - 1, M_SLICE] == number:
             s[S_CORNER] = above - 1
     table[macroblock, M_SLICE] = number
-    table[macroblock, M_QUANTISER] = s[S_QUANTISER]
+    table[macroblock, M_QUANTIZER] = s[S_QUANTIZER]

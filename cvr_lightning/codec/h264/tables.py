@@ -92,7 +92,7 @@ def _transitions() -> npt.NDArray[np.uint8]:
 RANGES: Final = _stored["range_lps"].astype(np.int64).repeat(2, 0).ravel()
 """(512,): rangeTabLPS by state << 3 | value << 2 | range >> 6 & 3."""
 TRANSITIONS: Final = _transitions()
-CHROMA_QUANTISERS: Final = np.array(
+CHROMA_QUANTIZERS: Final = np.array(
     [*range(30), 29, 30, 31, 32, 32, 33, 34, 34, 35, 35, 36, 36, 37, 37, 37, 38, 38, 38, 39, 39, 39, 39],
     np.int64,
 )

@@ -61,7 +61,7 @@ def test_coefficients_are_the_dct_of_the_residual(video: Path) -> None:
     assert np.abs(expected).max() > 50
     assert (
         np.abs(clip.residual[0, 0] - expected).max() < 8 * 0.6
-    )  # 0.6 grey levels; the transform is orthonormal
+    )  # 0.6 gray levels; the transform is orthonormal
 
 
 def test_fewer_coefficients_are_the_first_ones(video: Path) -> None:
