@@ -2,8 +2,8 @@
 
 A pan moves every block of a frame and hides the motion of an action. Global motion is estimated as the median
 of a frame's vectors, since background fills most blocks of most frames. Wang and Schmid, "Action recognition
-with improved trajectories" (ICCV 2013), estimate camera motion from decoded images; here it takes a sort of
-the vectors.
+with improved trajectories" (ICCV 2013), estimate camera motion from decoded images; here sorting the vectors
+is enough.
 
 Global motion may itself be the action (SS-v2 has the class "turning the camera left"), so it also feeds the
 first neurons, as a spatially uniform current.

@@ -48,15 +48,15 @@ class LateFusion(nn.Module):
             tokens: I- and P-tokens, (B, L, D) each.
             exists: Masks of existing tokens, (B, L) bool each.
         """
-        scores, says = [], []
+        scores, present = [], []
         for transformer, head, tokens_BLD, exists_BL in zip(
             self.transformers, self.heads, tokens, exists, strict=True
         ):
             cls_BD, tokens_BLD = transformer(tokens_BLD, exists_BL)
             pooled_BD = masked_mean(tokens_BLD, exists_BL)
             scores.append(head(torch.cat([cls_BD, pooled_BD], dim=-1)))
-            says.append(exists_BL.any(dim=1))
-        return masked_mean(torch.stack(scores, dim=1), torch.stack(says, dim=1))
+            present.append(exists_BL.any(dim=1))
+        return masked_mean(torch.stack(scores, dim=1), torch.stack(present, dim=1))
 
 
 def masked_mean(values_BSD: Tensor, exists_BS: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class ModulatorOptions:
         checkpoint_activations: See :class:`~cvr_lightning.models.neurons.AdaptiveLIF`.
 
     Raises:
-        ValueError: For other levels than the neurons have.
+        ValueError: The number of levels is out of range.
     """
 
     spiking: bool = True

@@ -12,39 +12,22 @@ L places of the token grid, D token channels, H8, W8 blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
-from cvr_lightning.models.efficientnet import EfficientNetLite0
-from cvr_lightning.models.encoders import (
-    IFrameEncoder,
-    IFrameFeatures,
-    PFrameEncoder,
-    PFrames,
-    check_frame_size,
-)
+from cvr_lightning.models.dual_encoder import Ablation, DualEncoder, Representation
+from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
-from cvr_lightning.models.modulator import ModulatorOptions
 from cvr_lightning.models.presets import PRESETS, Preset
 from cvr_lightning.models.segments import joint_exists, mean_over_segments, modulate, of_segments, uses
-from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
-Ablation = Literal[
-    "global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "unified", "mixer"
-]
-"""Components that can be ablated: global motion compensation, spiking neurons (replaced by a ReLU), threshold
-adaptation, the I-frame's threshold term, the current readout, the unified transformer (replaced, with the
-mixer, by late fusion), the multi-modal mixer."""
-Representation = Literal["block", "pixel", "rgb"]
-"""Representation of P-frames; ``rgb`` has decoded frames in place of I-frames, and no P-frames."""
-
 HEADS = ("head.", "late_fusion.heads.")
-"""What the names of the weights begin with that ``reset_classifier`` replaces."""
+"""Prefixes of the weights that ``reset_classifier`` replaces."""
 
 
 class Tokens(NamedTuple):
@@ -55,7 +38,7 @@ class Tokens(NamedTuple):
     used: Tensor
 
 
-class CompressedVideoRecognizer(nn.Module):
+class CompressedVideoRecognizer(DualEncoder):
     """Recognizes the action of a compressed clip.
 
     Inputs are fields as the reader delivers them (gray levels, pixels, coefficients). Normalization is part
@@ -79,9 +62,6 @@ class CompressedVideoRecognizer(nn.Module):
             set for a representation other than ``block``.
     """
 
-    image_mean: Tensor
-    image_std: Tensor
-
     def __init__(
         self,
         num_classes: int,
@@ -93,13 +73,14 @@ class CompressedVideoRecognizer(nn.Module):
         levels: int = 1,
         streams: bool = False,
     ) -> None:
-        super().__init__()
         _check_choice("preset", preset, get_args(Preset))
         _check_choice("representation", representation, get_args(Representation))
         for part in ablate:
             _check_choice("part", part, get_args(Ablation))
         if streams and representation != "block":
             raise ValueError(f"streams=True needs representation='block', not {representation!r}")
+        arch = PRESETS[preset]
+        super().__init__(arch, residual_channels, representation, ablate, levels, streams)
         self.architecture: dict[str, Any] = {
             "num_classes": num_classes,
             "preset": preset,
@@ -110,35 +91,7 @@ class CompressedVideoRecognizer(nn.Module):
             "levels": levels,
             "streams": streams,
         }
-        arch = PRESETS[preset]
         high_channels = arch.iframe_widths[3]
-        self.iframe_encoder: IFrameEncoder | EfficientNetLite0 = (
-            EfficientNetLite0()
-            if arch.iframe_depths is None
-            else IFrameEncoder(arch.iframe_widths, arch.iframe_depths)
-        )
-        for name in ("image_mean", "image_std"):
-            values = torch.tensor(getattr(self.iframe_encoder, name)).view(3, 1, 1) * 255
-            self.register_buffer(name, values)
-        global_motion = "global_motion" not in ablate
-        self.stem: BlockStem | PixelStem = BlockStem(residual_channels, global_motion)
-        if representation == "pixel":
-            self.stem = PixelStem(arch.pframe_widths[0], global_motion)
-        modulator = ModulatorOptions(
-            spiking="spikes" not in ablate,
-            levels=levels,
-            adaptation="adaptation" not in ablate,
-            iframe_term="iframe_term" not in ablate,
-            current_readout="current_readout" not in ablate,
-        )
-        self.pframe_encoder = PFrameEncoder(
-            self.stem.out_channels,
-            MOTION_CHANNELS if streams else None,
-            arch.pframe_widths,
-            arch.iframe_widths[2:],
-            global_motion,
-            modulator,
-        )
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
         self.iframe_tokens = nn.Linear(high_channels, arch.width)
         self.pframe_tokens = nn.Linear(self.pframe_encoder.out_channels, arch.width)
@@ -177,14 +130,12 @@ class CompressedVideoRecognizer(nn.Module):
         """Features (B, num_features) of a batch, which the head turns into logits.
 
         Raises:
-            CropError: For a batch of frames of another size.
-            ValueError: For a batch in another representation, or a model of late fusion, whose modalities
-                have features and heads of their own.
+            CropError: Frames have an unsupported size.
+            ValueError: The batch has another representation, or the model uses late fusion, where each
+                modality has its own features and head.
         """
         if self.late_fusion is not None:
-            raise ValueError(
-                "a model of late fusion has no common features: it needs the unified transformer"
-            )
+            raise ValueError("a model with late fusion has no common features: use the unified transformer")
         check_frame_size(*clip.iframes.shape[-2:])
         encoded = self.encode(clip, self.pframes(clip))
         return self._pool(self.embed(*encoded), *encoded[2:])
@@ -196,7 +147,7 @@ class CompressedVideoRecognizer(nn.Module):
             num_classes: Number of classes; 0 makes :meth:`forward` return the features.
 
         Raises:
-            ValueError: For a negative number, or 0 for a model of late fusion.
+            ValueError: The number is negative, or 0 for a model with late fusion.
         """
         if num_classes < (0 if self.late_fusion is None else 1):
             raise ValueError(f"num_classes={num_classes}: too few for this model")
@@ -212,40 +163,8 @@ class CompressedVideoRecognizer(nn.Module):
 
     @property
     def num_features(self) -> int:
-        """Width of the features that a head takes: the cls token and the mean of the tokens."""
+        """Number of features: those of the cls token and of the mean token."""
         return 2 * self.modality.shape[1]
-
-    def encode(self, clip: CompressedClip, pframes: PFrames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Run the dual encoder; the results are the arguments of :meth:`decide`.
-
-        Args:
-            clip: Batch with the I-frames. Each distinct one is encoded once; segments point to it.
-            pframes: Input of the P-path from :meth:`pframes`.
-        """
-        features = self.encode_iframes(clip.iframes)
-        in_force = IFrameFeatures(*(of_segments(f, clip.iframe_index).flatten(0, 1) for f in features))
-        readout_MCHW = self.pframe_encoder(pframes, in_force, keep_state=False).readout
-        readout_BNCHW = readout_MCHW.unflatten(0, clip.iframe_index.shape)
-        return features.stride32, readout_BNCHW, clip.iframe_index, clip.mask.any(dim=2)
-
-    def encode_iframes(self, iframes: Tensor) -> IFrameFeatures:
-        """Features (B, K, C, H, W) of I-frames (B, K, 3, H, W) in gray levels."""
-        at_least_float32 = torch.promote_types(self.image_mean.dtype, torch.float32)
-        # In place on one copy: allocating memory for a batch of images takes longer than the computation.
-        images = iframes.to(at_least_float32, copy=True).sub_(self.image_mean).div_(self.image_std)
-        images = images.to(self.modality.dtype)
-        features = self.iframe_encoder(images.flatten(0, 1))
-        return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
-
-    def pframes(self, clip: CompressedClip) -> PFrames:
-        """Input of the P-path; zero for skipped blocks unless the camera moves."""
-        fields = self.stem(clip)
-        dtype = self.modality.dtype
-        global_motion = (
-            None if fields.global_motion is None else fields.global_motion.to(dtype).transpose(0, 1)
-        )
-        mask = clip.mask.flatten(0, 1).transpose(0, 1)
-        return PFrames(fields.blocks.to(dtype).transpose(0, 1), mask, global_motion)
 
     def decide(
         self,
@@ -273,7 +192,7 @@ class CompressedVideoRecognizer(nn.Module):
         return logits
 
     def _pool(self, tokens: Tokens, iframe_index_BN: Tensor, exists_BN: Tensor) -> Tensor:
-        """The cls token and the mean of the joint tokens, side by side."""
+        """Concatenate the cls token and the mean of the joint tokens."""
         cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
         exists_B2N = joint_exists(exists_BN)
         pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
@@ -295,7 +214,7 @@ class CompressedVideoRecognizer(nn.Module):
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
 
         # Embeddings of place, time and modality.
-        dtype = self.modality.dtype  # of the weights, since embeddings sum in float32 under autocast
+        dtype = self.dtype  # of the weights, since embeddings sum in float32 under autocast
         place_LD = grid_embedding(height, width, iframe_BKLD.shape[-1], iframe_BKLD.device).to(dtype)
         time_BND = self._time(batch, segments, iframe_BKLD.device)
         time_BKD = mean_over_segments(time_BND, uses_BKN.to(time_BND.dtype))
@@ -335,7 +254,7 @@ class CompressedVideoRecognizer(nn.Module):
     def _time(self, batch: int, segments: int, device: torch.device) -> Tensor:
         """Time embedding (B, N, D) of the segments, on the same scale for any number of them."""
         middle = (torch.arange(segments, device=device) + 0.5) * (100 / segments)
-        embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.modality.dtype))
+        embedded: Tensor = self.time(sinusoidal(middle, self.time.in_features).to(self.dtype))
         return embedded.expand(batch, -1, -1)
 
 

@@ -115,10 +115,10 @@ def _check(path: Path, own: dict[str, Tensor], found: dict[str, Tensor]) -> None
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by name.
+    """Read the tensors of a file by name.
 
     Raises:
-        WeightsError: It is missing or damaged, or safetensors is not installed.
+        WeightsError: The file is missing or damaged, or safetensors is not installed.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a .safetensors file, or {HUB}OWNER/NAME")
@@ -135,14 +135,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def fetch(source: str, file_name: str) -> Path:
-    """A file of a hub repository, from the local cache where it is there.
+    """Download a file of a hub repository, or take it from the local cache.
 
     Args:
         source: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``.
         file_name: Name of the file in the repository.
 
     Raises:
-        WeightsError: It cannot be fetched, or huggingface_hub is not installed.
+        WeightsError: It cannot be downloaded, or huggingface_hub is not installed.
     """
     try:
         from huggingface_hub import hf_hub_download
@@ -154,5 +154,5 @@ def fetch(source: str, file_name: str) -> Path:
     except Exception as error:  # network, access and naming errors of many kinds
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(
-            f"{source}: cannot be fetched ({reason}); download {file_name} yourself and give its path"
+            f"{source}: cannot be downloaded ({reason}); download {file_name} yourself and give its path"
         ) from error
