@@ -41,14 +41,14 @@ class ConfusionMatrix(PictureCallback):
 
 
 SMALL = 25
-"""Most classes for which each cell shows its number."""
+"""Largest number of classes for which each cell shows its percentage."""
 
 
 def draw_confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Draw counts (classes, classes), rows true and columns predicted, as fractions of each row.
 
-    Cells carry their percentage up to 25 classes. Beyond, color tells, on a scale that shows small fractions
-    too, and the largest confusions are spelled out.
+    Up to 25 classes each cell shows its percentage. With more, a color scale that resolves small fractions is
+    used, and the largest confusions are listed.
     """
     classes = len(class_names)
     is_small = classes <= SMALL

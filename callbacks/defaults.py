@@ -18,24 +18,24 @@ from cvr_lightning.callbacks.throughput import Throughput
 
 
 def default_callbacks(command: str) -> list[Callback]:
-    """What a command writes, watches and guards against; the diagnostics of configs/callbacks are beside it.
+    """Callbacks that write, monitor and protect a run; configs/callbacks adds diagnostics.
 
     Args:
         command: ``fit``, ``validate``, ``test`` or ``predict``.
     """
     if command == "predict":
         return [Predictions()]
-    if command == "test":  # Results takes times, in which the others have no part
+    if command == "test":  # Results first, so that its times exclude the other callbacks
         return [Results(), EnergyMonitor(), ConfusionMatrix()]
     callbacks: list[Callback] = [EnergyMonitor(), SpikeSparsity(), ConfusionMatrix(), ClipPanels()]
     if command == "fit":
         callbacks += [FiniteGradients(), ProcessGuard()]
-        callbacks += [Throughput()]  # last: what the others do in a step is not waiting for data
+        callbacks += [Throughput()]  # last, so that the others' time does not count as waiting for data
     return callbacks
 
 
 def without_replaced(defaults: Iterable[Callback], named: Sequence[Callback]) -> list[Callback]:
-    """The default callbacks of whose class, or of a class made from it, the user has named none."""
+    """The default callbacks without those whose class, or a subclass of it, the user has configured."""
     return [
         default for default in defaults if not any(isinstance(callback, type(default)) for callback in named)
     ]

@@ -22,8 +22,8 @@ from cvr_lightning.energy.table import energy_table
 from cvr_lightning.training.module import RecognitionModule
 
 MEASURED_INCLUDES = (
-    "total consumption of these devices during the loop: reading and decoding, idle power, and anything else "
-    "ran on them"
+    "total consumption of these devices during the loop, including reading, decoding, idle power and other "
+    "processes"
 )
 
 

@@ -1,4 +1,4 @@
-"""Steps and weights that are not finite, and what keeps them from harm."""
+"""Skips training steps with non-finite gradients, and refuses to save non-finite weights."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from cvr_lightning.errors import TrainingError
 
 
 class FiniteGradients(Callback):
-    """Leaves out steps whose gradient is not finite, and saves no weights that are not.
+    """Skips steps with a non-finite gradient, and never saves non-finite weights.
 
-    Such a step changes no weight; the log names the module in which the first number that is not finite
-    appears, for which the step is repeated under watch. After ``patience`` of them in a row the run stops.
-    The last checkpoint stays a good one.
+    A skipped step changes no weight. It is repeated with hooks, and the log names the module with the first
+    non-finite value. After ``patience`` skipped steps in a row the run stops; its last checkpoint is finite.
 
     Args:
-        patience: Steps in a row without a finite gradient after which the run stops. With 16-mixed, several
-            in a row are how the loss scale is found.
+        patience: Consecutive skipped steps after which the run stops. With 16-mixed a few are normal, while
+            the loss scale is adjusted.
 
     Raises:
-        TrainingError: Where training cannot go on, or weights to be saved are not finite.
+        TrainingError: Too many steps in a row were skipped, or weights to be saved are not finite.
     """
 
     def __init__(self, patience: int = 10) -> None:
@@ -37,13 +36,13 @@ class FiniteGradients(Callback):
         self.patience = patience
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the last run."""
+        """Reset for a new run."""
         self._skipped = self._in_a_row = 0
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the batch at hand."""
+        """Keep the batch, to repeat its step."""
         self._step = (batch, batch_idx)
 
     def on_before_optimizer_step(

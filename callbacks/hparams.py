@@ -33,8 +33,8 @@ class HyperParameters(Callback):
 
     Logs ``vitals/final/val_top1``, ``vitals/final/val_top5`` and ``vitals/final/val_loss`` after training;
     ``vitals/final/test_top1``, ``vitals/final/test_top5`` and ``vitals/final/test_loss`` after a test; those
-    that exist. The last components of the options' names are the
-    columns of TensorBoard's HPARAMS tab. Works with any logger.
+    that exist. The last components of the options' names are the columns of TensorBoard's HPARAMS tab. Works
+    with any logger.
 
     Args:
         options: Names of options as on the command line; missing ones are left out.

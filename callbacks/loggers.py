@@ -42,7 +42,7 @@ def log_scalars(trainer: Trainer, scalars: dict[str, float], step: int) -> None:
 
 
 class PictureCallback(Callback, ABC):
-    """Draws after the 1st, 2nd, 4th, 8th ... and last validation of a training, and after other validations.
+    """Draws after the 1st, 2nd, 4th, 8th ... and last validation of a training, and after ``cvr validate``.
 
     Results change most early on, and drawing takes a negligible fraction of a long run. The number of
     validations is stored in checkpoints, so a resumed run draws as an uninterrupted one.

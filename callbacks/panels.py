@@ -85,7 +85,7 @@ class ClipPanels(PictureCallback):
 
 
 def extremes(table: VideoTable, count: int) -> tuple[list[int], list[int]]:
-    """The labeled videos of the highest loss and of the lowest, at most ``count`` each, none twice."""
+    """The labeled videos of the highest and of the lowest loss, at most ``count`` each, without overlap."""
     loss = losses(table.logits, table.label)
     order = np.argsort(-loss, kind="stable")
     videos = table.video[order[~np.isnan(loss[order])]].tolist()

@@ -1,4 +1,4 @@
-"""What keeps the processes of a run from waiting for each other for ever."""
+"""Prevents the processes of a run from waiting for each other forever."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from cvr_lightning.errors import RunError, TrainingError
 
 
 class ProcessGuard(Callback):
-    """Says which process of a run has died; does nothing where there is one.
+    """Detects dead processes and unused parameters; inactive with one process.
 
-    Parameters that the loss does not depend on are named before the first exchange of gradients, where plain
-    DDP would stop a step later or hang. Where a process dies, the others say which and end.
+    Parameters that the loss does not depend on are reported before the first exchange of gradients, where
+    DDP would fail a step later or hang. If a process dies, the others name it and end.
 
     Raises:
         RunError: Before training, for a strategy that splits the model; in the first step, for parameters
             that the loss does not depend on.
-        TrainingError: Where another process has died; it says which.
+        TrainingError: Another process has died; the message names it.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class ProcessGuard(Callback):
             self._peers.end_with_parent(self._finished)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the parameters anew."""
+        """Check the parameters again in each training."""
         self._checked = False
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:

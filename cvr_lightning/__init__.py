@@ -26,14 +26,14 @@ _MODULES = {
     "CompressedVideoReader": "cvr_lightning.codec",
     "RecognitionModule": "cvr_lightning.training.module",
     "VideoDataset": "cvr_lightning.datamodules.dataset",
-    # What the plot methods of these classes draw with: their folders may not import plots.
+    # Used by the plot methods of these classes, whose folders may not import plots.
     "plot_subset": "cvr_lightning.plots.data",
     **dict.fromkeys(("plot_arrays", "plot_clip", "plot_reader"), "cvr_lightning.plots.objects"),
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: reading a video needs neither torch nor Lightning."""
+    """Import a public name on first use, since reading a video needs neither torch nor Lightning."""
     if name not in _MODULES:
         raise AttributeError(f"module 'cvr_lightning' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

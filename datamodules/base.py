@@ -60,8 +60,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             while training and validation read one of each.
         augmentation: Random changes of training clips.
         protocol: Named views in test and prediction: ``coviar`` (10 crops and 25 segments), or temporal x
-        spatial
-            views: ``1x1``, ``1x3``, ``2x3``, ``4x3``, ``5x1``, ``5x3``, ``10x3``.
+            spatial views: ``1x1``, ``1x3``, ``2x3``, ``4x3``, ``5x1``, ``5x3``, ``10x3``.
         test_crop: Side of the crops in test and prediction, ``sampling.crop`` by default; stored in
             checkpoints. A slightly larger crop is often better (Touvron et al., "Fixing the train-test
             resolution discrepancy", 2019).
@@ -298,7 +297,7 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return "train" if trainer.training else "val" if trainer.validating else "test"
 
     def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> DrawnDataset:
-        """The videos of a subset, one clip for each draw."""
+        """Build the data set of a subset, indexed by the sampler's draws."""
         return DrawnDataset(
             self.videos[subset],
             sampling,

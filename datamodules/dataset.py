@@ -130,7 +130,7 @@ def _read(reader: CompressedVideoReader, sampling: ClipSampling, windows: Sequen
 
 
 def list_class_folders(root: Path) -> tuple[tuple[str, ...], VideoList]:
-    """The names of the class folders of a folder, and their videos.
+    """List the class folders of a folder, and their videos.
 
     Raises:
         DatasetNotFoundError: The folder, its class folders or their videos are missing.
@@ -147,7 +147,7 @@ def list_class_folders(root: Path) -> tuple[tuple[str, ...], VideoList]:
     if left_out:
         log.warning("%s: %s", root, left_out)
     if not found:
-        raise DatasetNotFoundError.describe("VideoDataset", root, "there are no videos in folders", LAYOUT)
+        raise DatasetNotFoundError.describe("VideoDataset", root, "its folders contain no videos", LAYOUT)
     return class_names, VideoList([name for name, _ in found], [label for _, label in found])
 
 
@@ -159,24 +159,24 @@ class VideoDataset(Dataset[Sample]):
         >>> loader = DataLoader(dataset, batch_size=8, collate_fn=collate)  # doctest: +SKIP
 
     Args:
-        videos: A folder that holds a folder of videos for each class, or video files.
-        sampling: How a file becomes a clip; of several ``views`` the first is read.
-        labels: Class index of each file, -1 where unknown; all unknown if None. The folder has its own.
+        videos: A folder with one folder of videos per class, or a list of video files.
+        sampling: How files are read into clips; of several ``views`` the first is read.
+        labels: Class index of each file, -1 if unknown; None if all are unknown. Only for a list of files.
         root: Folder that the files' names are relative to.
-        training: Draw a random window in each span by (seed, epoch, video), see :meth:`set_epoch`; otherwise
-            the middle one is read.
+        training: Read a random window in each span, drawn by (seed, epoch, video), see :meth:`set_epoch`;
+            otherwise the middle one.
         seed: Seed of the windows.
-        on_error: ``raise`` the reading error, or ``skip``: hand out a sample that holds it.
-        indexes: The packet indexes that are known.
+        on_error: ``raise`` reading errors, or ``skip``: return a sample that holds the error.
+        indexes: Packet indexes.
 
     Attributes:
         names: Name of each video.
-        labels: (videos,) int64, class index of each, -1 where unknown.
+        labels: (videos,) int64, class index of each, -1 if unknown.
         class_names: Names of the class folders; empty for files.
 
     Raises:
         DatasetNotFoundError: The folder, its class folders or their videos are missing.
-        ValueError: The number of labels is another than that of the files.
+        ValueError: The number of labels differs from that of the files, or a folder is given with labels.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class VideoDataset(Dataset[Sample]):
         if isinstance(videos, str | Path):
             if labels is not None:
                 raise ValueError(
-                    "labels are those of the class folders: leave them out, or give a list of files"
+                    "labels come from the class folders: leave labels out, or give a list of files"
                 )
             self.root = self.root / videos
             self.class_names, videos = list_class_folders(self.root)
@@ -217,13 +217,13 @@ class VideoDataset(Dataset[Sample]):
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """(videos,) class index of each video, -1 where unknown."""
+        """(videos,) class index of each video, -1 if unknown."""
         return self._videos.labels
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other windows in training.
+        """Draw new windows in training.
 
-        Call it before each pass over a loader; persistent workers do not notice.
+        Call this before each pass over a loader. It has no effect on persistent workers.
         """
         self.epoch = epoch
 
@@ -237,7 +237,7 @@ class VideoDataset(Dataset[Sample]):
             VideoError: It cannot be read, and ``on_error`` is ``raise``.
         """
         sample = self._sample(Draw(self.epoch, range(len(self))[index], 0))
-        assert sample is not None  # a first view repeats no other
+        assert sample is not None  # view 0 is always distinct
         return sample
 
     def __repr__(self) -> str:
@@ -249,7 +249,7 @@ class VideoDataset(Dataset[Sample]):
         return sample.plot(self.class_names)
 
     def _sample(self, draw: Draw) -> Sample | None:
-        """What is drawn; None for a temporal view that would repeat an earlier one."""
+        """Read the sample of a draw; None for a temporal view that would repeat an earlier one."""
         try:
             arrays: ClipArrays | VideoError | None = self._read(draw)
         except VideoError as error:

@@ -1,4 +1,4 @@
-"""The videos of a subset, read by the draws of an epoch."""
+"""A data set indexed by the draws of a :class:`VideoSampler`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from cvr_lightning.errors import UserError
 
 
 class DrawnDataset(VideoDataset):
-    """The videos of a subset over :class:`Draw` keys, as :class:`VideoSampler` yields them.
+    """The videos of a subset, indexed by the :class:`Draw` keys that :class:`VideoSampler` yields.
 
-    A temporal view that would repeat an earlier one is None and makes no part of a batch.
+    A temporal view that would repeat an earlier one is None and left out of batches.
     """
 
     def __getitem__(self, draw: Draw) -> Sample | None:  # type: ignore[override]
-        """Read what is drawn."""
+        """Read the clip of a draw."""
         return self._sample(draw)
 
     def __getitems__(self, draws: Sequence[Draw]) -> list[Sample] | UserError:
-        """The samples of a batch, or the error that reading them met: see :class:`VideoLoader`."""
+        """The samples of a batch, or the error raised while reading them; see :class:`VideoLoader`."""
         try:
             return [sample for draw in draws if (sample := self[draw]) is not None]
         except UserError as error:

@@ -71,7 +71,7 @@ class HMDB51(ThreeSplitDataModule):
     Raises:
         DatasetNotFoundError: The lists, or all listed videos, are missing.
         DatasetError: A list is damaged.
-        DatasetMismatchError: Where a list belongs to none of the 51 classes.
+        DatasetMismatchError: A list belongs to none of the 51 classes.
     """
 
     layout = "<root>/testTrainMulti_7030_splits/<class>_test_split1.txt and <root>/<class>/<video>"
@@ -99,7 +99,7 @@ class HMDB51(ThreeSplitDataModule):
         )
 
     def video_folders(self, subset: str) -> Sequence[str]:
-        """The folders that downloads and toolboxes make."""
+        """Folders that downloads and toolboxes create."""
         return VIDEO_FOLDERS
 
     def split_videos(self) -> tuple[list[Listed], list[Listed]]:
@@ -120,7 +120,7 @@ class HMDB51(ThreeSplitDataModule):
         return train, test
 
     def recording(self, video: Listed) -> str:
-        """The film that a video was cut from, or its own name where that does not tell."""
+        """The film that a video was cut from, or the video's own name if it has another form."""
         name = stem(video.name)
         properties = rf"_{self.class_names[video.label]}_[a-z]_[a-z]{{2}}_np\d+_[a-z]{{2}}_[a-z]{{3}}_\d+"
         match = re.fullmatch(rf"(.+?){properties}", name)

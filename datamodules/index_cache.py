@@ -1,4 +1,4 @@
-"""Packet indexes of a data set's videos: made once, by several processes, and kept beside the videos."""
+"""Packet indexes of a data set's videos: created once by several processes and stored beside the videos."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from cvr_lightning.files.bounds import parse_json
 log = logging.getLogger(__name__)
 
 CHUNK = 2000
-"""Videos between two writes: what a build that is killed loses at most."""
-_VIDEOS_PER_WORKER = 32  # fewer are not worth the start of another process
-_STAT_THREADS = 16  # network file systems answer many questions at a time
-_ERROR_FIELDS = 6  # of a VideoError, beside the path
+"""Videos per write, and so the most that a killed build loses."""
+_VIDEOS_PER_WORKER = 32  # below that, starting another process takes longer than it saves
+_STAT_THREADS = 16  # network file systems serve many requests at a time
+_ERROR_FIELDS = 6  # of a VideoError, besides the path
 _ERRORS: dict[str, type[VideoError]] = {
     kind.__name__: kind for kind in (VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError)
 }
 
 
 class IndexCache:
-    """The packet indexes of the videos below one folder, and the errors of those that have none.
+    """The packet indexes of the videos below a folder, or the error of each video that has none.
 
-    An entry holds for as long as its file has the size and the modification time of its indexing; the whole
-    cache, for as long as this package's index and FFmpeg keep their versions. Pickled, it is its arguments.
+    An entry is valid while its file keeps the size and modification time that it had when indexed; the whole
+    cache, while the versions of the index format and of FFmpeg stay the same. Pickles its arguments only.
 
     Args:
         root: Folder that the names are relative to.
-        folder: Where the cache lies, or is to lie.
-        writable: Whether a record that is found damaged is written anew.
+        folder: Folder of the cache; created by :meth:`update`.
+        writable: Replace a damaged record as soon as it is found.
     """
 
     def __init__(self, root: Path, folder: Path, writable: bool = False) -> None:
@@ -65,17 +65,17 @@ class IndexCache:
         return IndexCache, (self.root, self.folder, self.writable)
 
     def __len__(self) -> int:
-        """Number of videos, those without an index among them."""
+        """Number of videos, including those that cannot be indexed."""
         return len(self._store)
 
     def find(self, name: str) -> PacketIndex | None:
-        """The index of a video; None where the cache lacks it or the file has changed since.
+        """The index of a video; None if it is not in the cache or the file has changed since.
 
         Args:
             name: Path relative to the root.
 
         Raises:
-            VideoError: The file cannot be indexed, for the cause that was found then.
+            VideoError: The file could not be indexed; the stored error is raised.
         """
         data = self._data(name)
         try:
@@ -85,28 +85,30 @@ class IndexCache:
             return None
 
     def packed(self, name: str) -> bytes:
-        """The index of a video as :meth:`PacketIndex.to_bytes` gave it; empty where the cache has none."""
+        """The index of a video in the form of :meth:`PacketIndex.to_bytes`; empty if there is none."""
         data = self._data(name)
         return b"" if _is_error(data) else data
 
     def _data(self, name: str) -> bytes:
-        """What the cache holds of a video as it is now; empty where that is nothing, or cannot be read."""
+        """The stored data of an unchanged video; empty if there is none or it cannot be read."""
         path = os.path.join(self.root, name)
         state = file_state(path)
         try:
             data = None if state is None else self._store.read(name, state)
             if data is None and self._store.states([name]):
-                self._warn(f"{path} has changed: until the next run indexes it, each visit does")
+                self._warn(
+                    f"{path} has changed: it is indexed at each read until the next run updates the index"
+                )
         except (ValueError, sqlite3.Error) as error:
             if self.writable and isinstance(error, ValueError):
-                return self._made_anew(name, error)
+                return self._replace(name, error)
             self._warn_of(error)
             return b""
         return data or b""
 
-    def _made_anew(self, name: str, damage: ValueError) -> bytes:
-        """The data of a file whose record is damaged, which is replaced."""
-        log.warning("the index in %s: %s: making it anew", self.folder, damage)
+    def _replace(self, name: str, damage: ValueError) -> bytes:
+        """Replace the damaged record of a file; returns its new data."""
+        log.warning("the index in %s: %s: rebuilding it", self.folder, damage)
         record = make_record((self.root, name))
         if record is None:
             return b""
@@ -119,16 +121,15 @@ class IndexCache:
     def update(self, names: Sequence[str], workers: int = 0) -> None:
         """Index the videos that are new or have changed.
 
-        One process at a time does so; another waits and finds what the first has done. Where the folder
-        cannot be written, a warning says so: clips do not depend on the cache, only the time to read them.
+        One process does this at a time; others wait and reuse the result. If the folder cannot be written, a
+        warning is logged: without the cache clips are the same, and reading takes longer.
 
         Args:
             names: Paths relative to the root.
-            workers: Processes that share the work; 0 leaves it to this one, which a video that crashes the
-                decoder then ends.
+            workers: Number of worker processes. With 0, a video that crashes the decoder ends this process.
 
         Raises:
-            DatasetError: The folder holds what is not of an index; nothing in it has been touched.
+            DatasetError: The folder holds files that are not of an index; it is left unchanged.
         """
         try:
             if not self._outdated(names) and not self._store.problem:
@@ -138,15 +139,15 @@ class IndexCache:
                 self._store.open()
                 outdated = self._outdated(names)  # another process may have indexed them meanwhile
                 if self._store.problem:
-                    log.warning("the index in %s %s: making it anew", self.folder, self._store.problem)
+                    log.warning("the index in %s %s: rebuilding it", self.folder, self._store.problem)
                     self._store.clear()
                     outdated = self._outdated(names)
                 if outdated:
                     self._build(outdated, workers)
         except (OSError, sqlite3.Error) as error:
             log.warning(
-                "the index in %s cannot be written (%s): each visit to a video that it lacks takes longer. "
-                "Name a folder that can be written with --data.index_dir",
+                "the index in %s cannot be written (%s): reading videos without an index takes longer. "
+                "Name a writable folder with --data.index_dir",
                 self.folder,
                 getattr(error, "strerror", None) or error,
             )
@@ -173,7 +174,7 @@ class IndexCache:
             )
 
     def _outdated(self, names: Sequence[str]) -> list[str]:
-        """The names, each once, of files that are not indexed as they are now."""
+        """The distinct names of files that are new or have changed since they were indexed."""
         distinct = sorted(set(names))
         parts = [distinct[start : start + 1000] for start in range(0, len(distinct), 1000)]
 
@@ -192,10 +193,10 @@ class IndexCache:
         return outdated
 
     def _states(self, names: Sequence[str]) -> dict[str, FileState]:
-        """What the store knows; of a damaged one nothing, which is noted."""
+        """The stored states; none if the database is damaged, which is recorded."""
         try:
             return self._store.states(names)
-        except sqlite3.OperationalError:  # locked, or not to be read now
+        except sqlite3.OperationalError:  # locked, or temporarily unreadable
             raise
         except sqlite3.DatabaseError as error:
             self._store.problem = f"is damaged ({error})"
@@ -215,25 +216,25 @@ class IndexCache:
         self._warn(f"the index in {self.folder} is damaged ({error}): delete that folder")
 
     def _warn(self, text: str) -> None:
-        """Once in each process: what befalls one video may befall all."""
+        """Warn once per process, since the cause may affect every video."""
         if not self._warned:
             self._warned = True
             log.warning("%s", text)
 
 
 def _records(root: Path, names: Sequence[str], workers: int) -> Iterator[Record | None]:
-    """The record of each file as it is made, None where there is nothing to keep."""
+    """Yield a record per file as they are completed; None for files that are not recorded."""
     if not workers:
         yield from (make_record((root, name)) for name in names)
         return
     jobs = ((root, name) for name in names)
     workers = min(workers, 1 + len(names) // _VIDEOS_PER_WORKER)
     for (_, name), result in pool.run(make_record, jobs, workers, start_method="fork"):
-        yield _record_of_the_dead(root, name, result) if isinstance(result, pool.Died) else result
+        yield _record_of_crash(root, name, result) if isinstance(result, pool.Died) else result
 
 
-def _record_of_the_dead(root: Path, name: str, end: pool.Died) -> Record | None:
-    """What is kept of a video whose worker ended in the midst of it."""
+def _record_of_crash(root: Path, name: str, end: pool.Died) -> Record | None:
+    """The record of a video that crashed its worker; None if the worker died of another cause."""
     path = os.path.join(root, name)
     state = file_state(path)
     error = UnreadableVideoError(path, f"FFmpeg crashed: {end}", FETCH_AGAIN)
@@ -242,7 +243,7 @@ def _record_of_the_dead(root: Path, name: str, end: pool.Died) -> Record | None:
 
 
 def make_record(job: tuple[Path, str]) -> Record | None:
-    """Index the file of a name under a root; None where there is nothing to keep."""
+    """Index a file, given by root and name; None if it is missing or its disk cannot be read."""
     root, name = job
     path = os.path.join(root, name)
     state = file_state(path)
@@ -254,20 +255,20 @@ def make_record(job: tuple[Path, str]) -> Record | None:
     except OSError:
         return None
     except VideoError as error:
-        if isinstance(error.__cause__, OSError):  # the disk or its rights are at fault, not the file
+        if isinstance(error.__cause__, OSError):  # of the disk or its permissions, not of the file
             return None
         data = _pack_error(error)
     return Record(name, state, data)
 
 
 def index_versions() -> dict[str, object]:
-    """What the indexes depend on beside the files."""
+    """Versions that the indexes depend on."""
     demuxers = {name: av.library_versions[name] for name in ("libavformat", "libavcodec")}
     return {"index": INDEX_VERSION, **{name: ".".join(map(str, v)) for name, v in demuxers.items()}}
 
 
 def file_state(path: str) -> FileState | None:
-    """Size and modification time of a file, None where there is none."""
+    """Size and modification time of a file; None if there is no such file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -276,7 +277,7 @@ def file_state(path: str) -> FileState | None:
 
 
 def _pack_error(error: VideoError) -> bytes:
-    """An error without its file's path; a packed index begins with another byte."""
+    """Serialize an error without its path; unlike an index it begins with ``[``."""
     return json.dumps([type(error).__name__, *error.args[1:]]).encode()
 
 
@@ -285,15 +286,15 @@ def _is_error(data: bytes) -> bool:
 
 
 def _unpack(path: str, data: bytes) -> PacketIndex:
-    """The index, or the error, that a record holds.
+    """Deserialize a record.
 
     Raises:
         ValueError: It is damaged.
-        VideoError: It holds an error.
+        VideoError: It is the record of an error.
     """
     if not _is_error(data):
         return PacketIndex.from_bytes(data)
     kind, *about = parse_json(data)
     if kind not in _ERRORS or len(about) != _ERROR_FIELDS:
-        raise ValueError("a record of an error that there is not")
+        raise ValueError("unknown kind of error")
     raise _ERRORS[kind](path, *about)

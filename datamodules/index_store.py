@@ -1,8 +1,8 @@
-"""Packet indexes in an SQLite database: half a million of them cost a reading process next to no memory.
+"""Packet indexes in an SQLite database, so that a reading process does not hold them in memory.
 
-The database lies in a folder of its own, which a tag marks as ours. A transaction in which a process was
-killed is rolled back by the next one. A digest over name, size, modification time and data tells whether a
-damaged database answers something else.
+The database is in a folder of its own, marked by a tag file. The transaction of a killed process is rolled
+back by the next one. Each record has a digest of name, size, modification time and data, since a damaged
+database may return another one's.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.bounds import INDEX_BYTES
 
 FORMAT = 2
-"""Grows whenever the database means something else."""
+"""Incremented when the format of the database changes."""
 DATABASE = "index.sqlite"
 TAG = "CACHEDIR.TAG"
-"""Marks the folder as ours, and as a cache that backups leave out (https://bford.info/cachedir)."""
+"""Marks the folder as created by this package, and as a cache for backup tools (https://bford.info/cachedir)."""
 _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # Packet indexes of cvr_lightning. This folder can be deleted at any time.
 """
 _APPLICATION_ID = 0x63767269  # "cvri"
 _SCHEMA = (
     "CREATE TABLE videos (name BLOB, size INTEGER, mtime INTEGER, digest BLOB, data BLOB)",
-    "CREATE UNIQUE INDEX by_name ON videos (name, size, mtime)",  # states are read without the data
+    "CREATE UNIQUE INDEX by_name ON videos (name, size, mtime)",  # covers the query of the states
 )
 _BUSY_SECONDS = 60.0
-_UTF8 = ("utf-8", "surrogateescape")  # file names that are no UTF-8 go through unchanged
+_UTF8 = ("utf-8", "surrogateescape")  # preserves file names that are not UTF-8
 
 
 class FileState(NamedTuple):
-    """Bytes of a file and its modification time in ns."""
+    """Size of a file in bytes, and its modification time in ns."""
 
     size: int
     mtime: int
 
 
 class Record(NamedTuple):
-    """What is kept of one file."""
+    """The stored data of a file."""
 
     name: str
     state: FileState
@@ -55,14 +55,14 @@ class Record(NamedTuple):
 
 
 class IndexStore:
-    """The records of one folder; none where it does not exist or is of no use.
+    """The records in a folder; none if it does not exist or is not usable.
 
     Args:
         folder: The folder.
-        versions: What the data depend on, as plain strings and numbers; records of others are of no use.
+        versions: Versions that the data depend on, as plain values; a database of other versions is not used.
 
     Attributes:
-        problem: Why what lies in the folder is of no use; empty where it is of use, or nothing lies there.
+        problem: Why the database is not usable; empty if it is, or if there is none.
     """
 
     def __init__(self, folder: Path, versions: Mapping[str, object]) -> None:
@@ -75,7 +75,7 @@ class IndexStore:
         self.open()
 
     def open(self) -> None:
-        """Look at the folder as it is now."""
+        """Open the database in its present state."""
         self.problem = ""
         self._process = os.getpid()
         self._database, self._error = None, None
@@ -85,9 +85,9 @@ class IndexStore:
             try:
                 database = self._connect("ro")
             except sqlite3.OperationalError:
-                database = self._connect("rw")  # rolls back what a killed writer has begun
+                database = self._connect("rw")  # rolls back the transaction of a killed writer
             self.problem = self._problem(database)
-        except sqlite3.OperationalError as error:  # locked, or of a disk that cannot be read now
+        except sqlite3.OperationalError as error:  # locked, or temporarily unreadable
             self._error = error
         except sqlite3.DatabaseError as error:
             self.problem = f"is damaged ({error})"
@@ -103,14 +103,14 @@ class IndexStore:
 
     def _problem(self, database: sqlite3.Connection) -> str:
         if not self._is_ours():
-            return "is not one of cvr_lightning"
+            return "was not written by cvr_lightning"
         if database.execute("PRAGMA application_id").fetchone() != (_APPLICATION_ID,):
             return "is damaged (its database is another program's)"
         if database.execute("PRAGMA user_version").fetchone() != (self._version,):
-            return "is of other versions of this package or of FFmpeg"
-        # Exactly ours: no view or trigger that would compute what we ask for.
+            return "was written by other versions of this package or of FFmpeg"
+        # Refuse views and triggers, which would run code of the file in our queries.
         schema = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master LIMIT 3")]
-        return "" if schema == list(_SCHEMA) else "is damaged (its tables are not ours)"
+        return "" if schema == list(_SCHEMA) else "is damaged (it has other tables)"
 
     def _is_ours(self) -> bool:
         try:
@@ -120,9 +120,9 @@ class IndexStore:
             return False
 
     def _rows(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
-        """The answer to a query; a forked process opens the database anew, as SQLite demands."""
+        """Rows of a query; a forked process reopens the database, as SQLite requires."""
         if self._process != os.getpid():
-            self._inherited = self._database  # the parent's, not ours to close
+            self._inherited = self._database  # keeps the parent's connection from being closed here
             self.open()
         if self._error is not None:
             raise self._error
@@ -136,10 +136,11 @@ class IndexStore:
         return int(count)
 
     def states(self, names: Sequence[str]) -> dict[str, FileState]:
-        """Size and modification time of the files when they were indexed, of those that were.
+        """Size and modification time of the indexed files among these, as of their indexing.
 
         Args:
-            names: At least one; a part of a sorted list is found in one scan of what lies between its ends.
+            names: At least one name. Consecutive names of a sorted list are fastest: all names between the
+                first and the last are scanned.
 
         Raises:
             sqlite3.Error: The database is damaged or locked.
@@ -153,10 +154,10 @@ class IndexStore:
         }
 
     def read(self, name: str, state: FileState) -> bytes | None:
-        """The data of a file; None where there are none, or those of another state of it.
+        """The data of a file in this state; None if there are none.
 
         Raises:
-            ValueError: They are damaged.
+            ValueError: The record is damaged.
             sqlite3.Error: The database is damaged or locked.
         """
         key = name.encode(*_UTF8)
@@ -173,27 +174,27 @@ class IndexStore:
         return data
 
     def tag(self) -> None:
-        """Make the folder and mark it as ours, where it is new or empty.
+        """Create the folder and write its tag, if it is new or empty.
 
         Raises:
-            DatasetError: It holds what is not ours; nothing in it has been touched.
+            DatasetError: The folder holds other files; it is left unchanged.
             OSError: It cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         names = sorted(path.name for path in self.folder.iterdir())
-        foreign = [name for name in names if not name.startswith(f".{TAG}.")]  # another process tags it
+        foreign = [name for name in names if not name.startswith(f".{TAG}.")]  # of a concurrent process
         if self._is_ours():
             return
         if foreign:
             raise DatasetError(
-                f"{self.folder} holds {foreign[0]} and no {TAG} of cvr_lightning, so no index is written "
+                f"{self.folder} holds {foreign[0]} but no {TAG} of cvr_lightning, so no index is written "
                 "there: name a new or an empty folder with --data.index_dir, or delete this one"
             )
         with atomic_path(self.folder / TAG) as unfinished:
             unfinished.write_text(_TAG_TEXT, encoding="ascii")
 
     def clear(self) -> None:
-        """Remove a database of no use from a folder that was tagged.
+        """Remove an unusable database from a tagged folder.
 
         Raises:
             OSError: It cannot be removed.
@@ -203,7 +204,7 @@ class IndexStore:
         self.open()
 
     def create(self) -> None:
-        """Make an empty database in a folder that was tagged, where there is none.
+        """Create an empty database in a tagged folder, unless there is one.
 
         Raises:
             sqlite3.Error: It cannot be written.
@@ -216,7 +217,7 @@ class IndexStore:
                 )
 
     def write(self, records: Sequence[Record]) -> None:
-        """Add records in place of those with the same names: all of them or, after a kill, none.
+        """Insert records, replacing those of the same names, in one transaction.
 
         Raises:
             sqlite3.Error: The disk is full, or the database cannot be written.

@@ -1,4 +1,4 @@
-"""Kinetics-400 and Kinetics-600, in the forms in which people have them."""
+"""Kinetics-400 and Kinetics-600, in the layouts in common use."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class MotionShapes(CompressedVideoDataModule):
             if not (self.root / name).is_file():
                 raise DatasetNotFoundError(
                     f"{type(self).__name__}: {self.root / name} has not been written: call prepare_data() "
-                    "first, as the trainer does where --data.root names the folder"
+                    "first; the trainer does if --data.root is the folder"
                 )
         return subsets
 

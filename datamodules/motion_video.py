@@ -105,15 +105,15 @@ def frames(shots: Sequence[Shot], motion: str) -> Iterator[Plane]:
 
 
 def write_video(path: Path, shots: Sequence[Shot], motion: str) -> None:
-    """Write MPEG-4 Part 2 as the field prepares it: fixed quantizer, an I-frame every GOP, no B-frames.
+    """Write MPEG-4 Part 2 in the usual prepared form: fixed quantizer, fixed GOP, no B-frames.
 
-    The file gets its name only once it is whole.
+    The file is written atomically.
     """
     with atomic_path(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
         stream = container.add_stream("mpeg4", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.gop_size, stream.max_b_frames = GOP, 0
-        stream.thread_count = 1  # slices of several threads would change the bytes
+        stream.thread_count = 1  # with several threads the bytes depend on their number
         stream.options = {"flags": "+qscale", "global_quality": str(QUANTIZER * LAMBDA)}
         for picture in frames(shots, motion):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))

@@ -88,9 +88,8 @@ class TrainTransform:
     """Random augmentation of whole clips, with a random generator per clip.
 
     Results do not depend on the batch or process of a clip, except for mixup and cutmix, which use its
-    neighbor. In
-    order: crop of a random scale at a random position of the 8-pixel grid, resizing unless its scale is 1;
-    mirroring; color jitter; mixup or cutmix; modality dropout.
+    neighbor. The order is: crop of a random scale at a random position of the 8-pixel grid; resizing unless
+    its scale is 1; mirroring; color jitter; mixup or cutmix; modality dropout.
 
     Attributes:
         sampling: Side of the crop, coefficients and modalities.

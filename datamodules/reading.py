@@ -20,7 +20,7 @@ _CAUSES = 3
 
 
 class ReadingLog:
-    """What the processes of a run could read in an epoch."""
+    """Counts clips read in an epoch and logs unreadable videos, over all processes."""
 
     def __init__(self) -> None:
         self._named: set[str] = set()

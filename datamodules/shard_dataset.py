@@ -19,10 +19,10 @@ class ShardDataset(DrawnDataset):
 
     Args:
         files: The shards.
-        index: What lies in them.
-        subset: The subset of the data set.
+        index: Their index.
+        subset: Name of the subset.
         videos: The videos of the subset.
-        **options: As of :class:`VideoDataset`.
+        **options: Options of :class:`VideoDataset`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ShardDataset(DrawnDataset):
         """The video's bytes and its index, in one read.
 
         Raises:
-            ShardError: The shard cannot be read; that is not the video's fault, and it is never skipped.
+            ShardError: The shard cannot be read. ``on_error=skip`` does not apply to it.
         """
         place = Place(*self._places[video].tolist())
         shard, lead = self._shards[place.shard], place.lead if self._indexed else 0
@@ -49,5 +49,5 @@ class ShardDataset(DrawnDataset):
         file = VideoBytes(f"{shard}/{self._videos.names[video]}", data[lead:])
         try:
             return file, PacketIndex.from_bytes(data[: place.index_size]) if lead else None
-        except ValueError:  # damaged, and so may be the video, whose own scan will tell
+        except ValueError:  # damaged; scanning the video shows whether it is damaged too
             return file, None

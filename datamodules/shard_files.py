@@ -1,4 +1,4 @@
-"""Bytes out of shards, wherever they lie."""
+"""Reads bytes of shards, from a disk or over the network."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from cvr_lightning.errors import ShardError
 from cvr_lightning.files.printable import without_secrets
 
 ATTEMPTS = 3
-"""Networks fail for moments; a read that has failed so often has failed."""
+"""Number of attempts of a read, since network errors are often temporary."""
 
 
 class ShardFiles:
-    """The files of a folder of shards. A process that inherits or unpickles it opens connections of its own.
+    """The files of a folder of shards. Each process opens its own connections.
 
     Args:
-        location: A local folder, or a URL that fsspec understands: ``https://...``, ``s3://...``,
-            ``filecache::gs://...``. Its query, as a token, goes with the address of every file.
+        location: A local folder, or a URL that fsspec supports: ``https://...``, ``s3://...``,
+            ``filecache::gs://...``. Its query, such as a token, is appended to the URL of every file.
     """
 
     def __init__(self, location: str) -> None:
         place, mark, query = location.partition("?") if "://" in location else (location, "", "")
         self._folder, self._query = place.rstrip("/"), mark + query
-        self.location = without_secrets(self._folder)  # as messages name it
+        self.location = without_secrets(self._folder)  # for messages
         self._opened: tuple[int, AbstractFileSystem, str] | None = None
 
     def read(self, name: str, start: int | None = None, size: int | None = None) -> bytes:
-        """Part of a file, or all of it.
+        """Read a file, or part of it.
 
         Args:
             name: Name of the file.
@@ -38,14 +38,14 @@ class ShardFiles:
             size: Number of bytes.
 
         Raises:
-            ShardError: The file is not there, cannot be read, or is too short.
+            ShardError: The file is missing, cannot be read, or is too short.
         """
         end = None if start is None or size is None else start + size
         data = self._cat(name, start, end)
         if size is not None and len(data) != size:
             raise ShardError(
                 f"{self.location}/{name}: {len(data)} bytes instead of {size} from byte {start}: "
-                "the file is cut short, or its server ignores ranges; copy it again"
+                "the file is truncated, or its server ignores ranges; copy it again"
             )
         return data
 
@@ -59,7 +59,7 @@ class ShardFiles:
                 raise ShardError(
                     f"{self.location}/{name}: no such file; give the folder or the URL that cvr pack wrote to"
                 ) from error
-            except Exception as error:  # each file system has errors of its own
+            except Exception as error:  # each file system raises its own types
                 if attempt == ATTEMPTS - 1:
                     raise ShardError(
                         f"{self.location}/{name}: cannot be read ({without_secrets(repr(error))})"
@@ -68,7 +68,7 @@ class ShardFiles:
         raise AssertionError
 
     def _open(self) -> tuple[AbstractFileSystem, str]:
-        """The file system and its name of the folder, opened once in each process."""
+        """The file system and the folder's path in it, opened once per process."""
         if self._opened is None or self._opened[0] != os.getpid():
             filesystem, folder = fsspec.core.url_to_fs(self._folder)
             self._opened = os.getpid(), filesystem, folder

@@ -1,4 +1,4 @@
-"""Where each video lies in a folder of shards, and what a data set says of it."""
+"""Index of a folder of shards: position, name and label of each video."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from cvr_lightning.files.bounds import CLASSES, VIDEO_BYTES, parse_json
 
 INDEX = "index.json"
 VERSION = 3
-"""Grows whenever the files mean something else."""
+"""Incremented when the format of the files changes."""
 _MOST_BYTES = 1 << 40  # of a shard
 
 
 def member_room(size: int) -> int:
-    """Bytes of a tar file's member: a header, and its contents filled up to whole blocks."""
+    """Bytes of a tar member: its header, and its contents padded to whole blocks."""
     return BLOCKSIZE * (1 + -(-size // BLOCKSIZE))
 
 
 class Place(NamedTuple):
-    """Where a video lies.
+    """Position of a video.
 
     Attributes:
-        shard: Which of the tar files holds it.
-        offset: Byte of that file at which it begins.
-        size: Bytes of the video.
-        index_size: Bytes of its packet index, whose member ends where the video's begins; 0 without one.
+        shard: Index of the tar file.
+        offset: Offset of the video in that file, in bytes.
+        size: Size of the video in bytes.
+        index_size: Size of its packet index, the member before it; 0 if there is none.
     """
 
     shard: int
@@ -43,17 +43,17 @@ class Place(NamedTuple):
 
     @property
     def lead(self) -> int:
-        """Bytes from the beginning of the packet index to that of the video."""
+        """Bytes from the start of the packet index to the start of the video."""
         return member_room(self.index_size) if self.index_size else 0
 
 
 @dataclass(frozen=True)
 class Subset:
-    """The videos of one subset of a data set: a column for each thing that is known of them.
+    """The videos of a subset, as columns.
 
     Attributes:
-        names: Paths relative to the root of the data set that was packed.
-        labels: Class indices, -1 where unknown.
+        names: Paths relative to the root of the packed data set.
+        labels: Class indices, -1 if unknown.
         shards, offsets, sizes, index_sizes: The :class:`Place` of each.
     """
 
@@ -67,16 +67,16 @@ class Subset:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What lies in a folder of shards.
+    """The contents of a folder of shards.
 
     Attributes:
         shards: Names of the tar files.
         subsets: The videos of ``train``, ``val`` and ``test``.
         class_names: Name of each class.
-        flip: Left and right are no labels, so clips may be mirrored.
-        protocol: What the data set that was packed says of its evaluation.
-        missing: How many videos of each subset its annotations list and its folders lacked.
-        index_versions: What the packet indexes depend on; those of other versions are of no use.
+        flip: Clips may be mirrored, since no class tells left from right.
+        protocol: Evaluation protocol of the packed data set.
+        missing: Number of annotated videos per subset that were missing.
+        index_versions: Versions that the packet indexes depend on; with other versions they are not used.
     """
 
     shards: list[str]
@@ -88,7 +88,7 @@ class ShardIndex:
     index_versions: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Write the index, whole or not at all."""
+        """Write the index atomically."""
         with atomic_path(folder / INDEX) as unfinished:
             values = asdict(self)
             text = json.dumps({"version": VERSION, "checksum": _checksum(values), **values})
@@ -99,7 +99,7 @@ class ShardIndex:
         """Read the index of a folder.
 
         Raises:
-            ShardError: There is none, or one that is damaged or of another version.
+            ShardError: It is missing, damaged, or of another version.
         """
         place = f"{files.location}/{INDEX}"
         try:
@@ -114,7 +114,7 @@ class ShardIndex:
                 return index
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ShardError(f"{place}: damaged ({error!r}); copy it again, or pack again") from error
-        raise ShardError(f"{place}: of version {version}, this release reads {VERSION}; pack again")
+        raise ShardError(f"{place}: version {version}, but this release reads version {VERSION}; pack again")
 
     def _check(self) -> None:
         classes = len(self.class_names)

@@ -1,4 +1,4 @@
-"""A data set that was packed into shards, on a disk or behind a URL."""
+"""A data set packed into shards, on a disk or at a URL."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class Shards(CompressedVideoDataModule):
-    """The videos that ``cvr pack`` wrote into tar files: any data set, its subsets and labels as they were.
+    """Videos that ``cvr pack`` wrote into tar files, with the subsets and labels of the packed data set.
 
-    A clip needs one read of its video's bytes from the middle of a tar file, so nothing is streamed: order,
-    sharing between processes, evaluation and resuming are those of the data set that was packed. With the
-    same options a run from shards trains on the same batches as a run from files.
+    A video is one range read from a tar file, so access is random: shuffling, distribution over processes,
+    evaluation and resuming work as for files. With the same options a run trains on the same batches.
 
     Args:
-        root: Local folder, or a URL that fsspec understands.
-        **options: Options of every data set: see :class:`CompressedVideoDataModule`.
+        root: Local folder, or a URL that fsspec supports.
+        **options: Options of :class:`CompressedVideoDataModule`.
 
     Raises:
-        ShardError: Where the root holds no shards, or damaged ones.
+        ShardError: The root holds no shards, or damaged ones.
     """
 
     def __init__(self, root: str, **options: Any) -> None:
@@ -40,25 +39,25 @@ class Shards(CompressedVideoDataModule):
         super().__init__(
             root=root,
             class_names=self._index.class_names,
-            index_dir=None,  # the indexes lie beside the videos
+            index_dir=None,  # the indexes are in the shards
             **options,
         )
         if self._index.index_versions != index_versions():
-            log.warning("%s was packed by another release: each visit to a video takes longer", root)
+            log.warning("%s was packed by another release: reading takes longer; pack it again", root)
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test subset is evaluated, of the data set that was packed."""
+        """How the test subset is evaluated, with the name and split of the packed data set."""
         packed = self._index.protocol
         return packed | super().protocol | {key: packed[key] for key in ("dataset", "subset")}
 
     @property
     def missing_counts(self) -> dict[str, int]:
-        """As it was when the data set was packed."""
+        """Number of annotated videos per subset that were missing when packed."""
         return dict(self._index.missing)
 
     def scan(self) -> Mapping[str, VideoList]:
-        """The videos of each subset, as the index has them."""
+        """The videos of each subset from the index."""
         return {name: VideoList(subset.names, subset.labels) for name, subset in self._index.subsets.items()}
 
     def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> DrawnDataset:

@@ -1,4 +1,4 @@
-"""What a training says at its end: how good it became, where it lies, what to do next."""
+"""The summary at the end of a training: best score, checkpoint, next command, report."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cvr_lightning.training.run_checkpoint import RunCheckpoint
 
 
 def fit_ending(directory: Path, best: RunCheckpoint, next_command: str) -> str | None:
-    """Four lines: the best validation, its checkpoint, what to run next, the report.
+    """Four lines: the best validation, its checkpoint, the next command, the report.
 
     Args:
         directory: The run directory.
-        best: Kept the checkpoint of the best validation.
+        best: The callback that kept the best checkpoint.
         next_command: Command line with ``{}`` in the place of the checkpoint.
 
     Returns:
-        None where the run has left no checkpoint, as after ``fast_dev_run``.
+        None if the run wrote no checkpoint, as with ``fast_dev_run``.
     """
     path = Path(best.best_model_path or directory / "checkpoints" / "last.ckpt")
     if not path.is_file():

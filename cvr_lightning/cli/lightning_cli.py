@@ -135,7 +135,9 @@ class CompressedVideoCLI(LightningCLI):
         if config.trainer.accumulate_grad_batches < 1:
             raise RunError("--trainer.accumulate_grad_batches must be at least 1: batches of one step")
         if config.ckpt_path not in (None, "last"):
-            config.ckpt_path = os.path.abspath(config.ckpt_path)  # never taken for a URL or a registry
+            config.ckpt_path = os.path.abspath(
+                config.ckpt_path
+            )  # an absolute path cannot be mistaken for a URL or a registry
         if config.lr_scheduler and not config.optimizer:
             raise RunError("--lr_scheduler needs --optimizer, such as --optimizer AdamW --optimizer.lr 0.001")
         config.trainer.default_root_dir = str(directory)
@@ -144,9 +146,9 @@ class CompressedVideoCLI(LightningCLI):
     def configure_optimizers(  # type: ignore[override]
         self, lightning_module: LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
     ) -> Any:
-        """What trains with ``--optimizer``, in the place of the module's own AdamW.
+        """Use ``--optimizer`` in place of the module's AdamW.
 
-        LightningCLI would drop the module's schedule with it: without ``--lr_scheduler`` it is kept here.
+        Without ``--lr_scheduler`` the module's schedule is kept, which LightningCLI would drop.
         """
         assert isinstance(lightning_module, RecognitionModule | PretrainingModule)
         if lr_scheduler is None:
@@ -222,7 +224,7 @@ class CompressedVideoCLI(LightningCLI):
 
     @rank_zero_only
     def _make_directory(self) -> None:
-        """Create and lock the run directory, before doing work that it should hold.
+        """Create and lock the run directory, before any work is done.
 
         Raises:
             InUseError: Another run writes to it.
@@ -235,7 +237,7 @@ class CompressedVideoCLI(LightningCLI):
 
     @rank_zero_only
     def after_fit(self) -> None:
-        """Say how the training went and what to do next."""
+        """Print the summary of the training."""
         best = next(
             callback
             for callback in self.trainer.callbacks  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Where the loggers of a run write: into its directory, unless the user gives another place."""
+"""Directs the loggers of a run to its directory, unless the user gives another place."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from cvr_lightning.training.metrics_file import MetricsFile
 
 NOT_GIVEN = ""
-"""A place or a name that the user has not given, where Lightning's loggers have defaults."""
+"""Replaces the defaults of Lightning's loggers, to recognize options that the user has not given."""
 
 
 def forget_default_places(parser: LightningArgumentParser, kind: type, options: Iterable[str]) -> None:
-    """Take the defaults of a logger's place out of the parser of its options.
+    """Remove the defaults of a logger's directory and name from its parser.
 
     Args:
-        parser: The parser of the options of a class.
+        parser: Parser of the options of a class.
         kind: The class.
         options: Names of its options.
     """
@@ -31,10 +31,10 @@ def forget_default_places(parser: LightningArgumentParser, kind: type, options: 
 
 
 def send_to_run(loggers: Any, directory: Path) -> None:
-    """Fill in ``save_dir``, ``name`` and ``version`` where the user gave none.
+    """Fill in ``save_dir``, ``name`` and ``version`` unless the user has given them.
 
     Args:
-        loggers: The trainer's option ``logger`` as it was parsed.
+        loggers: The parsed option ``logger`` of the trainer.
         directory: The run directory.
     """
     for logger in loggers if isinstance(loggers, list) else [loggers]:
@@ -56,10 +56,10 @@ def _fill_in(class_path: str, options: Namespace, directory: Path) -> None:
 
 
 def run_loggers(configured: Any, directory: Path) -> list[Logger]:
-    """The loggers of a run: the configured ones, TensorBoard where none are, and always metrics.csv.
+    """The loggers of a run: the configured ones, or TensorBoard by default, and always metrics.csv.
 
     Args:
-        configured: The trainer's option ``logger``, built.
+        configured: The instantiated option ``logger`` of the trainer.
         directory: The run directory.
     """
     if configured in (None, True):

@@ -74,7 +74,7 @@ def _command(name: str) -> Callable[[list[str]], None]:
         return (COMMANDS | _INFORMATION)[name]
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    # The message comes last, below the list.
+    # the message comes last, where it is seen
     print(f"{USAGE}\ncvr: unknown command {name!r}{hint}", file=sys.stderr)
     raise SystemExit(2)
 

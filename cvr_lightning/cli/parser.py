@@ -76,7 +76,7 @@ def keep_integers(parser: LightningArgumentParser) -> None:
 
 
 def read_no_values(parser: LightningArgumentParser) -> None:
-    """Take a value for a value: the file that it may be the name of is not read, nor shown by an error."""
+    """Take values literally: never read a file of that name, whose content errors would show."""
     for action in parser._actions:
         if hasattr(action, "_enable_path"):
             action._enable_path = False

@@ -93,14 +93,14 @@ def keep_apart(directory: Path, root: Path) -> None:
 
 
 def require_weights(command: str, ckpt_path: str | None) -> None:
-    """Refuse what is no checkpoint file, and to score a model that was never trained.
+    """Check that a command has a local checkpoint file.
 
-    The trainer would do the latter in silence, and knows words other than ``last`` and places that are not
-    on this machine.
+    Without one the trainer would silently score random weights. It also accepts keywords other than ``last``
+    and remote addresses.
 
     Raises:
-        RunError: No checkpoint is named, or none that can be.
-        CheckpointError: It is an address.
+        RunError: No checkpoint is given, or the value is not a .ckpt file.
+        CheckpointError: It is a remote address.
     """
     require_local(ckpt_path or "")
     if command == "fit" and ckpt_path in (None, "last"):

@@ -30,8 +30,8 @@ def run_trainer(arguments: list[str]) -> None:
     """Run ``fit``, ``validate``, ``test`` or ``predict``.
 
     Raises:
-        RunError: Where the run cannot start as asked.
-        CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of this package.
+        RunError: The run cannot start with these options.
+        CheckpointError: ``--ckpt_path`` is not a checkpoint of this package.
     """
     arguments = with_bundled_configs(arguments)
     callbacks = default_callbacks(arguments[0])
@@ -41,11 +41,11 @@ def run_trainer(arguments: list[str]) -> None:
 
 
 def run_pretraining(options: list[str]) -> None:
-    """Run ``pretrain``: the trainer's ``fit`` with the module that needs no labels.
+    """Run ``pretrain``: ``fit`` with the module for pretraining.
 
     Raises:
-        RunError: Where the run cannot start as asked.
-        CheckpointError: Where ``--ckpt_path`` names a file that is no checkpoint of a pretraining.
+        RunError: The run cannot start with these options.
+        CheckpointError: ``--ckpt_path`` is not a checkpoint of pretraining.
     """
     arguments = with_bundled_configs(["fit", *options])
     _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, _own_callbacks("val/loss", "min"))
@@ -83,25 +83,25 @@ def _run(
             locks=locks,
             trainer_defaults={
                 "default_root_dir": "runs",
-                "enable_model_summary": False,  # it counts no operations; the module says its size itself
+                "enable_model_summary": False,  # the module logs its size itself
                 "callbacks": callbacks,
             },
         )
 
 
 def require_data(command: StoredOptions, example: str) -> None:
-    """Refuse a command line that names no videos.
+    """Refuse a command line without data.
 
     Args:
         command: The command, its options and its checkpoint.
-        example: Command lines that name some.
+        example: Example command lines for the message.
 
     Raises:
-        RunError: Neither a configuration nor a data set is named.
+        RunError: Neither a configuration nor a data set is given.
     """
     names = {option.partition("=")[0] for option in command.arguments}
     if not names.isdisjoint({"-c", "--config", "--data", "-h", "--help", "--data.help"}):
         return
-    if command.arguments[0] != "fit":  # a checkpoint's configuration would have named the data
+    if command.arguments[0] != "fit":  # with a checkpoint, its configuration would have named the data
         require_weights(command.arguments[0], command.path)
     raise RunError(f"no videos to read: name a data set or a configuration, such as\n{example}")

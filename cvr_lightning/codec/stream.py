@@ -111,7 +111,7 @@ class CompressedStream:
         if on_error not in get_args(OnError):
             raise ValueError(f"on_error must be one of {get_args(OnError)}, got {on_error!r}")
         if packets.codec != "mpeg4":
-            cause = f"its codec is {packets.codec}; streams are read from MPEG-4 Part 2 alone"
+            cause = f"its codec is {packets.codec}; streams must be MPEG-4 Part 2"
             raise UnsupportedStreamError(packets.name, cause, ENCODE_ON_THE_WAY)
         self.damaged = 0
         self._source = packets
@@ -143,11 +143,11 @@ class CompressedStream:
                 if self._on_error == "raise":
                     raise
                 if not self.damaged:
-                    log.warning("left out up to the next I-frame, as on_error=skip asks: %s", error)
+                    log.warning("skipped up to the next I-frame (on_error=skip): %s", error)
                 self.damaged += 1
                 self._image = None
         if not began:
-            cause = "it ended before an I-frame with its sequence header came"
+            cause = "it ended before the first I-frame with a sequence header"
             raise UnreadableVideoError(self._source.name, cause, FETCH_AGAIN)
 
     def _read(self, packet: StreamPacket) -> Iterator[StreamFrame]:

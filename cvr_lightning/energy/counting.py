@@ -1,12 +1,11 @@
 """Counting operations, spikes and joules.
 
-Theoretical energy is compute only: no memory traffic, no decoding. Names are NeuroBench's (2.3):
-*Effective_MACs* are the operations of a non-zero weight and a non-zero real-valued input, *Effective_ACs*
-those of a non-zero weight and a spike, where the multiplication falls away. GMAC counts every operation as
-the field does, with the zeros that pad a convolution; NeuroBench's *Dense* leaves those out and stands
-beside it. Attention products and the neurons' own updates count, which NeuroBench leaves out: see
-:meth:`OperationReport.synaptic_operations`. Normalization, softmax, activation functions and the pooling of
-tokens do not count.
+Theoretical energy is that of the computation, without memory traffic and decoding. Terms follow NeuroBench
+(2.3): *Effective_MACs* are operations of a non-zero weight and a non-zero real-valued input, *Effective_ACs*
+those of a non-zero weight and a spike, which need no multiplication. GMAC includes padding zeros, as usual in
+the literature; NeuroBench's *Dense* excludes them and is reported separately. Unlike NeuroBench, attention
+products and neuron updates are counted; :meth:`OperationReport.synaptic_operations` excludes them.
+Normalization, softmax, activation functions and pooling are not counted.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from cvr_lightning.models.transformer import SelfAttention
 
 @dataclass
 class LayerCount:
-    """Operations of one layer, summed over all forward passes that were counted."""
+    """Operations of one layer, summed over the counted forward passes."""
 
     name: str
     dense: int = 0
-    """Every multiply-accumulate, those with the zeros of a padding included, as the field counts GMAC."""
+    """Multiply-accumulates including those of padding zeros, as in GMAC."""
     synapses: int = 0
-    """NeuroBench's Dense: those of weights with inputs alone; 0 for attention and neurons."""
+    """NeuroBench's Dense: multiply-accumulates of weights and inputs; 0 for attention and neurons."""
     effective_macs: int = 0
     effective_acs: int = 0
     outputs: int = 0
@@ -55,12 +54,12 @@ class LayerCount:
 
 @dataclass(frozen=True)
 class OperationReport:
-    """What a model costs per video.
+    """Cost of a model per video.
 
     Attributes:
-        layers: The counts of each layer, over all ``videos``.
-        videos: Videos (all their views together) that were counted.
-        costs: The cost table that gives the energy.
+        layers: Counts of each layer, over all ``videos``.
+        videos: Number of counted videos, each with all its views.
+        costs: Cost table for the energy.
     """
 
     layers: tuple[LayerCount, ...]
@@ -93,16 +92,16 @@ class OperationReport:
 
     @property
     def activation_sparsity(self) -> float | None:
-        """Zeros over all neuron outputs, over layers, sub-steps, samples; None without spiking layers."""
+        """Fraction of zeros in all neuron outputs; None without spiking layers."""
         outputs = sum(layer.outputs for layer in self.layers)
         return 1 - sum(layer.spikes for layer in self.layers) / outputs if outputs else None
 
     def spiking_layers(self) -> dict[str, float]:
-        """Spikes per neuron and window, rate times sub-steps, of each layer; see :func:`spikes_text`."""
+        """Spikes per neuron and window of each layer: rate times sub-steps."""
         return {layer.name: layer.rate * layer.steps for layer in self.layers if layer.outputs}
 
     def synaptic_operations(self) -> dict[str, float]:
-        """NeuroBench's counts per video: convolutions and linear layers alone, no padding, no attention."""
+        """NeuroBench's counts per video: convolutions and linear layers only, without padding."""
         layers = [layer for layer in self.layers if layer.synapses]
         return {
             "Dense": sum(layer.synapses for layer in layers) / self.videos,
@@ -115,7 +114,7 @@ class OperationReport:
         return self._by_part(lambda layer: layer.dense * 1e-9)
 
     def energy_by_part(self) -> dict[str, float]:
-        """Theoretical energy per video, in joules, of each direct child of the model; it adds up to all."""
+        """Theoretical energy per video, in joules, of each direct child of the model; sums to the total."""
         mac, ac = self.costs.mac_pj * 1e-12, self.costs.ac_pj * 1e-12
         return self._by_part(lambda layer: layer.effective_macs * mac + layer.effective_acs * ac)
 
@@ -170,12 +169,12 @@ FORMULAS: dict[type[nn.Module], Callable[[Any, Tensor, Any], int]] = {
     TemporalReadout: _readout,
 }
 FREE: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.Dropout, nn.Identity, nn.ModuleList, BlockStem)
-"""Layers that the convention of the field leaves out, and lists, which may be empty."""
+"""Layers that are not counted by convention, and lists, which may be empty."""
 
 
 @dataclass
 class OperationCounter:
-    """Counts the operations of a model's forward passes while it is entered.
+    """Context manager that counts the operations of a model's forward passes.
 
     Examples:
         >>> with OperationCounter(model) as counter:  # doctest: +SKIP
@@ -183,11 +182,11 @@ class OperationCounter:
         >>> counter.report(videos=len(clip)).gmac  # doctest: +SKIP
 
     Args:
-        model: The model to watch.
-        strict: Raise on a layer that has no formula; otherwise warn, naming it once.
+        model: The model.
+        strict: Raise an error for layers without a formula; otherwise warn.
 
     Raises:
-        TypeError: On entering in strict mode, naming the layers without a formula.
+        TypeError: In strict mode, a layer has no formula; the message names it.
     """
 
     model: nn.Module
@@ -249,14 +248,14 @@ class OperationCounter:
         return hook
 
     def report(self, videos: int, costs: CostTableName | CostTable = "45nm-fp32") -> OperationReport:
-        """The costs per video of what has been counted.
+        """Cost per video of the counted passes.
 
         Args:
-            videos: Number of videos that the counted passes covered, all views of a video together.
-            costs: Name of a cost table, or one's own.
+            videos: Number of videos in the counted passes, each with all its views.
+            costs: Name of a cost table, or a custom one.
 
         Raises:
-            ValueError: For an unknown table, or where no video was counted.
+            ValueError: The table is unknown, or no video was counted.
         """
         costs = cost_table(costs)
         if videos < 1:

@@ -27,7 +27,7 @@ _LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of some runs.
+    """Results of some runs in the forms that the formats need.
 
     Attributes:
         text: Rows of cells for a terminal.

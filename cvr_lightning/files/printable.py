@@ -1,4 +1,4 @@
-"""Text that others chose, in a form that is safe to show and to store; aligned columns."""
+"""Untrusted text made safe to display and to store; aligned columns."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ def printable(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A message for a terminal or a log: control codes escaped, secrets cut out of addresses.
+    """A message for a terminal or a log: control codes escaped, secrets removed from URLs.
 
-    All lines but the first begin with a blank, so that a line break within a name cannot begin a line that
-    passes for another message.
+    All lines but the first are indented, so that a line break in a name cannot fake another message.
     """
     first, *others = (printable(without_secrets(line)) for line in text.split("\n"))
     return "\n".join([first, *(line if not line or line[0] == " " else f"  {line}" for line in others)])
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines of text with straight columns; cells are made :func:`printable`."""
+    """Format rows of :func:`printable` cells as aligned columns."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -35,12 +34,12 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """The text, with no user, password or query in the URLs that it names: these may hold credentials."""
+    """Remove users, passwords and queries from the URLs in a text, since these may be credentials."""
     return _ADDRESS.sub(r"\g<scheme>\g<place>", text)
 
 
 def all_without_secrets(value: Any) -> Any:
-    """Plain values, with every text :func:`without_secrets`."""
+    """Apply :func:`without_secrets` to every string in plain values."""
     if isinstance(value, dict):
         return {name: all_without_secrets(item) for name, item in value.items()}
     if isinstance(value, list):

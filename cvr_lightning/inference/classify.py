@@ -48,7 +48,7 @@ class Classifier:
         Prediction(label='rotate_left', probability=0.97)
 
     Args:
-        recognizer: The model, weights loaded: any module that takes a clip and returns logits.
+        recognizer: The model with its weights: any module that takes a clip and returns logits.
         class_names: Name of each class.
         sampling: How files are read into clips.
         averaging: What is averaged over the views of a video.
@@ -86,13 +86,13 @@ class Classifier:
         """Build the classifier from a checkpoint; nothing in the file is executed.
 
         Args:
-            path: Written by ``cvr fit``.
-            device: Where the model runs.
-            model: The model, if it is one of your own: a checkpoint imports nothing.
+            path: Checkpoint written by ``cvr fit``.
+            device: Device of the model.
+            model: The custom model, if the weights are of one; a checkpoint does not import classes.
 
         Raises:
-            CheckpointError: Where the file is missing, damaged or not a checkpoint of this package, or of
-                another model.
+            CheckpointError: The file is missing, damaged or not a checkpoint of this package, or its weights
+                are of another model.
         """
         return cls._build(str(path), load_checkpoint(path), device, model)
 
@@ -103,16 +103,16 @@ class Classifier:
         device: torch.device | str = "cpu",
         model: nn.Module | None = None,
     ) -> Classifier:
-        """Build the classifier from a folder that :meth:`save_pretrained` wrote; nothing in it is executed.
+        """Build the classifier from a folder of :meth:`save_pretrained`; nothing in it is executed.
 
         Args:
             source: The folder, or a repository of the Hugging Face hub: ``hub:OWNER/NAME[@REVISION]``.
-            device: Where the model runs.
-            model: The model, if it is one of your own.
+            device: Device of the model.
+            model: The custom model, if the weights are of one.
 
         Raises:
-            CheckpointError: The folder is missing or damaged, or of another model.
-            WeightsError: Its weights cannot be read or fetched.
+            CheckpointError: The folder is missing or damaged, or its weights are of another model.
+            WeightsError: Its weights cannot be read or downloaded.
         """
         return cls._build(os.fspath(source), read_folder(source), device, model)
 
@@ -120,7 +120,7 @@ class Classifier:
         """Write the weights as ``model.safetensors`` and the rest as ``config.json``; needs safetensors.
 
         Args:
-            folder: Made if necessary; files of these names in it are replaced.
+            folder: The folder; created if necessary. Existing files of these names are replaced.
 
         Raises:
             CheckpointError: safetensors is not installed.
@@ -159,7 +159,7 @@ class Classifier:
         )
 
     def plot(self, path: str | os.PathLike[str]) -> Figure:
-        """Draw a P-frame of a video beside its likeliest classes.
+        """Draw a P-frame of a video and its most likely classes.
 
         Raises:
             VideoError: The video cannot be read.

@@ -63,7 +63,7 @@ class WindowModel(nn.Module):
         mask: Tensor,
     ) -> Tensor:
         """Logits (B, classes); shapes, types and units as in :class:`~cvr_lightning.clip.CompressedClip`."""
-        unused = iframe_index[:, 0]  # label, video and view do not matter
+        unused = iframe_index[:, 0]  # label, video and view are not used
         clip = CompressedClip(iframes, iframe_index, motion, residual, modes, mask, unused, unused, unused)
         logits: Tensor = self.recognizer(clip)
         return logits

@@ -21,12 +21,12 @@ CONFIG_NAME = "config.json"
 
 
 def write_folder(folder: str | os.PathLike[str], model: nn.Module, about: dict[str, Any]) -> None:
-    """Write a model's weights and what it takes to use them; the folder is made if necessary.
+    """Write a model's weights and configuration.
 
     Args:
-        folder: The folder.
+        folder: The folder; created if necessary.
         model: The model.
-        about: Its section of a checkpoint: class names, architecture, sampling, averaging, versions.
+        about: Class names, architecture, sampling, averaging and versions, as in checkpoints.
 
     Raises:
         CheckpointError: safetensors is not installed.
@@ -36,7 +36,7 @@ def write_folder(folder: str | os.PathLike[str], model: nn.Module, about: dict[s
         from safetensors.torch import save
     except ImportError as error:
         raise CheckpointError(f"safetensors is not installed; {INSTALL}") from error
-    # Copies: weights that are shared within the model are stored under each of their names.
+    # Clones, since safetensors refuses tensors that share memory.
     weights = {name: tensor.cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     write_output(Path(folder) / FILE_NAME, save(weights, {"format": "pt"}))
     text = json.dumps({CHECKPOINT_KEY: about}, indent=2)
@@ -44,14 +44,14 @@ def write_folder(folder: str | os.PathLike[str], model: nn.Module, about: dict[s
 
 
 def read_folder(source: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of such a folder in the form of a checkpoint, each value checked.
+    """Read such a folder into the form of a checkpoint, and check every value.
 
     Args:
         source: A folder, or a repository of the hub: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``.
 
     Raises:
-        CheckpointError: It is missing or damaged, or holds what a checkpoint may not hold.
-        WeightsError: Its weights cannot be read, or fetched.
+        CheckpointError: It is missing or damaged, or contains values that checkpoints may not contain.
+        WeightsError: Its weights cannot be read or downloaded.
     """
     config, weights = (_find(os.fspath(source), name) for name in (CONFIG_NAME, FILE_NAME))
     try:
@@ -60,7 +60,7 @@ def read_folder(source: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{config}: cannot be read ({error}); save the model again") from error
     about = values.get(CHECKPOINT_KEY) if isinstance(values, dict) else None
     if not isinstance(about, dict) or "class_names" not in about:
-        raise CheckpointError(f"{config}: not one that Classifier.save_pretrained wrote")
+        raise CheckpointError(f"{config}: not written by Classifier.save_pretrained; save the model again")
     check_contents(str(config), about)
     tensors: dict[str, Tensor] = read_safetensors(weights)
     check_weights(weights, tensors)
@@ -73,6 +73,6 @@ def _find(source: str, name: str) -> Path:
         return fetch(source, name)
     if not Path(source).is_dir():
         raise CheckpointError(
-            f"{source}: no such folder; give one that Classifier.save_pretrained wrote, or {HUB}OWNER/NAME"
+            f"{source}: no such folder; give a folder of Classifier.save_pretrained, or {HUB}OWNER/NAME"
         )
     return Path(source) / name

@@ -1,4 +1,4 @@
-"""Pictures of a data set's clips as the model gets them."""
+"""Plots of a data set's clips as the model receives them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plot_subset(data: CompressedVideoDataModule, subset: str, videos: int) -> Figure:
-    """Clips of a subset, augmented in training, a row each.
+    """Draw clips of a subset, augmented in training, a row each.
 
     Args:
         data: The data set.

@@ -1,7 +1,7 @@
-"""Pictures of the package's objects: what their ``plot`` methods draw.
+"""Plots of the package's objects, called by their ``plot`` methods.
 
-The objects come from folders that know nothing of this one, and are reached through their public attributes:
-their methods find these functions as lazy names of the package itself (``from cvr_lightning import ...``).
+The objects are in folders that may not import this one. Their methods import these functions as lazy names of
+the package itself (``from cvr_lightning import ...``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SHOWN = 40
 """Characters of a file name in a title."""
 ROWS = 4
-"""Clips, or segments of a video, that are drawn at most."""
+"""Largest number of clips, or segments of a video, to draw."""
 
 
 def plot_arrays(
@@ -34,7 +34,7 @@ def plot_arrays(
     class_names: Sequence[str] = (),
     probabilities: Floats | None = None,
 ) -> Figure:
-    """The last P-frame of the middle segment of a clip, and what a model says of the clip."""
+    """The last P-frame of the middle segment of a clip, with a model's prediction."""
     picture = _picture(arrays, title, label, probabilities)
     return draw_clips([picture], _names(class_names, [label]), title)
 
@@ -42,7 +42,7 @@ def plot_arrays(
 def plot_clip(
     clip: CompressedClip, class_names: Sequence[str] = (), names: Sequence[str] = (), title: str = ""
 ) -> Figure:
-    """The first clips of a batch, a row each.
+    """Draw the first clips of a batch, a row each.
 
     Args:
         clip: The batch, as read or augmented.
@@ -54,7 +54,7 @@ def plot_clip(
         ValueError: The batch is empty.
     """
     if not len(clip):
-        raise ValueError("the batch holds no clip to plot")
+        raise ValueError("the batch is empty: there is no clip to plot")
     labels = clip.label.tolist()[:ROWS]
     known = _names(class_names, labels)
     pictures = []
@@ -66,7 +66,7 @@ def plot_clip(
 
 
 def plot_reader(reader: CompressedVideoReader) -> Figure:
-    """Segments spread over a video, with the fields that its stream gives, a row each."""
+    """Draw segments spread over a video, with the fields that its stream provides, a row each."""
     given = [modality for modality in MODALITIES if _gives(reader, modality)]
     pframes = 1 if set(given) - {"iframes"} else 0
     windows = list(dict.fromkeys(reader.segments(ROWS, pframes)))
@@ -117,7 +117,7 @@ def _picture_of(
 
 
 def _arrays(clip: CompressedClip, row: int) -> ClipArrays:
-    """One clip of a batch; images may have been augmented to fractions."""
+    """One clip of a batch; I-frames are rounded, since augmented ones are float."""
     fields = {name: tensor[row].detach().cpu() for name, tensor in clip.tensors()}
     return ClipArrays(
         iframes=fields["iframes"].clamp(0, 255).byte().numpy(),
@@ -130,5 +130,5 @@ def _arrays(clip: CompressedClip, row: int) -> ClipArrays:
 
 
 def _names(class_names: Sequence[str], labels: Sequence[int]) -> Sequence[str]:
-    """The names, or numbers where there are none."""
+    """The names, or the indices if there are none."""
     return class_names or [f"class {index}" for index in range(int(np.max(labels, initial=-1)) + 1)]

@@ -61,7 +61,7 @@ def _text(about: str, result: dict[str, Any], steps: int) -> str:
 
 
 def _generated(folder: Path, groups: int) -> list[str]:
-    """Videos with some motions of MotionShapes and an I-frame for each segment."""
+    """Generate videos with motions of MotionShapes and an I-frame for each segment."""
     rng = np.random.default_rng(0)
     paths = [folder / f"{name}.mp4" for name in _MOTIONS]
     for path, name in zip(paths, _MOTIONS, strict=True):
@@ -84,12 +84,12 @@ def main(arguments: Sequence[str]) -> None:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--preset", choices=get_args(Preset), help="a model with random weights")
-    which.add_argument("--checkpoint", metavar="CKPT", help="a model that cvr fit trained")
+    which.add_argument("--checkpoint", metavar="CKPT", help="checkpoint written by cvr fit")
     parser.add_argument("files", nargs="*", metavar="FILE", help="videos on which spikes are counted")
     parser.add_argument("--classes", type=int, default=400, metavar="N", help="of a preset (default: 400)")
     parser.add_argument("--segments", type=int, default=8, metavar="N", help="of a preset (default: 8)")
     parser.add_argument("--pframes", type=int, default=3, metavar="T", help="of a preset (default: 3)")
-    parser.add_argument("--crop", type=int, metavar="PX", help="of a preset (default: what it is made for)")
+    parser.add_argument("--crop", type=int, metavar="PX", help="of a preset (default: its design crop)")
     parser.add_argument(
         "--costs", choices=get_args(CostTableName), default="45nm-fp32", help="energy of an operation"
     )

@@ -1,4 +1,4 @@
-"""Which model is trained: the package's own, or any module that takes a clip and returns logits."""
+"""The two kinds of models: the package's recognizer, or any module that takes a clip and returns logits."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from cvr_lightning.errors import RunError
 from cvr_lightning.models import CompressedVideoRecognizer
 
 OTHER = "model"
-"""Where the architecture of a user's own model has the name of its class, which is never imported."""
+"""Key of a custom model's class name in its architecture; the class is never imported."""
 
 
 def architecture_of(model: nn.Module, num_classes: int) -> dict[str, Any]:
-    """What a checkpoint says of a model: the options of the package's own, the class name of another."""
+    """Describe a model for checkpoints: options of the recognizer, or class name of a custom model."""
     if isinstance(model, CompressedVideoRecognizer):
         return dict(model.architecture)
     return {OTHER: type(model).__qualname__, "num_classes": num_classes}
 
 
 def own_recognizer(model: nn.Module, purpose: str) -> CompressedVideoRecognizer:
-    """The model, where it is the package's own.
+    """Return the model if it is the package's recognizer.
 
     Args:
         model: Any model.
-        purpose: What needs it, for the message.
+        purpose: What needs the recognizer, for the message.
 
     Raises:
-        RunError: It is another.
+        RunError: It is a custom model.
     """
     if not isinstance(model, CompressedVideoRecognizer):
         kind = type(model).__qualname__
-        raise RunError(f"{purpose} needs a CompressedVideoRecognizer, and the model is a {kind}")
+        raise RunError(f"{purpose} needs a CompressedVideoRecognizer, but the model is a {kind}")
     return model
 
 
 def refuse_options(model: nn.Module, architecture: Mapping[str, Any], training: Mapping[str, Any]) -> None:
-    """Refuse options without effect beside a model that is already built.
+    """Refuse options that have no effect when a model is given.
 
     Args:
-        model: The model.
-        architecture: Options that would build the package's own.
-        training: Options of training that only the package's own has.
+        model: The given model.
+        architecture: Options that build the package's recognizer.
+        training: Training options that apply to the recognizer only.
 
     Raises:
-        ValueError: One of them is not at its default.
+        ValueError: An option is not at its default.
     """
     defaults = {name: item.default for name, item in signature(CompressedVideoRecognizer).parameters.items()}
     defaults |= {"iframe_weights": None, "pretrained": None, "iframe_lr": 1.0}

@@ -27,7 +27,7 @@ from cvr_lightning.training.checkpoint_schema import (
 )
 
 CHECKPOINT_KEY = "cvr_lightning"
-"""Where a checkpoint keeps what it takes to use it without the data set: numbers, strings and lists."""
+"""Key of a checkpoint's section for use without the data set: plain numbers, strings and lists."""
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -137,12 +137,12 @@ def _instead_of(path: Path) -> str:
 def refuse_other_optimizer(
     checkpoint: Mapping[str, Any], run_config: Mapping[str, Any], trainer: Trainer
 ) -> None:
-    """Check that a training that is resumed has the optimizer and the schedule that it began with.
+    """Check that a resumed training has the same optimizer and schedule as before.
 
-    A checkpoint imports nothing, so the command line names them again.
+    A checkpoint does not import classes, so they are given again on the command line.
 
     Raises:
-        CheckpointError: It has others.
+        CheckpointError: They differ.
     """
     if trainer.state.fn != TrainerFn.FITTING or not run_config:
         return

@@ -1,4 +1,4 @@
-"""Models out of checkpoints: the package's own, or a user's that the caller has built."""
+"""Builds models from checkpoints: the package's recognizer, or a custom model given by the caller."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cvr_lightning.training.architecture import OTHER, architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, read_checkpoint
 
 PREFIX = "recognizer."
-"""In a checkpoint, the model's weights have their own names behind this."""
+"""Prefix of the names of the model's weights in a checkpoint."""
 _FREE = ("num_classes", "dropout")
-"""What may differ between the model that was pretrained and the one that starts from it."""
+"""Options that may differ between a pretrained model and the one that starts from it."""
 _SHOWN = 5
 
 
 class Loaded(NamedTuple):
-    """Names of the weights that were loaded, and of those that were left as they were."""
+    """Names of the weights that were loaded, and of those left unchanged."""
 
     loaded: list[str]
     left: list[str]
@@ -67,12 +67,12 @@ def refuse_other_model(
 
 
 def refuse_other_class(source: str, stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Check that two models are both the package's own, or both a user's.
+    """Check that two models are both the package's recognizer, or both custom models.
 
     Args:
-        source: What holds the weights, for the message.
-        stored: The architecture of the weights.
-        here: That of the model that is to take them.
+        source: File of the weights, for the message.
+        stored: Architecture of the weights.
+        here: Architecture of the model to load them into.
 
     Raises:
         CheckpointError: They are not.
@@ -93,13 +93,13 @@ def refuse_other_class(source: str, stored: Mapping[str, Any], here: Mapping[str
 def build_model(source: str, checkpoint: Mapping[str, Any], model: nn.Module | None = None) -> nn.Module:
     """The model of a checkpoint with its weights.
 
-    The package's own is built without memory first: the architecture may ask for any amount, the weights are
-    there.
+    The recognizer is first built on the meta device, since a file's architecture may ask for any amount of
+    memory, while the weights exist.
 
     Args:
         source: The checkpoint, for messages.
         checkpoint: Its checked contents.
-        model: The user's own model, if the weights are of one.
+        model: The custom model, if the weights are of one.
 
     Raises:
         CheckpointError: The weights do not fit the model.
@@ -144,14 +144,14 @@ def _build_own(
 def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLike[str]) -> Loaded:
     """Start a recognizer from the weights of ``cvr pretrain``, or of ``cvr fit`` on other classes.
 
-    All but the head is loaded; the head belongs to the classes and stays as it is.
+    Everything except the head is loaded, since the head depends on the classes.
 
     Args:
         recognizer: The model to start.
         path: The checkpoint.
 
     Returns:
-        Names of what was loaded, and of what was left.
+        Names of the loaded and of the unchanged weights.
 
     Raises:
         CheckpointError: The file is missing, damaged or not of this package; its model has another preset or
@@ -174,7 +174,7 @@ def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLi
 
 
 def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], free: Sequence[str]) -> str:
-    """In what the options of two models differ; empty if in none."""
+    """Describe the options in which two models differ; empty if they are equal."""
     return "; ".join(
         f"{name} is {stored[name]!r} there and {here[name]!r} here"
         for name in sorted(stored.keys() & here.keys() - set(free))
@@ -188,10 +188,10 @@ def require_fit(
     """Check that weights are those of a model, by name and shape.
 
     Args:
-        source: What holds the weights, for the message.
+        source: File of the weights, for the message.
         model: The model.
         found: The weights.
-        ignored: Weights of the model that are left as they are.
+        ignored: Weights of the model that may be missing.
 
     Raises:
         CheckpointError: They are not; the message names the first of them.

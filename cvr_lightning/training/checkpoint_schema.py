@@ -32,7 +32,7 @@ TRAINER: dict[str, Kind] = {
 """Options that resuming needs to reach the same weights, and the precision."""
 
 OPTIMIZERS = ("optimizer", "lr_scheduler")
-"""Class names of those that the command line named, to be compared when training resumes: never imported."""
+"""Class names given on the command line, compared when training resumes; never imported."""
 
 MODEL: dict[str, Kind] = {
     "averaging": str,
@@ -58,7 +58,7 @@ HYPER_PARAMETERS: dict[str, Kind] = {
     "representation": str,
     "residual_channels": int,
 }
-"""What ``RecognitionModule.load_from_checkpoint`` builds the module with."""
+"""Arguments with which ``RecognitionModule.load_from_checkpoint`` builds the module."""
 
 SAMPLING: dict[str, Kind] = {
     "accumulate": bool,
@@ -120,7 +120,7 @@ ARCHITECTURE: dict[str, Kind] = {
     "streams": bool,
     "ablate": list[str],
 }
-"""``model`` is the class name of a user's own model, for messages: nothing is imported by it."""
+"""``model`` is the class name of a custom model, for messages; it is never imported."""
 
 _PACKAGE = datamodules.__name__
 _DATA_SETS = [name for name in datamodules.__all__ if name != "CompressedVideoDataModule"]
@@ -172,7 +172,7 @@ def taken(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def chosen(section: Mapping[str, Any] | None, kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    """The values of a section that a table lets through."""
+    """The values of a section that a table contains."""
     return {name: value for name, value in (section or {}).items() if fits(value, kinds.get(name, _Never))}
 
 
@@ -184,7 +184,7 @@ def check_contents(path: str, about: Any) -> None:
         about: The section.
 
     Raises:
-        CheckpointError: Another format, an unknown name, or a value of another type.
+        CheckpointError: The format, a name or the type of a value is unknown.
     """
     _check_format(path, about)
     kinds: dict[str, Kind] = {"format": int, "class_names": list[str], "averaging": str}
@@ -233,10 +233,10 @@ def check_config(path: str, config: Any) -> None:
 
 
 def check_hyper_parameters(path: str, values: Any) -> None:
-    """Refuse a module's arguments with a name or a type that a training does not store.
+    """Refuse arguments of a module with names or types that training does not store.
 
     Raises:
-        CheckpointError: Naming the value.
+        CheckpointError: Names the value.
     """
     _check_values(path, "hyper_parameters", values, HYPER_PARAMETERS)
 

@@ -1,4 +1,4 @@
-"""metrics.csv: every scalar that a run logs, whatever its other loggers."""
+"""metrics.csv: all scalars that a run logs, regardless of its other loggers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FILE_NAME = "metrics.csv"
 
 
 class MetricsFile(Logger):
-    """Writes a row for each step and a column for each scalar, as Lightning's CSVLogger does.
+    """Writes a row for each step and a column for each scalar, like Lightning's CSVLogger.
 
-    Unlike there, a run that goes on, and a later test, add to the file; of two rows of a step the later one
-    counts.
+    Unlike with CSVLogger, resumed runs and later tests append to the file; if a step has several rows, the
+    last one is valid.
 
     Args:
         directory: The run directory.
@@ -33,12 +33,12 @@ class MetricsFile(Logger):
 
     @property
     def name(self) -> str:
-        """Nothing: the file lies in the run directory itself."""
+        """Empty, since the file is in the run directory itself."""
         return ""
 
     @property
     def version(self) -> str:
-        """Nothing: a run has one file."""
+        """Empty, since a run has one file."""
         return ""
 
     @property
@@ -52,7 +52,7 @@ class MetricsFile(Logger):
         return self._directory / FILE_NAME
 
     def log_hyperparams(self, params: Any, *arguments: Any, **options: Any) -> None:
-        """Nothing: config.yaml holds them."""
+        """Do nothing; config.yaml contains them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -90,9 +90,9 @@ class MetricsFile(Logger):
             raise output_error(self.path, error) from error
 
     def _write_with_columns(self, row: Mapping[str, float]) -> None:
-        """Write the file anew, with the columns that this row adds."""
+        """Rewrite the file with the new columns of this row."""
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
-        # The last line of a run that was killed may not be whole.
+        # The last line of a killed run may be incomplete.
         reader = csv.DictReader(line for line in lines if line.endswith("\n"))
         self._columns = list(dict.fromkeys([*(reader.fieldnames or ()), *row]))
         rows: Iterable[Mapping[str, Any]] = [*reader, row]

@@ -46,7 +46,7 @@ from cvr_lightning.training.scoring import ScoringModule
 
 
 class RecognitionModule(ScoringModule):
-    """Trains and tests a :class:`CompressedVideoRecognizer`, or a model of your own.
+    """Trains and tests a :class:`CompressedVideoRecognizer` or a custom model.
 
     Logs ``train/loss``, ``train/top1`` and ``train/learning_rate`` per step, over the clips of all processes;
     ``val/loss``, ``val/top1`` and ``val/top5`` per epoch; ``test/loss``, ``test/top1`` and ``test/top5``.
@@ -59,17 +59,16 @@ class RecognitionModule(ScoringModule):
         class_names: Name of each class, in the order of their indices; given by the data set.
         residual_channels: DCT coefficients of a block that the data delivers; given by the data set.
         representation: Representation of P-frames that the data delivers; given by the data set.
-        model: A model of your own: any module that takes a :class:`~cvr_lightning.clip.CompressedClip` and
-            returns logits (B, classes). None builds a :class:`CompressedVideoRecognizer` of the following
-            options, up to ``dropout``. Checkpoints hold its weights, not its class: give it again with them.
+        model: A custom model: any module that takes a :class:`~cvr_lightning.clip.CompressedClip` and
+            returns logits (B, classes). None builds a :class:`CompressedVideoRecognizer` from the following
+            options, up to ``dropout``. Checkpoints store its weights but not its class, so give it again when
+            loading them.
         preset: Size of the model.
-        ablate: Parts to leave out, to learn what each is good for: ``global_motion`` (the camera's
-            displacement then stays in the vectors), ``spikes`` (a ReLU stands in for the neurons),
-            ``adaptation`` and ``iframe_term`` of their thresholds, ``current_readout`` (the read-out of their
-            currents), ``unified`` (late fusion stands in for the unified transformer and the mixer),
-            ``mixer``.
-        levels: Most spikes of a neuron in a step, 1 to 4: 1 for binary spikes.
-        streams: Motion and residual drive neurons of their own in the first stage.
+        ablate: Components to leave out: ``global_motion`` (no compensation), ``spikes`` (replaced by a ReLU),
+            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``, ``unified`` (replaced,
+            with the mixer, by late fusion), ``mixer``.
+        levels: Most spikes of a neuron per step, 1 to 4; 1 gives binary spikes.
+        streams: Separate neurons for motion and residual in the first stage of the P-path.
         dropout: Fraction of the features dropped before the head.
         label_smoothing: Fraction of the target spread over all classes.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
@@ -78,10 +77,10 @@ class RecognitionModule(ScoringModule):
         warmup_ratio: Fraction of the steps in which the learning rate rises linearly.
         final_lr_ratio: Ratio of the last to the peak learning rate.
         iframe_weights: Initial ImageNet weights of the I-path: a safetensors file of ConvNeXt-Atto (preset
-            small) or -Pico (base) with timm's names, or ``hub:timm/convnext_atto.d2_in1k`` and the like;
+            small) or -Pico (base) with timm's names, or such as ``hub:timm/convnext_atto.d2_in1k``;
             ``imagenet`` for EfficientNet-Lite0 (preset lite), from the extra of that name; random if None.
         iframe_lr: Ratio of the I-path's learning rate to that of the rest. 0 freezes it and skips its
-        backward pass.
+            backward pass.
         pretrained: Checkpoint to start from, of ``cvr pretrain``, or of ``cvr fit`` on other classes, with
             the same preset. Everything except the head is loaded.
         compile: Train with ``torch.compile``, which needs a C++ compiler on a CPU.
@@ -153,7 +152,7 @@ class RecognitionModule(ScoringModule):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """What checkpoints say of the model."""
+        """Description of the model for checkpoints."""
         return architecture_of(self.recognizer, len(self.class_names))
 
     def forward(self, clip: CompressedClip) -> Tensor:
@@ -188,7 +187,7 @@ class RecognitionModule(ScoringModule):
         if stage == "fit" and not self.iframe_lr:
             own_recognizer(model, "iframe_lr").iframe_encoder.requires_grad_(False)
         if stage == "fit" and self.compiles:
-            model.compile()  # in place: the names of the weights stay
+            model.compile()  # in place, which keeps the names of the weights
 
     def on_fit_start(self) -> None:
         """Log the size of the model."""
@@ -216,7 +215,7 @@ class RecognitionModule(ScoringModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:
-        """Log the step over all processes' clips; they have just synchronized, so none waits."""
+        """Log the metrics of the step over the clips of all processes, which have just synchronized."""
         loss, right, clips = self.trainer.strategy.reduce(self._step_sums, reduce_op="sum")
         # Skip our own empty batch; checking other ranks' would synchronize the device.
         if len(clip) or self.trainer.world_size > 1:
@@ -279,10 +278,10 @@ class RecognitionModule(ScoringModule):
         """Build a trained module from a checkpoint; nothing in the file is executed.
 
         Args:
-            checkpoint_path: Written by ``cvr fit``, or by a trainer of your own.
+            checkpoint_path: Checkpoint written by ``cvr fit`` or by a Trainer.
             map_location: Device of the weights.
-            model: The model, if it is one of your own: a checkpoint imports nothing.
-            **options: Arguments of the module that replace those of the checkpoint.
+            model: The custom model, if the weights are of one; a checkpoint does not import classes.
+            **options: Arguments of the module that override those of the checkpoint.
 
         Raises:
             CheckpointError: The file is missing, damaged, not of this package, or of another model.

@@ -56,16 +56,16 @@ def adamw(
 def with_cosine(
     module: LightningModule, optimizer: torch.optim.Optimizer, warmup_ratio: float, final_lr_ratio: float
 ) -> OptimizerLRSchedulerConfig:
-    """An optimizer whose learning rate rises linearly and falls as a cosine, step by step.
+    """Add linear warmup and cosine decay of the learning rate, per step, to an optimizer.
 
     Args:
-        module: What is trained, attached to its trainer.
-        optimizer: Its own learning rate is the peak.
-        warmup_ratio: Fraction of the steps over which the learning rate rises.
-        final_lr_ratio: Fraction of the peak learning rate at which the cosine ends.
+        module: The trained module, attached to its trainer.
+        optimizer: The optimizer; its learning rate is the peak.
+        warmup_ratio: Fraction of the steps in which the learning rate rises linearly.
+        final_lr_ratio: Ratio of the last to the peak learning rate.
 
     Raises:
-        RunError: Where an option is out of range, or the training has no end.
+        RunError: An option is out of range, or the training has no last step.
     """
     if not 0 <= warmup_ratio < 1:
         raise RunError(f"warmup_ratio={warmup_ratio} must be in [0, 1)")
@@ -79,7 +79,7 @@ def with_cosine(
 
 
 KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-"""Layers whose weights decay. The weights of global motion per channel do not."""
+"""Layers whose weights decay; the per-channel weights of global motion do not."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from cvr_lightning.evaluation.video_table import Averaging, VideoTable, require_
 
 
 class ScoringModule(LightningModule):
-    """Scores whole videos by the logits that a subclass computes in ``forward``.
+    """Base class that scores whole videos; ``forward`` of a subclass returns logits.
 
     Args:
         class_names: Name of each class, in the order of their indices.
@@ -72,7 +72,7 @@ class ScoringModule(LightningModule):
         reading_log(self.trainer).start_epoch("test")
 
     def predict_step(self, clip: CompressedClip, batch_index: int) -> Tensor | None:
-        """Class probabilities (B, classes) of the views of a batch; None where it cannot be read."""
+        """Class probabilities (B, classes) of the views of a batch; None if it has no readable view."""
         logits = self._score(clip)
         return None if logits is None else logits.softmax(dim=-1)
 
@@ -88,15 +88,17 @@ class ScoringModule(LightningModule):
         return logits
 
     def _log_table(self, subset: str) -> None:
-        """Log over whole videos; the table is the same in all processes, as are the metrics.
+        """Log metrics over whole videos; table and metrics are equal in all processes.
 
         Raises:
-            RunError: Where no video could be scored.
+            RunError: No video could be scored.
         """
         reading_log(self.trainer).end_epoch(subset)
         self.table = self.scores.compute()
         if not len(self.table) and not self.trainer.sanity_checking:
-            raise RunError(f"none of the {subset} videos could be scored in all views, as the log says")
+            raise RunError(
+                f"none of the {subset} videos could be scored in all views; see the warnings above"
+            )
         if subset == "test":
             require_finite(np.isfinite(self.table.logits).all())
         metrics = {"loss": self.table.loss(), "top1": self.table.top(1), "top5": self.table.top(5)}

@@ -33,7 +33,7 @@ def run(ablation: ModuleType, job: Any, top1: float = 0.5) -> dict[str, Any]:
     return {**dataclasses.asdict(job), "options": ablation.options_of(job), "top1": top1, **cost}
 
 
-def test_runs_count_as_done_only_with_the_options_of_now(ablation: ModuleType, tmp_path: Path) -> None:
+def test_runs_count_as_done_only_with_the_current_options(ablation: ModuleType, tmp_path: Path) -> None:
     all_jobs = jobs(ablation)
     assert len(all_jobs) == 8
     runs = [run(ablation, job) for job in all_jobs[:4]]

@@ -74,7 +74,7 @@ def sections(bench: ModuleType) -> dict[str, object]:
     }
 
 
-def test_report_names_ratios_figures_and_who_is_absent(bench: ModuleType, tmp_path: Path) -> None:
+def test_the_report_lists_ratios_figures_and_missing_libraries(bench: ModuleType, tmp_path: Path) -> None:
     report = bench.compose(sections(bench), {"clips": "a.avi, b.mp4"}, tmp_path)
     text = report.read_text()
     assert "- torchcodec (Reading): does not load: OSError: libavutil.so" in text
@@ -88,7 +88,7 @@ def test_report_names_ratios_figures_and_who_is_absent(bench: ModuleType, tmp_pa
         assert (tmp_path / report.stem / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_report_of_one_section_has_its_figure_alone(bench: ModuleType, tmp_path: Path) -> None:
+def test_a_report_of_one_section_has_only_its_figure(bench: ModuleType, tmp_path: Path) -> None:
     section = {"reading": sections(bench)["reading"]}
     report = bench.compose(section, {}, tmp_path, "-reading")
     assert report.stem.endswith("-reading")
@@ -105,7 +105,7 @@ def test_pages_of_the_docs_name_sections_that_exist(bench: ModuleType) -> None:
         assert "def main(given: list[str])" in (ROOT / "benchmarks" / f"{name}.py").read_text()
 
 
-def test_rates_and_times_give_ratios_of_the_same_sense(bench: ModuleType) -> None:
+def test_rates_and_times_give_ratios_of_the_same_direction(bench: ModuleType) -> None:
     slow, fast = (
         bench.Measured("peer", "videos/s", (2.0, 4.0)),
         bench.Measured("ours", "videos/s", (8.0, 8.0)),
@@ -115,14 +115,14 @@ def test_rates_and_times_give_ratios_of_the_same_sense(bench: ModuleType) -> Non
     assert long.times(short) == 3.0
 
 
-def test_a_section_survives_its_file(bench: ModuleType, tmp_path: Path) -> None:
+def test_a_section_is_read_back_from_its_file(bench: ModuleType, tmp_path: Path) -> None:
     section = sections(bench)["reading"]
     section.write(tmp_path / "section.json")
     assert bench.Section.from_dict(json.loads((tmp_path / "section.json").read_text())) == section
     assert asdict(section)["absent"]
 
 
-def test_the_name_of_the_report_tells_the_processor_alone(
+def test_the_name_of_the_report_is_that_of_the_processor(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = sys.modules["machine"]
@@ -131,6 +131,6 @@ def test_the_name_of_the_report_tells_the_processor_alone(
     assert machine.slug() == "intel-xeon-gold-6148-2-cores"
 
 
-def test_a_missing_peer_is_said_to_be_missing(bench: ModuleType) -> None:
+def test_a_missing_library_is_reported(bench: ModuleType) -> None:
     assert sys.modules["machine"].why_absent("no-such-peer") == "not installed"
     assert sys.modules["machine"].why_absent("numpy") is None

@@ -81,7 +81,7 @@ def test_a_step_of_several_batches_is_logged_once(monkeypatch: pytest.MonkeyPatc
     assert logged == [1, 2]
 
 
-def test_gradients_that_differ_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+def test_gradients_that_differ_cause_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     monitor()._metrics(table((1.0, 0.1, 0.2, 5.0), (1.0, 0.1, 0.2, 4.0)))
     (warning,) = recwarn.list
     assert "differ by 20 %: 5, 4." in str(warning.message)
@@ -129,7 +129,7 @@ def test_a_process_that_has_died_is_named() -> None:
         (ValueError("Connection reset by peer"), False),
     ],
 )
-def test_a_lost_connection_is_told_from_other_errors(error: Exception, is_lost: bool) -> None:
+def test_a_lost_connection_is_distinguished_from_other_errors(error: Exception, is_lost: bool) -> None:
     assert is_lost_connection(error) == is_lost
 
 

@@ -94,7 +94,7 @@ def test_training_is_measured_without_validation(monkeypatch: pytest.MonkeyPatch
     assert results == {"measured_j": 24, "measured_j_per_video": 2, "videos": 12, "epochs": 2}
 
 
-def test_a_resumed_run_goes_on_adding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_adds_to_the_measured_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = FakeCounter()
     first = Loop(counter, monkeypatch)
     train(first, counter, joules=6)
@@ -104,7 +104,7 @@ def test_a_resumed_run_goes_on_adding(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resumed.monitor.training_results()["measured_j"] == 24
 
 
-def test_without_a_counter_nothing_is_logged_and_the_answer_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_counter_nothing_is_logged_and_the_result_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(None, monkeypatch)
     train(loop, None)
     assert loop.logged == {}
@@ -150,7 +150,7 @@ def test_a_test_too_short_for_a_counter_is_not_measured(monkeypatch: pytest.Monk
     assert "less than 2 s" in results["measured_includes"]
 
 
-def test_the_table_tells_what_was_measured_and_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_shows_what_was_measured_and_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = FakeCounter()
     loop = Loop(counter, monkeypatch)
     run_test(loop, counter, seconds=10, monkeypatch=monkeypatch)
@@ -161,7 +161,7 @@ def test_the_table_tells_what_was_measured_and_what_was_not(monkeypatch: pytest.
     assert "theoretical: compute of the model; M. Horowitz" in lines
 
 
-def test_a_counter_asked_for_by_name_must_be_there() -> None:
+def test_a_requested_counter_must_be_available() -> None:
     monitor = EnergyMonitor(counters=["nvml"])
     trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cpu")), local_rank=0)
     with pytest.raises(RunError, match="NVML: the run uses no NVIDIA GPU"):

@@ -92,7 +92,7 @@ def checkpoints(folder: Path) -> ModelCheckpoint:
     )
 
 
-def test_a_run_that_leaves_the_finite_numbers_stops_with_the_module_and_its_good_checkpoint(
+def test_a_diverging_run_stops_and_names_the_module_and_the_last_good_checkpoint(
     root: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     broken = BreakFrom(2, "recognizer.transformer.blocks.1.fc1")
@@ -142,7 +142,7 @@ def test_weights_that_are_not_finite_are_not_saved(root: Path, tmp_path: Path) -
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
 
 
-def test_the_loss_scale_and_the_steps_that_find_it_are_logged(root: Path, tmp_path: Path) -> None:
+def test_the_loss_scale_and_skipped_steps_are_logged(root: Path, tmp_path: Path) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     plugin = MixedPrecisionPlugin("16-mixed", "cpu", scaler)
     _, rows = fit(root, tmp_path, MixedPrecision(patience=100), max_epochs=3, plugins=[plugin])
@@ -168,7 +168,7 @@ def test_the_loss_scale_and_the_steps_that_find_it_are_logged(root: Path, tmp_pa
         ("64-true", "weights float64; float64 from AdaptiveLIF", "float64"),
     ],
 )
-def test_what_computes_in_which_numbers_is_said_once(
+def test_the_dtypes_of_modules_are_reported_once(
     root: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -201,7 +201,7 @@ def test_what_computes_in_which_numbers_is_said_once(
         ),
     ],
 )
-def test_a_precision_that_is_not_to_be_had_is_refused(asked: str, given: str, message: str) -> None:
+def test_an_unavailable_precision_is_refused(asked: str, given: str, message: str) -> None:
     with pytest.raises(RunError, match=message):
         check_precision(asked, given, CPU)
 
@@ -243,14 +243,14 @@ def locate(model: Chain, scale: float = 1.0) -> str | None:
     return locate_non_finite(model, lambda: model(torch.ones(3, 2)).sum(), scale)
 
 
-def test_what_is_finite_has_no_place_and_leaves_no_gradient() -> None:
+def test_a_finite_step_locates_nothing_and_leaves_no_gradient() -> None:
     model = Chain(nn.Identity())
     assert locate(model) is None
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not model.first._forward_hooks
 
 
-def test_the_first_number_that_is_not_finite_is_located() -> None:
+def test_the_first_non_finite_value_is_located() -> None:
     torch.manual_seed(0)
     assert (
         locate(Chain(torch.log)) == "the input of second (Linear, float32)"

@@ -143,7 +143,7 @@ def test_logged_figures_agree_with_each_other(events: EventAccumulator) -> None:
     assert values(events, "vitals/final/test_loss") == values(events, "test/loss")
 
 
-def test_the_hparams_tab_is_fed(events: EventAccumulator) -> None:
+def test_hyper_parameters_are_logged(events: EventAccumulator) -> None:
     summaries = events.summary_metadata
     assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= set(summaries)
     start = summaries["_hparams_/session_start_info"].plugin_data.content.decode("utf-8", "ignore")
@@ -151,7 +151,7 @@ def test_the_hparams_tab_is_fed(events: EventAccumulator) -> None:
         assert option in start
 
 
-def test_results_hold_energies_with_what_they_include(run: Path) -> None:
+def test_results_contain_energies_and_what_they_include(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     energy = results["energy_j_per_video"]
     assert sum(energy["by_part"].values()) == pytest.approx(energy["theoretical"])
@@ -165,14 +165,14 @@ def test_results_hold_energies_with_what_they_include(run: Path) -> None:
     assert training["measured_j"] == 0  # the counter stands still; that is a measurement
 
 
-def test_a_resumed_run_counts_its_validations_and_joules_on(run: Path) -> None:
+def test_a_resumed_run_continues_its_counts_of_validations_and_joules(run: Path) -> None:
     states = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
     assert states["ClipPanels"] == {"validations": 3}
     assert states["EnergyMonitor"]["epochs"] == 3
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_bundled_callback_configuration_is_taken(
+def test_every_bundled_callback_configuration_is_accepted(
     path: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
@@ -222,7 +222,7 @@ def test_a_run_without_a_logger_ends_like_any_other(
     assert not [w for w in recwarn if "needs a logger" in str(w.message)]
 
 
-def test_options_go_by_their_last_names_and_are_plain() -> None:
+def test_options_have_short_names_and_plain_values() -> None:
     config = {
         "seed_everything": 3,
         "model": {"preset": "tiny", "iframe_weights": None},

@@ -59,7 +59,7 @@ def test_a_model_without_spiking_layers_has_no_scalars() -> None:
         ([], []),
     ],
 )
-def test_layers_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
+def test_layers_are_named_by_their_distinct_parts(names: list[str], short: list[str]) -> None:
     assert distinct_names(names) == short
 
 

@@ -114,7 +114,7 @@ def test_all_processes_count_and_accumulation_is_one_step(clock: Clock) -> None:
     assert loop.logger.calls == [(1, pytest.approx(figures(videos=16, whole=2, worked=2)))]
 
 
-def test_memory_without_a_gpu_is_what_the_process_holds() -> None:
+def test_memory_without_a_gpu_is_that_of_the_process() -> None:
     resident = throughput.peak_memory(torch.device("cpu"))
     assert resident is not None
     assert 0.01 < resident / GIB < 64

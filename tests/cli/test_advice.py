@@ -61,7 +61,7 @@ def test_a_video_that_is_prepared_as_its_error_advises_is_read(
         assert reader.read(reader.segments(1, 1)).motion.shape[0] == 1
 
 
-def test_what_no_command_turns_is_for_a_video_editor(
+def test_rotations_that_no_command_supports_need_a_video_editor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = displayed(tmp_path / "askew.mp4", 0.7, 0.7, -0.7, 0.7)

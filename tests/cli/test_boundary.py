@@ -32,7 +32,7 @@ def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None
     assert rb"\u8d70.avi" in done.stderr or rb"\udce8" in done.stderr
 
 
-def test_output_that_nobody_reads_ends_the_command_quietly() -> None:
+def test_a_closed_pipe_ends_the_command_quietly() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "cvr_lightning", "--help"]
@@ -41,7 +41,7 @@ def test_output_that_nobody_reads_ends_the_command_quietly() -> None:
     assert (done.returncode, done.stderr) == (READER_LEFT, b"")
 
 
-def test_a_defect_keeps_its_traceback_and_says_how_to_report_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_keeps_its_traceback_and_says_how_to_report_it(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop, one_message():
         raise KeyError("a defect")
     error = capsys.readouterr().err
@@ -62,9 +62,7 @@ def test_a_mistake_is_one_message(error: Exception, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("command", ["fit", "pretrain"])
-def test_training_without_videos_says_what_may_be_given(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_training_without_videos_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--trainer.max_epochs=1"])
     error = capsys.readouterr().err

@@ -16,12 +16,12 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "demo.yaml", "configs/demo.yaml"])
-def test_bundled_configuration_is_found_and_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundled_configuration_is_found_and_printed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert config_path(name) == str(FOLDER / "demo.yaml")
     assert f"--config {name}: bundled with the package, {FOLDER}" in capsys.readouterr().err
 
 
-def test_a_file_of_the_user_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_the_user_takes_precedence(capsys: pytest.CaptureFixture[str]) -> None:
     Path("configs").mkdir()
     Path("configs/demo.yaml").write_text("seed_everything: 1\n")
     assert config_path("configs/demo.yaml") == "configs/demo.yaml"
@@ -33,7 +33,7 @@ def test_text_and_urls_are_left_to_the_parser(text: str) -> None:
     assert config_path(text) == text
 
 
-def test_unknown_configuration_is_refused_with_those_there_are() -> None:
+def test_an_unknown_configuration_is_refused_with_a_list() -> None:
     with pytest.raises(RunError, match=r"--config dmeo: no such file.*callbacks/energy.*demo"):
         config_path("dmeo")
 

@@ -103,7 +103,7 @@ def test_the_logged_scalars_and_the_confusion_matrix_are_in_tensorboard(run: Pat
     assert len(events.Scalars("train/loss")) == 8  # 20 videos in batches of 5, two epochs
 
 
-def test_a_checkpoint_holds_plain_values_and_all_that_is_needed(run: Path) -> None:
+def test_a_checkpoint_is_self_contained_and_holds_plain_values(run: Path) -> None:
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     about = checkpoint["cvr_lightning"]
     assert about["class_names"][:3] == ["circle", "down", "left"]
@@ -303,7 +303,7 @@ def test_results_are_printed_side_by_side(run: Path, capsys: pytest.CaptureFixtu
     assert len(top1.split()) == 5
 
 
-def test_results_say_how_the_tested_videos_were_held_out(
+def test_results_tell_how_the_test_videos_were_held_out(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *TINY_TRAINER])
@@ -401,7 +401,9 @@ LOGGERS = {
 
 
 @pytest.mark.parametrize("logger", list(LOGGERS))
-def test_a_run_of_any_logger_is_one_directory_and_goes_on(logger: str, shapes: Path, tmp_path: Path) -> None:
+def test_with_any_logger_a_run_is_one_directory_and_can_resume(
+    logger: str, shapes: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "tiny"
     options, folders = LOGGERS[logger]
     main(fit_arguments(shapes, tmp_path, *options, "--trainer.max_epochs=1"))
@@ -416,7 +418,7 @@ def test_a_run_of_any_logger_is_one_directory_and_goes_on(logger: str, shapes: P
     assert len(curves["val/top1"]) == 2
 
 
-def test_a_place_that_is_given_to_a_logger_stays(shapes: Path, tmp_path: Path) -> None:
+def test_a_directory_given_to_a_logger_is_kept(shapes: Path, tmp_path: Path) -> None:
     options = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'mine'}"]
     main(fit_arguments(shapes, tmp_path / "runs", *options, "--trainer.max_epochs=1"))
     assert (tmp_path / "mine" / "tiny" / "version_0" / "metrics.csv").is_file()
@@ -523,7 +525,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--data.scene_seed=-1"], "scene_seed=-1 must not be negative"),
     ],
 )
-def test_mistakes_are_answered_with_the_remedy(
+def test_errors_say_what_to_do(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = {option.partition("=")[0] for option in arguments}
@@ -559,7 +561,7 @@ def test_a_run_directory_that_cannot_be_written_is_named(
     assert f"{tmp_path / 'file' / 'x'}: cannot be written (Not a directory)" in capsys.readouterr().err
 
 
-def test_a_run_is_not_put_among_the_classes(
+def test_a_run_directory_among_the_classes_is_refused(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "videos").symlink_to(shapes / "train")
@@ -570,7 +572,7 @@ def test_a_run_is_not_put_among_the_classes(
     assert not Path("runs").exists()
 
 
-def test_a_mistake_is_answered_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_short(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--data=Folder", "--data.root=x", "--data.batchsize=1"])
     lines = capsys.readouterr().err.splitlines()
@@ -677,7 +679,7 @@ def test_the_module_runs_like_the_command() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, __import__("cvr_lightning").__version__)
 
 
-def test_a_run_goes_on_from_where_its_callback_writes(tmp_path: Path) -> None:
+def test_a_run_resumes_from_where_its_callback_writes(tmp_path: Path) -> None:
     trainer = Trainer(
         default_root_dir=tmp_path / "run",
         callbacks=[ModelCheckpoint(dirpath=tmp_path / "elsewhere", filename="last")],
@@ -690,7 +692,7 @@ def test_a_run_goes_on_from_where_its_callback_writes(tmp_path: Path) -> None:
     require_last(trainer)
 
 
-def test_the_processes_of_a_run_agree_on_its_name_and_runs_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_of_a_run_share_its_name_and_runs_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def named(**environment: str) -> str:
         monkeypatch.setattr(os, "environ", environment)
         return default_run_name("test")
@@ -706,7 +708,7 @@ def test_the_processes_of_a_run_agree_on_its_name_and_runs_do_not(monkeypatch: p
         named(TORCHELASTIC_RUN_ID="none")
 
 
-def test_options_override_configurations_wherever_they_stand(tmp_path: Path) -> None:
+def test_options_override_configurations_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "two.yaml"
     path.write_text("trainer: {max_epochs: 2}")
     given = ["fit", "--trainer.max_epochs=1", "-c", str(path), "--run", "x", f"--config={path}"]
@@ -716,16 +718,14 @@ def test_options_override_configurations_wherever_they_stand(tmp_path: Path) -> 
     ]
 
 
-def test_a_checkpoint_callback_of_ones_own_stands_beside_those_of_every_run(
-    shapes: Path, tmp_path: Path
-) -> None:
+def test_a_custom_checkpoint_callback_is_added_to_the_default_ones(shapes: Path, tmp_path: Path) -> None:
     own = "{class_path: ModelCheckpoint, init_args: {save_top_k: -1, filename: '{epoch}'}}"
     main(fit_arguments(shapes, tmp_path, f"--trainer.callbacks=[{own}]"))
     kept = {path.name for path in next(tmp_path.rglob("checkpoints")).iterdir()}
     assert kept == {"best.ckpt", "last.ckpt", "epoch=0.ckpt", "epoch=1.ckpt"}
 
 
-def test_names_that_are_no_text_are_carried_through(shapes: Path, tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_preserved(shapes: Path, tmp_path: Path) -> None:
     odd, root, runs = os.fsdecode(b"$caf\xe9_$.mp4"), tmp_path / "odd", tmp_path / "runs"
     shutil.copytree(shapes, root)
     for part in ("val", "test"):
@@ -741,7 +741,7 @@ def test_names_that_are_no_text_are_carried_through(shapes: Path, tmp_path: Path
     assert written.count(b"$caf\xe9_$.mp4") == 9
 
 
-def test_validation_on_its_own_draws_what_it_saw(run: Path, tmp_path: Path) -> None:
+def test_validate_draws_its_images(run: Path, tmp_path: Path) -> None:
     weights = f"--ckpt_path={run}/checkpoints/last.ckpt"
     main(["validate", weights, f"--trainer.default_root_dir={tmp_path}", "--run=once", *TINY_TRAINER])
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -117,7 +117,7 @@ def test_every_configuration_has_a_case() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("watched", ["precision", "processes"])
-def test_what_is_laid_over_an_experiment_fits_it(
+def test_overlay_configurations_fit_an_experiment(
     overlay: str, watched: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ["demo.yaml", overlay, f"callbacks/{watched}.yaml"]

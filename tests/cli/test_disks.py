@@ -92,7 +92,7 @@ def test_a_full_disk_stops_packing(videos: Path, tmp_path: Path, capsys: pytest.
         assert not (disk / "out" / "index.json").exists()
 
 
-def test_a_full_disk_costs_the_index_alone(
+def test_a_full_disk_only_affects_the_index(
     videos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with small_disk(tmp_path / "disk", "4k") as disk:

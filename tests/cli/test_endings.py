@@ -77,7 +77,7 @@ def signaled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     indirect=["signaled"],
 )
 @pytest.mark.usefixtures("signaled")
-def test_a_signal_ends_a_training_with_its_status_and_the_way_on(
+def test_a_signal_ends_a_training_with_its_status_and_how_to_resume(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, message: str
 ) -> None:
     interrupt = signal.getsignal(signal.SIGINT)
@@ -124,7 +124,7 @@ def test_every_precision_that_a_cpu_has_trains_validates_and_tests(
     assert list((tmp_path / "x").glob("events.out.tfevents.*"))
 
 
-def test_a_name_with_brackets_is_a_name(videos: Path, tmp_path: Path) -> None:
+def test_run_names_may_contain_brackets(videos: Path, tmp_path: Path) -> None:
     run = "a[1]*? {b}"
     fit(videos, tmp_path, "--trainer.max_epochs=1", run=run)
     fit(videos, tmp_path, "--ckpt_path=last", run=run)
@@ -144,7 +144,7 @@ def message(capsys: pytest.CaptureFixture[str], videos: Path, runs: Path, *more:
     return capsys.readouterr().err.rpartition("cvr: ")[2]
 
 
-def test_a_damaged_last_checkpoint_is_named_with_the_one_to_take(
+def test_a_damaged_last_checkpoint_is_named_with_an_alternative(
     videos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoints = tmp_path / "x" / "checkpoints"
@@ -162,16 +162,14 @@ def test_a_damaged_last_checkpoint_is_named_with_the_one_to_take(
     assert "None is complete: choose another --run, or remove" in message(capsys, videos, tmp_path)
 
 
-def test_a_damaged_best_checkpoint_does_not_keep_a_run_from_going_on(
-    videos: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_a_run_resumes_despite_a_damaged_best_checkpoint(videos: Path, trained: Path, tmp_path: Path) -> None:
     checkpoints = tmp_path / "x" / "checkpoints"
     shutil.copytree(trained, checkpoints)
     cut(checkpoints / "best.ckpt")
     fit(videos, tmp_path, "--ckpt_path=last", "--trainer.max_epochs=3")
 
 
-def test_a_training_says_how_good_it_became_and_what_comes_next_and_no_more(
+def test_a_training_ends_with_its_score_and_the_next_commands(
     videos: Path,
     trained: Path,
     tmp_path: Path,

@@ -15,7 +15,7 @@ from cvr_lightning.codec.errors import (
 
 
 @pytest.mark.parametrize("kind", [VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError])
-def test_errors_pickle_with_all_they_say(kind: type[VideoError]) -> None:
+def test_errors_pickle_with_all_fields(kind: type[VideoError]) -> None:
     error = kind("a.avi", "cause", "remedy", frame=3, macroblock=7, bit=1234)
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is kind
@@ -63,7 +63,7 @@ def test_audio_only(tmp_path: Path) -> None:
         CompressedVideoReader(tmp_path / "clip.wav")
 
 
-def test_a_playlist_reaches_nothing(tmp_path: Path) -> None:
+def test_a_playlist_opens_no_file(tmp_path: Path) -> None:
     (tmp_path / "clip.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(UnreadableVideoError):
         read_all(tmp_path / "clip.m3u8")

@@ -62,7 +62,7 @@ def test_turned_vectors_point_to_the_turned_place(turns: int) -> None:
     assert turned[row + dy, column + dx] == 2
 
 
-def test_nearest_blocks_take_the_centre() -> None:
+def test_nearest_blocks_take_the_center() -> None:
     assert geometry.nearest_blocks(2, 16, 4, 32).tolist() == [1, 3]
     assert geometry.nearest_blocks(4, 32, 2, 16).tolist() == [0, 0, 1, 1]
     assert geometry.nearest_blocks(43, 340, 43, 340).tolist() == list(range(43))

@@ -67,12 +67,12 @@ def test_packed_bitstream(clip: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("name", READ_BY_HEADER)
-def test_index_goes_through_bytes_unchanged(clip: Callable[[str], str], name: str) -> None:
+def test_an_index_is_unchanged_by_serialization(clip: Callable[[str], str], name: str) -> None:
     with CompressedVideoReader(clip(name)) as video:
         same_index(video.index)
 
 
-def test_index_without_timestamps_goes_through_bytes(mpeg4: str) -> None:
+def test_an_index_without_timestamps_is_unchanged_by_serialization(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         index = video.index
     unknown = np.where(np.arange(len(index.pts)) % 2, index.pts, NO_TIMESTAMP)
@@ -131,7 +131,7 @@ def test_an_index_that_contradicts_itself_is_refused(mpeg4: str, column: str, va
         PacketIndex.from_bytes(replace(index, **{column: changed}).to_bytes())
 
 
-def test_an_index_that_unfolds_to_a_gigabyte_is_refused(mpeg4: str, monkeypatch) -> None:
+def test_an_index_that_expands_to_a_gigabyte_is_refused(mpeg4: str, monkeypatch) -> None:
     with CompressedVideoReader(mpeg4) as video:
         index = video.index
     huge = replace(index, headers=np.zeros(33 << 20, np.uint8), header_ends=np.array([33 << 20]))

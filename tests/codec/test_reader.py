@@ -293,7 +293,7 @@ def test_no_pframe_loses_its_vectors(tmp_path: Path, codec: str, bf: str) -> Non
             assert clip.motion.any()
 
 
-def test_an_open_gop_is_not_taken_for_damage(tmp_path: Path) -> None:
+def test_an_open_gop_is_not_damage(tmp_path: Path) -> None:
     options = {"bf": "3", "x264-params": "open-gop=1"}
     with CompressedVideoReader(encode(tmp_path / "open.mp4", codec="libx264", options=options)) as video:
         types = video.info.frame_types

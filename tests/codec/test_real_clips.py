@@ -39,7 +39,7 @@ VERDICTS = {
 }
 
 
-def test_every_real_clip_has_a_verdict(clip: Callable[[str], str]) -> None:
+def test_every_real_clip_has_an_expectation(clip: Callable[[str], str]) -> None:
     folder = Path(clip("av1.mkv")).parent
     assert sorted(VERDICTS) == sorted(path.name for path in folder.iterdir())
 

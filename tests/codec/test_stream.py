@@ -64,7 +64,7 @@ def test_frames_are_those_of_the_reader(mpeg4: str, pframes: int, stride: int) -
         assert_equals_reader(read(packets, pframes, stride), mpeg4, pframes, stride)
 
 
-def test_bframes_are_passed_over(bframes: str) -> None:
+def test_bframes_are_skipped(bframes: str) -> None:
     with open_packets(bframes) as packets:
         assert_equals_reader(read(packets), bframes, 3, 5)
 
@@ -131,7 +131,7 @@ def test_a_stream_that_starts_inside_a_gop_waits_for_an_iframe(mpeg4: str) -> No
 
 def test_a_stream_without_an_iframe_is_an_error(mpeg4: str) -> None:
     packets = load(mpeg4)
-    with pytest.raises(UnreadableVideoError, match="ended before an I-frame with its sequence header came"):
+    with pytest.raises(UnreadableVideoError, match="ended before the first I-frame with a sequence header"):
         read(replace(packets, packets=listed(packets)[1:12]))
     with pytest.raises(UnreadableVideoError, match="with its sequence header"):
         read(replace(packets, header=b""))  # MP4 keeps it apart from the packets
@@ -173,7 +173,7 @@ def test_skipping_drops_up_to_the_next_iframe_and_says_so_once(
     assert "up to the next I-frame" in message
 
 
-def test_a_damaged_iframe_takes_its_gop_along(mpeg4: str) -> None:
+def test_a_damaged_iframe_drops_its_gop(mpeg4: str) -> None:
     packets = load(mpeg4)
     broken = listed(packets).copy()
     broken[12] = damage(broken[12])
@@ -196,7 +196,7 @@ def test_the_size_may_change_in_mid_stream(mpeg4: str, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(getattr(frame.arrays, name), getattr(alone.arrays, name), name)
 
 
-def test_user_data_that_never_repeat_do_not_pile_up() -> None:
+def test_changing_user_data_do_not_accumulate() -> None:
     headers = SequenceHeaders(b"")
     for number in range(10_000):
         headers.read(b"\x00\x00\x01\xb2camera %d" % number)

@@ -48,12 +48,12 @@ def test_an_index_serves_a_video_in_memory(mpeg4: str) -> None:
 @pytest.mark.parametrize(
     ("data", "cause"), [(b"", "the file is empty"), (b"not a video at all", "FFmpeg cannot open it")]
 )
-def test_errors_call_it_by_its_name(data: bytes, cause: str) -> None:
+def test_errors_contain_its_name(data: bytes, cause: str) -> None:
     with pytest.raises(UnreadableVideoError, match=rf"shard 3/a\.avi: {cause}"):
         CompressedVideoReader(VideoBytes("shard 3/a.avi", data))
 
 
-def test_a_cut_video_in_memory_is_found_out(tmp_path: Path) -> None:
+def test_a_truncated_video_in_memory_is_detected(tmp_path: Path) -> None:
     data = encode(tmp_path / "a.avi").read_bytes()
     with pytest.raises(UnreadableVideoError, match="it is cut short"):
         CompressedVideoReader(VideoBytes("a.avi", data[:-2000]))

@@ -25,7 +25,7 @@ def test_a_window_never_crosses_into_another_gop() -> None:
     assert starts == [Segment(0, (1, 2, 3)), Segment(0, (2, 3, 4)), Segment(5, (6, 7, 8))]
 
 
-def test_b_frames_are_passed_over() -> None:
+def test_b_frames_are_skipped() -> None:
     assert segments("IBBPBBPBBP", 1, 3) == [Segment(0, (3, 6, 9))]
 
 
@@ -34,7 +34,7 @@ def test_gops_shorter_than_a_window_are_taken_whole_and_still_chosen_among() -> 
     assert [segments("IPPIPPIP", 1, 3, place)[0].pframes for place in (0.1, 0.6)] == [(1, 2), (4, 5)]
 
 
-def test_a_short_video_is_shared_out_and_never_repeated() -> None:
+def test_a_short_video_is_divided_and_never_repeated() -> None:
     assert segments("IPPPP", 2, 3) == [Segment(0, (1, 2)), Segment(0, (3, 4))]
     assert segments("IPPIP", 6, 3) == [
         Segment(0, ()),
@@ -46,7 +46,7 @@ def test_a_short_video_is_shared_out_and_never_repeated() -> None:
     ]
 
 
-def test_random_videos_keep_every_promise() -> None:
+def test_random_videos_keep_all_invariants() -> None:
     draw = random.Random(0)
     for _ in range(300):
         types = "I" + "".join(draw.choices("IPB", (1, 8, 3), k=draw.randrange(60)))

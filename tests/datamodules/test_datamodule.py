@@ -67,7 +67,7 @@ def every_subclass(kind: type) -> set[type]:
 HEAVY = {"jsonargparse", "lightning", "matplotlib", "tensorboard", "torchmetrics"}
 
 
-def test_a_spawned_worker_loads_what_reading_takes_and_no_more(shapes):
+def test_a_spawned_worker_imports_only_what_reading_needs(shapes):
     shapes.prepare_data()
     loaded = modules_of_a_worker(shapes)
     assert {"av", "numba", "torch"} <= loaded
@@ -95,7 +95,7 @@ def test_spawned_workers_read_the_same_batches_under_a_trainer(shapes_root, shap
     assert same(kept.batches, expected.batches)
 
 
-def test_epochs_differ_and_come_back(shapes):
+def test_epochs_differ_and_are_reproducible(shapes):
     first, second = epoch(shapes, number=0), epoch(shapes, number=1)
     assert not same(first, second)
     assert same(epoch(shapes, number=0), first)
@@ -109,7 +109,7 @@ def test_reading_leaves_the_global_generator_alone(shapes):
     assert torch.equal(torch.rand(1), after)
 
 
-def test_a_batch_says_what_it_holds(shapes):
+def test_a_batch_describes_its_clips(shapes):
     shapes.setup()
     for batch in epoch(shapes, "val"):
         batch.validate()

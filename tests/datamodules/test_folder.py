@@ -29,7 +29,7 @@ def ready(root: Path, **options: float) -> Folder:
     return folder
 
 
-def test_a_split_on_disk_is_taken_as_it_lies(tmp_path):
+def test_an_existing_split_is_used(tmp_path):
     fill(tmp_path, "train/b/1.MP4", "train/b/notes.txt", "train/a/x.webm", "train/a/.hidden.avi")
     fill(tmp_path, "val/b/2.avi", "test/a/3.mkv", "test/.cache/4.avi")
     folder = ready(tmp_path)
@@ -44,7 +44,7 @@ def test_a_split_on_disk_is_taken_as_it_lies(tmp_path):
     assert folder.protocol["subset"] == "test"
 
 
-def test_a_flat_folder_is_split_within_each_class_and_always_alike(tmp_path):
+def test_a_flat_folder_is_split_per_class_and_reproducibly(tmp_path):
     flat(tmp_path)
     folder = ready(tmp_path, val_fraction=0.2, test_fraction=0.3)
     for subset, count in {"train": 5, "val": 2, "test": 3}.items():
@@ -55,7 +55,7 @@ def test_a_flat_folder_is_split_within_each_class_and_always_alike(tmp_path):
     assert ready(tmp_path, val_fraction=0.2, test_fraction=0.3, seed=1).names == folder.names
 
 
-def test_without_test_the_validation_subset_is_tested_and_that_is_said(tmp_path, caplog):
+def test_without_test_the_validation_subset_is_tested_and_logged(tmp_path, caplog):
     fill(tmp_path, "train/a/1.avi", "val/a/2.avi")
     folder = ready(tmp_path)
     assert folder.names["test"] == ("val/a/2.avi",)
@@ -67,7 +67,7 @@ def test_without_test_the_validation_subset_is_tested_and_that_is_said(tmp_path,
     assert "has no test subset: testing uses the validation subset" in caplog.text
 
 
-def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, caplog):
+def test_without_val_a_fraction_of_training_is_held_out_and_logged(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     fill(tmp_path, *(f"train/a/{i}.avi" for i in range(10)))
     folder = ready(tmp_path, val_fraction=0.3)
@@ -92,7 +92,7 @@ def test_without_val_a_share_of_training_is_held_out_and_that_is_said(tmp_path, 
         (["train/a/1.avi", "val/a/readme.txt"], "there are no videos"),
     ],
 )
-def test_what_is_missing_is_named_with_the_layout_and_the_remedy(tmp_path, names, problem):
+def test_missing_folders_are_named_with_the_layout_and_a_solution(tmp_path, names, problem):
     with pytest.raises(DatasetNotFoundError, match=problem) as caught:
         ready(fill(tmp_path, *names))
     for text in (str(tmp_path), "{train,val,test}/<class>/<video>", "--data.root"):
@@ -147,7 +147,7 @@ def test_one_line_says_what_is_left_out_of_each_class_and_why(tmp_path, caplog):
         assert told in lines[0]
 
 
-def test_many_folders_are_told_of_by_their_number(tmp_path, caplog):
+def test_many_folders_are_summarized_by_their_number(tmp_path, caplog):
     fill(tmp_path, *(f"train/c{i:02d}/{name}" for i in range(30) for name in ("1.avi", "2.avi", "x.txt")))
     ready(tmp_path)
     assert "of train/c04: 1 without a video suffix (x.txt); 25 of 25 other folders" in caplog.text

@@ -92,7 +92,7 @@ def test_toolbox_folders_and_prepared_files(tmp_path, clips):
     assert len(data.names["test"]) == 4
 
 
-def test_missing_lists_are_asked_for_by_name_and_address(tmp_path):
+def test_missing_lists_are_named_with_their_source(tmp_path):
     with pytest.raises(DatasetNotFoundError) as caught:
         HMDB51(tmp_path, split=3)
     for text in ("*_test_split3.txt", "testTrainMulti_7030_splits", "serre-lab.clps.brown.edu"):
@@ -109,7 +109,7 @@ def test_a_list_of_no_class_and_a_line_without_a_use_are_named(root):
         ready(root)
 
 
-def test_lists_that_are_not_the_published_ones_are_said(root, caplog):
+def test_lists_that_differ_from_the_published_ones_cause_a_warning(root, caplog):
     ready(root)
     assert "split 1, training lists 9 videos instead of the published 3570" in caplog.text
     assert "split 1, test lists 4 videos instead of the published 1530" in caplog.text

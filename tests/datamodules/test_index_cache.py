@@ -83,7 +83,7 @@ def true_index(path: Path) -> PacketIndex:
         return video.index
 
 
-def test_it_gives_what_the_reader_finds(root):
+def test_a_cached_index_equals_that_of_the_reader(root):
     updated(root)
     cache = cache_of(root)
     assert len(cache) == 6
@@ -139,7 +139,7 @@ def in_a_process(work: Callable[[], None]) -> multiprocessing.Process:
     return process
 
 
-def test_a_killed_build_goes_on_where_it_was(root, monkeypatch, indexed):
+def test_a_killed_build_resumes(root, monkeypatch, indexed):
     monkeypatch.setattr(index_cache, "CHUNK", 2)
     build = index_cache.build_index
 
@@ -159,7 +159,7 @@ def test_a_killed_build_goes_on_where_it_was(root, monkeypatch, indexed):
     assert sorted(path.name for path in (root / ".cvr_index").iterdir()) == [TAG, DATABASE, "lock"]
 
 
-def test_a_writer_killed_in_a_transaction_takes_nothing_with_it(root, indexed):
+def test_a_writer_killed_in_a_transaction_loses_nothing_else(root, indexed):
     store = updated(root)._store
 
     def die_while_writing() -> None:
@@ -180,7 +180,7 @@ def test_a_writer_killed_in_a_transaction_takes_nothing_with_it(root, indexed):
 
 
 @pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT])
-def test_a_decoder_that_crashes_takes_nothing_but_its_own_video(root, monkeypatch, caplog, indexed, crash):
+def test_a_decoder_crash_only_affects_its_video(root, monkeypatch, caplog, indexed, crash):
     build = index_cache.build_index
 
     def die_at_the_third(demuxer):
@@ -200,7 +200,7 @@ def test_a_decoder_that_crashes_takes_nothing_but_its_own_video(root, monkeypatc
         assert same_index(cache.find(name), true_index(root / name))
 
 
-def test_a_worker_killed_from_outside_is_not_held_against_its_video(root, monkeypatch, caplog, indexed):
+def test_a_worker_killed_from_outside_does_not_mark_its_video(root, monkeypatch, caplog, indexed):
     build = index_cache.build_index
 
     def die_at_the_third(demuxer):
@@ -279,7 +279,7 @@ def flip(path: Path, place: int) -> None:
         ),
     ],
 )
-def test_a_damaged_cache_is_made_anew_and_said(root, indexed, caplog, harm):
+def test_a_damaged_cache_is_rebuilt_with_a_warning(root, indexed, caplog, harm):
     updated(root)
     harm(root / ".cvr_index" / DATABASE)
     indexed.clear()
@@ -287,7 +287,7 @@ def test_a_damaged_cache_is_made_anew_and_said(root, indexed, caplog, harm):
     assert len(indexed) == 6
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert f"the index in {root / '.cvr_index'} " in caplog.text
-    assert "making it anew" in caplog.text
+    assert "rebuilding it" in caplog.text
     assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
 
 
@@ -322,7 +322,7 @@ def test_a_damaged_record_is_not_used(root, caplog, clips, change):
     for _ in range(2):
         assert same_index(writable.find(NAMES[0]), true_index(root / NAMES[0]))
     assert [record.getMessage() for record in caplog.records] == [
-        f"the index in {root / '.cvr_index'}: the record of {NAMES[0]} has a wrong checksum: making it anew"
+        f"the index in {root / '.cvr_index'}: the record of {NAMES[0]} has a wrong checksum: rebuilding it"
     ]
     caplog.clear()
     assert same_index(cache_of(root).find(NAMES[0]), true_index(root / NAMES[0]))
@@ -348,7 +348,7 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("name", ["records-1999", "table", "lock", "notes.txt", DATABASE, TAG])
-def test_a_folder_that_is_not_ours_is_refused_and_left_as_it_is(root, tmp_path_factory, name):
+def test_a_folder_of_other_files_is_refused_and_left_unchanged(root, tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("accounts")
     (folder / name).write_text("years of work\n")
     before = snapshot(folder)
@@ -357,7 +357,7 @@ def test_a_folder_that_is_not_ours_is_refused_and_left_as_it_is(root, tmp_path_f
     assert snapshot(folder) == before
 
 
-def test_another_program_s_database_is_refused_and_left_as_it_is(root, tmp_path_factory):
+def test_a_database_of_another_program_is_refused_and_left_unchanged(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mail")
     execute(folder / DATABASE, "CREATE TABLE mail (text)", "INSERT INTO mail VALUES ('dear')")
     before = snapshot(folder)
@@ -381,7 +381,7 @@ def test_it_is_read_where_it_cannot_be_written(root):
     assert snapshot(folder) == before
 
 
-def test_a_cache_of_another_version_is_made_anew_and_said(root, indexed, caplog, monkeypatch):
+def test_a_cache_of_another_version_is_rebuilt_with_a_warning(root, indexed, caplog, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(index_cache, "INDEX_VERSION", index_cache.INDEX_VERSION + 1)
         updated(root)
@@ -389,10 +389,10 @@ def test_a_cache_of_another_version_is_made_anew_and_said(root, indexed, caplog,
     updated(root)
     assert len(indexed) == 6
     assert len(caplog.records) == 1
-    assert "is of other versions" in caplog.text
+    assert "was written by other versions" in caplog.text
 
 
-def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(root, caplog):
+def test_a_folder_that_cannot_be_written_is_named_with_a_solution(root, caplog):
     cache = IndexCache(root, root / NAMES[0] / "index")  # below a file
     cache.update(NAMES)
     assert cache.find(NAMES[0]) is None
@@ -422,7 +422,7 @@ def test_an_unreadable_file_is_remembered_with_its_cause(root, clips, indexed, c
 
 
 @pytest.mark.parametrize("kind", [VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError])
-def test_every_kind_of_error_comes_back(root, monkeypatch, kind):
+def test_every_kind_of_error_is_restored(root, monkeypatch, kind):
     def fail(demuxer):
         raise kind(demuxer.path, "cause", "remedy", 1, 2, 3, "alternative")
 
@@ -434,7 +434,7 @@ def test_every_kind_of_error_comes_back(root, monkeypatch, kind):
     assert remembered.value.args == (str(root / NAMES[0]), "cause", "remedy", 1, 2, 3, "alternative")
 
 
-def test_a_fault_of_the_disk_is_not_taken_for_one_of_the_file(root, monkeypatch):
+def test_a_disk_error_is_not_recorded_as_an_error_of_the_file(root, monkeypatch):
     def fail(demuxer):
         raise demuxer.error("FFmpeg cannot open it") from PermissionError(13, "Permission denied")
 
@@ -444,7 +444,7 @@ def test_a_fault_of_the_disk_is_not_taken_for_one_of_the_file(root, monkeypatch)
     assert len(updated(root)) == 6
 
 
-def test_a_pickle_is_two_paths(root):
+def test_a_pickle_contains_only_the_arguments(root):
     cache = updated(root)
     data = pickle.dumps(cache)
     assert len(data) < 500
@@ -476,7 +476,7 @@ def test_clips_are_the_same_with_it_and_without(shapes_root, tmp_path, monkeypat
     assert same(epoch(cached), expected)
 
 
-def test_it_lies_beside_the_data_unless_told(root, tmp_path_factory):
+def test_it_is_beside_the_data_by_default(root, tmp_path_factory):
     options = {**SMALL, "num_workers": 0, "val_fraction": 0.3, "test_fraction": 0}
     for index_dir, folder in ((None, None), (elsewhere := tmp_path_factory.mktemp("index"), elsewhere)):
         data = Folder(root, **data_options(options, index_dir=index_dir))
@@ -488,7 +488,7 @@ def test_it_lies_beside_the_data_unless_told(root, tmp_path_factory):
     assert Folder(root, **data_options(options)).class_names == ["a", "b"]
 
 
-def test_unreadable_files_are_left_out_by_name_without_a_second_look(root, indexed, monkeypatch):
+def test_unreadable_files_are_skipped_by_name_without_reading_them_again(root, indexed, monkeypatch):
     (root / NAMES[0]).write_bytes(b"no video")
     data = Folder(
         root, **data_options(SMALL, num_workers=0, val_fraction=0.3, test_fraction=0, on_error="skip")
@@ -505,7 +505,7 @@ def test_unreadable_files_are_left_out_by_name_without_a_second_look(root, index
     assert sum(len(batch) for batch in batches) == 5
 
 
-def test_only_the_parts_that_are_read_are_indexed(shapes_root, tmp_path, indexed):
+def test_only_the_subsets_that_are_read_are_indexed(shapes_root, tmp_path, indexed):
     for function, subsets in (
         (TrainerFn.TESTING, {"test"}),
         (TrainerFn.VALIDATING, {"val"}),

@@ -140,7 +140,7 @@ def test_a_label_that_only_the_test_subset_has_is_refused(root):
         Kinetics400(root, test_subset="test")
 
 
-def test_annotations_are_asked_for_by_part_name_and_address(root):
+def test_missing_annotations_are_named_with_their_source(root):
     (root / "annotations" / "val.csv").unlink()
     with pytest.raises(DatasetNotFoundError) as caught:
         Kinetics600(root)
@@ -173,7 +173,7 @@ def test_annotations_are_asked_for_by_part_name_and_address(root):
         (["zumba/abc.mp4 0"], DatasetMismatchError, "class names, another numbers"),
     ],
 )
-def test_an_annotation_file_that_says_something_else_is_named(root, lines, error, message):
+def test_an_annotation_file_of_another_format_is_named(root, lines, error, message):
     write_lines(root / "annotations" / "train.csv", lines)
     with pytest.raises(error, match=message):
         Kinetics400(root)

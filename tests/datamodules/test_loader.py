@@ -52,7 +52,7 @@ def refuse() -> None:
         (refuse, RuntimeError, "shapes cannot be multiplied"),
     ],
 )
-def test_the_end_of_a_worker_is_told(fail: Callable[[], None], error: type[Exception], message: str) -> None:
+def test_a_dead_worker_is_reported(fail: Callable[[], None], error: type[Exception], message: str) -> None:
     loader = VideoLoader(
         Failing(fail), batch_size=2, sampler=VideoSampler(4, True), num_workers=1, collate_fn=collate_or_carry
     )

@@ -118,7 +118,7 @@ def test_bytes_depend_on_the_seed_alone(shapes_root, tmp_path):
         assert (tmp_path / "other" / name).read_bytes() != path.read_bytes()
 
 
-def test_an_interrupted_run_is_taken_up_and_a_second_run_writes_nothing(shapes_root):
+def test_an_interrupted_run_is_resumed_and_a_second_run_writes_nothing(shapes_root):
     shapes, lost = MotionShapes(shapes_root, **data_options(ONE_SCENE)), video(shapes_root, "shake", "val")
     before = written(shapes_root)
     content = lost.read_bytes()
@@ -199,7 +199,7 @@ def worn_by(films: list[list[Shot]]) -> np.ndarray:
     return np.argmin(worn, axis=1)
 
 
-def test_hard_colors_go_with_the_class_in_training_and_never_in_the_test(films):
+def test_hard_colors_agree_with_the_class_in_training_and_never_in_the_test(films):
     for subset, low, high in (("train", 0.4, 0.6), ("test", 0.0, 0.0)):
         fraction = (worn_by(films[subset]) == np.tile(np.arange(10), len(films[subset]) // 10)).mean()
         assert low <= fraction <= high

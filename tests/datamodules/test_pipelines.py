@@ -49,7 +49,7 @@ def corners(clip: CompressedClip) -> list[tuple[int, int]]:
         (5, (64, 88), [(0, 0), (0, 40), (16, 0), (16, 40), (8, 16)]),
     ],
 )
-def test_crops_lie_where_the_field_has_them(crops, size, expected):
+def test_crops_are_at_the_usual_positions(crops, size, expected):
     clip = located(*size)
     out = with_crops(crops, size)(clip).validate()
     assert corners(out) == expected * 3

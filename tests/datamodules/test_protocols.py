@@ -23,7 +23,7 @@ def test_numbers_alone_make_a_protocol_and_nothing_is_one_center_crop():
     assert choose_protocol(None, 1, 1) == Protocol(views=1, crops=1)
 
 
-def test_a_name_that_says_its_numbers_says_the_right_ones():
+def test_names_of_protocols_agree_with_their_numbers():
     assert list(PROTOCOLS) == list(get_args(ProtocolName))
     for name, protocol in PROTOCOLS.items():
         if name != "coviar":

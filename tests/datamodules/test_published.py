@@ -29,7 +29,7 @@ def attached(data: UCF101, run: Path) -> UCF101:
     return data
 
 
-def test_each_part_has_a_line_with_the_numbers(ucf, caplog):
+def test_each_subset_has_a_line_with_its_counts(ucf, caplog):
     caplog.set_level(logging.INFO)
     UCF101(ucf).setup()
     assert f"UCF101 train: 12 of 12 videos in {ucf / 'UCF-101'}" in caplog.text
@@ -77,7 +77,7 @@ def test_a_root_that_is_no_folder_is_refused(ucf, tmp_path):
         UCF101(tmp_path / "nowhere", annotations=ucf / "ucfTrainTestlist").setup()
 
 
-def test_one_part_is_enough_for_what_needs_no_other(tmp_path, clips):
+def test_one_subset_is_enough_if_no_other_is_needed(tmp_path, clips):
     root = write_kinetics(tmp_path / "k400", clips)
     shutil.rmtree(root / "train")
     data = Kinetics400(root, **data_options(SMALL, on_error="skip"))

@@ -63,7 +63,7 @@ def test_unknown_keys_of_a_stored_sampling_are_refused():
         )
 
 
-def test_training_order_changes_with_the_epoch_and_comes_back():
+def test_the_training_order_depends_on_the_epoch_and_is_reproducible():
     sampler = VideoSampler(10, training=True, seed=5)
     first = list(sampler)
     sampler.set_epoch(1)

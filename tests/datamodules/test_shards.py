@@ -70,7 +70,7 @@ def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
     return all(torch.equal(value, getattr(b, name)) for a, b in pairs for name, value in a.tensors())
 
 
-def test_every_video_lies_where_the_index_says_and_once(shapes_root: Path, packed: Path) -> None:
+def test_every_video_is_stored_once_where_the_index_says(shapes_root: Path, packed: Path) -> None:
     index = index_of(packed)
     assert set(index.shards) | {"index.json", ".lock"} == {path.name for path in packed.iterdir()}
     for subset in index.subsets.values():
@@ -86,13 +86,13 @@ def test_every_video_lies_where_the_index_says_and_once(shapes_root: Path, packe
     assert len(members) == len(set(members)) == 3 * 30  # the video, its index, what is known of it
 
 
-def test_a_spawned_worker_of_shards_loads_no_trainer(packed: Path) -> None:
+def test_a_spawned_worker_of_shards_does_not_import_lightning(packed: Path) -> None:
     assert modules_of_a_worker(Shards(str(packed), **data_options(SMALL, num_workers=0))).isdisjoint(
         {"lightning", "torchmetrics"}
     )
 
 
-def test_what_was_missing_when_it_was_packed_stays_known(clips: Clips, tmp_path: Path) -> None:
+def test_counts_of_missing_videos_are_kept(clips: Clips, tmp_path: Path) -> None:
     data = UCF101(write_ucf101(tmp_path / "ucf", clips), num_workers=0)
     data.prepare_data()
     pack(data, tmp_path / "shards", SHARD_BYTES)
@@ -117,7 +117,7 @@ def test_webdataset_reads_them(shapes_root: Path, packed: Path) -> None:
     assert labels != sorted(labels)  # who reads from end to end meets the classes mixed
 
 
-def test_a_run_that_was_stopped_is_taken_up(shapes_root: Path, packed: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed(shapes_root: Path, packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "shards")
     (tmp_path / "shards" / "index.json").unlink()
     (tmp_path / "shards" / "train-000001.tar").unlink()
@@ -134,7 +134,7 @@ def test_a_run_that_was_stopped_is_taken_up(shapes_root: Path, packed: Path, tmp
     assert (first.stat().st_ino, first.stat().st_mtime_ns) == (untouched.st_ino, untouched.st_mtime_ns)
 
 
-def test_what_lies_in_the_way_is_named(shapes_root: Path, packed: Path, tmp_path: Path) -> None:
+def test_other_files_in_the_destination_are_named(shapes_root: Path, packed: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="is packed already"):
         pack_shapes(shapes_root, packed)
     (tmp_path / "thesis.tex").touch()
@@ -142,7 +142,7 @@ def test_what_lies_in_the_way_is_named(shapes_root: Path, packed: Path, tmp_path
         pack_shapes(shapes_root, tmp_path)
 
 
-def test_a_video_that_changes_meanwhile_is_named(
+def test_a_video_that_changes_while_packing_is_named(
     shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os.path, "getsize", lambda path: Path(path).stat().st_size - 1)
@@ -207,7 +207,7 @@ def test_a_changed_index_of_shards_is_refused(packed: Path, tmp_path: Path) -> N
         Shards(str(tmp_path / "shards"))
 
 
-def test_indexes_of_another_release_are_passed_over(
+def test_indexes_of_another_release_are_not_used(
     packed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(packed, tmp_path / "shards")
@@ -215,7 +215,7 @@ def test_indexes_of_another_release_are_passed_over(
     index["index_versions"]["index"] = 0
     (tmp_path / "shards" / "index.json").write_text(with_checksum(index))
     old = Shards(str(tmp_path / "shards"), **data_options(SMALL, num_workers=0))
-    assert "was packed by another release: each visit to a video takes longer" in caplog.text
+    assert "was packed by another release: reading takes longer; pack it again" in caplog.text
     assert same(epoch(old), epoch(Shards(str(packed), **data_options(SMALL, num_workers=0))))
 
 
@@ -250,9 +250,7 @@ def test_shards_behind_a_url_give_the_same_batches_and_send_no_more_than_their_v
     assert sum(RangeHandler.sent) == sum(train.sizes) + lead * len(train.sizes)
 
 
-def test_a_network_that_fails_for_a_moment_is_asked_again(
-    packed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_temporary_network_errors_are_retried(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(files.time, "sleep", waited.append)
     shards = files.ShardFiles(str(packed))
@@ -302,7 +300,7 @@ def test_a_damaged_video_in_a_sound_shard_is_skipped_by_name(packed: Path, tmp_p
     [
         (None, "no such file; give the folder or the URL that cvr pack wrote to"),
         ("{", "index.json: damaged"),
-        ({"version": 1}, "of version 1, this release reads 3"),
+        ({"version": 1}, "version 1, but this release reads version 3"),
         ({"shards": []}, "shards of train are not numbers from 0 to -1"),
         ({"class_names": ["a"]}, "labels of train are not numbers from -1 to 0"),
         ({"flip": "no"}, "damaged"),
@@ -359,7 +357,7 @@ def test_pack_and_fit_as_a_user_types_them(
         (["x", "--data=Shards", "--data.root=nowhere"], "nowhere/index.json: no such file"),
     ],
 )
-def test_mistakes_are_answered_with_the_remedy(
+def test_errors_say_what_to_do(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:

@@ -50,7 +50,7 @@ def test_both_sets_of_names_and_any_container_are_read(tmp_path, clips, names, s
     assert data.protocol["subset"] == "val"
 
 
-def test_numbers_instead_of_strings_do_no_harm(root):
+def test_numbers_instead_of_strings_are_accepted(root):
     for name in ("labels", "train"):
         file = root / "annotations" / f"something-something-v2-{name}.json"
         content = json.loads(file.read_text())
@@ -113,12 +113,12 @@ def test_the_test_subset_has_no_labels(root):
     assert len(data.names["val"]) == 3
 
 
-def test_files_that_are_not_the_published_ones_are_said(root, caplog):
+def test_files_that_differ_from_the_published_ones_cause_a_warning(root, caplog):
     ready(root)
     assert "something-something-v2-train.json lists 6 videos instead of the published 168913" in caplog.text
 
 
-def test_annotations_are_asked_for_by_name_and_address(tmp_path):
+def test_missing_annotations_are_named_with_their_source(tmp_path):
     with pytest.raises(DatasetNotFoundError) as caught:
         SomethingSomethingV2(tmp_path)
     for text in ("something-something-v2-labels.json or labels.json", "qualcomm.com", "--data.annotations"):

@@ -72,20 +72,20 @@ def test_validation_takes_whole_groups_of_every_class_and_the_same_ones_each_tim
     assert any(names != val for names in others)
 
 
-def test_the_share_is_filled_by_groups_that_fit_and_never_by_all(root):
+def test_the_fraction_is_filled_by_groups_that_fit_and_never_by_all(root):
     assert len(ready(root, val_fraction=0.7).names["val"]) == 12
     assert len(ready(root, val_fraction=0.99).names["train"]) == 6
     assert len(ready(root, val_fraction=0.01).names["val"]) == 6
 
 
-def test_without_a_validation_subset_the_test_subset_is_validated_and_that_is_said(root, caplog):
+def test_without_a_validation_subset_the_test_subset_is_validated_with_a_warning(root, caplog):
     data = ready(root, val_fraction=0)
     assert len(data.names["train"]) == 18
     assert data.names["val"] == data.names["test"]
     assert "val_fraction=0, so validation reads the test subset; report last.ckpt" in caplog.text
 
 
-def test_a_list_that_is_not_the_published_one_is_said(root, caplog):
+def test_a_list_that_differs_from_the_published_one_causes_a_warning(root, caplog):
     ready(root)
     assert "trainlist01.txt lists 18 videos instead of the published 9537" in caplog.text
     assert "testlist01.txt lists 6 videos instead of the published 3783" in caplog.text
@@ -108,7 +108,7 @@ def test_the_layout_of_toolboxes_is_read(root):
     assert ready(root).names["test"][0].startswith("videos/ApplyEyeMakeup/")
 
 
-def test_lists_that_are_not_there_are_asked_for_by_name_and_address(tmp_path):
+def test_missing_lists_are_named_with_their_source(tmp_path):
     with pytest.raises(DatasetNotFoundError) as caught:
         UCF101(tmp_path)
     for text in ("classInd.txt", str(tmp_path / "ucfTrainTestlist"), "crcv.ucf.edu", "--data.annotations"):

@@ -53,7 +53,7 @@ def test_files_may_have_labels(videos: Path) -> None:
     assert VideoDataset(["run/2.avi"], SAMPLING, root=videos)[-1].label == -1
     with pytest.raises(ValueError, match="2 names for 1 labels"):
         VideoDataset(files, SAMPLING, labels=[1])
-    with pytest.raises(ValueError, match="labels are those of the class folders"):
+    with pytest.raises(ValueError, match="labels come from the class folders"):
         VideoDataset(videos, SAMPLING, labels=[1])
 
 
@@ -77,14 +77,14 @@ def test_a_video_that_cannot_be_read_raises_or_is_named(videos: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("folder", "problem"), [("none", "there is no such folder"), ("jump", "there are no videos in folders")]
+    ("folder", "problem"), [("none", "there is no such folder"), ("jump", "its folders contain no videos")]
 )
 def test_a_folder_without_videos_is_refused(folder: str, problem: str, videos: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match=problem):
         VideoDataset(videos / folder, SAMPLING)
 
 
-def test_an_index_behind_the_end_ends_a_loop(videos: Path) -> None:
+def test_an_index_beyond_the_end_raises_index_error(videos: Path) -> None:
     dataset = VideoDataset(videos, SAMPLING)
     with pytest.raises(IndexError):
         dataset[3]

@@ -45,7 +45,7 @@ def test_rapl_counts_from_where_it_was_opened(tmp_path: Path) -> None:
     assert counter.read() == 2.5
 
 
-def test_rapl_that_wraps_around_goes_on(tmp_path: Path) -> None:
+def test_rapl_counters_may_wrap_around(tmp_path: Path) -> None:
     domain = write_domain(tmp_path, "intel-rapl:0", "package-0", RANGE - 1_000_000)
     counter = RaplCounter(domain)
     for joules in (3, 6):
@@ -71,12 +71,12 @@ def test_packages_and_memories_are_counted_once(tmp_path: Path) -> None:
     ]
 
 
-def test_without_rapl_the_reason_is_told(tmp_path: Path) -> None:
+def test_without_rapl_the_reason_is_given(tmp_path: Path) -> None:
     with pytest.raises(CounterMissingError, match="no processor is listed"):
         open_rapl(tmp_path)
 
 
-def test_rapl_that_root_alone_may_read_says_how_to_open_it(
+def test_unreadable_rapl_counters_say_how_to_allow_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     domain = write_domain(tmp_path, "intel-rapl:0", "package-0", 0)
@@ -133,7 +133,7 @@ def test_nvml_counts_millijoules_of_the_process_own_gpu() -> None:
         ("GPU-1", FakeNvml(None), "Not Supported"),
     ],
 )
-def test_without_a_gpu_or_its_counter_the_reason_is_told(gpu: str | None, nvml: Any, reason: str) -> None:
+def test_without_a_gpu_or_its_counter_the_reason_is_given(gpu: str | None, nvml: Any, reason: str) -> None:
     with pytest.raises(CounterMissingError, match=reason):
         open_nvml(gpu, nvml)
 
@@ -150,7 +150,7 @@ def test_zeus_adds_what_its_windows_measured() -> None:
     assert calls == ["begin", "end", "begin", "end", "begin"]
 
 
-def test_a_counter_that_is_asked_for_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requested_counter_must_be_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(power, "POWERCAP", tmp_path)
     with pytest.raises(RunError, match="is not available: RAPL"):
         open_counters(["rapl"], gpu=None)
@@ -171,7 +171,7 @@ def test_one_process_of_a_machine_reads_what_all_of_them_share(
     assert (len(first), len(second)) == (1, 0)
 
 
-def test_the_meter_counts_between_start_and_stop_alone(tmp_path: Path) -> None:
+def test_the_meter_counts_only_between_start_and_stop(tmp_path: Path) -> None:
     domain = write_domain(tmp_path, "intel-rapl:0", "package-0", 0)
     meter = EnergyMeter([RaplCounter(domain)])
     assert meter.total is None

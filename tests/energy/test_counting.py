@@ -98,7 +98,7 @@ def test_a_layer_fed_by_spikes_accumulates() -> None:
     assert report.energy_j == pytest.approx(0.3 * 120 * 0.9e-12)
 
 
-def test_zero_spikes_cost_nothing_and_dense_stays() -> None:
+def test_zero_spikes_cost_nothing_and_leave_dense_unchanged() -> None:
     report = count(nn.Linear(10, 3), torch.zeros(4, 10))
     assert (report.effective_gac, report.effective_gmac, report.energy_j) == (0, 0, 0)
     assert report.gmac == pytest.approx(120e-9)
@@ -110,7 +110,7 @@ def test_a_sparser_input_never_costs_more() -> None:
     assert energies == sorted(energies, reverse=True)
 
 
-def test_rates_are_the_neurons_own() -> None:
+def test_rates_are_those_of_the_neurons() -> None:
     neurons = AdaptiveLIF(2)
     current = torch.zeros(5, 1, 2, 2, 2)
     current[:, :, 0] = 100.0  # channel 0 fires in each of the 5 steps, channel 1 never
@@ -126,7 +126,7 @@ def test_rates_are_the_neurons_own() -> None:
         (6, "6.00 spikes/neuron (>= 5.1: costs more than a ReLU)"),
     ],
 )
-def test_a_layer_that_spikes_too_often_is_said_to_lose(steps: int, says: str) -> None:
+def test_a_layer_that_spikes_too_often_is_reported_as_more_costly(steps: int, says: str) -> None:
     report = count(AdaptiveLIF(1), torch.full((steps, 1, 1, 1, 1), 100.0), torch.ones(steps, 1).bool())
     results = cost_results(report, clips=1)
     assert spikes_text([results["spikes_per_neuron"][""]], results["spikes_pay_below"]) == says
@@ -164,7 +164,7 @@ def test_an_unsupported_layer_is_an_error_or_named_once() -> None:
         pass
 
 
-def test_an_unknown_cost_table_lists_those_there_are() -> None:
+def test_an_unknown_cost_table_is_refused_with_a_list() -> None:
     with pytest.raises(ValueError, match="45nm-fp32"):
         OperationCounter(nn.Linear(1, 1)).report(1, "7nm")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="energies must not be negative"):

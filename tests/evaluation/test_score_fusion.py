@@ -27,7 +27,7 @@ def runs(tmp_path: Path) -> list[str]:
     return [str(tmp_path / f"run{seed}") for seed in range(3)]
 
 
-def test_scores_survive_the_file_and_nothing_is_pickled(tmp_path: Path) -> None:
+def test_scores_are_read_back_unchanged_and_nothing_is_pickled(tmp_path: Path) -> None:
     file = make_score_file(0)
     file.write(tmp_path / "scores.npz")
     read = ScoreFile.read(tmp_path)
@@ -107,7 +107,7 @@ def test_weights_that_do_not_fit_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_files_that_are_none_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_score_files_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "garbage").mkdir()
     (tmp_path / "garbage" / "scores.npz").write_bytes(b"not an archive")
     (tmp_path / "pickled").mkdir()

@@ -78,7 +78,7 @@ def test_unreadable_videos_are_left_out_and_count_as_wrong_over_all() -> None:
     assert table.top(1, of_all=True) == pytest.approx(2 / 5)
 
 
-def test_top_k_says_nothing_where_it_cannot_fail() -> None:
+def test_top_k_is_undefined_if_it_cannot_fail() -> None:
     scores = VideoScores(3)
     update(scores, [0.5, 0.3, 0.2], label=1, video=0)
     table = scores.compute()

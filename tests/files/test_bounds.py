@@ -82,7 +82,7 @@ def test_a_list_with_a_class_of_ten_digits_is_refused(tmp_path):
         Kinetics400(tmp_path)
 
 
-def test_compressed_data_are_unfolded_to_the_limit_alone():
+def test_compressed_data_are_only_expanded_to_the_limit():
     assert decompress(zlib.compress(b"abc"), INDEX_BYTES) == b"abc"
     for bad in (
         zlib.compress(bytes(INDEX_BYTES.value + 1)),

@@ -41,6 +41,6 @@ def test_a_process_forked_by_the_holder_does_not_hold_on(tmp_path: Path) -> None
     os.waitpid(child, 0)
 
 
-def test_those_that_share_a_folder_keep_out_who_wants_it_alone(tmp_path: Path) -> None:
+def test_shared_holders_exclude_an_exclusive_one(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path), pytest.raises(InUseError), hold(tmp_path, shared=True):
         pass

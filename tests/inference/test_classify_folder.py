@@ -10,7 +10,7 @@ from cvr_lightning.cli.classify import _files
 from cvr_lightning.errors import RunError
 
 
-def test_a_folder_stands_for_its_videos_and_the_rest_is_told(
+def test_a_folder_gives_its_videos_and_other_files_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a").mkdir()

@@ -133,13 +133,13 @@ def test_metadata_describe_the_inputs(pt2: Path) -> None:
     assert about["versions"]["torch"] == torch.__version__
 
 
-def test_metadata_travel_inside_the_file_too(pt2: Path) -> None:
+def test_the_file_contains_the_metadata(pt2: Path) -> None:
     inside = {"cvr_lightning.json": ""}
     torch.export.load(pt2, extra_files=inside)
     assert json.loads(inside["cvr_lightning.json"]) == json.loads(pt2.with_name("model.pt2.json").read_text())
 
 
-def test_metadata_travel_inside_onnx_too(onnx: Path) -> None:
+def test_the_onnx_file_contains_the_metadata(onnx: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
@@ -171,7 +171,7 @@ def test_a_graph_that_differs_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_packages_are_named_with_the_remedy(
+def test_missing_packages_are_named_with_how_to_install_them(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
@@ -194,7 +194,7 @@ def test_a_model_of_pixels_is_refused(checkpoint: Path, tmp_path: Path) -> None:
         export_model(tmp_path / "pixel.ckpt", tmp_path / "model.pt2")
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"garbage")
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         export_model(tmp_path / "x.ckpt", tmp_path / "model.pt2")

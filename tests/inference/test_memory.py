@@ -30,7 +30,7 @@ print(faults() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
-def test_labeling_again_fetches_no_memory_from_the_system() -> None:
+def test_a_second_pass_allocates_no_memory_from_the_system() -> None:
     """Six thousand pages of 4 KiB otherwise, in each pass."""
     run = subprocess.run([sys.executable, "-c", PASSES], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 500

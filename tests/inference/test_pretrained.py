@@ -46,7 +46,7 @@ def test_a_folder_gives_the_same_classifier(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_a_model_of_ones_own_is_given_again(tmp_path: Path) -> None:
+def test_a_custom_model_is_given_again(tmp_path: Path) -> None:
     model = MotionNet(3)
     model.layers[0].weight.data = model.layers[0].weight.data.t().contiguous().t()  # not contiguous
     Classifier(model, NAMES, SAMPLING).save_pretrained(tmp_path)
@@ -103,8 +103,8 @@ def test_weights_that_diverged_are_refused(tmp_path: Path) -> None:
         Classifier.from_pretrained(tmp_path, model=MotionNet(3))
 
 
-def test_a_missing_folder_is_no_repository(tmp_path: Path) -> None:
-    expected = f"{tmp_path}/none: no such folder; give one that Classifier.save_pretrained wrote, or hub:"
+def test_a_missing_folder_is_not_looked_up_on_the_hub(tmp_path: Path) -> None:
+    expected = f"{tmp_path}/none: no such folder; give a folder of Classifier.save_pretrained, or hub:"
     with pytest.raises(CheckpointError, match=re.escape(expected)):
         Classifier.from_pretrained(tmp_path / "none")
 
@@ -115,7 +115,7 @@ def test_the_hub_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
         Classifier.from_pretrained("hub:somebody/model")
 
 
-def test_a_repository_of_the_hub_is_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_of_the_hub_is_read_like_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Hub:
         @staticmethod
         def hf_hub_download(repository: str, name: str, revision: str | None) -> str:

@@ -129,9 +129,7 @@ def endless(packets: PacketStream, rounds: int) -> PacketStream:
     return replace(packets, packets=itertools.chain.from_iterable(itertools.repeat(packets.packets, rounds)))
 
 
-def test_a_long_stream_keeps_no_more_than_a_short_one(
-    recognizer: CompressedVideoRecognizer, tmp_path: Path
-) -> None:
+def test_the_state_of_a_stream_does_not_grow(recognizer: CompressedVideoRecognizer, tmp_path: Path) -> None:
     packets = load(encode(tmp_path / "clip.avi", (112, 80), frames=12, gop=6, options=COARSE))
     stream = CompressedStream(endless(packets, 40), 3, 5, SAMPLING.size, SAMPLING.coefficients)
     window = SegmentWindow(recognizer, SAMPLING.segments)
@@ -153,7 +151,9 @@ def test_a_long_stream_keeps_no_more_than_a_short_one(
     assert sizes[2 * round_trip :] == 38 * sizes[2 * round_trip : 3 * round_trip]
 
 
-def test_streams_in_turns_do_not_meet(recognizer: CompressedVideoRecognizer, tmp_path: Path) -> None:
+def test_interleaved_streams_do_not_affect_each_other(
+    recognizer: CompressedVideoRecognizer, tmp_path: Path
+) -> None:
     first, second = (
         load(encode(tmp_path / f"{gop}.avi", (112, 80), frames=20, gop=gop, options=COARSE)) for gop in (7, 9)
     )
@@ -182,7 +182,7 @@ def test_models_that_cannot_follow_a_stream_are_refused(
 
 
 @pytest.mark.parametrize("options", [{"stride": 2}, {"segments": 0}])
-def test_windows_that_cannot_be_are_refused(
+def test_impossible_windows_are_refused(
     recognizer: CompressedVideoRecognizer, options: dict[str, int]
 ) -> None:
     with pytest.raises(ValueError, match="must be at least"):

@@ -34,7 +34,7 @@ def clip() -> CompressedClip:
     return clip
 
 
-def test_the_camera_is_the_median_of_the_blocks_that_have_a_vector(clip: CompressedClip) -> None:
+def test_global_motion_is_the_median_of_the_blocks_with_a_vector(clip: CompressedClip) -> None:
     clip.modes[0, 0, 0] = BlockMode.INTRA
     clip.modes[0, 0, 1] = BlockMode.OUTSIDE
     camera = split_motion(clip)[1]
@@ -58,7 +58,7 @@ def test_the_camera_is_the_median_of_the_blocks_that_have_a_vector(clip: Compres
         ([-3.0, -1.0, 1.0, 3.0], 0),
     ],
 )
-def test_of_two_in_the_middle_the_nearer_to_zero_so_that_a_mirror_mirrors(
+def test_of_two_middle_values_the_nearer_to_zero_is_taken_so_that_mirroring_commutes(
     vectors: list[float], camera: float
 ) -> None:
     motion = torch.tensor(vectors).expand(1, 1, 1, 2, 1, len(vectors))
@@ -67,7 +67,7 @@ def test_of_two_in_the_middle_the_nearer_to_zero_so_that_a_mirror_mirrors(
     assert global_motion(-motion, everywhere).tolist() == [[[[-camera, -camera]]]]
 
 
-def test_a_pan_changes_the_camera_and_not_what_moves_relative_to_it(clip: CompressedClip) -> None:
+def test_a_pan_changes_global_motion_and_not_relative_vectors(clip: CompressedClip) -> None:
     pan = torch.tensor([5.25, -2.5])
     still, camera = split_motion(clip)
     moving, moved_camera = split_motion(panned(clip, pan))
@@ -76,7 +76,7 @@ def test_a_pan_changes_the_camera_and_not_what_moves_relative_to_it(clip: Compre
     assert torch.equal(moved_camera, camera + pan * seen)
 
 
-def test_while_the_camera_stands_still_vectors_are_what_they_are() -> None:
+def test_without_global_motion_vectors_are_unchanged() -> None:
     clip = make_clip()
     clip.modes[..., :5] = BlockMode.SKIPPED  # more than half of the 8 x 8 blocks
     clip.motion[..., :5] = 0
@@ -100,7 +100,7 @@ def test_without_global_motion_compensation_the_stem_takes_vectors_as_they_are(c
     assert torch.equal(fields.blocks[:, :, :2], expected.flatten(0, 1))
 
 
-def test_the_camera_has_no_say_until_it_learns_one(clip: CompressedClip) -> None:
+def test_the_current_of_global_motion_is_initialized_to_zero(clip: CompressedClip) -> None:
     recognizer = CompressedVideoRecognizer(5).eval()
     pan = torch.tensor([5.25, -2.5])
     with torch.no_grad():

@@ -55,14 +55,14 @@ def names(options: ModulatorOptions) -> set[str]:
     return {name for name, _ in SpikingTemporalModulator(CHANNELS, 5, options).named_parameters()}
 
 
-def test_a_part_left_out_takes_its_parameters_with_it() -> None:
+def test_an_ablated_component_has_no_parameters() -> None:
     whole = names(ModulatorOptions())
     assert whole - names(ModulatorOptions(adaptation=False)) == {"neurons.adaptation", "neurons.trace_decay"}
     assert whole - names(ModulatorOptions(iframe_term=False)) == {"iframe_term.weight", "iframe_term.bias"}
     assert {name for name, _ in ReLUModulator(CHANNELS).named_parameters()} == {"readout.decay"}
 
 
-def test_without_adaptation_the_threshold_stands_still() -> None:
+def test_without_adaptation_the_threshold_is_constant() -> None:
     """A current just above the threshold and no memory of the membrane: a spike at every step."""
     modulator = SpikingTemporalModulator(1, 1, ModulatorOptions(adaptation=False))
     modulator.neurons.leak.data.fill_(-100)
@@ -76,7 +76,7 @@ def test_without_adaptation_the_threshold_stands_still() -> None:
     assert adapting(current, torch.zeros(1, 1, 1, 1), mask).spikes.sum() < 50
 
 
-def test_without_its_term_the_iframe_has_no_say() -> None:
+def test_without_its_term_the_iframe_has_no_effect() -> None:
     torch.manual_seed(0)
     modulator = SpikingTemporalModulator(CHANNELS, 5, ModulatorOptions(iframe_term=False))
     current = torch.randn(STEPS, SEGMENTS, CHANNELS, SIDE, SIDE)
@@ -101,7 +101,7 @@ def test_values_and_currents_are_read_out_as_leaky_means() -> None:
     )
 
 
-def test_the_potential_is_that_of_neurons_that_never_fire() -> None:
+def test_the_current_readout_is_that_of_neurons_that_never_fire() -> None:
     torch.manual_seed(0)
     modulator = SpikingTemporalModulator(CHANNELS, 5)
     current = torch.randn(STEPS, SEGMENTS, CHANNELS, SIDE, SIDE)
@@ -114,7 +114,7 @@ def test_the_potential_is_that_of_neurons_that_never_fire() -> None:
     torch.testing.assert_close(readout[:, CHANNELS:], (1 - decay) * state.neurons.membrane)
 
 
-def test_without_potential_spikes_alone_are_read_out() -> None:
+def test_without_current_readout_only_spikes_are_read_out() -> None:
     modulator = SpikingTemporalModulator(CHANNELS, 5, ModulatorOptions(current_readout=False))
     current = torch.randn(STEPS, SEGMENTS, CHANNELS, SIDE, SIDE)
     mask = torch.ones(STEPS, SEGMENTS, dtype=torch.bool)

@@ -121,7 +121,7 @@ def test_another_number_of_pframes_is_refused(masked: MaskedPretraining) -> None
         masked(clip, hide(clip))
 
 
-def test_the_pixel_representation_is_refused_with_the_remedy(
+def test_the_pixel_representation_is_refused_with_a_solution(
     masked: MaskedPretraining, clip: CompressedClip
 ) -> None:
     clip.motion = torch.zeros(2, 3, 4, 2, 64, 64)

@@ -90,12 +90,12 @@ def test_half_precision_agrees_with_float32(
     torch.testing.assert_close(half, full, rtol=0, atol=0.05)
 
 
-def test_an_unknown_preset_lists_those_there_are() -> None:
+def test_an_unknown_preset_is_refused_with_a_list() -> None:
     with pytest.raises(ValueError, match="unknown preset 'huge'; choose one of tiny, lite, small, base"):
         CompressedVideoRecognizer(5, preset="huge")  # type: ignore[arg-type]
 
 
-def test_another_representation_is_refused_with_the_remedy(clip: CompressedClip) -> None:
+def test_another_representation_is_refused_with_a_solution(clip: CompressedClip) -> None:
     pixel_clip = select(clip, [0, 1])
     pixel_clip.motion = torch.zeros(2, 3, 4, 2, 64, 64)
     with pytest.raises(ValueError, match=r"set --data\.sampling\.representation=block"):
@@ -152,7 +152,7 @@ def test_a_model_without_a_part_uses_all_that_is_left(part: Ablation, clip: Comp
     assert counter.report(len(clip)).gmac > 0
 
 
-def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
+def test_late_fusion_averages_the_scores_of_the_modalities() -> None:
     fusion = LateFusion(width=8, depth=1, heads=2, mlp_ratio=2, num_classes=3, dropout=0.0).eval()
     tokens = (torch.randn(2, 4, 8), torch.randn(2, 6, 8))
     exists = (torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 6, dtype=torch.bool))
@@ -161,7 +161,7 @@ def test_late_fusion_averages_what_the_modalities_say_alone() -> None:
     torch.testing.assert_close(fusion(tokens, exists), (alone[0] + alone[1]) / 2)
 
 
-def test_a_crop_off_the_token_grid_is_refused_with_the_remedy() -> None:
+def test_a_crop_off_the_token_grid_is_refused_with_a_solution() -> None:
     with pytest.raises(
         CropError, match=r"frames of 112x112 pixels are not a multiple of 32: .* sampling\.crop"
     ):
@@ -182,19 +182,19 @@ def test_a_model_of_counts_or_streams_trains_all_its_weights(
     assert set(report.spiking_layers()) == {f"pframe_encoder.modulator{number}.neurons" for number in (1, 2)}
 
 
-def test_streams_and_levels_that_are_not_to_be_had_are_refused() -> None:
+def test_unsupported_streams_and_levels_are_refused() -> None:
     with pytest.raises(ValueError, match=r"streams=True needs representation='block', not 'pixel'"):
         CompressedVideoRecognizer(5, representation="pixel", streams=True)
     with pytest.raises(ValueError, match=r"levels=5 must be between 1 and 4"):
         CompressedVideoRecognizer(5, levels=5)
 
 
-def test_an_unknown_part_lists_those_there_are() -> None:
+def test_an_unknown_component_is_refused_with_a_list() -> None:
     with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*mixer"):
         CompressedVideoRecognizer(5, ablate=["mixing"])  # type: ignore[list-item]
 
 
-def test_images_encoded_in_parts_give_what_they_give_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_encoded_in_chunks_give_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "CACHED", 2 * 3 * 64 * 64 // torch.get_num_threads())
     encoder, images = IFrameEncoder((8, 8, 16, 16), (1, 1, 1, 1)), torch.randn(5, 3, 64, 64)
     together = encoder(images)

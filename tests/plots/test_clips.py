@@ -57,7 +57,7 @@ def test_residual_energy_is_the_root_mean_square_of_the_pixels() -> None:
     assert residual_energy(pixels, samples=3).tolist() == [[7, 7], [7, 7]]
 
 
-def test_a_clip_is_labeled_with_units_and_shares() -> None:
+def test_a_clip_is_labeled_with_units_and_fractions() -> None:
     modes = np.full((4, 6), BlockMode.SKIPPED, np.uint8)
     modes[0] = BlockMode.INTRA
     motion = np.zeros((2, 4, 6), np.float32)

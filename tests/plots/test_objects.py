@@ -39,7 +39,7 @@ def titles(figure: Figure) -> list[str]:
     return [own, *(axes.get_title() for axes in figure.axes if axes.get_title())]
 
 
-def test_a_clip_is_short_and_drawn_with_its_classes() -> None:
+def test_a_clip_has_a_short_repr_and_is_drawn_with_its_classes() -> None:
     clip = make_clip(batch=6)
     assert repr(clip) == (
         "CompressedClip(6 clips on cpu: iframes (6, 2, 3, 64, 64), motion (6, 3, 4, 2, 8, 8), "
@@ -57,7 +57,7 @@ def test_a_clip_is_short_and_drawn_with_its_classes() -> None:
         collate([Sample(0, 0, 0, "x", UnreadableVideoError("x", "it is empty"))]).plot()
 
 
-def test_a_sample_is_short_and_drawn_or_says_why_not() -> None:
+def test_a_sample_has_a_short_repr_and_is_drawn_or_gives_its_error() -> None:
     sample = make_sample(3, label=1)
     assert repr(sample) == (
         "Sample('video_3.avi', label 1, view 0, ClipArrays(iframes (2, 3, 64, 64), motion (3, 4, 2, 8, 8), "
@@ -78,7 +78,7 @@ def test_what_is_drawn_is_the_last_pframe_of_the_middle_segment() -> None:
     assert axes.get_title().endswith("segment 1, P-frame 3")
 
 
-def test_a_reader_is_short_and_draws_its_segments(videos: Path) -> None:
+def test_a_reader_has_a_short_repr_and_draws_its_segments(videos: Path) -> None:
     with CompressedVideoReader(videos / "train" / "jump" / "0.avi") as reader:
         assert repr(reader).endswith("0.avi': mpeg4 in avi, 96x80, 20 frames, 2 I-frames, parser mpeg4)")
         drawn = titles(reader.plot())
@@ -93,7 +93,7 @@ def test_a_reader_without_pframes_draws_its_iframes(tmp_path: Path) -> None:
         assert titles(reader.plot())[1].startswith("frame ")
 
 
-def test_data_is_short_and_draws_what_the_model_gets(videos: Path) -> None:
+def test_data_has_a_short_repr_and_draws_what_the_model_receives(videos: Path) -> None:
     data = Folder(videos, sampling=SAMPLING, num_workers=0)
     about = "2 segments x 2 P-frames, 64 px, batches of 8)"
     assert repr(data) == str(data) == f"Folder('{videos}': 2 classes, not set up, {about}"
@@ -123,6 +123,6 @@ def test_a_classifier_draws_its_prediction_beside_the_clip(videos: Path) -> None
     assert bars[0] == f"{best.label}  {100 * best.probability:.0f} %"
 
 
-def test_drawing_is_loaded_when_it_is_asked_for() -> None:
+def test_matplotlib_is_imported_on_first_use() -> None:
     program = "import sys; from cvr_lightning import VideoDataset; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -108,7 +108,7 @@ class Gestures(Folder):
 """
 
 
-def test_a_data_set_of_ones_own_is_named_and_imported(
+def test_a_custom_data_set_is_imported_by_name(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "gestures_of_a_test.py"

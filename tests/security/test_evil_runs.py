@@ -66,7 +66,7 @@ def metrics_of_one_long_field(run: Path, marker: Path) -> None:
         (metrics_of_one_long_field, "metrics.csv", ("report",)),
     ],
 )
-def test_what_no_run_wrote_is_refused_by_its_name(
+def test_files_that_no_run_wrote_are_refused_by_name(
     harm: Callable[[Path, Path], None],
     file: str,
     commands: tuple[str, ...],

@@ -98,7 +98,7 @@ def test_tensors_that_share_their_data_thousands_of_times_are_refused(tmp_path):
         read_checkpoint(saved(tmp_path / "a.ckpt", contents() | {"optimizer_states": copies}))
 
 
-def test_a_storage_that_is_cut_short_is_refused(tmp_path):
+def test_a_truncated_storage_is_refused(tmp_path):
     path = rewritten(
         saved(tmp_path / "a.ckpt", contents()),
         lambda name, data: data[:4] if name.endswith("/data/0") else data,
@@ -135,7 +135,7 @@ def test_values_that_repeat_each_other_without_end_are_refused(tmp_path):
         read_checkpoint(saved(tmp_path / "a.ckpt", contents() | {"callbacks": values}))
 
 
-def test_too_many_values_are_refused_and_the_message_tells_how_to_allow_them(tmp_path, monkeypatch):
+def test_too_many_values_are_refused_with_how_to_allow_them(tmp_path, monkeypatch):
     path = saved(tmp_path / "a.ckpt", contents() | {"callbacks": "x" * (9 << 20)})
     with pytest.raises(CheckpointError, match="set CVR_MAX_PICKLE_BYTES="):
         read_checkpoint(path)
@@ -170,7 +170,7 @@ def test_a_clip_of_any_size_is_not_read_because_a_checkpoint_asks_for_it(tmp_pat
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x05\x06" + bytes(18), pickle.dumps({"a": 1}), b"text\n"])
-def test_what_is_no_checkpoint_is_refused(tmp_path, data):
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, data):
     path = tmp_path / "a.ckpt"
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="it was not written by torch"):

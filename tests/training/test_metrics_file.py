@@ -28,7 +28,7 @@ def test_scalars_of_a_step_share_a_row_and_new_ones_add_a_column(tmp_path: Path)
     ]
 
 
-def test_a_run_that_was_killed_goes_on_behind_its_last_whole_row(tmp_path: Path) -> None:
+def test_a_killed_run_continues_after_its_last_complete_row(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,loss\n0,2.5\n1,2.2\n2,0.")
     logger = MetricsFile(tmp_path)
     logger.log_metrics({"loss": 2.0}, 1)

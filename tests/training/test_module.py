@@ -19,7 +19,7 @@ from cvr_lightning.training.optimizer import parameter_groups, warmup_cosine
 from cvr_lightning.training.pretraining import PretrainingModule
 
 
-def test_one_class_has_nothing_to_be_told_from() -> None:
+def test_a_single_class_is_refused() -> None:
     with pytest.raises(ValueError, match="has one class, 'a', but classification needs"):
         RecognitionModule(["a"])
 
@@ -58,7 +58,7 @@ def test_the_learning_rate_of_the_ipath_is_relative_and_all_others_keep_theirs()
         assert rate == pytest.approx(1e-3 if parameter in of_ipath else 1e-2)
 
 
-def test_an_ipath_with_no_learning_rate_stays_as_it_starts() -> None:
+def test_an_ipath_with_learning_rate_zero_is_frozen() -> None:
     module = RecognitionModule(list("abcde"), residual_channels=6, iframe_lr=0.0)
     before = {name: value.clone() for name, value in module.recognizer.state_dict().items()}
     loader = DataLoader([make_clip()], batch_size=None)
@@ -100,7 +100,7 @@ def test_the_loss_is_the_smoothed_cross_entropy(silent_module: RecognitionModule
     torch.testing.assert_close(silent_module.training_step(clip, 0), expected)
 
 
-def test_mixed_clips_are_trained_on_their_shares_and_scored_by_the_larger(
+def test_mixed_clips_are_trained_on_soft_targets_and_scored_by_the_larger(
     silent_module: RecognitionModule,
 ) -> None:
     clip = make_clip()
@@ -176,9 +176,7 @@ def test_a_schedule_without_an_end_or_a_rise_is_refused(
 
 
 @pytest.mark.parametrize("options", [{"crop": 112}, {"crop": 128, "test_crop": 144}])
-def test_crops_that_the_model_does_not_take_are_refused_before_the_first_step(
-    options: dict[str, int], tmp_path: Path
-) -> None:
+def test_unsupported_crops_are_refused_before_the_first_step(options: dict[str, int], tmp_path: Path) -> None:
     module = RecognitionModule(["a", "b"])
     module.trainer = Trainer(logger=False, accelerator="cpu", devices=1)
     module.trainer.datamodule = MotionShapes(tmp_path, **data_options(options, size=(160, 216)))  # type: ignore[attr-defined]

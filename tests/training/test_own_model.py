@@ -73,7 +73,7 @@ def test_a_module_from_a_checkpoint_gives_equal_logits(checkpoint: Path) -> None
     assert torch.equal(module(clip), classifier.recognizer(clip))
 
 
-def test_its_options_are_those_of_the_training_or_given_anew(checkpoint: Path) -> None:
+def test_its_options_are_those_of_the_training_or_overridden(checkpoint: Path) -> None:
     module = RecognitionModule.load_from_checkpoint(checkpoint)
     assert module.label_smoothing == 0.2
     assert module.scores.averaging == "logits"
@@ -119,7 +119,7 @@ def test_a_huge_model_is_refused_before_it_is_built(checkpoint: Path, tmp_path: 
         RecognitionModule.load_from_checkpoint(tmp_path / "huge.ckpt")
 
 
-def test_a_model_of_ones_own_is_trained_and_loaded_with_equal_logits(own_checkpoint: Path) -> None:
+def test_a_custom_model_is_trained_and_loaded_with_equal_logits(own_checkpoint: Path) -> None:
     clip = make_clip()
     start = MotionNet(10, 4)
     module = RecognitionModule.load_from_checkpoint(own_checkpoint, model=MotionNet(10, 4))
@@ -129,7 +129,7 @@ def test_a_model_of_ones_own_is_trained_and_loaded_with_equal_logits(own_checkpo
     assert module.learning_rate == 0.5
 
 
-def test_a_checkpoint_never_builds_a_model_of_ones_own(own_checkpoint: Path) -> None:
+def test_a_checkpoint_never_builds_a_custom_model(own_checkpoint: Path) -> None:
     built = MotionNet.built
     for load in (RecognitionModule.load_from_checkpoint, Classifier.from_checkpoint):
         with pytest.raises(CheckpointError, match=r"a model of your own, 'MotionNet', .* imports nothing"):
@@ -144,7 +144,7 @@ def test_weights_of_another_model_are_refused(own_checkpoint: Path, checkpoint: 
         Classifier.from_checkpoint(checkpoint, model=MotionNet(10, 4))
 
 
-def test_a_classifier_labels_with_a_model_of_ones_own(own_checkpoint: Path, shapes: Path) -> None:
+def test_a_classifier_labels_with_a_custom_model(own_checkpoint: Path, shapes: Path) -> None:
     classifier = Classifier.from_checkpoint(own_checkpoint, model=MotionNet(10, 4))
     predictions = classifier(next(shapes.glob("test/left/*.mp4")), top=10)
     assert sum(item.probability for item in predictions) == pytest.approx(1)
@@ -153,12 +153,12 @@ def test_a_classifier_labels_with_a_model_of_ones_own(own_checkpoint: Path, shap
 @pytest.mark.parametrize(
     "options", [{"preset": "small"}, {"ablate": ["mixer"]}, {"iframe_weights": "x"}, {"iframe_lr": 0.0}]
 )
-def test_options_of_the_packages_own_model_are_refused_beside_another(options: dict[str, Any]) -> None:
+def test_options_of_the_recognizer_are_refused_with_a_custom_model(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))}=.* the model is a MotionNet: leave it out"):
         RecognitionModule(["a", "b"], model=MotionNet(2), **options)
 
 
-def test_an_instance_of_the_packages_own_model_is_taken_with_its_options() -> None:
+def test_a_given_recognizer_keeps_its_options() -> None:
     model = CompressedVideoRecognizer(2, "lite", residual_channels=6)
     module = RecognitionModule(["a", "b"], model=model, iframe_lr=0.1)
     assert module.recognizer is model

@@ -278,7 +278,7 @@ def test_another_preset_and_other_inputs_are_refused_by_name(tmp_path: Path) -> 
         load_pretrained(module.recognizer, damaged(tmp_path, "missing"))
 
 
-def test_mistakes_are_answered_with_the_remedy(
+def test_errors_say_what_to_do(
     run: Path, labeled: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(run / "checkpoints" / "last.ckpt")

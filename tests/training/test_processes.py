@@ -150,7 +150,7 @@ def test_a_video_that_both_processes_meet_in_training_is_named_once(results: Pat
     assert log.count("data/train/b/broken.avi: ") == 1
 
 
-def test_a_process_without_a_readable_batch_steps_all_the_same(results: Path) -> None:
+def test_a_process_without_a_readable_batch_still_steps(results: Path) -> None:
     # In batches of one, the broken training video leaves one of the processes an empty batch each epoch.
     assert (results / "fit" / "checkpoints" / "last.ckpt").is_file()
 
@@ -277,7 +277,7 @@ def test_two_processes_write_once_and_without_warnings(trained: Path) -> None:
     assert not re.findall(r".*Warning.*", log)
 
 
-def test_what_every_process_does_is_logged(trained: Path) -> None:
+def test_times_of_every_process_are_logged(trained: Path) -> None:
     run = trained / "two"
     for name in ("step_s", "data_wait_s", "forward_s"):
         zero, one, mean, high = (
@@ -330,7 +330,7 @@ def killed(trained: Path) -> Path:
     return trained / "killed"
 
 
-def test_where_a_process_is_killed_the_other_says_so_and_ends(killed: Path) -> None:
+def test_if_a_process_is_killed_the_other_reports_it_and_ends(killed: Path) -> None:
     (message,) = (line for line in (killed / "log").read_text().splitlines() if line.startswith("cvr: "))
     assert re.search(r"process 1 \(pid \d+ on .*\) has died; process 0 of 2 ends too", message)
     assert "Resume with --ckpt_path last" in message

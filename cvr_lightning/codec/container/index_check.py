@@ -85,7 +85,7 @@ def _check_lengths(index: PacketIndex) -> None:
         expected = frames if item.name.startswith("frame_") else packets
         length = len(getattr(index, item.name))
         if item.name not in _OF_OTHER_LENGTH and length != expected:
-            raise ValueError(f"{item.name}: {length} rows where {expected} belong")
+            raise ValueError(f"{item.name}: {length} rows instead of {expected}")
     if not frames or not packets:
         raise ValueError(f"{frames} frames in {packets} packets")
 
@@ -108,4 +108,4 @@ def _check_kinds(index: PacketIndex) -> None:
 
 def _check_range(name: str, values: npt.NDArray[np.int64], low: int, high: int) -> None:
     if len(values) and not low <= int(values.min()) <= int(values.max()) <= high:
-        raise ValueError(f"{name}: {values.min()} to {values.max()} where {low} to {high} belong")
+        raise ValueError(f"{name}: {values.min()} to {values.max()} instead of {low} to {high}")

@@ -47,7 +47,7 @@ def advise(video: CompressedVideoReader, refusal: str, damage: Sequence[str]) ->
         return Advice("needed", refusal, commands)
     if video.parser == "ffmpeg":
         return Advice(
-            "advised", "what FFmpeg gives takes longer, and is exact in MPEG-4 Part 2 alone", commands
+            "advised", "reading through FFmpeg takes longer, and is exact for MPEG-4 Part 2 only", commands
         )
     misfit = Recipe().misfit(video)
     if misfit:

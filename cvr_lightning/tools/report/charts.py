@@ -18,12 +18,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from cvr_lightning.files.printable import printable
 
 COLORS = ("#3478c6", "#d9662a", "#2f9461", "#9b59b6", "#c0392b", "#8a7a1f")
-_GRAY = "#8a94a0"  # of axes: readable on light and on dark paper
+_GRAY = "#8a94a0"  # of axes: readable on light and dark backgrounds
 _POINTS = 300  # of a curve; longer ones are averaged
 _LABEL = 8.0  # height of a label in % of top-1
 _MARKED = 40  # points up to which each has a dot
 
-# Text stays text and takes the color of the page; the salt makes the ids of two runs of the command equal.
+# Text is kept as text in the page's color; the salt makes ids reproducible.
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "cvr report", "text.usetex": False}
 
 
@@ -107,7 +107,7 @@ def _canvas(width: float, height: float) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as an element to stand in HTML."""
+    """The figure as an inline SVG element."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context(_STYLE):

@@ -1,4 +1,4 @@
-"""Confusions and accuracy of each class, as the template shows them."""
+"""Confusions and accuracy of each class, in the form that the template needs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def class_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _fraction(cell: tuple[int, int] | None) -> float:
-    """Of videos correct; above 1 where there is none, to sort it last."""
+    """Fraction of correct videos; above 1 without videos, to sort the class last."""
     return cell[0] / cell[1] if cell is not None and cell[1] else 2.0
 
 

@@ -1,4 +1,4 @@
-"""What a video costs: operations, energy, speed."""
+"""Cost per video: operations, energy, speed."""
 
 from __future__ import annotations
 

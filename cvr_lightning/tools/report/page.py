@@ -42,7 +42,7 @@ class Named:
 
     @property
     def path(self) -> str:
-        """As the user called it."""
+        """The path as given by the user."""
         return self.run.name
 
 

@@ -100,7 +100,7 @@ class Run:
 
 
 def short_names(directories: Sequence[str]) -> list[str]:
-    """The paths of run directories without the folders that all of them begin with.
+    """Paths of run directories without their common leading folders.
 
     Examples:
         >>> short_names(["runs/a/first", "runs/b/first"])
@@ -112,7 +112,7 @@ def short_names(directories: Sequence[str]) -> list[str]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses aliases, which unfold a short file to any size; cvr fit writes none."""
+    """Refuses aliases, with which a short file can expand to any size; cvr fit writes none."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -133,7 +133,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
     """(n, 2) step and value of each scalar of a run's ``metrics.csv``, in order of the steps.
 
-    Where a step was logged twice, as by a run that was resumed, the later value counts.
+    If a step was logged twice, as by a resumed run, the later value is returned.
 
     Raises:
         RunError: The file is damaged, or too large.

@@ -76,7 +76,7 @@ def test_every_truncation_is_refused(clip: Path) -> None:
                     read_macroblocks(cut, parser._stream, parser._shape, frame, "P")
 
 
-def test_a_lost_slice_is_told(clip: Path) -> None:
+def test_a_lost_slice_is_an_error(clip: Path) -> None:
     with CompressedVideoReader(clip) as video:
         parser = parser_of(video)
         coded = parser._coded(5)
@@ -89,7 +89,7 @@ def test_a_lost_slice_is_told(clip: Path) -> None:
             read_macroblocks(coded._replace(data=coded.data + last), parser._stream, parser._shape, 5, "P")
 
 
-def test_a_missing_reference_is_told(clip: Path) -> None:
+def test_a_missing_reference_is_an_error(clip: Path) -> None:
     with CompressedVideoReader(clip) as video:
         parser = parser_of(video)
         coded = parser._coded(5)

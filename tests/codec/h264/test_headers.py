@@ -119,7 +119,7 @@ def test_packets_without_a_picture_are_passed_over() -> None:
     assert rows[:, C_LISTS].tolist() == 6 * [0]
 
 
-def test_damaged_tables_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_tables_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_DIGEST", "0")
     with pytest.raises(ImportError, match="damaged"):
         tables._load()

@@ -77,7 +77,7 @@ def test_a_plain_layer_is_read() -> None:
     ],
     ids=str,
 )
-def test_what_is_not_read_has_a_name(tool: dict[str, int], cause: str) -> None:
+def test_unsupported_tools_are_named(tool: dict[str, int], cause: str) -> None:
     vol = parse_vol(vol_header(**tool))  # type: ignore[arg-type]
     assert unread_tool(vol) == cause
 
@@ -102,7 +102,9 @@ def with_global_motion(stream: bytes) -> bytes:
     return re.sub(rb"\x00\x00\x01\x20.*?(?=\x00\x00\x01)", rewrite, stream, flags=re.DOTALL)
 
 
-def test_global_motion_goes_to_ffmpeg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_streams_with_global_motion_are_read_through_ffmpeg(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = encode(tmp_path / "clip.mp4", (96, 64), frames=14, options={"flags": "+qpel"})
     with av.open(str(source)) as container:
         stream = container.streams.video[0]

@@ -43,13 +43,13 @@ def assert_close(native: ClipArrays, general: ClipArrays, tolerance: float) -> N
 
 
 @pytest.mark.parametrize("size", [None, (48, 80)])
-def test_lanes_agree(fine: str, size: tuple[int, int] | None) -> None:
+def test_parsers_agree(fine: str, size: tuple[int, int] | None) -> None:
     """Residuals differ by the rounding of decoded samples, and by clipping at black and white."""
     assert_close(read(fine, "mpeg4", size=size), read(fine, "ffmpeg", size=size), 1.0)
 
 
 @pytest.mark.parametrize("name", ["xvid_asp_packed_bframes.avi", "dx50_bframes.avi", "v_TaiChi_g01_c02.avi"])
-def test_lanes_agree_on_real_clips(clip: Callable[[str], str], name: str) -> None:
+def test_parsers_agree_on_real_clips(clip: Callable[[str], str], name: str) -> None:
     assert_close(read(clip(name), "mpeg4"), read(clip(name), "ffmpeg"), 0.5)
 
 
@@ -138,7 +138,7 @@ def test_threads(fine: str) -> None:
     ("options", "cause"),
     [({"data_partitioning": "1"}, "data partitioning"), ({"flags": "+ildct+ilme"}, "interlaced")],
 )
-def test_other_tools_go_to_ffmpeg(
+def test_streams_with_other_tools_are_read_through_ffmpeg(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, options: dict[str, str], cause: str
 ) -> None:
     path = encode(tmp_path / "clip.avi", (64, 48), frames=6, options=options)
@@ -154,7 +154,7 @@ def test_other_tools_go_to_ffmpeg(
         CompressedVideoReader(path, parser="mpeg4")
 
 
-def test_other_codecs_are_not_forced(tmp_path: Path) -> None:
+def test_other_codecs_are_refused(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.mp4", (64, 48), frames=6, codec="libx264")
     with pytest.raises(UnsupportedStreamError, match="h264, not MPEG-4 Part 2"):
         CompressedVideoReader(path, parser="mpeg4")

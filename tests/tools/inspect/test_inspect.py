@@ -97,7 +97,7 @@ def test_frames_bits_and_gops_are_those_of_pyav(tmp_path: Path, capsys: pytest.C
     assert found["file_bytes"] == path.stat().st_size
 
 
-def test_shares_of_the_blocks_and_vectors_are_those_of_pyav(
+def test_fractions_of_blocks_and_vectors_are_those_of_pyav(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """FFmpeg exports the vectors of all blocks but intra ones, those of four vectors as blocks of 8x8."""
@@ -150,7 +150,7 @@ def test_gops_are_counted_and_measured(lengths: tuple[int, ...], text: str) -> N
     assert gops_text(lengths) == text
 
 
-def test_a_codec_without_vectors_shows_iframes_and_says_prepare(
+def test_a_codec_without_vectors_shows_iframes_and_advises_to_prepare(
     clips: Clips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["inspect", str(clips.webm), "--output", str(tmp_path / "sheet.png")])
@@ -242,7 +242,7 @@ def test_a_hostile_name_is_drawn_printed_and_quoted(
         ("text.mp4", b"no video", "text.mp4: FFmpeg cannot open it"),
     ],
 )
-def test_what_is_no_video_is_an_error_that_names_the_remedy(
+def test_a_file_that_is_no_video_is_an_error_with_a_solution(
     name: str, content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / name
@@ -261,7 +261,7 @@ def test_what_is_no_video_is_an_error_that_names_the_remedy(
         (["--json", "--checkpoint", "x.ckpt"], "--checkpoint adds to the sheet: with --json, also give"),
     ],
 )
-def test_options_that_say_nothing_are_refused(
+def test_options_without_effect_are_refused(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="1"):
@@ -269,7 +269,7 @@ def test_options_that_say_nothing_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_the_sheet_is_named_after_the_file_unless_told(
+def test_the_sheet_is_named_after_the_file_by_default(
     clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

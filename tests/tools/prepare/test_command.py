@@ -178,7 +178,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     assert contents(tmp_path / "dst") == contents(prepared)
 
 
-def test_ctrl_c_ends_the_run_and_says_how_to_go_on(videos: Path, prepared: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_run_and_says_how_to_resume(videos: Path, prepared: Path, tmp_path: Path) -> None:
     stopped = run_until_three("SIGINT", videos, tmp_path / "dst")
     assert stopped.returncode == 130
     assert "cvr prepare: stopped; the same command resumes" in stopped.stderr
@@ -209,7 +209,7 @@ def test_what_is_missing_torn_or_changed_is_done_again(videos: Path, prepared: P
     assert contents(tmp_path / "dst") == contents(prepared)
 
 
-def test_a_source_that_changed_is_prepared_anew(videos: Path, tmp_path: Path) -> None:
+def test_a_changed_source_is_prepared_again(videos: Path, tmp_path: Path) -> None:
     source = tmp_path / "src"
     shutil.copytree(videos / "walk", source)
     assert status(source, tmp_path / "dst") == 0
@@ -293,7 +293,7 @@ def test_a_worker_that_is_killed_costs_one_video_only(
     assert [row["status"] for row in manifest(tmp_path / "dst")] == ["encoded", "failed", "encoded"]
 
 
-def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
+def test_a_dry_run_estimates_a_run_and_writes_nothing(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status(videos, tmp_path / "dst", "--dry-run") == 0
@@ -322,7 +322,7 @@ def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(
         ("dst", ["--short-side", "256"], "not allowed with argument --size"),
     ],
 )
-def test_mistakes_are_refused_before_anything_is_written(
+def test_invalid_options_are_refused_before_anything_is_written(
     destination: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("src/a.avi", "full/thesis.tex", "file", "other/.prepare/recipe.json"):
@@ -365,7 +365,7 @@ def test_a_prepared_folder_is_packed_by_the_same_command(videos: Path, tmp_path:
         (["--job", "1/2", "--pack", "SHARDS", "--data", "Folder"], "once all jobs of the array are done"),
     ],
 )
-def test_what_cannot_be_packed_is_refused_before_the_work(
+def test_invalid_packing_options_are_refused_before_the_work(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     assert status(videos, tmp_path / "dst", *options) == 2

@@ -52,7 +52,7 @@ def packets(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
-def test_the_encoded_file_has_the_form_and_every_frame(
+def test_the_encoded_file_has_the_format_and_every_frame(
     source: Path, tmp_path: Path, prepare: Prepare
 ) -> None:
     row = prepare(encode(source / "clip.avi", frames=30, gop=250, options={"bf": "2"}))
@@ -77,7 +77,7 @@ def test_the_encoded_file_has_the_form_and_every_frame(
     assert os.listdir(tmp_path / "dst") == ["clip.mp4"]
 
 
-def test_pictures_stay_what_they_were(source: Path, tmp_path: Path, prepare: Prepare) -> None:
+def test_pictures_are_preserved(source: Path, tmp_path: Path, prepare: Prepare) -> None:
     prepare(encode(source / "clip.mp4", options={"qmin": "2", "qmax": "2"}), Recipe(size=(176, 144), gop=5))
     for before, after in zip(
         pictures(source / "clip.mp4"), pictures(tmp_path / "dst" / "clip.mp4"), strict=True
@@ -209,7 +209,7 @@ def test_the_short_side_keeps_the_aspect_as_displayed(
     assert Recipe().size_of(*size, aspect) == (340, 256)
 
 
-def test_a_file_that_has_the_form_is_linked_under_its_own_name(
+def test_a_file_in_the_format_is_linked_under_its_own_name(
     source: Path, tmp_path: Path, prepare: Prepare
 ) -> None:
     path = encode(source / "fits.avi", size=(96, 64), frames=20)
@@ -254,7 +254,7 @@ def test_where_no_link_can_be_made_the_file_is_copied(
         {"options": {"flags": "+ildct+ilme"}},
     ],
 )
-def test_a_file_that_lacks_the_form_in_one_point_is_encoded(
+def test_a_file_that_misses_the_format_in_one_point_is_encoded(
     unfit: dict[str, object], source: Path, prepare: Prepare
 ) -> None:
     suffix = ".mpg" if "codec" in unfit else ".mp4"
@@ -295,7 +295,7 @@ def test_what_is_no_video_fails_by_name(
     assert row.error.startswith(f"a.avi: {cause}")
 
 
-def test_a_cut_file_that_has_the_form_is_not_linked(source: Path, tmp_path: Path, prepare: Prepare) -> None:
+def test_a_truncated_file_in_the_format_is_not_linked(source: Path, tmp_path: Path, prepare: Prepare) -> None:
     path = encode(source / "a.avi", size=(96, 64), frames=30)
     path.write_bytes(path.read_bytes()[:-5000])
     row = prepare(path)
@@ -304,7 +304,7 @@ def test_a_cut_file_that_has_the_form_is_not_linked(source: Path, tmp_path: Path
     assert not (tmp_path / "dst" / "a.avi").exists()
 
 
-def test_a_full_disk_is_not_the_videos_fault(
+def test_a_full_disk_is_not_an_error_of_the_video(
     source: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_up(*_: object) -> None:

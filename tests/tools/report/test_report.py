@@ -193,9 +193,7 @@ def test_names_are_escaped_everywhere(tmp_path: Path, data: Path) -> None:
     assert HOSTILE in page.text
 
 
-def test_runs_stand_side_by_side_and_their_differences_are_listed(
-    run: str, data: Path, tmp_path: Path
-) -> None:
+def test_runs_are_shown_side_by_side_with_their_differences(run: str, data: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", data)
     config = yaml.safe_load(Path(other, "config.yaml").read_text())
     config["model"]["preset"] = "small"
@@ -228,7 +226,7 @@ def test_a_report_has_the_same_bytes_every_time_but_for_its_date(run: str, tmp_p
         (["some/where/only"], ["only"]),
     ],
 )
-def test_names_of_runs_drop_the_folders_that_they_share(runs: list[str], names: list[str]) -> None:
+def test_names_of_runs_omit_their_common_folders(runs: list[str], names: list[str]) -> None:
     assert short_names(runs) == names
 
 
@@ -257,7 +255,7 @@ def test_missing_parts_are_named_on_the_page_and_by_the_command(
         ({"scores.npz": "no zip"}, "not a valid score file"),
     ],
 )
-def test_what_is_no_run_is_an_error(
+def test_a_folder_that_is_no_run_is_an_error(
     files: dict[str, str] | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "run"
