@@ -20,8 +20,8 @@ class ConfusionMatrix(PictureCallback):
     """Logs the confusion matrix over whole videos as an image.
 
     Logs ``val/confusion_matrix`` after the 1st, 2nd, 4th, 8th ... validation and the last, and
-    ``test/confusion_matrix`` after the test. Rows are true classes, columns predicted ones, in percent of
-    each row. The most frequently confused pairs are listed next to it. Needs a logger with ``add_figure``.
+    ``vitals/test/confusion_matrix`` after the test. Rows are true classes, columns predicted ones, in percent
+    of each row. The most frequently confused pairs are listed next to it. Needs a logger with ``add_figure``.
     """
 
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -31,7 +31,7 @@ class ConfusionMatrix(PictureCallback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the confusion matrix of the test."""
         if trainer.is_global_zero:
-            self._log(trainer, pl_module, "test/confusion_matrix")
+            self._log(trainer, pl_module, "vitals/test/confusion_matrix")
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, tag: str) -> None:
         assert isinstance(pl_module, RecognitionModule)

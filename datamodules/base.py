@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from lightning import LightningDataModule
 
-from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules.dataset import OnError, VideoList
+from cvr_lightning.datamodules.device import DeviceTransforms
 from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
-from cvr_lightning.datamodules.pipelines import Augmentation, EvalTransform, TrainTransform
+from cvr_lightning.datamodules.pipelines import Augmentation, TrainTransform
 from cvr_lightning.datamodules.protocols import ProtocolName, choose_protocol
 from cvr_lightning.datamodules.reading import ReadingLog
 from cvr_lightning.datamodules.sampling import (
@@ -27,7 +26,6 @@ from cvr_lightning.datamodules.sampling import (
     VideoSampler,
     check_choice,
     check_seed,
-    clip_generators,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ SAMPLING = ClipSampling()
 AUGMENTATION = Augmentation()
 
 
-class CompressedVideoDataModule(LightningDataModule, ABC):
+class CompressedVideoDataModule(DeviceTransforms, ABC):
     """Batches of compressed clips for training, validation, test and prediction.
 
     Subclasses define the class names on construction and list the videos in :meth:`scan`. Videos are
@@ -72,10 +70,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             takes longer.
 
     Attributes:
-        class_names: Class names by index.
-        sampling: How files are read into clips in training and validation.
-        test_sampling: The same in test and prediction, as stored in checkpoints.
-        augmentation: Random changes of training clips.
+        sampling, augmentation: As given, with one view and one crop.
+        test_sampling: How files are read into clips in test and prediction, as stored in checkpoints.
         videos: Videos of the subsets ``train``, ``val`` and ``test``; empty before :meth:`setup`.
         reading: Log of unreadable videos.
         indexes: Packet indexes; None before :meth:`setup`, and if ``index_dir`` is null.
@@ -118,9 +114,10 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         self.train_transform = TrainTransform(self.sampling, self.augmentation, len(class_names))
         chosen = choose_protocol(protocol, sampling.views, sampling.crops)
         if chosen.crops == 10 and not self.mirrorable:
+            named = protocol or "crops=10"
             raise ValueError(
-                f"{protocol or 'crops=10'} mirrors clips, but left and right are different classes of "
-                f"{type(self).__name__}: use 5 crops"
+                f"{named} mirrors clips, but left and right are different classes of {type(self).__name__}: "
+                "use 5 crops"
             )
         self.protocol_name = protocol
         self.test_sampling = replace(
@@ -262,39 +259,8 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
         return {} if self._train_loader is None else self._train_loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after that batch.
-
-        Not left to the trainer, which builds the loader early for the learning rate schedule and then does
-        not restore its state.
-        """
+        """Continue after that batch; the trainer would not, since it builds the loader before."""
         self._train_state = state_dict
-
-    def on_before_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
-        """Record unreadable videos before the transfer, to avoid synchronizing the device later."""
-        self._batch_videos = batch.video.tolist()
-        return batch
-
-    def transfer_batch_to_device(
-        self, batch: CompressedClip, device: torch.device, dataloader_idx: int
-    ) -> CompressedClip:
-        """Move the batch, asynchronously from pinned memory."""
-        return batch.to(device, non_blocking=device.type == "cuda")
-
-    def on_after_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
-        """Augment, or cut the views, on the device; log unreadable videos."""
-        self.reading.note(self._subset(), batch)
-        if self.trainer is not None and self.trainer.training:
-            own = clip_generators(self.seed, self.trainer.current_epoch, self._batch_videos)
-            return self.train_transform(batch, own)
-        is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
-        return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
-
-    def _subset(self) -> str:
-        """The subset that the trainer currently reads; empty in its sanity check."""
-        trainer = self.trainer
-        if trainer is None or trainer.sanity_checking:
-            return ""
-        return "train" if trainer.training else "val" if trainer.validating else "test"
 
     def dataset(self, subset: str, sampling: ClipSampling, training: bool) -> DrawnDataset:
         """Build the data set of a subset, indexed by the sampler's draws."""
@@ -323,9 +289,6 @@ class CompressedVideoDataModule(LightningDataModule, ABC):
             batch_size=batch_size,
             sampler=VideoSampler(len(videos), training, self.seed, sampling.views),
             num_workers=self.num_workers,
-            # The platform's default start method, fork on Linux, is safe: workers open their own files,
-            # kernels run on one thread, and no worker uses CUDA.
-            multiprocessing_context=None,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate_or_carry,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,25 @@ def _fill_in(class_path: str, options: Namespace, directory: Path) -> None:
         options.version = ""
 
 
+class RunBoard(TensorBoardLogger):
+    """TensorBoard in the run directory, whose groups sort as train, val, vitals.
+
+    The trainer's ``epoch`` and the results of a test are logged below ``vitals/``.
+
+    Args:
+        directory: The run directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(str(directory), name="", version="", default_hp_metric=False)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log scalars."""
+        late = [name for name in metrics if name.partition("/")[0] in ("epoch", "test")]
+        tags = {name: f"vitals/{name}" if name in late else name for name in metrics}
+        super().log_metrics({tags[name]: value for name, value in metrics.items()}, step)
+
+
 def run_loggers(configured: Any, directory: Path) -> list[Logger]:
     """The loggers of a run: the configured ones, or TensorBoard by default, and always metrics.csv.
 
@@ -63,6 +82,6 @@ def run_loggers(configured: Any, directory: Path) -> list[Logger]:
         directory: The run directory.
     """
     if configured in (None, True):
-        configured = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
+        configured = RunBoard(directory)
     loggers = [] if configured is False else configured if isinstance(configured, list) else [configured]
     return [*loggers, MetricsFile(directory)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from cvr_lightning.files.printable import align
@@ -47,19 +46,11 @@ def _joules(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.3f}"
 
 
-def spikes_text(layers: Sequence[float], pay_below: float) -> str:
-    """Spikes per neuron and window of layers, and whether they cost less than multiplications.
+def spikes_text(spikes: float, pay_below: float) -> str:
+    """Spikes per neuron and window of a layer, and whether they cost less than multiplications.
 
     A real-valued layer multiplies once per window; one with spikes as input accumulates rate times T times.
     """
-    cheap = [spikes for spikes in layers if spikes < pay_below]
-    dear = [spikes for spikes in layers if spikes >= pay_below]
-    groups = (
-        (cheap, f"< {pay_below:.1f}: cheaper than a ReLU"),
-        (dear, f">= {pay_below:.1f}: costs more than a ReLU"),
-    )
-    return "; ".join(
-        f"{', '.join(f'{spikes:.2f}' for spikes in group)} spikes/neuron ({verdict})"
-        for group, verdict in groups
-        if group
-    )
+    is_cheap = spikes < pay_below
+    verdict = f"< {pay_below:.1f}: cheaper" if is_cheap else f">= {pay_below:.1f}: more costly"
+    return f"{spikes:.2f} spikes/neuron ({verdict} than a ReLU)"

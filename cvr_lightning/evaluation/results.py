@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cvr_lightning.energy.table import spikes_text
 from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.formats import Table
 from cvr_lightning.evaluation.results_schema import check_results
@@ -104,16 +103,16 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
         "mJ/video theoretical": _number(_milli(energy["theoretical"]), ".2f"),
         "mJ/video measured": _number(_milli(energy["measured"]), ".1f", absent="not measured"),
         "activation sparsity": _percent(results["activation_sparsity"]),
-        "spiking layers": _spikes(results),
+        "spikes/neuron": _spikes(results),
     }
 
 
 def _spikes(results: dict[str, Any]) -> str:
-    """Spikes of each spiking layer over a segment's P-frames, compared with a ReLU; older files lack them."""
+    """Spikes per neuron and window of each spiking layer, and the number that costs as much as a ReLU."""
     below, layers = results.get("spikes_pay_below"), results.get("spikes_per_neuron")
-    if not layers or below is None:
+    if not layers or below is None:  # without spikes, or an older file
         return "-"
-    return spikes_text(list(layers.values()), below)
+    return f"{', '.join(f'{spikes:.2f}' for spikes in layers.values())} (break-even {below:.1f})"
 
 
 def _data(protocol: dict[str, Any]) -> str:

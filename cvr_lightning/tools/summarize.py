@@ -56,7 +56,7 @@ def _text(about: str, result: dict[str, Any], steps: int) -> str:
     layers, below = result["spikes_per_neuron"], result["spikes_pay_below"]
     if layers:
         lines += ["", f"  spikes of a neuron in {steps} steps"]
-    lines += [f"    {name:<40} {spikes_text([spikes], below)}" for name, spikes in layers.items()]
+    lines += [f"    {name:<40} {spikes_text(spikes, below)}" for name, spikes in layers.items()]
     return "\n".join(lines)
 
 

@@ -90,7 +90,7 @@ def documented() -> set[str]:
         for tag in re.findall(r"``(\w+/[\w<>/]+)``", inspect.getdoc(kind) or ""):
             place = next((place for place in PLACES if place in tag), None)
             tags |= {tag.replace(place, name) for name in PLACES[place]} if place else {tag}
-    return tags
+    return {f"vitals/{tag}" if tag.startswith("test/") else tag for tag in tags}
 
 
 def test_the_groups_of_diagnostics_sort_after_those_of_training_and_validation(
@@ -98,18 +98,18 @@ def test_the_groups_of_diagnostics_sort_after_those_of_training_and_validation(
 ) -> None:
     tags = events.Tags()
     found = {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
-    groups = {tag.partition("/")[0] for tag in found - {"epoch"}}  # a scalar of Lightning's own
-    assert sorted(groups) == ["test", "train", "val", "vitals"]  # as TensorBoard sorts them
+    groups = {tag.partition("/")[0] for tag in found}
+    assert sorted(groups) == ["train", "val", "vitals"]  # as TensorBoard sorts them
 
 
 def test_tensorboard_holds_every_documented_tag_and_no_other(events: EventAccumulator) -> None:
     tags = events.Tags()
     found = {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
     # Only where there are unreadable videos, a loss scale, several processes.
-    absent = {"val/unreadable", "test/unreadable", "vitals/precision/loss_scale"}
+    absent = {"val/unreadable", "vitals/test/unreadable", "vitals/precision/loss_scale"}
     absent |= {tag for tag in documented() if tag.startswith("vitals/processes/")}
     assert len(documented()) > 50
-    assert found == documented() - absent | {"epoch"}  # the trainer's own
+    assert found == documented() - absent | {"vitals/epoch"}  # the trainer's own
 
 
 def test_pictures_are_drawn_at_the_first_second_and_last_validation(events: EventAccumulator) -> None:
@@ -121,7 +121,7 @@ def test_pictures_are_drawn_at_the_first_second_and_last_validation(events: Even
         "vitals/spikes/map_1",
     ):
         assert [image.step for image in events.Images(tag)] == [2, 4, 6], tag
-    assert len(events.Images("test/confusion_matrix")) == 1
+    assert len(events.Images("vitals/test/confusion_matrix")) == 1
 
 
 def values(events: EventAccumulator, tag: str) -> list[float]:

@@ -123,13 +123,13 @@ def test_rates_are_those_of_the_neurons() -> None:
     ("steps", "says"),
     [
         (5, "5.00 spikes/neuron (< 5.1: cheaper than a ReLU)"),
-        (6, "6.00 spikes/neuron (>= 5.1: costs more than a ReLU)"),
+        (6, "6.00 spikes/neuron (>= 5.1: more costly than a ReLU)"),
     ],
 )
 def test_a_layer_that_spikes_too_often_is_reported_as_more_costly(steps: int, says: str) -> None:
     report = count(AdaptiveLIF(1), torch.full((steps, 1, 1, 1, 1), 100.0), torch.ones(steps, 1).bool())
     results = cost_results(report, clips=1)
-    assert spikes_text([results["spikes_per_neuron"][""]], results["spikes_pay_below"]) == says
+    assert spikes_text(results["spikes_per_neuron"][""], results["spikes_pay_below"]) == says
 
 
 def test_the_parts_of_the_model_add_up() -> None:
