@@ -20,9 +20,10 @@ def names() -> list[str]:
 
 
 def with_bundled_configs(arguments: list[str]) -> list[str]:
-    """Replace names of bundled configurations by their paths and print them; a user's files take precedence.
+    """Move configurations directly behind the command, and replace names of bundled ones by their paths.
 
-    Moves configurations before all other options (:func:`configs_first`).
+    The parser reads from left to right, so every other option then overrides the configurations, which keep
+    their order. A user's file takes precedence over a bundled one; the paths of bundled ones are printed.
 
     Args:
         arguments: A command and its options.
@@ -30,32 +31,19 @@ def with_bundled_configs(arguments: list[str]) -> list[str]:
     Raises:
         RunError: A configuration is neither a file nor bundled.
     """
-    arguments = configs_first(arguments)
-    found = list(arguments)
-    for place, argument in enumerate(arguments):
-        option, is_joined, value = argument.partition("=")
-        if is_joined and option in _OPTIONS:
-            found[place] = f"{option}={config_path(value)}"
-        elif place and arguments[place - 1] in _OPTIONS:
-            found[place] = config_path(argument)
-    return found
-
-
-def configs_first(arguments: list[str]) -> list[str]:
-    """Move configurations directly behind the command, in order, so that every other option overrides them.
-
-    The parser reads from left to right, and a configuration would override earlier options.
-
-    Args:
-        arguments: A command and its options.
-    """
-    named: list[str] = []
+    configs: list[str] = []
     rest: list[str] = []
-    for place, argument in enumerate(arguments):
-        is_config = argument.partition("=")[0] in _OPTIONS
-        is_value = place > 0 and arguments[place - 1] in _OPTIONS
-        (named if is_config or is_value else rest).append(argument)
-    return [*rest[:1], *named, *rest[1:]]
+    previous = ""
+    for argument in arguments:
+        option, is_joined, value = argument.partition("=")
+        if previous in _OPTIONS:
+            configs.append(config_path(argument))
+        elif option in _OPTIONS:
+            configs.append(f"{option}={config_path(value)}" if is_joined else option)
+        else:
+            rest.append(argument)
+        previous = argument
+    return [*rest[:1], *configs, *rest[1:]]
 
 
 def config_path(name: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NoReturn
 
 from cvr_lightning.cli.boundary import accept_any_text, one_message, show_warnings
 from cvr_lightning.cli.import_path import leave_it_out_of_children, leave_out_current_directory
@@ -52,26 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     accept_any_text()
     with one_message():
         rest, modules = split_imports(list(arguments))
-        command = _command(rest[0] if rest else "--help")
+        name = rest[0] if rest else "--help"
+        if name not in {*COMMANDS, *_INFORMATION}:
+            _refuse(name)
         for module in modules:
             import_by_name(module)
-        command(rest)
+        _run(name, rest)
 
 
-def _help(arguments: list[str]) -> None:
-    print(USAGE, end="")
-
-
-def _version(arguments: list[str]) -> None:
-    from cvr_lightning import __version__
-
-    print(__version__)
-
-
-def _command(name: str) -> Callable[[list[str]], None]:
-    # Commands import what they need when they run, so that help does not wait for torch.
-    if name in COMMANDS or name in _INFORMATION:
-        return (COMMANDS | _INFORMATION)[name]
+def _refuse(name: str) -> NoReturn:
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     # the message comes last, where it is seen
@@ -79,88 +70,38 @@ def _command(name: str) -> Callable[[list[str]], None]:
     raise SystemExit(2)
 
 
-def _run_trainer(arguments: list[str]) -> None:
-    from cvr_lightning.cli.trainer import run_trainer
-    from cvr_lightning.inference.memory import keep_freed_memory
-
-    keep_freed_memory()
-    run_trainer(arguments)
-
-
-def _pretrain(arguments: list[str]) -> None:
-    from cvr_lightning.cli.trainer import run_pretraining
-
-    run_pretraining(arguments[1:])
+def _run(name: str, arguments: list[str]) -> None:
+    if name in _INFORMATION:
+        _INFORMATION[name]()
+    else:
+        module, _, function = COMMANDS[name].rpartition(".")
+        command = getattr(importlib.import_module(f"cvr_lightning.{module}"), function)
+        command(arguments if name in TRAINER_COMMANDS else arguments[1:])
 
 
-def _prepare(arguments: list[str]) -> None:
-    from cvr_lightning.cli.prepare import main as prepare
-
-    prepare(arguments[1:])
+def _help() -> None:
+    print(USAGE, end="")
 
 
-def _inspect(arguments: list[str]) -> None:
-    from cvr_lightning.cli.inspect import main as inspect
+def _version() -> None:
+    from cvr_lightning import __version__
 
-    inspect(arguments[1:])
-
-
-def _pack(arguments: list[str]) -> None:
-    from cvr_lightning.cli.pack import main as pack
-
-    pack(arguments[1:])
+    print(__version__)
 
 
-def _classify(arguments: list[str]) -> None:
-    from cvr_lightning.cli.classify import main as classify
-
-    classify(arguments[1:])
-
-
-def _watch(arguments: list[str]) -> None:
-    from cvr_lightning.inference.watch import main as watch
-
-    watch(arguments[1:])
-
-
-def _export(arguments: list[str]) -> None:
-    from cvr_lightning.inference.export import main as export
-
-    export(arguments[1:])
-
-
-def _results(arguments: list[str]) -> None:
-    from cvr_lightning.cli.results import main as results
-
-    results(arguments[1:])
-
-
-def _report(arguments: list[str]) -> None:
-    from cvr_lightning.cli.report import main as report
-
-    report(arguments[1:])
-
-
-def _summarize(arguments: list[str]) -> None:
-    from cvr_lightning.tools.summarize import main as summarize
-
-    summarize(arguments[1:])
-
-
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "fit": _run_trainer,
-    "pretrain": _pretrain,
-    "validate": _run_trainer,
-    "test": _run_trainer,
-    "predict": _run_trainer,
-    "prepare": _prepare,
-    "inspect": _inspect,
-    "pack": _pack,
-    "classify": _classify,
-    "watch": _watch,
-    "export": _export,
-    "results": _results,
-    "report": _report,
-    "summarize": _summarize,
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+COMMANDS = {
+    **dict.fromkeys(TRAINER_COMMANDS, "cli.trainer.run_trainer"),
+    "pretrain": "cli.trainer.run_pretraining",
+    "prepare": "cli.prepare.main",
+    "inspect": "cli.inspect.main",
+    "pack": "cli.pack.main",
+    "classify": "cli.classify.main",
+    "watch": "inference.watch.main",
+    "export": "inference.export.main",
+    "results": "cli.results.main",
+    "report": "cli.report.main",
+    "summarize": "tools.summarize.main",
 }
-_INFORMATION: dict[str, Callable[[list[str]], None]] = {"-h": _help, "--help": _help, "--version": _version}
+"""The function of each command, imported when it runs, so that help does not wait for torch."""
+_INFORMATION = {"-h": _help, "--help": _help, "--version": _version}

@@ -20,6 +20,7 @@ from cvr_lightning.cli.signals import StopTogether, exit_status_of_signals
 from cvr_lightning.cli.stored_options import StoredOptions, with_stored_options
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import RunError
+from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.training.checkpoint import load_checkpoint, load_pretraining
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.pretraining import PretrainingModule
@@ -33,6 +34,7 @@ def run_trainer(arguments: list[str]) -> None:
         RunError: The run cannot start with these options.
         CheckpointError: ``--ckpt_path`` is not a checkpoint of this package.
     """
+    keep_freed_memory()
     arguments = with_bundled_configs(arguments)
     callbacks = default_callbacks(arguments[0])
     if arguments[0] == "fit":

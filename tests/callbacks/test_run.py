@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from helpers.tiny_runs import TINY_CLIPS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cvr_lightning import callbacks
@@ -22,10 +23,7 @@ from cvr_lightning.training.module import RecognitionModule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "callbacks"
 TINY = [
-    "--data.sampling.segments=2",
-    "--data.sampling.pframes=2",
-    "--data.sampling.size=[64,88]",
-    "--data.sampling.crop=64",
+    *TINY_CLIPS,
     "--data.num_workers=0",
     "--data.batch_size=5",
     "--trainer.log_every_n_steps=1",

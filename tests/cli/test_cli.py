@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from helpers.encoders import encode
+from helpers.tiny_runs import TINY_CLIPS, killed_in_second_epoch
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -32,11 +33,8 @@ from cvr_lightning.tools.report.run import read_curves
 
 ROOT = Path(__file__).resolve().parents[2]
 # Small enough for seconds: two shots of six frames' worth of segments at a coarse resolution.
-TINY_CLIPS = [
-    "--data.sampling.segments=2",
-    "--data.sampling.pframes=2",
-    "--data.sampling.size=[64,88]",
-    "--data.sampling.crop=64",
+CLIPS = [
+    *TINY_CLIPS,
     "--data.num_workers=0",
 ]
 AUGMENTED = [
@@ -69,7 +67,7 @@ def fit_arguments(shapes: Path, runs: Path, *more: str) -> list[str]:
         "--run=tiny",
         "--trainer.max_epochs=2",
         "--trainer.log_every_n_steps=1",
-        *TINY_CLIPS,
+        *CLIPS,
         *AUGMENTED,
         *TINY_TRAINER,
         *more,
@@ -441,21 +439,7 @@ def final_loss(run: Path) -> float:
     return last.value
 
 
-DIES_IN_THE_SECOND_EPOCH = """
-import os, signal, sys
-from cvr_lightning.cli.main import main
-from cvr_lightning.training.module import RecognitionModule
-
-step = RecognitionModule.training_step
-
-def mortal_step(self, clip, batch_index):
-    if self.current_epoch == 1 and batch_index == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, clip, batch_index)
-
-RecognitionModule.training_step = mortal_step
-main(sys.argv[1:])
-"""
+DIES_IN_THE_SECOND_EPOCH = killed_in_second_epoch("cvr_lightning.training.module.RecognitionModule", batch=2)
 
 
 def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(

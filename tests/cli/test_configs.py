@@ -13,17 +13,15 @@ import pytest
 import torch
 import yaml
 from helpers.tiny_datasets import Clips, write_hmdb51, write_kinetics, write_ssv2, write_ucf101
+from helpers.tiny_runs import TINY_CLIPS
 
 from cvr_lightning.cli.main import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = [
-    "--data.sampling.segments=2",
-    "--data.sampling.pframes=2",
-    "--data.sampling.size=[64,88]",
-    "--data.sampling.crop=64",
-    "--data.batch_size=2",
+    *TINY_CLIPS,
     "--data.num_workers=0",
+    "--data.batch_size=2",
     "--trainer.max_epochs=1",
     "--trainer.limit_train_batches=2",
     "--trainer.accelerator=cpu",

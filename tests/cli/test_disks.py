@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from helpers.disks import held_elsewhere, small_disk
-from helpers.encoders import encode
+from helpers.tiny_runs import TINY_CLIPS, write_two_classes
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.datamodules import Folder
@@ -18,16 +18,12 @@ SAMPLING = ClipSampling(segments=2, pframes=2, size=(64, 88), crop=64)
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("videos")
-    for part in ("train", "val", "test"):
-        for name in "ab":
-            (root / part / name).mkdir(parents=True)
-            encode(root / part / name / "0.avi", (96, 80), frames=40)
+    write_two_classes(root, frames=40)
     return root
 
 
 def fit(videos: Path, runs: Path, *more: str) -> list[str]:
-    data = ["--data.sampling.segments=2", "--data.sampling.pframes=2", "--data.sampling.size=[64,88]"]
-    data += ["--data.sampling.crop=64", "--data.batch_size=2", "--data.num_workers=0"]
+    data = [*TINY_CLIPS, "--data.batch_size=2", "--data.num_workers=0"]
     trainer = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
     place = [f"--trainer.default_root_dir={runs}", "--run=x"]
     return ["fit", "--data=Folder", f"--data.root={videos}", *data, *trainer, *place, *more]

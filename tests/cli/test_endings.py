@@ -7,18 +7,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers.encoders import encode
+from helpers.tiny_runs import TINY_CLIPS, write_two_classes
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.training.module import RecognitionModule
 
 OPTIONS = [
-    "--data.sampling.segments=2",
-    "--data.sampling.pframes=2",
-    "--data.sampling.size=[64,88]",
-    "--data.sampling.crop=64",
-    "--data.batch_size=2",
+    *TINY_CLIPS,
     "--data.num_workers=0",
+    "--data.batch_size=2",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--trainer.num_sanity_val_steps=0",
@@ -28,10 +25,7 @@ OPTIONS = [
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("videos")
-    for part in ("train", "val", "test"):
-        for name in "ab":
-            (root / part / name).mkdir(parents=True)
-            encode(root / part / name / "0.avi", (96, 80), frames=10)
+    write_two_classes(root, frames=10)
     return root
 
 

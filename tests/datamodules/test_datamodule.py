@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.batches import epoch, same
 from helpers.encoders import encode
 from helpers.factories import data_options
 from helpers.real_clips import HOCKEY
@@ -22,17 +23,6 @@ from cvr_lightning.datamodules.loader import leave_seeds
 
 SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "batch_size": 4}
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
-
-
-def epoch(data: CompressedVideoDataModule, subset: str = "train", number: int = 0) -> list[CompressedClip]:
-    loader = getattr(data, f"{subset}_dataloader")()
-    loader.sampler.set_epoch(number)
-    return list(loader)
-
-
-def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
-    pairs = list(zip(left, right, strict=True))
-    return all(torch.equal(value, getattr(b, name)) for a, b in pairs for name, value in a.tensors())
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.batches import epoch, same
 from helpers.encoders import encode
 from helpers.factories import data_options
 from lightning.pytorch.trainer.states import TrainerFn
 
-from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex
 from cvr_lightning.codec.errors import (
     BitstreamError,
@@ -352,7 +352,7 @@ def test_a_folder_of_other_files_is_refused_and_left_unchanged(root, tmp_path_fa
     folder = tmp_path_factory.mktemp("accounts")
     (folder / name).write_text("years of work\n")
     before = snapshot(folder)
-    with pytest.raises(DatasetError, match=f"holds {name} and no .* name a new or an empty folder"):
+    with pytest.raises(DatasetError, match=f"holds {name} but no .* name a new or an empty folder"):
         IndexCache(root, folder).update(NAMES)
     assert snapshot(folder) == before
 
@@ -449,15 +449,6 @@ def test_a_pickle_contains_only_the_arguments(root):
     data = pickle.dumps(cache)
     assert len(data) < 500
     assert same_index(pickle.loads(data).find(NAMES[0]), true_index(root / NAMES[0]))
-
-
-def epoch(data: MotionShapes | Folder, subset: str = "train") -> list[CompressedClip]:
-    return list(getattr(data, f"{subset}_dataloader")())
-
-
-def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
-    pairs = list(zip(left, right, strict=True))
-    return all(torch.equal(value, getattr(b, name)) for a, b in pairs for name, value in a.tensors())
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

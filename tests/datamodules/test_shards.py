@@ -16,17 +16,16 @@ from typing import Any
 
 import fsspec
 import pytest
-import torch
 import webdataset
+from helpers.batches import epoch, same
 from helpers.factories import data_options
 from helpers.range_server import RangeHandler
 from helpers.tiny_datasets import Clips, write_ucf101
 from helpers.worker_imports import modules_of_a_worker
 
 from cvr_lightning.cli.main import main
-from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec import reader
-from cvr_lightning.datamodules import UCF101, CompressedVideoDataModule, MotionShapes, Shards, sampling
+from cvr_lightning.datamodules import UCF101, MotionShapes, Shards, sampling
 from cvr_lightning.datamodules import shard_files as files
 from cvr_lightning.datamodules.shard_index import ShardIndex
 from cvr_lightning.errors import ShardError
@@ -57,17 +56,6 @@ def index_of(folder: Path) -> ShardIndex:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def epoch(data: CompressedVideoDataModule, subset: str = "train", number: int = 0) -> list[CompressedClip]:
-    loader = getattr(data, f"{subset}_dataloader")()
-    loader.sampler.set_epoch(number)
-    return list(loader)
-
-
-def same(left: list[CompressedClip], right: list[CompressedClip]) -> bool:
-    pairs = list(zip(left, right, strict=True))
-    return all(torch.equal(value, getattr(b, name)) for a, b in pairs for name, value in a.tensors())
 
 
 def test_every_video_is_stored_once_where_the_index_says(shapes_root: Path, packed: Path) -> None:
@@ -279,7 +267,7 @@ def test_a_cut_shard_stops_the_run_even_where_videos_are_skipped(
     cut = tmp_path / "shards" / "val-000000.tar"
     cut.write_bytes(cut.read_bytes()[:2000])
     data = Shards(str(tmp_path / "shards"), **data_options(SMALL, num_workers=workers, on_error="skip"))
-    with pytest.raises(ShardError, match=r"^/.*/val-000000\.tar: \d+ bytes instead of \d+ .* cut short"):
+    with pytest.raises(ShardError, match=r"^/.*/val-000000\.tar: \d+ bytes instead of \d+ .* truncated"):
         epoch(data, "val")
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.tiny_runs import TINY_CLIPS
 
 import cvr_lightning
 from cvr_lightning.cli.main import main
@@ -114,19 +115,13 @@ def test_a_custom_data_set_is_imported_by_name(
     file = tmp_path / "gestures_of_a_test.py"
     file.write_text(DATA_SET)
     data = ["--data=gestures_of_a_test.Gestures", f"--data.root={shapes}"]
-    tiny = [
-        "--data.sampling.segments=2",
-        "--data.sampling.pframes=2",
-        "--data.sampling.size=[64,88]",
-        "--data.sampling.crop=64",
-    ]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0", "--run=own"]
     where = f"--trainer.default_root_dir={tmp_path}"
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["fit", *data, where])  # the file lies in the current directory, which is not enough
     assert "--import" in capsys.readouterr().err
-    fit = ["fit", "--trainer.max_epochs=1", *data, *tiny, *quiet, where]
+    fit = ["fit", "--trainer.max_epochs=1", *data, *TINY_CLIPS, *quiet, where]
     main([*fit, "--import", str(file)])
     test = ["test", "--ckpt_path=own/checkpoints/last.ckpt", "--trainer.enable_progress_bar=false"]
     with pytest.raises(SystemExit):

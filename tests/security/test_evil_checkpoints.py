@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_runs import TINY_CLIPS
 
 from cvr_lightning import datamodules
 from cvr_lightning.cli.main import main
@@ -18,12 +19,6 @@ from cvr_lightning.training.checkpoint_schema import DATA, MODEL, fits
 from cvr_lightning.training.module import RecognitionModule
 
 Checkpoint = dict[str, Any]
-TINY = [
-    "--data.sampling.segments=2",
-    "--data.sampling.pframes=2",
-    "--data.sampling.size=[64,88]",
-    "--data.sampling.crop=64",
-]
 
 
 def spawn(marker: Path) -> dict[str, Any]:
@@ -187,7 +182,7 @@ FOR_THE_TRAINER = (imported_data_class, data_class_that_looks_like_ours, root_el
 
 
 def commands(checkpoint: Path, video: Path, runs: Path) -> list[list[str]]:
-    data = ["--data=Folder", f"--data.root={video.parents[2]}", *TINY]
+    data = ["--data=Folder", f"--data.root={video.parents[2]}", *TINY_CLIPS]
     trainer = ["--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={runs}"]
     more = ["--trainer.max_epochs=2"]
     return [

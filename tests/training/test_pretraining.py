@@ -11,6 +11,7 @@ import torch
 import yaml
 from helpers.encoders import encode
 from helpers.factories import data_options
+from helpers.tiny_runs import TINY_CLIPS, killed_in_second_epoch
 from lightning import Trainer
 
 from cvr_lightning.cli.main import main
@@ -27,12 +28,9 @@ from cvr_lightning.training.pretraining import PretrainingModule
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "pretrain.yaml"
 TINY = [
-    "--data.sampling.segments=2",
-    "--data.sampling.pframes=2",
-    "--data.sampling.size=[64,88]",
-    "--data.sampling.crop=64",
-    "--data.batch_size=2",
+    *TINY_CLIPS,
     "--data.num_workers=0",
+    "--data.batch_size=2",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--trainer.log_every_n_steps=1",
@@ -122,21 +120,9 @@ def test_a_checkpoint_holds_plain_values_and_no_head(run: Path) -> None:
     assert not [name for name in checkpoint["state_dict"] if ".head." in name]
 
 
-DIES_IN_THE_SECOND_EPOCH = """
-import os, signal, sys
-from cvr_lightning.cli.main import main
-from cvr_lightning.training.pretraining import PretrainingModule
-
-step = PretrainingModule.training_step
-
-def mortal_step(self, clip, batch_index):
-    if self.current_epoch == 1 and batch_index == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, clip, batch_index)
-
-PretrainingModule.training_step = mortal_step
-main(sys.argv[1:])
-"""
+DIES_IN_THE_SECOND_EPOCH = killed_in_second_epoch(
+    "cvr_lightning.training.pretraining.PretrainingModule", batch=1
+)
 
 
 def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(

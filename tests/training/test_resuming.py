@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.encoders import encode
+from helpers.tiny_runs import TINY_CLIPS
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.training.module import RecognitionModule
@@ -13,10 +14,7 @@ from cvr_lightning.training.pretraining import PretrainingModule
 
 EPOCHS, BATCHES = 3, 4
 OPTIONS = [
-    "--data.sampling.segments=2",
-    "--data.sampling.pframes=2",
-    "--data.sampling.size=[64,88]",
-    "--data.sampling.crop=64",
+    *TINY_CLIPS,
     "--data.batch_size=2",
     "--data.augmentation.scale_jitter=[1.0,0.75]",
     "--data.augmentation.modality_dropout=0.2",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,16 +51,6 @@ class Pictures(NamedTuple):
         spans = [self.lists[begins[packet] : self.list_ends[packet]] for packet in packets.tolist()]
         ends = np.cumsum([len(span) for span in spans], dtype=np.int64)
         return np.concatenate([self.lists[:0], *spans]), ends
-
-
-class PictureScanner(Protocol):
-    """Reads the headers of packets."""
-
-    def add(self, data: bytes, keyframe: bool) -> None:
-        """Add the next packet; ``keyframe`` is the container's flag."""
-
-    def finish(self) -> Pictures:
-        """Return the pictures of all packets."""
 
 
 def pictures(
