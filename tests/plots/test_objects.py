@@ -53,7 +53,7 @@ def test_a_clip_has_a_short_repr_and_is_drawn_with_its_classes() -> None:
         "video 2: c",
         "video 3: d",
     ]
-    with pytest.raises(ValueError, match="holds no clip"):
+    with pytest.raises(ValueError, match="the batch is empty"):
         collate([Sample(0, 0, 0, "x", UnreadableVideoError("x", "it is empty"))]).plot()
 
 
