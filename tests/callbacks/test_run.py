@@ -138,7 +138,7 @@ def test_logged_figures_agree_with_each_other(events: EventAccumulator) -> None:
     total = values(events, "vitals/energy/theoretical_uj_per_view")
     assert [sum(column) for column in zip(*parts, strict=True)] == pytest.approx(total, rel=1e-5)
     assert values(events, "vitals/final/val_top1") == values(events, "val/top1")[-1:]
-    assert values(events, "vitals/final/test_loss") == values(events, "test/loss")
+    assert values(events, "vitals/final/test_loss") == values(events, "vitals/test/loss")
 
 
 def test_hyper_parameters_are_logged(events: EventAccumulator) -> None:
