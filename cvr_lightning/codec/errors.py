@@ -26,6 +26,11 @@ IFRAMES_ONLY = "or ask for modalities=('iframes',), in cvr --data.sampling.modal
 FETCH_AGAIN = "fetch or encode the file again, or leave it out"
 """Advice for a damaged file."""
 
+ENCODE_ON_THE_WAY = (
+    "encode it on the way: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 -f avi - | cvr watch -"
+)
+"""Advice for a stream that cannot be read as it is."""
+
 
 def reason(error: Exception) -> str:
     """The message of FFmpeg or the system, without error number and path."""

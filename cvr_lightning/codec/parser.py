@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import Modality
+from cvr_lightning.codec.container.packets import StreamPacket
 
 if TYPE_CHECKING:
     from cvr_lightning.codec.h264.macroblocks import Macroblocks as H264Macroblocks
@@ -119,3 +120,52 @@ class Parser(Protocol):
 
     def parse(self, frame: int) -> Mpeg4Macroblocks | H264Macroblocks:
         """All macroblocks of one frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
+
+
+class StreamPicture(Protocol):
+    """An I- or P-frame of a stream, not parsed yet."""
+
+    @property
+    def kind(self) -> Literal["I", "P"]:
+        """Its type."""
+
+    @property
+    def number(self) -> int:
+        """Index of the frame in the stream, see :class:`cvr_lightning.codec.stream.StreamFrame`."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Display time, None if unknown."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the frame."""
+
+    def decode(self, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """RGB (H, W, 3) of an I-frame, scaled to ``size``.
+
+        Raises:
+            BitstreamError: It is damaged.
+        """
+
+    def fill(self, coefficients: tuple[int, int], grid: BlockGrid, fields: BlockFields) -> None:
+        """Write a P-frame into the only slot of ``fields``.
+
+        Raises:
+            BitstreamError: It is damaged; the arrays must not be used.
+        """
+
+
+class StreamParser(Protocol):
+    """Reads the I- and P-frames of one stream, in display order."""
+
+    def read(self, packet: StreamPacket) -> Iterator[StreamPicture]:
+        """Take the next packet; yield the frames that can be read now.
+
+        Raises:
+            BitstreamError: The packet is damaged.
+            UnsupportedStreamError: The stream uses a coding tool that is not read.
+        """
+
+    def finish(self) -> Iterator[StreamPicture]:
+        """Yield the frames that are left at the end of the stream."""

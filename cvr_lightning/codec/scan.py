@@ -6,24 +6,25 @@ with display times (h264/scan.py).
 
 from __future__ import annotations
 
-from bisect import bisect, insort
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey, packet_key
+from cvr_lightning.codec.bitstream.compiling import call
+from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
 from cvr_lightning.codec.container.index import PacketIndex, StreamFacts
-from cvr_lightning.codec.container.length import PacketFinder
 from cvr_lightning.codec.container.pictures import Pictures, pictures
 from cvr_lightning.codec.container.rotation import may_turn
 from cvr_lightning.codec.errors import UnreadableVideoError
-from cvr_lightning.codec.ffmpeg.decode_pass import DecodedVideo, Look, ShownFrame, decode_pass, look_of
+from cvr_lightning.codec.ffmpeg.decode_pass import DecodedVideo, Look, decode_pass, look_of
 from cvr_lightning.codec.ffmpeg.decoder import Decoder
+from cvr_lightning.codec.gather import Packets, gather
 from cvr_lightning.codec.h264.scan import PacketScanner
 from cvr_lightning.codec.limits import check_size
 from cvr_lightning.codec.mpeg4.vop_scan import VopScanner
+from cvr_lightning.codec.reordering import reorder_delayed, reorder_depth
 
 WITH_VECTORS = frozenset(
     {"mpeg4", "h264", "mpeg1video", "mpeg2video", "flv1", "h263", "h263i", "h263p"}
@@ -39,24 +40,13 @@ _WITH_SIZES = frozenset({"mov", "matroska"})
 _MOST_HELD = 16  # frames that an H.264 decoder holds (A.3.1)
 
 
-class _Packets(NamedTuple):
-    """Container metadata of each packet.
+class _Shown(NamedTuple):
+    """The frames in display order, see :class:`~cvr_lightning.codec.ffmpeg.decode_pass.ShownFrame`."""
 
-    Attributes:
-        keys: Keys.
-        pts: Display times.
-        places: Byte positions in the file, -1 if not determined.
-        keyframes: The container's keyframe flags.
-        discarded: The frame is decoded but not shown.
-        corrupt: Bytes are known to be missing.
-    """
-
-    keys: list[PacketKey]
-    pts: list[int]
-    places: list[int]
-    keyframes: npt.NDArray[np.bool_]
-    discarded: npt.NDArray[np.bool_]
-    corrupt: npt.NDArray[np.bool_]
+    packets: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.bytes_]
+    ends: npt.NDArray[np.int64]
+    checksums: npt.NDArray[np.int64]
 
 
 def build_index(demuxer: Demuxer) -> PacketIndex:
@@ -68,7 +58,7 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     """
     codec = demuxer.stream.codec_context.codec.canonical_name
     scanner = _scanner(codec, demuxer.stream.codec_context.extradata or b"")
-    packets = _gather(demuxer, scanner)
+    packets = gather(demuxer, scanner)
     found = scanner.finish() if scanner else None
     shown, decoded = None, None
     if isinstance(scanner, PacketScanner) and found and _is_simple(demuxer, scanner, packets):
@@ -78,13 +68,13 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     if shown is None:
         decoded = _decode(demuxer, packets.keys, scanner)
         found = _decoded_pictures(codec, decoded, packets, found)
-        shown = decoded.frames
+        shown = _decoded_frames(decoded)
     assert found is not None
-    if not shown:
+    if not len(shown.packets):
         raise demuxer.error("it holds no frame that is shown")
     damaged = packets.corrupt | _unfounded(codec, shown, found)
     damaged[sorted(decoded.damaged) if decoded else []] = True
-    look = decoded.look if decoded else _look(demuxer, codec, found, packets.keys)
+    look = decoded.look if decoded else _look(demuxer, codec, found, packets)
     facts = _facts(demuxer, codec, look, decoded is not None and decoded.interlaced)
     headers = scanner.headers if scanner else []
     return _index(facts, packets, found, damaged, shown, headers)
@@ -109,88 +99,59 @@ def _scanner(codec: str, extradata: bytes) -> VopScanner | PacketScanner | None:
     return PacketScanner(extradata) if codec == "h264" else None
 
 
-def _gather(demuxer: Demuxer, scanner: VopScanner | PacketScanner | None) -> _Packets:
-    """Pass all packets to the scanner and record their container metadata."""
-    keys: list[PacketKey] = []
-    pts: list[int] = []
-    places: list[int] = []
-    marks: list[tuple[bool, bool, bool]] = []
-    with demuxer.buffer() as file:
-        finder = PacketFinder(file)
-        for packet in demuxer.scan():
-            keys.append(packet_key(packet))
-            pts.append(NO_TIMESTAMP if packet.pts is None else packet.pts)
-            marks.append((packet.is_keyframe, packet.is_discard, packet.is_corrupt))
-            if scanner:
-                data = bytes(packet)
-                scanner.add(data, packet.is_keyframe)
-            places.append(finder.find(data, keys[-1][1]) if scanner else -1)
-    if not keys:
-        raise demuxer.error("it holds no packet of video")
-    return _Packets(keys, pts, places, *np.array(marks, bool).T)
-
-
-def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -> list[ShownFrame] | None:
+def _coded_order_to_display(found: Pictures, discarded: npt.NDArray[np.bool_]) -> _Shown | None:
     """Reorder as MPEG decoders do: I- and P-frames are delayed until the next one, B-frames are not.
 
     None if headers are not read or a reference is missing, where decoders differ in what they show.
     """
-    order: list[int] = []
-    held: list[int] = []
-    kinds, times = found.gives.tolist(), found.times.tolist()
-    given = np.flatnonzero(found.gives != b"").tolist()
-    if not given or kinds[given[0]] != b"I" or (found.types == b"?").any():
+    given = np.flatnonzero(found.gives != b"")
+    if not len(given) or found.gives[given[0]] != b"I" or (found.types == b"?").any():
         return None
-    for packet in given:
-        if kinds[packet] != b"B":
-            order += held[-1:]
-            held = [*held[-1:], packet]
-        elif len(held) == 2:  # a decoder drops B-frames that lack a reference
-            if not times[held[0]] < times[packet] < times[held[1]]:
-                return None
-            order.append(packet)
-    return [ShownFrame(n, kinds[n].decode(), n, -1) for n in [*order, *held[-1:]] if not discarded[n]]
+    order = np.empty(len(given), np.int64)
+    count = call(reorder_delayed, found.gives[given] == b"B", found.times[given], order)
+    if count < 0:
+        return None
+    packets = given[order[:count]]
+    return _frames(found, packets[~discarded[packets]])
 
 
-def _is_simple(demuxer: Demuxer, scanner: PacketScanner, packets: _Packets) -> bool:
+def _frames(found: Pictures, packets: npt.NDArray[np.int64]) -> _Shown:
+    """Frames that are output with their own packet."""
+    return _Shown(packets, found.gives[packets], packets, np.full(len(packets), -1, np.int64))
+
+
+def _decoded_frames(decoded: DecodedVideo) -> _Shown:
+    columns = zip(*decoded.frames, strict=True) if decoded.frames else ((), (), (), ())
+    packets, kinds, ends, checksums = columns
+    return _Shown(
+        np.array(packets, np.int64), np.array(kinds, "S1"), np.array(ends, np.int64),
+        np.array(checksums, np.int64),
+    )  # fmt: skip
+
+
+def _is_simple(demuxer: Demuxer, scanner: PacketScanner, packets: Packets) -> bool:
     """Whether every decoder shows each picture of an H.264 stream at its display time."""
     context = demuxer.stream.codec_context
     if not _WITH_SIZES & set(demuxer.container.format.name.split(",")):
         return False
     whole = scanner.plain and not packets.discarded.any() and not packets.corrupt.any()
-    if not whole or NO_TIMESTAMP in packets.pts:
+    if not whole or (packets.pts == NO_TIMESTAMP).any():
         return False
-    distinct = len(set(packets.pts)) == len(packets.pts)
-    depth = _reorder_depth(packets.pts)
+    distinct = len(np.unique(packets.pts)) == len(packets.pts)
+    depth = call(reorder_depth, packets.pts, np.empty_like(packets.pts), _MOST_HELD)
     # Where the container stores no display times, FFmpeg counts packets instead.
     return distinct and (depth <= context.reorder_depth if depth else not context.reorder_depth)
 
 
-def _reorder_depth(pts: Sequence[int]) -> int:
-    """The maximum number of frames that precede a frame in coded order and follow it in display order.
-
-    Counting stops above the number of frames that a decoder can hold.
-    """
-    times: list[int] = []
-    depth = 0
-    for time in pts:
-        depth = max(depth, len(times) - bisect(times, time))
-        if depth > _MOST_HELD:
-            break
-        insort(times, time)
-    return depth
-
-
-def _by_display_time(found: Pictures, pts: Sequence[int]) -> list[ShownFrame]:
-    kinds = found.gives.tobytes().decode("ascii")
-    return [ShownFrame(n, kinds[n], n, -1) for n in sorted(range(len(pts)), key=pts.__getitem__)]
+def _by_display_time(found: Pictures, pts: npt.NDArray[np.int64]) -> _Shown:
+    return _frames(found, np.argsort(pts, kind="stable"))
 
 
 def _decoded_pictures(
-    codec: str, decoded: DecodedVideo, packets: _Packets, found: Pictures | None
+    codec: str, decoded: DecodedVideo, packets: Packets, found: Pictures | None
 ) -> Pictures:
     """The pictures of packets from a full decode; what it does not give, from the headers."""
-    types = np.full(len(packets.keys), b"N", "S1")
+    types = np.full(len(packets.sizes), b"N", "S1")
     for frame in decoded.frames:
         types[frame.packet] = frame.kind
     # The type of a frame that is not shown is unknown; only the container's keyframe flag is.
@@ -203,23 +164,24 @@ def _decoded_pictures(
     return found._replace(types=types, gives=types, starts=starts, reference=~bidirectional)
 
 
-def _unfounded(codec: str, shown: Sequence[ShownFrame], found: Pictures) -> npt.NDArray[np.bool_]:
+def _unfounded(codec: str, shown: _Shown, found: Pictures) -> npt.NDArray[np.bool_]:
     """Packets of frames before the first I-frame, in codecs whose decoders show them."""
     unfounded = np.zeros(len(found.types), bool)
     if codec in _BEGIN_WITHOUT_IFRAME:
         first = int(found.starts.argmax()) if found.starts.any() else len(found.types)
-        order = [frame.packet for frame in shown]
-        place = order.index(first) if first in order else 0
-        unfounded[[packet for n, packet in enumerate(order) if packet < first or n < place]] = True
+        place = int((shown.packets == first).argmax())  # 0 if it is not shown
+        earlier = np.arange(len(shown.packets)) < place
+        unfounded[shown.packets[(shown.packets < first) | earlier]] = True
     return unfounded
 
 
-def _look(demuxer: Demuxer, codec: str, found: Pictures, keys: Sequence[PacketKey]) -> Look:
+def _look(demuxer: Demuxer, codec: str, found: Pictures, packets: Packets) -> Look:
     """Size, format and rotation of frames, from a decoded frame if the container may not state them."""
     if may_turn(demuxer.container, codec):
         start = int(found.starts.argmax())
-        run = Decoder(demuxer).decode(demuxer.fetch(start, start, keys), strict=False)
-        for _, frame in run:
+        kept = demuxer.kept(start)
+        coded = [(start, kept)] if kept else demuxer.fetch(start, start, packets.keys)
+        for _, frame in Decoder(demuxer).decode(coded, strict=False):
             return look_of(demuxer, frame)
     stream = demuxer.stream
     check_size(demuxer.path, stream.width, stream.height)
@@ -250,32 +212,31 @@ def _facts(demuxer: Demuxer, codec: str, look: Look, interlaced: bool) -> Stream
 
 def _index(
     facts: StreamFacts,
-    packets: _Packets,
+    packets: Packets,
     found: Pictures,
     damaged: npt.NDArray[np.bool_],
-    shown: Sequence[ShownFrame],
+    shown: _Shown,
     headers: Sequence[bytes],
 ) -> PacketIndex:
-    dts, positions, sizes = zip(*packets.keys, strict=True)
-    frame_packets = np.array([frame.packet for frame in shown], np.int64)
+    frame_packets = shown.packets
     lists, list_ends = found.lists_of(frame_packets)
     return PacketIndex(
         facts=facts,
         types=found.types,
-        sizes=np.array(sizes, np.int64),
-        pts=np.array(packets.pts, np.int64),
-        dts=np.array(dts, np.int64),
-        positions=np.array(positions, np.int64),
-        data_positions=np.array(packets.places, np.int64),
+        sizes=packets.sizes,
+        pts=packets.pts,
+        dts=packets.dts,
+        positions=packets.positions,
+        data_positions=packets.places,
         keyframes=packets.keyframes,
         starts=found.starts,
         reference=found.reference,
         damaged=damaged,
         rounding=found.rounding,
         frame_packets=frame_packets,
-        frame_ends=np.array([frame.end for frame in shown], np.int64),
-        frame_checksums=np.array([frame.checksum for frame in shown], np.int64),
-        frame_kinds=np.array([frame.kind for frame in shown], "S1"),
+        frame_ends=shown.ends,
+        frame_checksums=shown.checksums,
+        frame_kinds=shown.kinds,
         frame_sources=found.sources[frame_packets],
         frame_offsets=found.offsets[frame_packets],
         frame_sizes=found.sizes[frame_packets],

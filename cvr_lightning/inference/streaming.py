@@ -38,7 +38,8 @@ class StreamPrediction(NamedTuple):
     """The prediction after a P-frame.
 
     Attributes:
-        frame: Index of the P-frame among the coded pictures of the stream.
+        frame: Index of the P-frame in the stream, see
+            :class:`~cvr_lightning.codec.stream.StreamFrame`.
         seconds: Presentation time; None if the stream has none.
         label: The most likely class.
         probability: Its softmax probability.
@@ -137,7 +138,7 @@ class SegmentWindow:
 
 
 class StreamingRecognizer:
-    """Labels MPEG-4 Part 2 streams P-frame by P-frame.
+    """Labels MPEG-4 Part 2 and H.264 streams P-frame by P-frame.
 
     One recognizer serves any number of streams, even interleaved: each call has its own window.
 
@@ -275,5 +276,5 @@ def _unstreamed(sampling: ClipSampling) -> str:
     if sampling.representation != "block":
         return "the model reads the pixel representation; train it with representation=block"
     if sampling.parser == "ffmpeg":
-        return "the model reads through FFmpeg; train it with parser=auto on MPEG-4 Part 2 video"
+        return "the model reads through FFmpeg; train it with parser=auto on MPEG-4 Part 2 or H.264 video"
     return ""

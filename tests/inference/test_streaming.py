@@ -92,6 +92,19 @@ def test_every_prediction_is_that_of_the_batch_model(
     recognizer: CompressedVideoRecognizer, tmp_path: Path, gop: int, stride: int, options: dict[str, str]
 ) -> None:
     path = encode(tmp_path / "clip.avi", (112, 80), frames=42, gop=gop, options={**COARSE, **options})
+    assert_labels_of_the_batch_model(recognizer, path, stride)
+
+
+@pytest.mark.parametrize("params", ["bframes=0:ref=2", "bframes=3:b-adapt=0:b-pyramid=normal:ref=4"])
+def test_predictions_on_h264_are_those_of_the_batch_model(
+    recognizer: CompressedVideoRecognizer, tmp_path: Path, params: str
+) -> None:
+    options = {"x264-params": f"{params}:scenecut=0"}
+    path = encode(tmp_path / "clip.mkv", (112, 80), 50, "libx264", gop=20, options=options)
+    assert_labels_of_the_batch_model(recognizer, path, 4)
+
+
+def assert_labels_of_the_batch_model(recognizer: CompressedVideoRecognizer, path: Path, stride: int) -> None:
     with CompressedVideoReader(path) as reader, open_packets(path) as packets:
         predictions = list(streaming(recognizer, stride=stride)(packets))
         windows = list(segments_so_far(reader.info.frame_types, stride))

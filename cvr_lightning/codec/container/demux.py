@@ -7,6 +7,7 @@ import io
 import logging
 import mmap
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -32,9 +33,10 @@ from cvr_lightning.codec.limits import check_size
 log = logging.getLogger(__name__)
 
 KEEP_BYTES = 64 << 20
-"""The index pass keeps packets in memory up to this total size; larger files are read from disk again."""
+"""The index pass keeps packets in memory of files up to this size; larger files are read from disk again."""
 NO_TIMESTAMP = -(1 << 63)
 """Represents a timestamp that the container does not provide."""
+_FIRST_PACKETS = 8  # are always kept
 _SEEK_PACKETS = 64  # skipping fewer packets is cheaper than a seek
 
 PacketKey = tuple[int, int, int]
@@ -87,10 +89,10 @@ class Demuxer:
         self.path = file.name if isinstance(file, VideoBytes) else file
         self._data = file.data if isinstance(file, VideoBytes) else None
         self._check_file()
-        self._kept: list[Packet[VideoStream]] | None = None
+        self._kept: list[Packet[VideoStream]] = []
         self._opened: tuple[InputContainer, VideoStream] | None = None
         self._descriptor = -1
-        self._packets = self._demux()
+        self._packets = self._clear()
         self._broken = False
         self._next = 0  # number of the next packet, -1 at the end
 
@@ -174,21 +176,25 @@ class Demuxer:
             raise self.error(f"it is cut short: its header declares {declared} bytes, it has {self.size}")
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
-        """Yield the remaining packets, without empty ones, which would flush a decoder."""
-        packets, number = self.container.demux(self.stream), 0
-        while True:
-            try:
-                packet = next(packets, None)
-            except PYAV_ERRORS as error:
-                self._break_off(number, reason(error))
-                return
-            if packet is None:
-                return
-            if packet.size:
-                if packet.has_sidedata("encryption_info"):
-                    raise UnsupportedStreamError(self.path, "it is encrypted", "decrypt it, or leave it out")
+        """Yield the remaining packets; an empty one may follow them."""
+        number = 0
+        try:
+            for packet in self.container.demux(self.stream):
                 number += 1
                 yield packet
+        except PYAV_ERRORS as error:
+            self._break_off(number, reason(error))
+
+    def _clear(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the remaining packets, without empty ones, which would flush a decoder."""
+        for packet in self._demux():
+            if packet.size:
+                self._check_clear(packet)
+                yield packet
+
+    def _check_clear(self, packet: Packet[VideoStream]) -> None:
+        if packet.has_sidedata("encryption_info"):
+            raise UnsupportedStreamError(self.path, "it is encrypted", "decrypt it, or leave it out")
 
     def _break_off(self, number: int, cause: str) -> None:
         """Treat a container error after at least one packet as the end of the video; warn once."""
@@ -198,26 +204,38 @@ class Demuxer:
             log.warning("%s: the container breaks off after packet %d: %s", self.path, number - 1, cause)
         self._broken = True
 
-    def scan(self) -> Iterator[Packet[VideoStream]]:
-        """Yield all packets of the newly opened file; for small files, keep them for :meth:`fetch`.
+    def scan(self, keep: bool = True) -> Iterator[tuple[Packet[VideoStream], memoryview, bool]]:
+        """Yield all packets of the newly opened file, with their data and the container's keyframe flag.
+
+        Args:
+            keep: Keep all packets of a small file in memory for :meth:`fetch`, not only the first ones.
 
         Raises:
             UnreadableVideoError: The file ends within a packet, and the container declares more packets.
+            UnsupportedStreamError: The video is encrypted.
         """
-        kept: list[Packet[VideoStream]] | None = []
-        total, number, corrupt = 0, 0, False
+        most = sys.maxsize if keep and self.size <= KEEP_BYTES else _FIRST_PACKETS
+        number, last = 0, None
         self._next = -1
-        for packet in self._packets:
-            total, number, corrupt = total + packet.size, number + 1, packet.is_corrupt
-            if total > KEEP_BYTES:
-                kept = None
-            if kept is not None:
-                kept.append(packet)
-            yield packet
-        if corrupt and self.stream.frames > number:
+        for packet in self._demux():
+            data = memoryview(packet)
+            if not data:
+                continue
+            number += 1
+            last = packet
+            keyframe = packet.is_keyframe
+            if keyframe or number == 1:
+                self._check_clear(packet)
+            if number <= most:
+                self._kept.append(packet)
+            yield packet, data, keyframe
+        if last is not None and last.is_corrupt and self.stream.frames > number:
             cause = f"packet {number - 1} of {self.stream.frames} is cut short, and the others are missing"
             raise self.error(cause)
-        self._kept = kept
+
+    def kept(self, number: int) -> Packet[VideoStream] | None:
+        """A packet, if it is kept in memory."""
+        return self._kept[number] if number < len(self._kept) else None
 
     def fetch(
         self, first: int, last: int, keys: Sequence[PacketKey]
@@ -232,7 +250,7 @@ class Demuxer:
         Raises:
             UnreadableVideoError: The packets do not match the index.
         """
-        if self._kept is not None:
+        if last < len(self._kept):
             yield from enumerate(self._kept[first : last + 1], first)
             return
         self._go_to(first, keys)
@@ -256,7 +274,7 @@ class Demuxer:
         if dts != NO_TIMESTAMP:
             with contextlib.suppress(*PYAV_ERRORS, UnreadableVideoError, StopIteration):
                 self.container.seek(dts, stream=self.stream)
-                packets = self._demux()
+                packets = self._clear()
                 landing = next(packets)
                 key = packet_key(landing)
                 if keys.count(key) == 1 and keys.index(key) <= first:
@@ -264,7 +282,7 @@ class Demuxer:
                     return
         self.container.close()
         self._opened = None
-        self._packets, self._next = self._demux(), 0
+        self._packets, self._next = self._clear(), 0
 
     def duration(self) -> float:
         """Duration in seconds from the container, 0 if unknown."""
@@ -274,7 +292,7 @@ class Demuxer:
 
     def close(self) -> None:
         """Close the file and discard its packets."""
-        self._kept = None
+        self._kept = []
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

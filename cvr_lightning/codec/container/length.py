@@ -1,17 +1,13 @@
-"""Declared length of a file and byte positions of packets, which FFmpeg does not report.
+"""Declared length of a file, which FFmpeg does not report.
 
 Without the declared length, a file truncated between two packets would be taken for a shorter video.
 """
 
 from __future__ import annotations
 
-import mmap
-
 HEAD_BYTES = 4096
 """Bytes at the start of a file that :func:`declared_size` needs."""
 _EBML = b"\x1a\x45\xdf\xa3"
-_PROBE_BYTES = 64
-_NEAR_BYTES = 4096
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
@@ -45,32 +41,3 @@ def _element_size(data: bytes, position: int) -> tuple[int | None, int] | None:
     value = int.from_bytes(data[position : position + length], "big")
     mask = (1 << 7 * length) - 1
     return (None if value & mask == mask else value & mask), position + length
-
-
-class PacketFinder:
-    """Finds the byte position of a packet's data in the file.
-
-    A demuxer's position may be that of the chunk or block header before the packet; containers may also
-    compress, interleave or rewrite packets.
-
-    Args:
-        file: Content of the file.
-    """
-
-    def __init__(self, file: bytes | mmap.mmap) -> None:
-        self._file = file
-        self._end = 0
-
-    def find(self, data: bytes, position: int) -> int:
-        """Return the byte position of a packet, -1 if its data are not found near the demuxer's position.
-
-        Args:
-            data: The packet.
-            position: Position from the demuxer, -1 if unknown.
-        """
-        start = self._end if position < 0 else position
-        place = self._file.find(data[:_PROBE_BYTES], start, start + _NEAR_BYTES + _PROBE_BYTES)
-        if place < 0 or self._file[place : place + len(data)] != data:
-            return -1
-        self._end = place + len(data)
-        return place

@@ -29,6 +29,8 @@ from cvr_lightning.codec.errors import (
 
 STDIN = "-"
 """The name of standard input."""
+UNSPECIFIED_COLORS = (0, 2, 2, 2)
+"""FFmpeg's numbers of colors that nothing specifies."""
 _STREAMABLE = "send a container that can be read from its front: AVI, Matroska, MPEG-TS, MP4 with +faststart"
 
 
@@ -56,6 +58,7 @@ class PacketStream:
         codec: FFmpeg's name of the codec.
         codec_tag: The container's codec tag, which identifies encoders with known bugs; may be empty.
         header: Sequence headers stored outside the packets; empty if the packets contain them.
+        colors: Color range, matrix, primaries and transfer of the container, in FFmpeg's numbering.
     """
 
     packets: Iterable[StreamPacket]
@@ -63,6 +66,7 @@ class PacketStream:
     codec: str = "mpeg4"
     codec_tag: str = ""
     header: bytes = b""
+    colors: tuple[int, int, int, int] = UNSPECIFIED_COLORS
 
 
 @contextmanager
@@ -111,6 +115,12 @@ def _packets_of(container: InputContainer, name: str, remedy: str) -> PacketStre
         codec=context.codec.canonical_name,
         codec_tag=context.codec_tag,
         header=context.extradata or b"",
+        colors=(
+            int(context.color_range),
+            int(context.colorspace),
+            int(context.color_primaries),
+            int(context.color_trc),
+        ),
     )
 
 

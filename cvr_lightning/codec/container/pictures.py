@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,10 +47,29 @@ class Pictures(NamedTuple):
         """The concatenated reference lists of some packets, and the end of each packet's entries."""
         if not len(self.list_ends):
             return self.lists, np.zeros(len(packets), np.int64)
-        begins = np.concatenate([self.list_ends[:1] * 0, self.list_ends[:-1]])
-        spans = [self.lists[begins[packet] : self.list_ends[packet]] for packet in packets.tolist()]
-        ends = np.cumsum([len(span) for span in spans], dtype=np.int64)
-        return np.concatenate([self.lists[:0], *spans]), ends
+        begins = np.concatenate([self.list_ends[:1] * 0, self.list_ends[:-1]])[packets]
+        sizes = self.list_ends[packets] - begins
+        ends = np.cumsum(sizes)
+        places = np.arange(int(sizes.sum())) + np.repeat(begins - ends + sizes, sizes)
+        return self.lists[places], ends
+
+
+class PictureScanner(Protocol):
+    """Reads the headers of packets."""
+
+    def scan(
+        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], keyframes: npt.NDArray[np.bool_]
+    ) -> None:
+        """Read the next packets.
+
+        Args:
+            data: Their data, one after the other; valid during the call only.
+            ends: (P,) where each ends.
+            keyframes: (P,) the container's flags.
+        """
+
+    def finish(self) -> Pictures:
+        """Return the pictures of all packets."""
 
 
 def pictures(

@@ -23,11 +23,11 @@ from cvr_lightning.codec.h264.nal import (
 )
 from cvr_lightning.codec.h264.parameters import ParameterSets
 from cvr_lightning.codec.h264.pictures import C_LISTS, COLUMNS, LONGEST_HEADER, scan_packets
-from cvr_lightning.codec.h264.references import DecodedPictures, no_pictures
+from cvr_lightning.codec.h264.references import MARK, PICTURE, DecodedPictures, no_pictures
 from cvr_lightning.codec.h264.slice_header import header_buffers
 
-_GATHERED = 1 << 20
 _ROOM = 1 << 16
+_MOST_STATES = 32  # of the parameter sets of an endless stream
 
 
 @dataclass
@@ -64,51 +64,60 @@ class HeaderScan:
         for unit in extradata_units(extradata):
             self.parameters.add(unit)
         self.contexts: list[npt.NDArray[np.int64]] = []
-        self._data: list[bytes] = []
-        self._bytes = 0
         self._scan = Scan()
+        self._room = np.empty(_ROOM, np.int64)
         self._rows: list[npt.NDArray[np.int64]] = []
         self._lists: list[npt.NDArray[np.int64]] = []
         self._listed = 0
 
-    def add(self, data: bytes) -> None:
-        """Take the next packet."""
-        self._data.append(data)
-        self._bytes += len(data)
-        if self._bytes >= _GATHERED:
-            self._flush()
+    def scan(self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> None:
+        """Read the next packets, which lie one after the other in ``data``."""
+        rows, lists, contexts = self._read(data, ends)
+        rows[:, C_LISTS] += self._listed
+        self._listed += len(lists)
+        self._rows.append(rows)
+        self._lists.append(lists)
+        self.contexts.append(contexts)
 
     def finish(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """A row for each packet, and the reference lists of all slices.
 
         The lists of a slice are preceded by their two lengths; they name packets.
         """
-        self._flush()
         rows = np.concatenate([np.empty((0, COLUMNS), np.int64), *self._rows])
         return rows, np.concatenate([np.empty(0, np.int64), *self._lists])
 
-    def _flush(self) -> None:
-        if not self._data:
-            return
-        data = np.frombuffer(b"".join(self._data), np.uint8)
-        ends = np.cumsum([len(packet) for packet in self._data], dtype=np.int64)
+    def read(self, data: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Read one packet of an endless stream: its row, and the reference lists of its slices."""
+        if self.parameters.current > _MOST_STATES:
+            self.parameters = self.parameters.newest()
+        rows, lists, _ = self._read(np.frombuffer(data, np.uint8), np.array([len(data)]))
+        return rows[0], lists
+
+    def _read(
+        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], ...]:
+        """Rows of the next packets, the lists of their slices, the parameter sets in force."""
         contexts = self._read_parameters(data, ends)
         rows = np.zeros((len(ends), COLUMNS), np.int64)
-        lists = np.empty(_ROOM, np.int64)
-        scan, sets = self._scan, self.parameters
-        begin = 0
+        scan, sets, lists = self._scan, self.parameters, list[npt.NDArray[np.int64]]()
+        begin = listed = 0
         while begin < len(ends):
             stop, used = call(
                 scan_packets, data, ends, begin, self.prefix, contexts, (sets.rows, sets.places),
-                scan.decoded, scan.buffers, scan.payload, scan.words, rows, lists,
+                scan.decoded, scan.buffers, scan.payload, scan.words, rows, self._room,
             )  # fmt: skip
-            rows[begin:stop, C_LISTS] += self._listed
-            self._listed += used
-            self._lists.append(lists[:used].copy())
+            rows[begin:stop, C_LISTS] += listed
+            listed += used
+            lists.append(self._room[:used].copy())
             begin = stop
-        self._rows.append(rows)
-        self.contexts.append(contexts)
-        self._data, self._bytes = [], 0
+        return rows, np.concatenate(lists), contexts
+
+    @property
+    def referable(self) -> set[int]:
+        """Numbers of the pictures that later ones may refer to, counted in packets."""
+        pictures = self._scan.decoded.pictures
+        return set(pictures[pictures[:, MARK] != 0, PICTURE].tolist())
 
     def _read_parameters(
         self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]

@@ -14,7 +14,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from cvr_lightning.codec.fields.scaling import RgbScaler
+from cvr_lightning.codec.h264.macroblocks import Coded, Stream, read_fields
 from cvr_lightning.codec.h264.nal import next_unit
+from cvr_lightning.codec.parser import BlockFields, BlockGrid
 
 _START_CODE = b"\x00\x00\x00\x01"
 _MOST_DECODERS = 8
@@ -29,6 +31,18 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
+
+
+def check_whole(coded: Coded, stream: Stream, shape: tuple[int, int]) -> None:
+    """Parse a picture, since FFmpeg conceals missing parts.
+
+    Raises:
+        DamagedPictureError: It is damaged.
+    """
+    grid = BlockGrid(np.empty(0, np.int64), np.empty(0, np.int64), np.ones(2, np.float32))
+    nothing = np.empty((0, 0, 0, 0), np.float32)
+    fields = BlockFields(nothing, nothing, np.empty((0, 0, 0), np.uint8))
+    read_fields([coded], stream, shape, [-1], (0, 0), grid, fields)
 
 
 def decode_iframe(
@@ -50,7 +64,7 @@ def decode_iframe(
     Raises:
         av.FFmpegError: It cannot be decoded.
     """
-    units = [*sets, *_units(packet, prefix)]
+    units = [*sets, *nal_units(packet, prefix)]
     data = b"".join(_START_CODE + unit for unit in units)
     # Taken out while it works: a decoder that has met an error is not used again.
     decoder = _kept.decoders.pop(colors, None) or _open(colors)
@@ -64,7 +78,8 @@ def decode_iframe(
     return _kept.to_rgb(pictures[0], size)
 
 
-def _units(packet: bytes, prefix: int) -> Iterator[bytes]:
+def nal_units(packet: bytes, prefix: int) -> Iterator[bytes]:
+    """The NAL units of a packet; ``prefix`` is the size of their length prefixes, 0 in Annex B form."""
     data, position = np.frombuffer(packet, np.uint8), 0
     while True:
         begin, end, position = next_unit(data, position, len(data), prefix)

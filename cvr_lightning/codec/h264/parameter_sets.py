@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cvr_lightning.codec.bitstream.bits import BitReader
+from cvr_lightning.codec.h264.display_order import Reordering, buffered_frames, declared_depth
 from cvr_lightning.codec.h264.scaling_lists import ScalingLists, read_scaling
 
 _CHROMA_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
@@ -13,6 +14,8 @@ _MOST_BYTES = 4096
 _MOST_MACROBLOCKS = 139264
 """MaxFS of the highest level (Table A-1): what a decoder of any level may be asked to hold."""
 _KEPT = 64
+_DISPLAYED_AS_CODED = 2  # a type of picture order count
+_INTRA_ONLY = 0x10  # constraint_set3_flag
 
 
 class BadParameterSetError(Exception):
@@ -45,6 +48,7 @@ class SequenceParameters:
         progressive: frame_mbs_only_flag.
         direct_8x8: direct_8x8_inference_flag.
         crop: Luma samples cut off at the left, right, top and bottom.
+        reordering: How far pictures may be displayed later than they are decoded.
     """
 
     number: int
@@ -68,6 +72,7 @@ class SequenceParameters:
     progressive: bool
     direct_8x8: bool
     crop: tuple[int, int, int, int]
+    reordering: Reordering
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,7 @@ def read_sequence(unit: bytes) -> SequenceParameters:
 
 
 def _read_sequence(bits: BitReader) -> SequenceParameters:
-    profile = bits.read(8)
-    bits.skip(16)
+    profile, constraints, level = bits.read(8), bits.read(8), bits.read(8)
     number = _check(bits.unsigned(), 0, 31, "seq_parameter_set_id")
     chroma, depth, lossless, planes, scaling = (
         _read_chroma(bits) if profile in _CHROMA_PROFILES else (1, 8, False, False, None)
@@ -162,9 +166,15 @@ def _read_sequence(bits: BitReader) -> SequenceParameters:
         crop = (x * bits.unsigned(), x * bits.unsigned(), y * bits.unsigned(), y * bits.unsigned())
         _check(sum(crop[:2]), 0, 16 * columns - 1, "the crop of the width")
         _check(sum(crop[2:]), 0, 16 * rows - 1, "the crop of the height")
+    depth = declared_depth(bits) if bits.flag() else None
+    if order[0] == _DISPLAYED_AS_CODED or (profile in _CHROMA_PROFILES and constraints & _INTRA_ONLY):
+        depth = 0
+    reordering = Reordering(
+        buffered_frames(level, rows * columns) if depth is None else depth, depth is not None
+    )
     return SequenceParameters(
         number, profile, chroma, depth, lossless, planes, scaling, frame_num_bits, *order,
-        references, gaps, columns, rows, progressive, direct_8x8, crop,
+        references, gaps, columns, rows, progressive, direct_8x8, crop, reordering,
     )  # fmt: skip
 
 

@@ -81,6 +81,13 @@ class ParameterSets:
         self._places.append(self._pair())
         self.units.append((*self._sequences.values(), *(unit for _, unit in self._pictures.values())))
 
+    def newest(self) -> ParameterSets:
+        """The sets in force alone, without earlier states."""
+        sets = ParameterSets()
+        for unit in self.units[-1]:
+            sets.add(unit)
+        return sets
+
     def _pair(self) -> npt.NDArray[np.int64]:
         places = np.full(_PICTURE_SETS, -1, np.int64)
         for number, (sequence, unit) in self._pictures.items():

@@ -18,7 +18,7 @@ from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE, BitstreamError, UnsupportedStreamError
 from cvr_lightning.codec.fields.geometry import nearest_blocks
-from cvr_lightning.codec.h264.iframes import decode_iframe
+from cvr_lightning.codec.h264.iframes import check_whole, decode_iframe
 from cvr_lightning.codec.h264.macroblocks import (
     Coded,
     DamagedPictureError,
@@ -27,7 +27,7 @@ from cvr_lightning.codec.h264.macroblocks import (
     read_fields,
     read_macroblocks,
 )
-from cvr_lightning.codec.h264.parameter_sets import SequenceParameters, unread_tool
+from cvr_lightning.codec.h264.parameter_sets import PictureParameters, SequenceParameters, unread_tool
 from cvr_lightning.codec.h264.parameters import parameter_units, read_pair, read_sets, scales_of
 from cvr_lightning.codec.limits import max_pixels
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
@@ -48,16 +48,11 @@ def unread_tools(index: PacketIndex) -> str:
             return "its parameter sets cannot be read"
         for pair in sets.pairs:
             sequence, picture = read_pair(*pair)
-            cause = unread_tool(sequence, picture)
+            cause = unread_pair(sequence, picture)
             if cause:
                 return cause
-            if 256 * sequence.columns * sequence.rows > max_pixels():
-                return f"frames of {16 * sequence.columns}x{16 * sequence.rows} pixels"
             shapes.add((sequence.columns, sequence.rows))
-            left, right, top, bottom = sequence.crop
-            shown = (16 * sequence.columns - left - right, 16 * sequence.rows - top - bottom)
-            if left or top:
-                return "frames cropped at their left or top: their blocks lie off the grid of 8x8"
+            shown = shown_size(sequence)
             if shown != size:
                 return f"frames of {shown[0]}x{shown[1]} in a stream of {size[0]}x{size[1]}"
     if len(shapes) != 1:
@@ -65,8 +60,24 @@ def unread_tools(index: PacketIndex) -> str:
     return f"frames of type {', '.join(sorted(strange))}" if strange else ""
 
 
+def unread_pair(sequence: SequenceParameters, picture: PictureParameters) -> str:
+    """Why pictures with these parameter sets are not read; empty where they are."""
+    cause = unread_tool(sequence, picture)
+    if not cause and 256 * sequence.columns * sequence.rows > max_pixels():
+        cause = f"frames of {16 * sequence.columns}x{16 * sequence.rows} pixels"
+    if not cause and (sequence.crop[0] or sequence.crop[2]):
+        cause = "frames cropped at their left or top: their blocks lie off the grid of 8x8"
+    return cause
+
+
+def shown_size(sequence: SequenceParameters) -> tuple[int, int]:
+    """Width and height of the cropped frames."""
+    left, right, top, bottom = sequence.crop
+    return 16 * sequence.columns - left - right, 16 * sequence.rows - top - bottom
+
+
 @lru_cache(maxsize=_KEPT_HEADERS)
-def _stream(headers: tuple[bytes, ...]) -> Stream:
+def stream_of(headers: tuple[bytes, ...]) -> Stream:
     """What the packets of a stream with these headers are read with."""
     prefix = parameter_units(headers[0])[0]
     rows, scales, places, count = [], [], [], 0
@@ -105,7 +116,7 @@ class H264Parser:
 
     @cached_property
     def _stream(self) -> Stream:
-        return _stream(tuple(self._index.sequence_headers))
+        return stream_of(tuple(self._index.sequence_headers))
 
     @cached_property
     def _sequence(self) -> SequenceParameters:
@@ -139,9 +150,10 @@ class H264Parser:
             yield rgb
 
     def _check(self, frame: int, coded: Coded) -> None:
-        """Read an I-frame through, since FFmpeg conceals what is lost of it."""
-        grid = BlockGrid(np.empty(0, np.int64), np.empty(0, np.int64), np.ones(2, np.float32))
-        self._read([frame], [coded], [-1], (0, 0), grid, _no_fields())
+        try:
+            check_whole(coded, self._stream, self._shape)
+        except DamagedPictureError as fault:
+            raise self._damage(frame, fault) from fault
 
     def pframes(
         self, frames: Sequence[int], coefficients: tuple[int, int] | None
@@ -227,9 +239,3 @@ class H264Parser:
         return BitstreamError(
             self._demuxer.path, fault.cause, FETCH_AGAIN, frame, fault.macroblock, fault.bit
         )
-
-
-def _no_fields() -> BlockFields:
-    return BlockFields(
-        np.empty((0, 0, 0, 0), np.float32), np.empty((0, 0, 0, 0), np.float32), np.empty((0, 0, 0), np.uint8)
-    )

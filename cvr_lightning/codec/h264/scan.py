@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.codec.bitstream.compiling import call
+from cvr_lightning.codec.bitstream.kernels import kernel
 from cvr_lightning.codec.container.pictures import Pictures
 from cvr_lightning.codec.h264.header_scan import HeaderScan
 from cvr_lightning.codec.h264.parameter_sets import unread_tool
@@ -43,12 +45,14 @@ class PacketScanner:
         self.headers: list[bytes] = []
         self._scan = HeaderScan(extradata)
         self.plain = False
-        self._sizes: list[int] = []
+        self._sizes = [np.empty(0, np.int64)]
 
-    def add(self, data: bytes, keyframe: bool) -> None:
-        """Take the next packet; ``keyframe`` is the container's mark, which is not needed."""
-        self._scan.add(data)
-        self._sizes.append(len(data))
+    def scan(
+        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], keyframes: npt.NDArray[np.bool_]
+    ) -> None:
+        """Read the next packets; the container's flags are not needed."""
+        self._scan.scan(data, ends)
+        self._sizes.append(np.diff(ends, prepend=0))
 
     def finish(self) -> Pictures:
         """What all packets hold."""
@@ -69,7 +73,7 @@ class PacketScanner:
             rounding=np.zeros(len(rows), np.uint8),
             sources=np.arange(len(rows)),
             offsets=np.zeros(len(rows), np.int64),
-            sizes=np.array(self._sizes, np.int64),
+            sizes=np.concatenate(self._sizes),
             times=ranks,
             headers=self._number_headers(),
             lists=_distances(lists, rows[:, C_LISTS], ranks),
@@ -84,15 +88,12 @@ class PacketScanner:
 
     def _is_gapless(self, rows: npt.NDArray[np.int64]) -> bool:
         """Whether each picture counts on from the reference picture before it (7.4.3, frame_num)."""
+        numbers, idr, reference = rows[:, C_FRAME_NUM], rows[:, C_IDR] != 0, rows[:, C_REFERENCE] != 0
         largest = 1 << self._scan.parameters.rows[rows[:, C_ROW], Q_FRAME_NUM_BITS]
-        before = 0
-        for number, idr, reference, size in zip(
-            *rows[:, [C_FRAME_NUM, C_IDR, C_REFERENCE]].T.tolist(), largest.tolist(), strict=True
-        ):
-            if number != (0 if idr else (before + 1) % size):
-                return False
-            before = number if reference else before
-        return True
+        last = np.maximum.accumulate(np.where(reference, np.arange(len(rows)), -1))
+        before = np.where(last[:-1] >= 0, numbers[last[:-1]], 0)
+        expected = (np.concatenate([[0], before]) + 1) % largest
+        return bool((numbers == np.where(idr, 0, expected)).all())
 
     def _number_headers(self) -> npt.NDArray[np.int64]:
         """Number the states of the parameter sets that are in force in a packet."""
@@ -107,15 +108,19 @@ def _distances(
     lists: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """The lists with the distance in display order in place of each packet, 0 where it is missing."""
-    out: npt.NDArray[np.int64] = lists.copy()
-    lengths = np.zeros(len(lists), bool)
-    place = 0
-    while place < len(lists):
-        lengths[place : place + 2] = True
-        place += 2 + int(lists[place]) + int(lists[place + 1])
-    own = np.repeat(ranks, np.diff(ends, prepend=0))
-    entries = ~lengths
-    referred = lists[entries]
-    missing = (referred == MISSING) | (ranks[referred] < 0)
-    out[entries] = np.where(missing, 0, own[entries] - ranks[referred])
+    out = np.empty_like(lists)
+    call(_fill_distances, lists, ends, ranks, out)
     return out
+
+
+@kernel
+def _fill_distances(lists, ends, ranks, out):  # type: ignore[no-untyped-def]
+    place = 0
+    for packet in range(len(ends)):
+        while place < ends[packet]:
+            count = lists[place] + lists[place + 1]
+            out[place], out[place + 1] = lists[place], lists[place + 1]
+            for i in range(place + 2, place + 2 + count):
+                exists = lists[i] != MISSING and ranks[lists[i]] >= 0
+                out[i] = ranks[packet] - ranks[lists[i]] if exists else 0
+            place += 2 + count

@@ -104,10 +104,17 @@ def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, int, VideoOb
 @kernel
 def next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
     """The first VOP at or after a byte: start, end, and the fields of its header."""
+    start = vop_start(data, begin)
+    return start, _start_code(data, start + 4), *_read(data, start, time_bits)
+
+
+@kernel
+def vop_start(data, begin):  # type: ignore[no-untyped-def]
+    """Position of the first VOP at or after a byte; the size of the data if there is none."""
     start = _start_code(data, begin)
     while start + 3 < data.size and data[start + 3] != _VOP_CODE:
         start = _start_code(data, start + 3)
-    return start, _start_code(data, start + 4), *_read(data, start, time_bits)
+    return start if start + 3 < data.size else data.size
 
 
 @kernel

@@ -17,10 +17,8 @@ from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.container.pictures import Pictures
 from cvr_lightning.codec.mpeg4.bitstream import B_VOP, I_VOP, kernel
 from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, group_seconds
-from cvr_lightning.codec.mpeg4.vop_header import TYPES, VOP_START, next_vop
+from cvr_lightning.codec.mpeg4.vop_header import TYPES, next_vop, vop_start
 
-_GATHERED = 1 << 20
-"""Size in bytes of a batch of packets."""
 _KINDS = np.frombuffer(TYPES.encode() + b"N?", np.uint8)
 _NOT_CODED, _UNREAD = 4, 5  # their indices among the kinds
 _COLUMNS = 7
@@ -64,27 +62,26 @@ class VopScanner:
         self.headers = [extradata]
         self._in_force = SequenceHeaders(extradata)
         self._context = self._new_context()
-        self._data: list[bytes] = []
-        self._bytes = 0
-        self._contexts: list[_Context] = []
-        self._keyframes: list[bool] = []
         self._state = np.zeros(3, np.int64)
         self._waiting = np.empty((0, _COLUMNS), np.int64)
         self._rows: list[npt.NDArray[np.int64]] = []
 
-    def add(self, data: bytes, keyframe: bool) -> None:
-        """Add the next packet; ``keyframe`` is the container's flag."""
-        context = self._context if data.startswith(VOP_START) else self._read_headers(data)
-        self._data.append(data)
-        self._contexts.append(context)
-        self._keyframes.append(keyframe)
-        self._bytes += len(data)
-        if self._bytes >= _GATHERED:
-            self._flush()
+    def scan(
+        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], keyframes: npt.NDArray[np.bool_]
+    ) -> None:
+        """Read the next packets."""
+        contexts = self._read_contexts(data, ends)
+        room = call(_count_vops, data, ends) if contexts[:, _PACKED].any() else len(ends)
+        queue = np.concatenate([self._waiting, np.empty((room, _COLUMNS), np.int64)])
+        rows = np.zeros((len(ends), _ROW), np.int64)
+        head, tail = call(
+            _scan, data, ends, contexts, keyframes, self._state, queue, len(self._waiting), rows
+        )
+        self._waiting = queue[head:tail].copy()
+        self._rows.append(rows)
 
     def finish(self) -> Pictures:
         """Return the pictures of all packets."""
-        self._flush()
         table = np.concatenate(self._rows) if self._rows else np.empty((0, _ROW), np.int64)
         first, given, starts, reference, rounding, *columns = np.ascontiguousarray(table.T)
         gives = np.where(given == _NOT_CODED, 0, _KINDS[given])
@@ -102,32 +99,55 @@ class VopScanner:
         time_bits, resolution = (0, 0) if vol is None else (vol.time_bits, vol.resolution)
         return _Context(time_bits, resolution, self._in_force.packed, len(self.headers) - 1)
 
-    def _read_headers(self, data: bytes) -> _Context:
-        """Read the headers before the packet's first VOP."""
-        start = data.find(VOP_START)
-        front = data if start < 0 else data[:start]
-        if self._in_force.read(front) and (self._data or self._rows):  # the first one replaces the extradata
+    def _read_headers(self, front: bytes, began: bool) -> _Context:
+        """Read the headers before a packet's first VOP; ``began`` if there were packets before it."""
+        if self._in_force.read(front) and began:  # the first one replaces the extradata
             self.headers.append(self._in_force.header)
         self.headers[-1] = self._in_force.header
         self._context = self._new_context()
         seconds = group_seconds(front)
         return self._context if seconds is None else self._context._replace(seconds=seconds)
 
-    def _flush(self) -> None:
-        if not self._data:
-            return
-        data = b"".join(self._data)
-        ends = np.cumsum([len(packet) for packet in self._data], dtype=np.int64)
-        contexts = np.array(self._contexts, np.int64)
-        several = contexts[:, _PACKED].any()
-        room = data.count(VOP_START) if several else len(ends)
-        queue = np.concatenate([self._waiting, np.empty((room, _COLUMNS), np.int64)])
-        rows = np.zeros((len(ends), _ROW), np.int64)
-        packets = np.frombuffer(data, np.uint8), ends, contexts, np.array(self._keyframes, bool)
-        head, tail = call(_scan, *packets, self._state, queue, len(self._waiting), rows)
-        self._waiting = queue[head:tail].copy()
-        self._rows.append(rows)
-        self._data, self._bytes, self._contexts, self._keyframes = [], 0, [], []
+    def _read_contexts(
+        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Parameters of each packet; those that begin with a VOP keep the ones in force."""
+        contexts = np.empty((len(ends), len(_Context._fields)), np.int64)
+        fronts = np.empty((len(ends), 3), np.int64)
+        done = 0
+        for packet, begin, end in fronts[: call(_find_fronts, data, ends, fronts)].tolist():
+            contexts[done:packet] = self._context
+            contexts[packet] = self._read_headers(data[begin:end].tobytes(), bool(packet or self._rows))
+            done = packet + 1
+        contexts[done:] = self._context
+        return contexts
+
+
+@kernel
+def _find_fronts(data, ends, fronts):  # type: ignore[no-untyped-def]
+    """List (packet, begin, end) of what precedes the first VOP of packets, where anything does."""
+    count, begin = 0, 0
+    for p in range(len(ends)):
+        end = vop_start(data[begin : ends[p]], 0)
+        if end:
+            fronts[count, 0], fronts[count, 1], fronts[count, 2] = p, begin, begin + end
+            count += 1
+        begin = ends[p]
+    return count
+
+
+@kernel
+def _count_vops(data, ends):  # type: ignore[no-untyped-def]
+    """An upper bound of the VOPs in all packets."""
+    count, begin = 0, 0
+    for p in range(len(ends)):
+        packet = data[begin : ends[p]]
+        at = vop_start(packet, 0)
+        while at < packet.size:
+            count += 1
+            at = vop_start(packet, at + 4)
+        begin = ends[p]
+    return count
 
 
 @kernel
