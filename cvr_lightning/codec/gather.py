@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.words import same_bytes
 from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
 from cvr_lightning.codec.container.pictures import PictureScanner
 
@@ -104,7 +105,7 @@ class _Batches:
     def __init__(self, file: npt.NDArray[np.uint8], scanner: PictureScanner | None) -> None:
         self._file, self._scanner = file, scanner
         self._data = np.empty(BATCH_BYTES, np.uint8)
-        self._view = memoryview(self._data)
+        self._view = self._data.data
         self._ends: list[int] = []
         self._used = 0
         self._found: list[npt.NDArray[np.int64]] = []
@@ -119,7 +120,7 @@ class _Batches:
             self._flush(positions[:-1], flags[:-1])
             if size > len(self._view):
                 self._data = np.empty(size, np.uint8)
-                self._view = memoryview(self._data)
+                self._view = self._data.data
         self._view[self._used : self._used + size] = data
         self._used += size
         self._ends.append(self._used)
@@ -154,26 +155,10 @@ def _find(file, data, ends, positions, last_end, places):  # type: ignore[no-unt
         stop = min(start + _NEAR_BYTES + _PROBE_BYTES, len(file)) - probe
         places[n] = -1
         while start <= stop:
-            if _same(file, start, data, begin, probe):
-                if start + size <= len(file) and _same(file, start, data, begin, size):
+            if file[start] == data[begin] and same_bytes(file, start, data, begin, probe):
+                if start + size <= len(file) and same_bytes(file, start, data, begin, size):
                     places[n] = start
                     last_end[0] = start + size
                 break
             start += 1
         begin = ends[n]
-
-
-@kernel
-def _same(file, place, data, begin, size):  # type: ignore[no-untyped-def]
-    k = 0
-    while k + 256 <= size:
-        different = 0
-        for i in range(k, k + 256):
-            different += file[place + i] != data[begin + i]
-        if different:
-            return False
-        k += 256
-    for i in range(k, size):  # noqa: SIM110 - compiled
-        if file[place + i] != data[begin + i]:
-            return False
-    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,7 +28,7 @@ from cvr_lightning.codec.parser import BlockFields, BlockGrid, StreamParser, Str
 log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip"]
-_PARSERS = {"mpeg4": Mpeg4Stream, "h264": H264Stream}
+_PARSERS: dict[str, Callable[[PacketStream], StreamParser]] = {"mpeg4": Mpeg4Stream, "h264": H264Stream}
 _LITTLE = (1, 1)  # coefficients parsed if none are requested
 
 
@@ -102,7 +102,7 @@ class CompressedStream:
             raise UnsupportedStreamError(packets.name, cause, ENCODE_ON_THE_WAY)
         self.damaged = 0
         self._source = packets
-        self._parser: StreamParser = _PARSERS[packets.codec](packets)
+        self._parser = _PARSERS[packets.codec](packets)
         self._pframes, self._stride = pframes, stride
         self._size, self._coefficients = size, coefficients
         self._modalities = frozenset(modalities)

@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cvr watch",
-        description="Label a video of MPEG-4 Part 2 or H.264 while it plays: a line whenever the likeliest class "
-        "changes and one at the end; on a terminal the line is kept up to date.",
+        description="Label a video of MPEG-4 Part 2 or H.264 while it plays: a line whenever the likeliest "
+        "class changes and one at the end; on a terminal the line is kept up to date.",
     )
     parser.add_argument("file", metavar="FILE", help="video file, named pipe, or - for standard input")
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")

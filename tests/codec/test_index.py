@@ -9,7 +9,7 @@ import pytest
 from av.video.frame import PictureType
 from helpers.encoders import SINGLE_REFERENCE, encode
 
-from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+from cvr_lightning.codec import CompressedVideoReader, PacketIndex, gather
 from cvr_lightning.codec.container.demux import NO_TIMESTAMP
 from cvr_lightning.codec.mpeg4.headers import align_vols, find_vol
 
@@ -70,6 +70,19 @@ def test_packed_bitstream(clip: Callable[[str], str]) -> None:
 def test_an_index_is_unchanged_by_serialization(clip: Callable[[str], str], name: str) -> None:
     with CompressedVideoReader(clip(name)) as video:
         same_index(video.index)
+
+
+@pytest.mark.parametrize("name", ["h264_k400_bframes.mp4", "xvid_asp_packed_bframes.avi", "mpeg4_720p.mp4"])
+def test_the_index_does_not_depend_on_the_batches(
+    clip: Callable[[str], str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with packets larger than a batch, and with positions that are found in the file."""
+    with CompressedVideoReader(clip(name)) as video:
+        expected = video.index
+    assert (expected.data_positions >= 0).all()
+    monkeypatch.setattr(gather, "BATCH_BYTES", 2000)
+    with CompressedVideoReader(clip(name)) as video:
+        assert video.index.to_bytes() == expected.to_bytes()
 
 
 def test_an_index_without_timestamps_is_unchanged_by_serialization(mpeg4: str) -> None:

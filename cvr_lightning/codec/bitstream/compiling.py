@@ -11,7 +11,8 @@ import threading
 from typing import Any
 
 _PATIENCE = 1.5  # seconds; loading from the cache takes less
-_MESSAGE = "cvr_lightning: compiling the {} parser, once (about {} seconds)"
+_MESSAGE = "cvr_lightning: compiling the {}, once (about {} seconds)"
+_NAMES = {".h264.": ("H.264 parser", 25), ".mpeg4.": ("MPEG-4 parser", 10)}
 _lock = threading.Lock()
 _ready = set[Any]()
 
@@ -20,7 +21,8 @@ def call(kernel: Any, *arguments: object) -> Any:
     """Call a kernel; print a message on standard error if compiling it takes long."""
     if kernel in _ready:
         return kernel(*arguments)
-    message = _MESSAGE.format(*("H.264", 25) if ".h264." in kernel.__module__ else ("MPEG-4", 10))
+    named = (name for folder, name in _NAMES.items() if folder in kernel.__module__)
+    message = _MESSAGE.format(*next(named, ("index", 5)))
     timer = threading.Timer(_PATIENCE, print, [message], {"file": sys.stderr, "flush": True})
     timer.daemon = True
     with _lock:

@@ -166,12 +166,11 @@ def _read_sequence(bits: BitReader) -> SequenceParameters:
         crop = (x * bits.unsigned(), x * bits.unsigned(), y * bits.unsigned(), y * bits.unsigned())
         _check(sum(crop[:2]), 0, 16 * columns - 1, "the crop of the width")
         _check(sum(crop[2:]), 0, 16 * rows - 1, "the crop of the height")
-    depth = declared_depth(bits) if bits.flag() else None
+    reordered = declared_depth(bits) if bits.flag() else None
     if order[0] == _DISPLAYED_AS_CODED or (profile in _CHROMA_PROFILES and constraints & _INTRA_ONLY):
-        depth = 0
-    reordering = Reordering(
-        buffered_frames(level, rows * columns) if depth is None else depth, depth is not None
-    )
+        reordered = 0
+    limit = buffered_frames(level, rows * columns)
+    reordering = Reordering(limit if reordered is None else reordered, reordered is not None)
     return SequenceParameters(
         number, profile, chroma, depth, lossless, planes, scaling, frame_num_bits, *order,
         references, gaps, columns, rows, progressive, direct_8x8, crop, reordering,

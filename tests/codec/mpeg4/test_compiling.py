@@ -34,8 +34,9 @@ def test_a_kernel_that_takes_long_is_announced_while_it_compiles(monkeypatch: py
     def kernel(value: int) -> tuple[int, bool]:
         return value, screen.written.wait(20)
 
+    kernel.__module__ = "cvr_lightning.codec.mpeg4.pframes"
     assert compiling.call(kernel, 7) == (7, True)
-    assert "compiling the MPEG-4 parser, once" in screen.getvalue()
+    assert "compiling the MPEG-4 parser, once (about 10 seconds)" in screen.getvalue()
 
 
 def test_a_kernel_that_is_ready_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,45 @@
+"""Comparison of bytes by words of 64 bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from cvr_lightning.codec.bitstream.kernels import kernel
+
+
+def _load_word(typing_context, array, place):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(64).as_pointer())
+        loaded = builder.load(pointer)
+        loaded.align = 1
+        return loaded
+
+    return types.uint64(array, types.intp), generate
+
+
+load_word: Any = intrinsic(_load_word)
+"""The eight bytes of a contiguous uint8 array from a place on; the caller checks the bounds."""
+
+
+@kernel
+def same_bytes(first, place, second, other, size):  # type: ignore[no-untyped-def]
+    """Whether ``first[place : place + size]`` equals ``second[other : other + size]``; both must exist."""
+    k = 0
+    while k + 64 <= size:
+        different = np.uint64(0)
+        for i in range(k, k + 64, 8):
+            different |= load_word(first, place + i) ^ load_word(second, other + i)
+        if different:
+            return False
+        k += 64
+    while k < size:
+        if first[place + k] != second[other + k]:
+            return False
+        k += 1
+    return True
