@@ -60,25 +60,25 @@ def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
     pts: list[int | None] = []
     dts: list[int | None] = []
     positions: list[int | None] = []
-    sizes: list[int] = []
     flags: list[tuple[bool, bool, bool]] = []
     contiguous = scanner is not None and _CONTIGUOUS & set(demuxer.container.format.name.split(","))
     with demuxer.buffer() as file:
         batches = _Batches(np.frombuffer(file, np.uint8), scanner)
         for packet, data, keyframe in demuxer.scan(keep=not contiguous):
+            if not batches.add(data):
+                batches.flush(positions, flags)
+                batches.add(data)
             pts.append(packet.pts)
             dts.append(packet.dts)
             positions.append(packet.pos)
-            sizes.append(len(data))
             flags.append((keyframe, packet.is_discard, packet.is_corrupt))
-            if scanner:
-                batches.add(data, positions, flags)
-        places = batches.finish(positions, flags) if scanner else np.full(len(sizes), -1, np.int64)
+        batches.flush(positions, flags)
+        sizes, places = batches.sizes, batches.places
         del batches  # the array that maps the file
-    if not sizes:
+    if not flags:
         raise demuxer.error("it holds no packet of video")
     return Packets(
-        _times(pts), _times(dts), _positions(positions), np.array(sizes, np.int64), places,
+        _times(pts), _times(dts), _positions(positions), np.concatenate(sizes), np.concatenate(places),
         *np.array(flags, bool).T,
     )  # fmt: skip
 
@@ -99,48 +99,48 @@ class _Batches:
 
     Args:
         file: (bytes,) uint8, the content of the file.
-        scanner: Reads their headers.
+        scanner: Reads their headers; without one, positions are not determined.
+
+    Attributes:
+        sizes: Sizes of the packets, per batch.
+        places: Positions of their data, per batch.
     """
 
     def __init__(self, file: npt.NDArray[np.uint8], scanner: PictureScanner | None) -> None:
+        self.sizes: list[npt.NDArray[np.int64]] = []
+        self.places: list[npt.NDArray[np.int64]] = []
         self._file, self._scanner = file, scanner
         self._data = np.empty(BATCH_BYTES, np.uint8)
         self._view = self._data.data
         self._ends: list[int] = []
         self._used = 0
-        self._found: list[npt.NDArray[np.int64]] = []
         self._last_end = np.zeros(1, np.int64)
 
-    def add(
-        self, data: memoryview, positions: list[int | None], flags: list[tuple[bool, bool, bool]]
-    ) -> None:
-        """Add a packet; the lists hold those of all packets including it."""
-        size = len(data)
-        if self._used + size > len(self._view):
-            self._flush(positions[:-1], flags[:-1])
-            if size > len(self._view):
-                self._data = np.empty(size, np.uint8)
-                self._view = self._data.data
-        self._view[self._used : self._used + size] = data
-        self._used += size
-        self._ends.append(self._used)
+    def add(self, data: memoryview) -> bool:
+        """Add a packet; false if the batch must be flushed before."""
+        end = self._used + len(data)
+        if end > len(self._view):
+            if self._ends:
+                return False
+            self._data = np.empty(end, np.uint8)
+            self._view = self._data.data
+        self._view[self._used : end] = data
+        self._used = end
+        self._ends.append(end)
+        return True
 
-    def finish(
-        self, positions: list[int | None], flags: list[tuple[bool, bool, bool]]
-    ) -> npt.NDArray[np.int64]:
-        """File positions of the data of all packets."""
-        self._flush(positions, flags)
-        return np.concatenate([np.empty(0, np.int64), *self._found])
-
-    def _flush(self, positions: list[int | None], flags: list[tuple[bool, bool, bool]]) -> None:
-        if not self._ends:
+    def flush(self, positions: list[int | None], flags: list[tuple[bool, bool, bool]]) -> None:
+        """Read the packets of the batch; the lists hold those of all packets so far."""
+        count = len(self._ends)
+        if not count:
             return
-        data, ends, count = self._data[: self._used], np.array(self._ends, np.int64), len(self._ends)
-        places = np.empty(count, np.int64)
-        call(_find, self._file, data, ends, _positions(positions[-count:]), self._last_end, places)
-        self._found.append(places)
-        assert self._scanner is not None
-        self._scanner.scan(data, ends, np.array([flag[0] for flag in flags[-count:]], bool))
+        ends, places = np.array(self._ends, np.int64), np.full(count, -1, np.int64)
+        if self._scanner is not None:
+            data = self._data[: self._used]
+            call(_find, self._file, data, ends, _positions(positions[-count:]), self._last_end, places)
+            self._scanner.scan(data, ends, np.array([flag[0] for flag in flags[-count:]], bool))
+        self.sizes.append(np.diff(ends, prepend=0))
+        self.places.append(places)
         self._ends, self._used = [], 0
 
 

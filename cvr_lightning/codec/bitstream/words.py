@@ -1,4 +1,4 @@
-"""Comparison of bytes by words of 64 bits."""
+"""Comparison and search of bytes by words of 64 bits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import inlined, kernel
 
 
 def _load_word(typing_context, array, place):  # type: ignore[no-untyped-def]
@@ -43,3 +43,30 @@ def same_bytes(first, place, second, other, size):  # type: ignore[no-untyped-de
             return False
         k += 1
     return True
+
+
+_ONES = np.uint64(0x0101010101010101)
+_HIGH_BITS = np.uint64(0x8080808080808080)
+
+
+@inlined
+def _has_two_zeros(data, place):  # type: ignore[no-untyped-def]
+    """Non-zero if two adjacent ones of the nine bytes from a place on are zero."""
+    word = load_word(data, place) | load_word(data, place + 1)
+    return (word - _ONES) & ~word & _HIGH_BITS
+
+
+@kernel
+def find_start_code(data, place):  # type: ignore[no-untyped-def]
+    """Position of the next 00 00 01 at or after a byte; the size of the data if there is none."""
+    while place + 18 <= data.size:
+        if _has_two_zeros(data, place) | _has_two_zeros(data, place + 8):
+            for i in range(place, place + 16):
+                if data[i] == 0 and data[i + 1] == 0 and data[i + 2] == 1:
+                    return i
+        place += 16
+    while place + 2 < data.size:
+        if data[place] == 0 and data[place + 1] == 0 and data[place + 2] == 1:
+            return place
+        place += 1
+    return data.size

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvr_lightning.codec.bitstream.words import find_start_code
 from cvr_lightning.codec.mpeg4.bitstream import B_VOP, P_VOP, kernel
 from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer
 from cvr_lightning.codec.mpeg4.tables import DC_THRESHOLDS
@@ -105,33 +106,16 @@ def vops(data: bytes, vol: VideoObjectLayer) -> Iterator[tuple[int, int, VideoOb
 def next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
     """The first VOP at or after a byte: start, end, and the fields of its header."""
     start = vop_start(data, begin)
-    return start, _start_code(data, start + 4), *_read(data, start, time_bits)
+    return start, find_start_code(data, start + 4), *_read(data, start, time_bits)
 
 
 @kernel
 def vop_start(data, begin):  # type: ignore[no-untyped-def]
     """Position of the first VOP at or after a byte; the size of the data if there is none."""
-    start = _start_code(data, begin)
+    start = find_start_code(data, begin)
     while start + 3 < data.size and data[start + 3] != _VOP_CODE:
-        start = _start_code(data, start + 3)
+        start = find_start_code(data, start + 3)
     return start if start + 3 < data.size else data.size
-
-
-@kernel
-def _start_code(data, begin):  # type: ignore[no-untyped-def]
-    """Position of the next 00 00 01 at or after a byte; the size of the data if there is none."""
-    i = begin
-    while i + 2 < data.size:
-        third = data[i + 2]
-        if third > 1:
-            i += 3
-        elif third == 0:
-            i += 1
-        elif data[i] == 0 and data[i + 1] == 0:
-            return i
-        else:
-            i += 3
-    return data.size
 
 
 @kernel
