@@ -25,7 +25,7 @@ def plan(arguments: Sequence[str]) -> Callable[[], None]:
     """Parse and check the arguments of ``cvr pack``; the returned function does the work."""
     parser = HelpfulParser(
         prog="cvr pack",
-        description="Write the videos of a data set into tar filesfor --data Shards.",
+        description="Write the videos of a data set into tar files for --data Shards.",
     )
     parser.add_argument("destination", type=Path, metavar="DST", help="folder to write")
     parser.add_argument(
