@@ -105,7 +105,7 @@ def test_a_stream_that_is_joined_waits_for_an_iframe_and_says_so(
 
 def test_joining_a_stream_without_further_iframes_is_an_error(tmp_path: Path) -> None:
     packets = load(x264(tmp_path / "clip.h264", OPTIONS["intra refresh"]))
-    with pytest.raises(UnreadableVideoError, match="ended before an I-frame"):
+    with pytest.raises(UnreadableVideoError, match="ended before the first I-frame"):
         read(replace(packets, packets=listed(packets)[4:]))
 
 
