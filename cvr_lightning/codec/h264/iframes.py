@@ -94,7 +94,7 @@ def _open(colors: tuple[int, int, int, int]) -> VideoCodecContext:
     context.color_range, context.colorspace, context.color_primaries, context.color_trc = colors
     context.thread_count = 1
     context.thread_type = ThreadType.NONE
-    # An I-picture that is not an IDR picture is complete, but FFmpeg takes it for corrupt. Errors must not stop
-    # it: the picture may mark references that are missing here. Callers have parsed it, see check_whole.
+    # An I-picture that is not an IDR picture is complete, but FFmpeg takes it for corrupt. Errors must not
+    # stop it: the picture may mark references that are missing here. Callers have parsed it (check_whole).
     context.options = {"flags": "+output_corrupt"}
     return context
