@@ -96,7 +96,7 @@ class Ordered(Protocol):
 
     @property
     def idr(self) -> bool:
-        """An IDR picture, which no later picture precedes in display order."""
+        """An IDR picture."""
 
 
 T = TypeVar("T", bound=Ordered)
@@ -148,8 +148,10 @@ class DisplayOrder(Generic[T]):
         return out
 
     def _follows(self, reordering: Reordering) -> bool:
+        """Whether the first waiting picture directly follows the last one, if no depth is declared."""
+        if reordering.declared:
+            return False
         first, last = self.waiting[0], self._last
-        if first.idr:
-            return True
-        adjacent = last is not None and last.epoch == first.epoch and first.order <= last.order + self._unit
-        return adjacent and not reordering.declared
+        if first.idr:  # pictures shown before an IDR picture come directly after it
+            return len(self.waiting) > 1
+        return last is not None and last.epoch == first.epoch and first.order <= last.order + self._unit

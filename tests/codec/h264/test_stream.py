@@ -50,6 +50,26 @@ def test_frames_of_real_clips_are_those_of_the_reader(clip: Callable[[str], str]
         assert_equals_reader(read(packets, 1, 12), clip(name), 1, 12)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Cisco_Men_whisper_640x320_CABAC_Bframe_9.264",  # B-frames shown before an IDR picture
+        "MR1_BT_A.h264",
+        "MIDR_MW_D.264",
+        "NRF_MW_E.264",
+        "CI_MW_D.264",
+        "BA_MW_D.264",
+        "SarVui.264",
+    ],
+)
+def test_frames_of_conformance_streams_are_those_of_the_reader(
+    h264_streams: Callable[[str], Path], name: str
+) -> None:
+    path = str(h264_streams("conformance") / name)
+    with open_packets(path) as packets:
+        assert_equals_reader(read(packets, 2, 7), path, 2, 7)
+
+
 def arrived(packets: PacketStream) -> list[tuple[int, StreamFrame]]:
     """The frames, with the number of packets that had come."""
     came = 0
