@@ -9,6 +9,10 @@ class RunError(UserError):
     """A run cannot start with the given options."""
 
 
+class OptionError(RunError):
+    """An option has a value that it does not take; commands exit with 2."""
+
+
 class CheckpointError(UserError):
     """A file is not a usable checkpoint."""
 

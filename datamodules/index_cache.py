@@ -29,6 +29,7 @@ from cvr_lightning.codec.scan import build_index
 from cvr_lightning.datamodules.index_store import FileState, IndexStore, Record
 from cvr_lightning.files import pool
 from cvr_lightning.files.bounds import parse_json
+from cvr_lightning.files.regular import open_to_append
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ class IndexCache:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        with (self.folder / "lock").open("a") as file:
+        with open_to_append(self.folder / "lock") as file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from cvr_lightning.datamodules.errors import DatasetError
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.bounds import INDEX_BYTES
+from cvr_lightning.files.regular import open_to_read
 
 FORMAT = 2
 """Incremented when the format of the database changes."""
@@ -114,7 +115,7 @@ class IndexStore:
 
     def _is_ours(self) -> bool:
         try:
-            with (self.folder / TAG).open("rb") as file:
+            with open_to_read(self.folder / TAG) as file:
                 return file.read(len(_TAG_TEXT) + 1) == _TAG_TEXT.encode()
         except OSError:
             return False

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import fsspec
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from cvr_lightning.errors import ShardError
+from cvr_lightning.files.bounds import TEXT_BYTES
 from cvr_lightning.files.printable import without_secrets
+from cvr_lightning.files.regular import open_to_read
 
 ATTEMPTS = 3
 """Number of attempts of a read, since network errors are often temporary."""
@@ -53,6 +57,8 @@ class ShardFiles:
         for attempt in range(ATTEMPTS):
             try:
                 filesystem, folder = self._open()
+                if isinstance(filesystem, LocalFileSystem):
+                    return _cat_local(Path(folder, name), start, end)
                 data: bytes = filesystem.cat_file(f"{folder}/{name}{self._query}", start=start, end=end)
                 return data
             except FileNotFoundError as error:
@@ -73,3 +79,13 @@ class ShardFiles:
             filesystem, folder = fsspec.core.url_to_fs(self._folder)
             self._opened = os.getpid(), filesystem, folder
         return self._opened[1:]
+
+
+def _cat_local(path: Path, start: int | None, end: int | None) -> bytes:
+    """Part of a regular file; all of it only within the limit of a text."""
+    with open_to_read(path) as file:
+        if end is None:
+            TEXT_BYTES.check(os.fstat(file.fileno()).st_size)
+            return file.read()
+        file.seek(start or 0)
+        return file.read(end - (start or 0))

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
-from cvr_lightning.errors import UserError
+from cvr_lightning.cli.imports import raised_in_imported
+from cvr_lightning.errors import OptionError, UserError
 from cvr_lightning.files.atomic import DISK_FAULTS
 from cvr_lightning.files.printable import shown
 
@@ -23,6 +24,7 @@ READER_LEFT = 141
 REPORT = (
     "this is a bug in cvr_lightning; please report it with the lines above, the command and `cvr --version`"
 )
+NOT_OURS = "this is a bug in {}, which --import names; see the lines above"
 
 
 def accept_any_text() -> None:
@@ -73,7 +75,8 @@ def one_message() -> Iterator[None]:
     """Print errors that a user can fix as one message; other errors keep their traceback.
 
     Raises:
-        SystemExit: With 1 after an error, with 141 if the output's reader has closed the pipe.
+        SystemExit: With 1 after an error, with 2 if an option is the cause, with 141 if the output's reader
+            has closed the pipe.
     """
     try:
         try:
@@ -116,12 +119,13 @@ def _quiet_threads() -> Iterator[None]:
 
 def _fail(message: str, error: Exception) -> NoReturn:
     print(f"cvr: {shown(message)}", file=sys.stderr)
-    raise SystemExit(1) from error
+    raise SystemExit(2 if isinstance(error, OptionError) else 1) from error
 
 
 def _report_defect(error: Exception) -> NoReturn:
     print(shown("".join(traceback.format_exception(error))), file=sys.stderr)
-    _fail(REPORT, error)
+    module = raised_in_imported(error)
+    _fail(REPORT if module is None else NOT_OURS.format(module), error)
 
 
 def _is_unread(stream: TextIO) -> bool:

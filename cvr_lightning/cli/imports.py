@@ -10,6 +10,8 @@ from pathlib import Path
 from cvr_lightning.errors import RunError
 
 OPTION = "--import"
+_IMPORTED: set[str] = set()
+"""Names of the modules that the command line has named."""
 
 
 def split_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -43,8 +45,10 @@ def import_by_name(name: str) -> None:
         RunError: There is no such module or file, or the file's name is that of another module.
     """
     if name.endswith(".py"):
+        _IMPORTED.add(Path(name).stem)
         _import_file(Path(name))
         return
+    _IMPORTED.add(name)
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -72,3 +76,16 @@ def _import_file(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
+
+
+def raised_in_imported(error: BaseException) -> str | None:
+    """The named module whose code raised an error, directly or through other packages that it calls."""
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__"))
+        if name in _IMPORTED:
+            found = name
+        elif name.startswith(__package__.partition(".")[0]):
+            found = None  # called by our code, or calls it
+        trace = trace.tb_next
+    return found

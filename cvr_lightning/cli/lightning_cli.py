@@ -20,6 +20,7 @@ from cvr_lightning.callbacks.energy import EnergyMonitor
 from cvr_lightning.callbacks.mixed_precision import SHORT, check_precision
 from cvr_lightning.cli.ending import fit_ending
 from cvr_lightning.cli.loggers import run_loggers, send_to_run
+from cvr_lightning.cli.option_checks import check_data_options, check_trainer_options
 from cvr_lightning.cli.option_errors import plain_errors
 from cvr_lightning.cli.parser import keep_integers, read_no_values
 from cvr_lightning.cli.run_directory import (
@@ -28,10 +29,11 @@ from cvr_lightning.cli.run_directory import (
     protect,
     require_last,
     require_weights,
+    without_parents,
 )
 from cvr_lightning.cli.stored_options import StoredOptions
 from cvr_lightning.datamodules import Folder
-from cvr_lightning.errors import RunError
+from cvr_lightning.errors import OptionError, RunError
 from cvr_lightning.files.atomic import unfinished_files, write_output
 from cvr_lightning.files.lock import hold
 from cvr_lightning.files.printable import all_without_secrets
@@ -106,8 +108,15 @@ class CompressedVideoCLI(LightningCLI):
         read_no_values(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the given arguments, not those of the process."""
+        """Parse and check the given arguments, not those of the process.
+
+        Raises:
+            OptionError: An option has a value that it does not take.
+        """
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        options = self.config[self.config.subcommand]
+        check_trainer_options(options)
+        check_data_options(options.data)
 
     def before_instantiate_classes(self) -> None:
         """Set up the run directory.
@@ -124,22 +133,21 @@ class CompressedVideoCLI(LightningCLI):
             raise RunError(
                 "ckpt_path in a configuration: name the checkpoint on the command line, by --ckpt_path"
             )
-        directory = Path(config.trainer.default_root_dir or "runs") / (
-            config.run or default_run_name(self.run_name(command))
-        )
+        name = config.run or default_run_name(self.run_name(command))
+        directory = without_parents(Path(config.trainer.default_root_dir or "runs") / name)
         if command == "fit":
             protect(directory, config.ckpt_path)
         else:
             require_weights(command, config.ckpt_path)
             config.trainer.enable_checkpointing = False
-        if config.trainer.accumulate_grad_batches < 1:
-            raise RunError("--trainer.accumulate_grad_batches must be at least 1: batches of one step")
         if config.ckpt_path not in (None, "last"):
             config.ckpt_path = os.path.abspath(
                 config.ckpt_path
             )  # an absolute path cannot be mistaken for a URL or a registry
         if config.lr_scheduler and not config.optimizer:
-            raise RunError("--lr_scheduler needs --optimizer, such as --optimizer AdamW --optimizer.lr 0.001")
+            raise OptionError(
+                "--lr_scheduler needs --optimizer, such as --optimizer AdamW --optimizer.lr 0.001"
+            )
         config.trainer.default_root_dir = str(directory)
         send_to_run(config.trainer.logger, directory)
 

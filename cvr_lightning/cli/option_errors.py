@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from cvr_lightning.errors import RunError, UserError
+from cvr_lightning.errors import OptionError, RunError, UserError
 
 TRAINER = ("lightning.", "torch.optim.")
 """Packages whose errors concern options of the trainer or the optimizer."""
@@ -46,22 +46,25 @@ def plain_errors() -> Iterator[None]:
 
     Raises:
         UserError: Unchanged.
-        RunError: Replaces all others.
+        OptionError: Replaces those of values that an option does not take.
+        RunError: A package is missing.
     """
     try:
         yield
-    except ImportError as error:
-        raise RunError(
-            f"{error}; install the missing package, or choose options that do not need it"
-        ) from error
     except MisconfigurationException as error:
-        raise RunError(
-            f"{error} Check the --trainer options; --trainer.accelerator auto takes what this machine has"
-        ) from error
-    except ValueError as error:
+        raise OptionError(f"{error} Check the --trainer options{_accelerators(str(error))}") from error
+    except (ImportError, ValueError) as error:
         cause: BaseException = error
-        while cause.__cause__ is not None and not isinstance(cause, UserError):
+        while cause.__cause__ is not None and _raised_in(cause).startswith("jsonargparse"):
             cause = cause.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise RunError(str(cause)) from error
+        if isinstance(cause, ImportError):
+            raise RunError(
+                f"{cause}; install the missing package, or choose options that do not need it"
+            ) from error
+        if isinstance(cause, ValueError) and not isinstance(cause, UserError):
+            raise OptionError(str(cause)) from error
+        raise cause from None  # the parser wraps bugs too, such as an AttributeError of a user's class
+
+
+def _accelerators(message: str) -> str:
+    return "; --trainer.accelerator auto takes what this machine has" if "accelerator" in message else ""

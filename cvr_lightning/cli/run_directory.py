@@ -29,6 +29,11 @@ def default_run_name(command: str) -> str:
     return os.environ.setdefault("CVR_RUN", name)
 
 
+def without_parents(directory: Path) -> Path:
+    """The same directory without ``..``, which callbacks would store and later commands refuse."""
+    return Path(os.path.realpath(directory)) if os.pardir in directory.parts else directory
+
+
 def protect(directory: Path, ckpt_path: str | None) -> None:
     """Refuse to overwrite another run's checkpoints when training from scratch.
 

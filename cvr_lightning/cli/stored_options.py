@@ -82,8 +82,9 @@ def _data(path: str, stored: Mapping[str, Any], arguments: list[str]) -> dict[st
 
 def _outputs(path: Path, trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The run directory of a checkpoint: RUN of RUN/checkpoints/NAME.ckpt with a RUN/config.yaml."""
-    run = path.parent.parent
-    if path.parent.name != "checkpoints" or not (run / "config.yaml").is_file():
+    folder = Path(os.path.abspath(path)).parent
+    run = folder.parent
+    if folder.name != "checkpoints" or not (run / "config.yaml").is_file():
         return {}
     return {"run": run.name, "trainer": {**trainer, "default_root_dir": os.path.relpath(run.parent)}}
 

@@ -36,9 +36,9 @@ def run_trainer(arguments: list[str]) -> None:
     """
     keep_freed_memory()
     arguments = with_bundled_configs(arguments)
-    callbacks = default_callbacks(arguments[0])
+    callbacks = [StopTogether(), *default_callbacks(arguments[0])]
     if arguments[0] == "fit":
-        callbacks += _own_callbacks("val/top1", "max")
+        callbacks += _own_checkpoints("val/top1", "max")
     _run(CompressedVideoCLI, RecognitionModule, arguments, load_checkpoint, callbacks)
 
 
@@ -50,14 +50,14 @@ def run_pretraining(options: list[str]) -> None:
         CheckpointError: ``--ckpt_path`` is not a checkpoint of pretraining.
     """
     arguments = with_bundled_configs(["fit", *options])
-    _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, _own_callbacks("val/loss", "min"))
+    callbacks = [StopTogether(), *_own_checkpoints("val/loss", "min")]
+    _run(PretrainingCLI, PretrainingModule, arguments, load_pretraining, callbacks)
 
 
-def _own_callbacks(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
+def _own_checkpoints(monitor: str, mode: Literal["min", "max"]) -> list[Callback]:
     return [
         RunCheckpoint(monitor=monitor, mode=mode, filename="best", enable_version_counter=False),
         LastCheckpoint(),
-        StopTogether(),
     ]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.errors import RunError
+from cvr_lightning.files.regular import open_to_read
 
 
 class LimitError(ValueError):
@@ -85,7 +86,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         ValueError: The file is too long, or not text.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         TEXT_BYTES.check(os.fstat(file.fileno()).st_size)
         return file.read(TEXT_BYTES.value).decode(encoding)
 
@@ -129,10 +130,10 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         OSError: It cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as file:
+        with open_to_read(path) as opened, zipfile.ZipFile(opened) as file:
             members = file.infolist()
             declared = sum(member.file_size for member in members)
-            if declared > path.stat().st_size:  # np.savez does not compress
+            if declared > os.fstat(opened.fileno()).st_size:  # np.savez does not compress
                 ARRAY_BYTES.check(declared)
             return {member.filename.removesuffix(".npy"): _read_array(file, member) for member in members}
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError) as error:

@@ -9,11 +9,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
 from cvr_lightning.errors import InUseError
 from cvr_lightning.files.atomic import output_error
+from cvr_lightning.files.regular import open_to_append
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def hold(folder: Path, name: str = LOCK, *, shared: bool = False) -> Iterator[No
     path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
+        file = TextIOWrapper(open_to_append(path), encoding="utf-8")
     except OSError as error:
         raise output_error(folder, error) from error
     with file:

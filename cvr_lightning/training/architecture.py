@@ -48,8 +48,10 @@ def refuse_options(model: nn.Module, architecture: Mapping[str, Any], training: 
         training: Training options that apply to the recognizer only.
 
     Raises:
-        ValueError: An option is not at its default.
+        ValueError: An option is not at its default, or the model has no ``forward``.
     """
+    if type(model).forward is nn.Module.forward:
+        raise ValueError(f"the model is a {type(model).__qualname__}, which defines no forward method")
     defaults = {name: item.default for name, item in signature(CompressedVideoRecognizer).parameters.items()}
     defaults |= {"iframe_weights": None, "pretrained": None, "iframe_lr": 1.0}
     is_own = isinstance(model, CompressedVideoRecognizer)

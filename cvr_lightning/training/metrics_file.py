@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from cvr_lightning.errors import RunError
 from cvr_lightning.files.atomic import atomic_path, output_error
+from cvr_lightning.files.bounds import read_text
+from cvr_lightning.files.regular import open_to_append
 
 FILE_NAME = "metrics.csv"
 
@@ -84,14 +88,19 @@ class MetricsFile(Logger):
             self._write_with_columns(row)
             return
         try:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
+            with TextIOWrapper(open_to_append(self.path), encoding="utf-8", newline="") as file:
                 csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
         except OSError as error:
             raise output_error(self.path, error) from error
 
     def _write_with_columns(self, row: Mapping[str, float]) -> None:
         """Rewrite the file with the new columns of this row."""
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
+        try:
+            lines = read_text(self.path).splitlines(keepends=True)
+        except FileNotFoundError:
+            lines = []
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path}: not a file of metrics ({error}); remove it from the run") from error
         # The last line of a killed run may be incomplete.
         reader = csv.DictReader(line for line in lines if line.endswith("\n"))
         self._columns = list(dict.fromkeys([*(reader.fieldnames or ()), *row]))

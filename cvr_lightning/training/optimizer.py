@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from cvr_lightning.errors import RunError
+from cvr_lightning.errors import OptionError, RunError
 
 
 def adamw(
@@ -35,12 +35,13 @@ def adamw(
         relative: A submodule, and the ratio of its learning rate to that of the rest.
 
     Raises:
-        RunError: An option is out of range, or the training has no last step.
+        OptionError: An option is out of range.
+        RunError: The training has no last step.
     """
     if not 0 < learning_rate < math.inf:
-        raise RunError(f"learning_rate={learning_rate} must be a positive number, such as 0.001")
+        raise OptionError(f"learning_rate={learning_rate} must be a positive number, such as 0.001")
     if not 0 <= weight_decay < math.inf:
-        raise RunError(f"weight_decay={weight_decay} must not be negative")
+        raise OptionError(f"weight_decay={weight_decay} must not be negative")
     # The many small tensors are fastest updated in one call. Elsewhere torch's own choice is as fast, and
     # Lightning's mixed precision does not clip gradients for a fused optimizer.
     is_mixed = isinstance(module.trainer.precision_plugin, MixedPrecision)
@@ -65,12 +66,13 @@ def with_cosine(
         final_lr_ratio: Ratio of the last to the peak learning rate.
 
     Raises:
-        RunError: An option is out of range, or the training has no last step.
+        OptionError: An option is out of range.
+        RunError: The training has no last step.
     """
     if not 0 <= warmup_ratio < 1:
-        raise RunError(f"warmup_ratio={warmup_ratio} must be in [0, 1)")
+        raise OptionError(f"warmup_ratio={warmup_ratio} must be in [0, 1)")
     if not 0 <= final_lr_ratio <= 1:
-        raise RunError(f"final_lr_ratio={final_lr_ratio} must be in [0, 1]")
+        raise OptionError(f"final_lr_ratio={final_lr_ratio} must be in [0, 1]")
     steps = _steps(module)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, warmup_ratio, final_lr_ratio)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor
@@ -104,6 +105,11 @@ class PretrainingModule(LightningModule):
         if stage == "fit" and self.iframe_weights is not None:
             left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, unused: {', '.join(left)}")
+
+    def configure_model(self) -> None:
+        """Convert to float64 before a checkpoint is loaded; Lightning converts after, when it is rounded."""
+        if isinstance(self.trainer.precision_plugin, DoublePrecision):
+            self.double()
 
     def on_train_epoch_start(self) -> None:
         """Start counting readable clips."""

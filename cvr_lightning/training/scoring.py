@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from lightning import LightningModule
+from lightning.pytorch.plugins.precision import DoublePrecision
 from torch import Tensor
 
 from cvr_lightning.clip import CompressedClip
@@ -39,6 +40,11 @@ class ScoringModule(LightningModule):
         self.class_names = list(class_names)
         self.scores = VideoScores(len(class_names), averaging)
         self.table: VideoTable | None = None
+
+    def configure_model(self) -> None:
+        """Convert to float64 before a checkpoint is loaded; Lightning converts after, when it is rounded."""
+        if isinstance(self.trainer.precision_plugin, DoublePrecision):
+            self.double()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the scores of the last epoch."""

@@ -503,7 +503,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_loss(
         (["fit", "--model.levels=0"], "levels=0 must be between 1 and 4"),
         (["fit", "--model.label_smoothing=2"], "label_smoothing=2.0 must lie between 0 and 1"),
         (["fit", "--model.iframe_lr=-1"], "iframe_lr=-1.0 must not be negative"),
-        (["fit", "--seed_everything=-1"], "-1 is not in bounds"),
+        (["fit", "--seed_everything=-1"], "--seed_everything -1: must be between 0 and"),
         (["fit", "--config=/"], "--config /: no such file"),
         (["fit", "--ckpt_path=/"], "needs trained weights, and / is no .ckpt file"),
         (["fit", "--data.scene_seed=-1"], "scene_seed=-1 must not be negative"),

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.tiny_runs import TINY_CLIPS, write_two_classes
 
 from cvr_lightning.cli.main import main
@@ -202,3 +203,19 @@ def test_a_test_ends_with_the_table_of_its_results(
     ]
     score("test", trained / "last.ckpt", tmp_path, "--verbose")
     assert "energy per video, theoretical" in capsys.readouterr().out
+
+
+def test_a_run_outside_the_current_folder_goes_on_again_and_again(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, run = tmp_path / "here", Path("..", "runs", "x")
+    here.mkdir()
+    monkeypatch.chdir(here)
+    fit(videos, run.parent, "--trainer.max_epochs=1")
+    for epochs in (2, 3):
+        checkpoint = run / "checkpoints" / "last.ckpt"
+        main(["fit", f"--ckpt_path={checkpoint}", f"--trainer.max_epochs={epochs}", *OPTIONS])
+        assert torch.load(checkpoint, weights_only=True)["epoch"] == epochs - 1
+    monkeypatch.chdir(run)
+    main(["test", "--ckpt_path=checkpoints/last.ckpt"])
+    assert Path("results.json").is_file()

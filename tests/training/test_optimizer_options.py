@@ -45,8 +45,8 @@ class Watch(Callback):
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch()
     monkeypatch.setattr(cli, "default_callbacks", lambda command: [])
-    own = cli._own_callbacks
-    monkeypatch.setattr(cli, "_own_callbacks", lambda *names: [*own(*names), watch])
+    own = cli._own_checkpoints
+    monkeypatch.setattr(cli, "_own_checkpoints", lambda *names: [*own(*names), watch])
     return watch
 
 

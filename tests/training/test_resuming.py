@@ -125,3 +125,11 @@ def test_a_checkpoint_from_the_middle_of_an_epoch_resumes_bit_for_bit(undisturbe
     path = train.folder / command / "checkpoints" / f"step={step}.ckpt"
     resumed = train(command, f"{command}-step{step}", 2, f"--ckpt_path={path}")
     assert same(resumed, undisturbed[command])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_checkpoint_in_float64_resumes_bit_for_bit(train, command):
+    precision = "--trainer.precision=64-true"
+    undisturbed = train(command, f"{command}-64", 0, precision)
+    path = train.folder / f"{command}-64" / "checkpoints" / "step=6.ckpt"
+    assert same(train(command, f"{command}-64-on", 0, precision, f"--ckpt_path={path}"), undisturbed)

@@ -20,6 +20,7 @@ from cvr_lightning.errors import PrepareError
 from cvr_lightning.files.atomic import unfinished_files, write_output
 from cvr_lightning.files.bounds import TEXT_BYTES, LimitError, parse_json, read_text
 from cvr_lightning.files.lock import hold
+from cvr_lightning.files.regular import open_to_append, open_to_read
 from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, file_size
 from cvr_lightning.tools.prepare.tree import ArrayJob
@@ -98,7 +99,7 @@ class Journal:
         with ExitStack() as held:
             held.enter_context(hold(folder, "lock", shared=job.count > 1))
             held.enter_context(hold(folder, f"{job}.lock"))
-            self._file = held.enter_context((folder / f"{job}.jsonl").open("a+b"))
+            self._file = held.enter_context(open_to_append(folder / f"{job}.jsonl"))
             self._held = held.pop_all()
         self._end_torn_line()
 
@@ -139,8 +140,9 @@ def read_rows(destination: Path) -> dict[str, Row]:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        TEXT_BYTES.check(path.stat().st_size)
-        return path.read_bytes().splitlines()
+        with open_to_read(path) as file:
+            TEXT_BYTES.check(os.fstat(file.fileno()).st_size)
+            return file.read().splitlines()
     except LimitError as error:
         raise PrepareError(f"{path}: {error}") from error
 

@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cvr_lightning.evaluation.score_file import FILE_NAME as SCORES
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.evaluation.video_table import VideoTable
 from cvr_lightning.files.bounds import TEXT_BYTES, read_text
+from cvr_lightning.files.regular import open_to_read
 from cvr_lightning.training.metrics_file import FILE_NAME as METRICS
 
 CONFIG = "config.yaml"
@@ -143,9 +145,9 @@ def read_curves(directory: Path) -> dict[str, npt.NDArray[np.float64]]:
     if not path.exists():
         return {}
     try:
-        TEXT_BYTES.check(path.stat().st_size)
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
+        with open_to_read(path) as file:
+            TEXT_BYTES.check(os.fstat(file.fileno()).st_size)
+            for row in csv.DictReader(TextIOWrapper(file, encoding="utf-8", newline="")):
                 step = int(row.pop("step"))
                 for tag, value in row.items():
                     if value and tag != "epoch":

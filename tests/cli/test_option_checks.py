@@ -1,0 +1,74 @@
+"""Values that an option does not take: one message that names it, and exit status 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cvr_lightning import datamodules
+from cvr_lightning.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--seed_everything=-1", "--seed_everything -1: must be between 0 and 4294967295"),
+        ("--trainer.accumulate_grad_batches=0", "--trainer.accumulate_grad_batches 0: must be at least 1"),
+        ("--trainer.check_val_every_n_epoch=0", "--trainer.check_val_every_n_epoch 0: must be at least 1"),
+        ("--trainer.val_check_interval=0", "--trainer.val_check_interval 0: must be positive"),
+        ("--trainer.max_time=abc", "--trainer.max_time 'abc': write days:hours:minutes:seconds"),
+        ("--trainer.max_time=", "--trainer.max_time '': write days:hours:minutes:seconds"),
+        ("--model.pretrained=", "--model.pretrained is empty"),
+        ("--model.iframe_weights=", "--model.iframe_weights is empty"),
+        ("--model.model=torch.nn.Module", "the model is a Module, which defines no forward method"),
+        ("--model.learning_rate=0", "learning_rate=0.0 must be a positive number"),
+        ("--lr_scheduler=StepLR", "lr_scheduler"),
+        ("--data.sampling=[]", "--data.sampling []: set its parts, such as --data.sampling."),
+        ("--data.augmentation=null", "--data.augmentation null: leave it out for its default"),
+        ("--data.val_fraction=-1", "val_fraction=-1.0 must be positive"),
+    ],
+)
+def test_a_value_out_of_range_is_named(
+    option: str, message: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refusal(capsys, "fit", "--data=Folder", f"--data.root={videos}", option)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders without anything that could be read."""
+    root = tmp_path_factory.mktemp("videos")
+    for part in ("train", "val"):
+        for name in "ab":
+            (root / part / name).mkdir(parents=True)
+            (root / part / name / "0.avi").write_bytes(b"no video")
+    return root
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "Traceback" not in error
+    return error
+
+
+NUMBERS = ("batch_size", "seed", "sampling.segments", "sampling.crop", "augmentation.mixup")
+
+
+@pytest.mark.parametrize("name", datamodules.__all__)
+@pytest.mark.parametrize("option", NUMBERS)
+def test_null_is_refused_by_every_data_set(
+    name: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "CompressedVideoDataModule":
+        return
+    error = refusal(capsys, "fit", f"--data={name}", f"--data.root={tmp_path}", f"--data.{option}=null")
+    assert option.rpartition(".")[2] in error
+
+
+def test_packing_names_the_option_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["pack", str(tmp_path / "x"), "--data=Folder", f"--data.root={tmp_path}"]
+    assert "--data.batch_size null" in refusal(capsys, *command, "--data.batch_size=null")
