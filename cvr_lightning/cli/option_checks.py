@@ -74,7 +74,7 @@ def _refuse_null(section: str, values: Any, kinds: Mapping[str, Any]) -> None:
             raise OptionError(f"{option} null: leave it out for its default, or give a value")
         if not dataclasses.is_dataclass(kind) or value is ...:
             continue
-        if not isinstance(value, Mapping | Namespace | kind):  # type: ignore[arg-type]
+        if not isinstance(value, Mapping | Namespace | kind):
             raise OptionError(
                 f"{option} {value!r}: set its parts, such as {option}.{next(iter(_kinds(kind)))}"
             )

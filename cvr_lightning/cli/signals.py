@@ -23,9 +23,7 @@ class StopTogether(Callback):
     processes can simply end.
     """
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note that no signal has arrived."""
-        self._is_stopped = False
+    _is_stopped = False
 
     def _replace_handler(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.world_size > 1:

@@ -97,7 +97,7 @@ class MetricsFile(Logger):
         """Rewrite the file with the new columns of this row."""
         try:
             lines = read_text(self.path).splitlines(keepends=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             lines = []
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path}: not a file of metrics ({error}); remove it from the run") from error

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from helpers.encoders import encode
-from helpers.tiny_runs import TINY_CLIPS
 from helpers.tiny_datasets import VP9
+from helpers.tiny_runs import TINY_CLIPS
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.codec import CompressedVideoReader

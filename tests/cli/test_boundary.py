@@ -36,12 +36,12 @@ def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None
 
 
 SEVERAL = """
-import json, sys
+import json, os, sys
 from cvr_lightning.cli.main import main
 
 for command in json.loads(sys.argv[1]):
     print("#", command[0], flush=True)
-    main(command)
+    main([os.fsdecode(word.encode()) for word in command])  # as in sys.argv
 """
 
 
