@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -17,6 +17,19 @@ from cvr_lightning.errors import OptionError
 
 _MAX_SEED = 2**32 - 1
 """Largest seed of NumPy's global generator."""
+
+
+def check_text(arguments: Sequence[str]) -> None:
+    """Refuse names that are no text in this locale, which configurations cannot hold.
+
+    Raises:
+        OptionError: Names the argument.
+    """
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise OptionError(
+                f"{argument}: its bytes are no text in this locale; set LC_ALL=C.UTF-8, or rename the folder"
+            )
 
 
 def check_trainer_options(options: Namespace) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cvr_lightning.cli.option_checks import check_data_options
+from cvr_lightning.cli.option_checks import check_data_options, check_text
 from cvr_lightning.cli.option_errors import plain_errors
 from cvr_lightning.cli.parser import HelpfulParser, read_no_values
 from cvr_lightning.datamodules import CompressedVideoDataModule
@@ -34,6 +34,7 @@ def plan(arguments: Sequence[str]) -> Callable[[], None]:
     )
     parser.add_subclass_arguments(CompressedVideoDataModule, "data", required=True)
     read_no_values(parser)
+    check_text(arguments)
     options = parser.parse_args(list(arguments))
     check_data_options(options.data)
     shard_bytes = _bytes(options.shard_size)

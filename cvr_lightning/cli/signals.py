@@ -34,7 +34,9 @@ class StopTogether(Callback):
     def _stop(self, number: int, frame: object) -> None:
         self._is_stopped = True
 
-    def _end_if_stopped(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
+    def _end_if_stopped(
+        self, trainer: Trainer, pl_module: LightningModule, *arguments: Any, **options: Any
+    ) -> None:
         if self._is_stopped:
             self._end(trainer, pl_module)
 

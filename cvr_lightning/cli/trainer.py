@@ -13,6 +13,7 @@ from cvr_lightning.callbacks.defaults import default_callbacks
 from cvr_lightning.cli.bundled import with_bundled_configs
 from cvr_lightning.cli.lightning_cli import CompressedVideoCLI, PretrainingCLI
 from cvr_lightning.cli.noise import leave_out_noise
+from cvr_lightning.cli.option_checks import check_text
 from cvr_lightning.cli.option_errors import trainer_errors
 from cvr_lightning.cli.parser import HelpfulParser
 from cvr_lightning.cli.run_directory import require_weights
@@ -69,6 +70,7 @@ def _run(
     callbacks: list[Callback],
 ) -> None:
     leave_out_noise()
+    check_text(arguments)
     stored = with_stored_options(arguments, load)
     require_data(stored, cli.example)
     with ExitStack() as locks, exit_status_of_signals(), trainer_errors():

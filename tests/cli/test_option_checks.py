@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,12 @@ def test_null_is_refused_by_every_data_set(
 def test_packing_names_the_option_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["pack", str(tmp_path / "x"), "--data=Folder", f"--data.root={tmp_path}"]
     assert "--data.batch_size null" in refusal(capsys, *command, "--data.batch_size=null")
+
+
+@pytest.mark.parametrize("command", [["fit"], ["pack", "shards"]])
+def test_a_folder_whose_name_is_no_text_is_named(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = os.fsdecode(b"caf\xe9")
+    error = refusal(capsys, *command, "--data=Folder", f"--data.root={root}")
+    assert r"caf\udce9: its bytes are no text in this locale" in error
