@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import overload
 
 import numpy as np
 
-_UTF8 = ("utf-8", "surrogateescape")  # preserves file names that are not UTF-8
+_UTF8 = ("utf-8", "surrogateescape")  # preserves names that are not UTF-8, as os.fsdecode does
 
 
 class Names(Sequence[str]):
-    """A sequence of strings in one UTF-8 text.
+    """A sequence of file names in one UTF-8 text, as the file system takes them.
 
     Forked workers share the text without touching reference counts; its pickle is the text and an array of
     ends.
@@ -39,11 +40,11 @@ class Names(Sequence[str]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"name {index} of {len(self)}")
         index %= len(self)
-        return self._text[self._ends[index] : self._ends[index + 1]].decode(*_UTF8)
+        return os.fsdecode(self._text[self._ends[index] : self._ends[index + 1]])
 
     def __iter__(self) -> Iterator[str]:
         ends = self._ends.tolist()
-        return (self._text[start:end].decode(*_UTF8) for start, end in pairwise(ends))
+        return (os.fsdecode(self._text[start:end]) for start, end in pairwise(ends))
 
     def __eq__(self, other: object) -> bool:
         """Equal to any sequence with the same strings."""
