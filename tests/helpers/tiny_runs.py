@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from cvr_lightning.cli.main import main
 from helpers.encoders import encode
 
 TINY_CLIPS = [
@@ -12,6 +15,14 @@ TINY_CLIPS = [
     "--data.sampling.size=[64,88]",
     "--data.sampling.crop=64",
 ]
+CLIPS = [*TINY_CLIPS, "--data.num_workers=0"]
+AUGMENTED = [
+    "--data.augmentation.scale_jitter=[1.0,0.75]",
+    "--data.augmentation.mixup=0.2",
+    "--data.augmentation.cutmix=1.0",
+    "--data.augmentation.modality_dropout=0.1",
+]
+TINY_TRAINER = ["--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
 
 
 def write_two_classes(root: Path, frames: int) -> None:
@@ -45,3 +56,31 @@ def mortal_step(self, clip, batch_index):
 {name}.training_step = mortal_step
 main(sys.argv[1:])
 """
+
+
+def fit_arguments(shapes: Path, runs: Path, *more: str) -> list[str]:
+    """Train for two epochs of 20 videos into ``runs``/tiny."""
+    return [
+        "fit",
+        "--data=Folder",
+        f"--data.root={shapes}",
+        "--data.batch_size=5",
+        f"--trainer.default_root_dir={runs}",
+        "--run=tiny",
+        "--trainer.max_epochs=2",
+        "--trainer.log_every_n_steps=1",
+        *CLIPS,
+        *AUGMENTED,
+        *TINY_TRAINER,
+        *more,
+    ]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one message that a command ends with."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert stop.value.code in (1, 2)
+    assert "Traceback" not in error
+    return error
