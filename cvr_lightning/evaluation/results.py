@@ -12,6 +12,7 @@ from cvr_lightning.evaluation.formats import Table
 from cvr_lightning.evaluation.results_schema import check_results
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.bounds import parse_json, read_text
+from cvr_lightning.files.printable import count_text
 
 FILE_NAME = "results.json"
 ACCURACIES = ("top1", "top5", "top1_all", "top5_all")
@@ -98,7 +99,7 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
         "views": _views(protocol),
         "videos/s with reading": f"{speed['with_reading']:.1f}",
         "videos/s model only": f"{speed['model_only']:.1f}",
-        "parameters": f"{results['parameters'] / 1e6:.2f} M",
+        "parameters": count_text(results["parameters"]),
         "GMAC/video": _number(results["gmac_per_video"], ".3f"),
         "mJ/video theoretical": _number(_milli(energy["theoretical"]), ".2f"),
         "mJ/video measured": _number(_milli(energy["measured"]), ".1f", absent="not measured"),
@@ -119,7 +120,7 @@ def _data(protocol: dict[str, Any]) -> str:
     """The data set and which of its videos were tested."""
     dataset, subset, split = protocol["dataset"], protocol["subset"], protocol.get("split")
     if " " in subset:  # Folder's description of held-out videos; split is the seed
-        return f"{dataset}, {subset} {split}"
+        return f"{dataset}, {subset.partition(' ')[0]} held out, seed {split}"
     return f"{dataset}, {subset} subset" if split is None else f"{dataset} split {split}, {subset} subset"
 
 

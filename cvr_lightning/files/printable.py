@@ -33,6 +33,11 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"  {line.rstrip()}" for line in lines)
 
 
+def count_text(count: int) -> str:
+    """A number of parameters: in millions, or exactly if that would be zero."""
+    return f"{count / 1e6:.2f} M" if count >= 5000 else f"{count:,}"
+
+
 def without_secrets(text: str) -> str:
     """Remove users, passwords and queries from the URLs in a text, since these may be credentials."""
     return _ADDRESS.sub(r"\g<scheme>\g<place>", text)

@@ -21,6 +21,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
+from cvr_lightning.files.printable import count_text
 from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.inference.pretrained import read_folder, write_folder
 from cvr_lightning.training.architecture import architecture_of
@@ -155,7 +156,7 @@ class Classifier:
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
         return (
             f"Classifier({len(self.class_names)} classes, {type(self.recognizer).__qualname__} of "
-            f"{parameters / 1e6:.2f} M parameters, {self.sampling.summary()}, {self.device})"
+            f"{count_text(parameters)} parameters, {self.sampling.summary()}, {self.device})"
         )
 
     def plot(self, path: str | os.PathLike[str]) -> Figure:

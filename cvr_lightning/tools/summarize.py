@@ -23,7 +23,7 @@ from cvr_lightning.energy.costs import CostTableName
 from cvr_lightning.energy.counting import OperationReport, count_parameters
 from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import spikes_text
-from cvr_lightning.files.printable import printable
+from cvr_lightning.files.printable import count_text, printable
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
@@ -47,7 +47,7 @@ def _text(about: str, result: dict[str, Any], steps: int) -> str:
     lines += [
         f"  {'all':<16} {total:8.3f}",
         "",
-        f"  parameters            {result['parameters'] / 1e6:.2f} M",
+        f"  parameters            {count_text(result['parameters'])}",
         f"  effective MACs        {result['effective_gmac_per_video']:.3f} G",
         f"  effective ACs         {result['effective_gac_per_video']:.4f} G",
         f"  activation sparsity   {'-' if sparsity is None else f'{100 * sparsity:.1f} %'}",

@@ -18,6 +18,7 @@ from cvr_lightning.datamodules.reading import reading_log
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging
+from cvr_lightning.files.printable import count_text
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
 from cvr_lightning.models.encoders import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
@@ -193,7 +194,7 @@ class RecognitionModule(ScoringModule):
         """Log the size of the model."""
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
         name = self.architecture.get("preset") or type(self.recognizer).__qualname__
-        rank_zero_info(f"Model {name}: {parameters / 1e6:.2f} M parameters, {len(self.class_names)} classes")
+        rank_zero_info(f"Model {name}: {count_text(parameters)} parameters, {len(self.class_names)} classes")
 
     def on_train_epoch_start(self) -> None:
         """Exchange names of unreadable videos, so that each is logged once."""

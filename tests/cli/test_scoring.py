@@ -222,7 +222,7 @@ def test_results_tell_how_the_test_videos_were_held_out(
     (tmp_path / "results.json").write_text(json.dumps(results))
     main(["results", str(tmp_path)])
     found = capsys.readouterr().out
-    assert "Folder, 10% of the videos of each class, held out by split_seed 3\n" in found
+    assert "Folder, 10% held out, seed 3\n" in found
 
 
 def test_a_limit_of_one_batch_tests_one_batch_and_says_so(

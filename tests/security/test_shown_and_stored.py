@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from cvr_lightning.cli.main import main
-from cvr_lightning.files.printable import all_without_secrets, without_secrets
+from cvr_lightning.files.printable import all_without_secrets, count_text, without_secrets
+
+
+@pytest.mark.parametrize(("count", "shown"), [(253698, "0.25 M"), (5000, "0.01 M"), (1346, "1,346")])
+def test_small_models_have_a_size_too(count: int, shown: str) -> None:
+    assert count_text(count) == shown
 
 
 @pytest.mark.parametrize(
