@@ -97,9 +97,7 @@ class IndexCache:
         try:
             data = None if state is None else self._store.read(name, state)
             if data is None and self._store.states([name]):
-                self._warn(
-                    f"{path} has changed: it is indexed at each read until the next run updates the index"
-                )
+                self._warn(f"{path} has changed: it is indexed at each read until the next run")
         except (ValueError, sqlite3.Error) as error:
             if self.writable and isinstance(error, ValueError):
                 return self._replace(name, error)
