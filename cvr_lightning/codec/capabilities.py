@@ -9,8 +9,8 @@ from cvr_lightning.codec.arrays import Modality
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import IFRAMES_ONLY, PREPARE, UnsupportedStreamError
-from cvr_lightning.codec.h264.parameter_sets import unread_tool
 from cvr_lightning.codec.h264.parameters import read_pair, read_sets
+from cvr_lightning.codec.h264.parser import unread_tools
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 from cvr_lightning.codec.scan import WITH_VECTORS
 
@@ -110,6 +110,5 @@ def _h264(index: PacketIndex) -> Support:
     if any(sequence.crop[0] or sequence.crop[2] for sequence, _ in pairs):
         cause = "H.264 cropped at its left or top: its blocks lie off the frame's 8x8 grid"
         return Support(index.codec, f"I-frames only; {cause}", no_motion=cause)
-    tools = [unread_tool(*pair) for pair in pairs]
-    cause = next(filter(None, tools), "FFmpeg exports no residual of H.264")
+    cause = unread_tools(index) or "FFmpeg exports no residual of H.264"
     return Support(index.codec, f"vectors only, as FFmpeg exports them; {cause}", no_residual=cause)
