@@ -74,7 +74,6 @@ def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
             flags.append((keyframe, packet.is_discard, packet.is_corrupt))
         batches.flush(positions, flags)
         sizes, places = batches.sizes, batches.places
-        del batches  # the array that maps the file
     if not flags:
         raise demuxer.error("it holds no packet of video")
     return Packets(

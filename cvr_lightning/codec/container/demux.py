@@ -125,11 +125,9 @@ class Demuxer:
         if self._data is not None:
             yield self._data
             return
-        with (
-            open(self.path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        ):
-            yield mapped
+        with open(self.path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        yield mapped  # not closed here: arrays that an error keeps may still refer to it
 
     def read(self, position: int, size: int) -> bytes:
         """Read bytes of the file; fewer than ``size`` at its end."""
