@@ -63,7 +63,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class IFrameFeatures(NamedTuple):
-    """I-frame features at strides 16 and 32, the grids of the two P-frame stages."""
+    """I-frame features at strides 16 and 32, the grids of the P-path's layers."""
 
     stride16: Tensor
     stride32: Tensor
@@ -189,27 +189,27 @@ class PFrames(NamedTuple):
     global_motion: Tensor | None = None
 
 
-PFrameState = tuple[ModulatorState, ModulatorState]
+PFrameState = tuple[ModulatorState, ...]
 
 
 class PFrameFeatures(NamedTuple):
-    """Readouts of both stages (M, C, H, W) at stride 32, and the final state (None if not requested)."""
+    """Readouts of all layers (M, C, H, W) at stride 32, and the final state (None if not requested)."""
 
     readout: Tensor
     state: PFrameState | None
 
 
 class PFrameEncoder(nn.Module):
-    """Two spiking stages from the codec's block grid (stride 8) to the token grid (stride 32).
+    """Three spiking layers from the codec's block grid (stride 8) to the token grid (stride 32).
 
     Args:
         in_channels: Channels of the block-grid input.
         motion_channels: Leading channels that hold motion and drive their own neurons; None to mix all
-        channels.
-        widths: Channels of the two stages.
+            channels.
+        widths: Channels of the two layers at stride 16, and of the one at stride 32.
         iframe_widths: Channels of the I-frame features at strides 16 and 32.
-        global_motion: Feed global motion to the first stage as a separate current.
-        modulator: Options of the modulators of both stages; defaults if None.
+        global_motion: Feed global motion to the first layer as a separate current.
+        modulator: Options of the modulators of all layers; defaults if None.
     """
 
     def __init__(
@@ -223,18 +223,22 @@ class PFrameEncoder(nn.Module):
     ) -> None:
         super().__init__()
         modulator = modulator or ModulatorOptions()
+        levels = modulator.levels if modulator.spiking else 1
+        low, high = widths
         # Block fields are sparse and small; the gains scale the currents to the thresholds.
         self.conv1: StreamConv2d | StandardizedConv2d
         if motion_channels is None:
-            self.conv1 = StandardizedConv2d(in_channels, widths[0], stride=2, gain=4.0)
+            self.conv1 = StandardizedConv2d(in_channels, low, stride=2, gain=4.0)
         else:
-            self.conv1 = StreamConv2d(motion_channels, in_channels, widths[0], stride=2, gain=4.0)
-        self.global_motion_current = GlobalMotionCurrent(widths[0]) if global_motion else None
-        self.modulator1 = build_modulator(widths[0], iframe_widths[0], modulator)
-        levels = modulator.levels if modulator.spiking else 1
-        self.conv2 = StandardizedConv2d(widths[0], widths[1], stride=2, gain=4.0, levels=levels)
-        self.modulator2 = build_modulator(widths[1], iframe_widths[1], modulator)
-        self.out_channels = self.modulator1.readout.out_channels + self.modulator2.readout.out_channels
+            self.conv1 = StreamConv2d(motion_channels, in_channels, low, stride=2, gain=4.0)
+        self.global_motion_current = GlobalMotionCurrent(low) if global_motion else None
+        self.modulator1 = build_modulator(low, iframe_widths[0], modulator)
+        self.conv2 = StandardizedConv2d(low, low, stride=1, gain=4.0, levels=levels)
+        self.modulator2 = build_modulator(low, iframe_widths[0], modulator)
+        self.conv3 = StandardizedConv2d(low, high, stride=2, gain=4.0, levels=levels)
+        self.modulator3 = build_modulator(high, iframe_widths[1], modulator)
+        modulators = (self.modulator1, self.modulator2, self.modulator3)
+        self.out_channels = sum(layer.readout.out_channels for layer in modulators)
 
     def forward(
         self,
@@ -251,16 +255,20 @@ class PFrameEncoder(nn.Module):
             state: State to continue from; zeros if None.
             keep_state: Return the final state.
         """
-        first, second = (None, None) if state is None else state
+        states = (None, None, None) if state is None else state
         current = _over_time(self.conv1, pframes.blocks)
         if self.global_motion_current is not None:
             shift = self.global_motion_current(pframes.global_motion)
             current = current + shift.to(current.dtype)  # float16 or bfloat16 under autocast
-        low = self.modulator1(current, iframe.stride16, pframes.mask, first, keep_state)
-        current = _over_time(self.conv2, low.spikes)
-        high = self.modulator2(current, iframe.stride32, pframes.mask, second, keep_state)
-        readout = torch.cat([F.avg_pool2d(low.readout, kernel_size=2), high.readout], dim=1)
-        return PFrameFeatures(readout, (low.state, high.state) if keep_state else None)
+        first = self.modulator1(current, iframe.stride16, pframes.mask, states[0], keep_state)
+        current = _over_time(self.conv2, first.spikes)
+        second = self.modulator2(current, iframe.stride16, pframes.mask, states[1], keep_state)
+        current = _over_time(self.conv3, second.spikes)
+        third = self.modulator3(current, iframe.stride32, pframes.mask, states[2], keep_state)
+        halved = [F.avg_pool2d(layer.readout, kernel_size=2) for layer in (first, second)]
+        readout = torch.cat([*halved, third.readout], dim=1)
+        end = (first.state, second.state, third.state) if keep_state else None
+        return PFrameFeatures(readout, end)
 
 
 def _over_time(layer: nn.Module, sequence_TMCHW: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ class Architecture:
         crop: Side of the frames in pixels that the preset is designed for; any multiple of 32 works.
         iframe_widths: Channels of the I-path at strides 4, 8, 16 and 32.
         iframe_depths: ConvNeXt blocks at each of these strides; None for EfficientNet-Lite0.
-        pframe_widths: Channels of the two spiking stages.
+        pframe_widths: Channels of the spiking layers at strides 16 and 32.
         width: Channels of a token.
         depth: Blocks of the transformer.
         heads: Attention heads of a block.
