@@ -66,11 +66,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "residuals only": {"data": {"modalities": ("residual",)}},
     "without I-frames": {"data": {"modalities": ("motion", "residual")}},
     "no global motion": {"model": {"ablate": ("global_motion",)}},
-    "counts": {"model": {"levels": 4}},
-    "streams": {"model": {"streams": True}},
-    "counts, streams": {"model": {"levels": 4, "streams": True}},
-    "streams, no spikes (ReLU)": {"model": {"streams": True, "ablate": ("spikes",)}},
     "no spikes (ReLU)": {"model": {"ablate": ("spikes",)}},
+    "binary spikes": {"model": {"levels": 1}},
     "static threshold": {"model": {"ablate": ("adaptation", "iframe_term")}},
     "no I-frame term": {"model": {"ablate": ("iframe_term",)}},
     "no adaptation": {"model": {"ablate": ("adaptation",)}},
@@ -136,6 +133,6 @@ class Job:
             return HardMotionShapes(self.root, **data_options(options))
         if self.recipe == "folder":
             return Folder(self.root, **data_options(options))
-        if self.part == "val":
+        if self.subset == "val":
             return HeldOutGroups(self.root, self.split, **data_options(options))
         return UCF101(self.root, self.split, **data_options(options), val_fraction=0)

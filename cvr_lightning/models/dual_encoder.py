@@ -39,7 +39,6 @@ class DualEncoder(nn.Module):
         representation: Representation of P-frames.
         ablate: Components to leave out.
         levels: Most spikes of a neuron per step.
-        streams: Separate neurons for motion and residual in the first stage of the P-path.
     """
 
     image_mean: Tensor
@@ -52,7 +51,6 @@ class DualEncoder(nn.Module):
         representation: Representation,
         ablate: Collection[Ablation],
         levels: int,
-        streams: bool,
     ) -> None:
         super().__init__()
         self.iframe_encoder: IFrameEncoder | EfficientNetLite0 = (
@@ -76,7 +74,7 @@ class DualEncoder(nn.Module):
         )
         self.pframe_encoder = PFrameEncoder(
             self.stem.out_channels,
-            MOTION_CHANNELS if streams else None,
+            None if representation == "pixel" else MOTION_CHANNELS,
             arch.pframe_widths,
             arch.iframe_widths[2:],
             global_motion,

@@ -16,10 +16,18 @@ from torch.nn import functional as F
 
 from cvr_lightning.errors import CropError
 from cvr_lightning.models.global_motion import GlobalMotionCurrent
-from cvr_lightning.models.modulator import ModulatorOptions, ModulatorState, build_modulator
+from cvr_lightning.models.modulator import (
+    Modulation,
+    Modulator,
+    ModulatorOptions,
+    ModulatorState,
+    build_modulator,
+)
 
 STRIDE = 32
 """Side of a token in pixels."""
+GAIN = 4.0
+"""Initial gain of the P-path's convolutions."""
 CACHED = 2**18
 """Input elements per thread whose activations of one stage fit into a CPU core's cache."""
 
@@ -199,14 +207,54 @@ class PFrameFeatures(NamedTuple):
     state: PFrameState | None
 
 
+class SpikingLayer(nn.Module):
+    """A convolution of every P-frame, and a modulator over time.
+
+    Args:
+        conv: The convolution.
+        modulator: The modulator of its output channels.
+    """
+
+    def __init__(self, conv: nn.Module, modulator: Modulator) -> None:
+        super().__init__()
+        self.conv = conv
+        self.modulator = modulator
+
+    def forward(
+        self,
+        input_TMCHW: Tensor,
+        iframe_MDHW: Tensor,
+        mask_TM: Tensor,
+        state: ModulatorState | None,
+        keep_state: bool,
+        shift_TMCHW: Tensor | None = None,
+    ) -> Modulation:
+        """Convolve and modulate.
+
+        Args:
+            input_TMCHW: Fields of the P-frames, or spikes.
+            iframe_MDHW: Features of each segment's I-frame, at the output's resolution.
+            mask_TM: bool, true where the P-frame exists.
+            state: State to continue from; zeros if None.
+            keep_state: Return the final state.
+            shift_TMCHW: Added to the currents.
+        """
+        flat = self.conv(input_TMCHW.flatten(0, 1))
+        current_TMCHW = flat.view(*input_TMCHW.shape[:2], *flat.shape[1:])
+        if shift_TMCHW is not None:
+            current_TMCHW = current_TMCHW + shift_TMCHW.to(current_TMCHW.dtype)  # of lower precision in autocast
+        fired: Modulation = self.modulator(current_TMCHW, iframe_MDHW, mask_TM, state, keep_state)
+        return fired
+
+
 class PFrameEncoder(nn.Module):
-    """Three spiking layers from the codec's block grid (stride 8) to the token grid (stride 32).
+    """Four spiking layers from the codec's block grid (stride 8) to the token grid: two each at strides 16, 32.
 
     Args:
         in_channels: Channels of the block-grid input.
         motion_channels: Leading channels that hold motion and drive their own neurons; None to mix all
             channels.
-        widths: Channels of the two layers at stride 16, and of the one at stride 32.
+        widths: Channels of the layers at stride 16, and of those at stride 32.
         iframe_widths: Channels of the I-frame features at strides 16 and 32.
         global_motion: Feed global motion to the first layer as a separate current.
         modulator: Options of the modulators of all layers; defaults if None.
@@ -222,23 +270,34 @@ class PFrameEncoder(nn.Module):
         modulator: ModulatorOptions | None = None,
     ) -> None:
         super().__init__()
-        modulator = modulator or ModulatorOptions()
-        levels = modulator.levels if modulator.spiking else 1
+        options = modulator or ModulatorOptions()
+        levels = options.levels if options.spiking else 1
         low, high = widths
         # Block fields are sparse and small; the gains scale the currents to the thresholds.
-        self.conv1: StreamConv2d | StandardizedConv2d
-        if motion_channels is None:
-            self.conv1 = StandardizedConv2d(in_channels, low, stride=2, gain=4.0)
-        else:
-            self.conv1 = StreamConv2d(motion_channels, in_channels, low, stride=2, gain=4.0)
+        first = (
+            StandardizedConv2d(in_channels, low, 2, GAIN)
+            if motion_channels is None
+            else StreamConv2d(motion_channels, in_channels, low, 2, GAIN)
+        )
         self.global_motion_current = GlobalMotionCurrent(low) if global_motion else None
-        self.modulator1 = build_modulator(low, iframe_widths[0], modulator)
-        self.conv2 = StandardizedConv2d(low, low, stride=1, gain=4.0, levels=levels)
-        self.modulator2 = build_modulator(low, iframe_widths[0], modulator)
-        self.conv3 = StandardizedConv2d(low, high, stride=2, gain=4.0, levels=levels)
-        self.modulator3 = build_modulator(high, iframe_widths[1], modulator)
-        modulators = (self.modulator1, self.modulator2, self.modulator3)
-        self.out_channels = sum(layer.readout.out_channels for layer in modulators)
+        self.layers = nn.ModuleDict(
+            {
+                "layer1": SpikingLayer(first, build_modulator(low, iframe_widths[0], options)),
+                "layer2": SpikingLayer(
+                    StandardizedConv2d(low, low, 1, GAIN, levels),
+                    build_modulator(low, iframe_widths[0], options),
+                ),
+                "layer3": SpikingLayer(
+                    StandardizedConv2d(low, high, 2, GAIN, levels),
+                    build_modulator(high, iframe_widths[1], options),
+                ),
+                "layer4": SpikingLayer(
+                    StandardizedConv2d(high, high, 1, GAIN, levels),
+                    build_modulator(high, iframe_widths[1], options),
+                ),
+            }
+        )
+        self.out_channels = sum(layer.modulator.readout.out_channels for layer in self.layers.values())
 
     def forward(
         self,
@@ -255,23 +314,15 @@ class PFrameEncoder(nn.Module):
             state: State to continue from; zeros if None.
             keep_state: Return the final state.
         """
-        states = (None, None, None) if state is None else state
-        current = _over_time(self.conv1, pframes.blocks)
+        shift = None
         if self.global_motion_current is not None:
             shift = self.global_motion_current(pframes.global_motion)
-            current = current + shift.to(current.dtype)  # float16 or bfloat16 under autocast
-        first = self.modulator1(current, iframe.stride16, pframes.mask, states[0], keep_state)
-        current = _over_time(self.conv2, first.spikes)
-        second = self.modulator2(current, iframe.stride16, pframes.mask, states[1], keep_state)
-        current = _over_time(self.conv3, second.spikes)
-        third = self.modulator3(current, iframe.stride32, pframes.mask, states[2], keep_state)
-        halved = [F.avg_pool2d(layer.readout, kernel_size=2) for layer in (first, second)]
-        readout = torch.cat([*halved, third.readout], dim=1)
-        end = (first.state, second.state, third.state) if keep_state else None
-        return PFrameFeatures(readout, end)
-
-
-def _over_time(layer: nn.Module, sequence_TMCHW: Tensor) -> Tensor:
-    """Apply a layer to all time steps at once."""
-    flat: Tensor = layer(sequence_TMCHW.flatten(0, 1))
-    return flat.view(*sequence_TMCHW.shape[:2], *flat.shape[1:])
+        grids = (iframe.stride16, iframe.stride16, iframe.stride32, iframe.stride32)
+        before = (None,) * len(self.layers) if state is None else state
+        spikes, fired = pframes.blocks, []
+        for layer, grid, start in zip(self.layers.values(), grids, before, strict=True):
+            fired.append(layer(spikes, grid, pframes.mask, start, keep_state, shift))
+            spikes, shift = fired[-1].spikes, None
+        pooled = [F.avg_pool2d(layer.readout, kernel_size=2) for layer in fired[:2]]
+        readout = torch.cat([*pooled, *(layer.readout for layer in fired[2:])], dim=1)
+        return PFrameFeatures(readout, tuple(layer.state for layer in fired) if keep_state else None)

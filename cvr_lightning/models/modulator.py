@@ -210,9 +210,10 @@ class ReLUModulator(nn.Module):
         return Modulation(rectified_TMCHW, readout_MCHW, end)
 
 
-def build_modulator(
-    channels: int, iframe_channels: int, options: ModulatorOptions
-) -> SpikingTemporalModulator | ReLUModulator:
+Modulator = SpikingTemporalModulator | ReLUModulator
+
+
+def build_modulator(channels: int, iframe_channels: int, options: ModulatorOptions) -> Modulator:
     """Build the modulator of a stage with C channels and D I-frame channels."""
     if not options.spiking:
         return ReLUModulator(channels, options.current_readout)

@@ -37,7 +37,7 @@ class Architecture:
 
 PRESETS: dict[Preset, Architecture] = {
     "tiny": Architecture(
-        crop=224,
+        crop=160,
         iframe_widths=(16, 24, 48, 64),
         iframe_depths=(1, 1, 1, 1),
         pframe_widths=(32, 64),
@@ -62,7 +62,7 @@ PRESETS: dict[Preset, Architecture] = {
         crop=160,
         iframe_widths=(40, 80, 160, 320),
         iframe_depths=(2, 2, 6, 2),
-        pframe_widths=(64, 128),
+        pframe_widths=(44, 96),
         width=160,
         depth=3,
         heads=5,
@@ -73,7 +73,7 @@ PRESETS: dict[Preset, Architecture] = {
         crop=224,
         iframe_widths=(64, 128, 256, 512),
         iframe_depths=(2, 2, 6, 2),
-        pframe_widths=(128, 256),
+        pframe_widths=(88, 176),
         width=384,
         depth=6,
         heads=6,

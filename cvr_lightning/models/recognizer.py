@@ -52,14 +52,12 @@ class CompressedVideoRecognizer(DualEncoder):
         representation: Representation of P-frames.
         ablate: Components to leave out.
         levels: Most spikes of a neuron per step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
-        streams: Separate neurons for motion and residual in the first stage of the P-path.
 
     Attributes:
         architecture: These options, as plain values: ``CompressedVideoRecognizer(**architecture)``.
 
     Raises:
-        ValueError: A preset, representation or component is unknown, levels are out of range, or streams are
-            set for a representation other than ``block``.
+        ValueError: A preset, representation or component is unknown, or levels are out of range.
     """
 
     def __init__(
@@ -70,17 +68,14 @@ class CompressedVideoRecognizer(DualEncoder):
         dropout: float = 0.1,
         representation: Representation = "block",
         ablate: Sequence[Ablation] = (),
-        levels: int = 1,
-        streams: bool = False,
+        levels: int = 4,
     ) -> None:
         _check_choice("preset", preset, get_args(Preset))
         _check_choice("representation", representation, get_args(Representation))
         for part in ablate:
             _check_choice("part", part, get_args(Ablation))
-        if streams and representation != "block":
-            raise ValueError(f"streams=True needs representation='block', not {representation!r}")
         arch = PRESETS[preset]
-        super().__init__(arch, residual_channels, representation, ablate, levels, streams)
+        super().__init__(arch, residual_channels, representation, ablate, levels)
         self.architecture: dict[str, Any] = {
             "num_classes": num_classes,
             "preset": preset,
@@ -89,7 +84,6 @@ class CompressedVideoRecognizer(DualEncoder):
             "representation": representation,
             "ablate": sorted(ablate),
             "levels": levels,
-            "streams": streams,
         }
         high_channels = arch.iframe_widths[3]
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from cvr_lightning import datamodules
 from cvr_lightning.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 """Version of a checkpoint's own section and of the names of its weights; other versions are refused."""
 MAX_TEXT = 4096
 """Most characters of a name or path."""
@@ -45,7 +45,6 @@ MODEL: dict[str, Kind] = {
     "levels": int,
     "mask_ratio": float,
     "preset": str,
-    "streams": bool,
     "warmup_ratio": float,
     "weight_decay": float,
     "ablate": list[str],
@@ -117,7 +116,6 @@ ARCHITECTURE: dict[str, Kind] = {
     "preset": str,
     "representation": str,
     "residual_channels": int,
-    "streams": bool,
     "ablate": list[str],
 }
 """``model`` is the class name of a custom model, for messages; it is never imported."""

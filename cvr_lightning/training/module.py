@@ -69,7 +69,6 @@ class RecognitionModule(ScoringModule):
             ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``, ``unified`` (replaced,
             with the mixer, by late fusion), ``mixer``.
         levels: Most spikes of a neuron per step, 1 to 4; 1 gives binary spikes.
-        streams: Separate neurons for motion and residual in the first stage of the P-path.
         dropout: Fraction of the features dropped before the head.
         label_smoothing: Fraction of the target spread over all classes.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
@@ -100,8 +99,7 @@ class RecognitionModule(ScoringModule):
         model: nn.Module | None = None,
         preset: Preset = "tiny",
         ablate: Sequence[Ablation] = (),
-        levels: int = 1,
-        streams: bool = False,
+        levels: int = 4,
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
         averaging: Averaging = "softmax",
@@ -123,7 +121,6 @@ class RecognitionModule(ScoringModule):
             "dropout": dropout,
             "ablate": ablate,
             "levels": levels,
-            "streams": streams,
         }
         of_own = {"iframe_weights": iframe_weights, "pretrained": pretrained, "iframe_lr": iframe_lr}
         if model is not None:

@@ -69,15 +69,11 @@ class PretrainingModule(LightningModule):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio={mask_ratio} must be between 0 and 1")
-        self.architecture: dict[str, Any] = {
-            "preset": preset,
-            "residual_channels": residual_channels,
-            "representation": "block",
-            "ablate": [],
-            "levels": 1,
-            "streams": False,
-        }
         self.masked = MaskedPretraining(preset, residual_channels, pframes)
+        self.architecture: dict[str, Any] = {
+            name: self.recognizer.architecture[name]
+            for name in ("preset", "residual_channels", "representation", "ablate", "levels")
+        }
         self.mask_ratio = mask_ratio
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay

@@ -43,7 +43,7 @@ PARTS = [
     "mixers",
     "head",
 ]
-PLACES = {"<layer>": ["modulator1", "modulator2"], "<part>": PARTS, "<clip>": ["0", "1"]}
+PLACES = {"<layer>": ["layer1", "layer2", "layer3", "layer4"], "<part>": PARTS, "<clip>": ["0", "1"]}
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_a_run_with_a_logger_of_text_warns_once_and_keeps_its_scalars(
         assert "CSVLogger" in told[0]
     header = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0]
     for tag in (
-        "vitals/spikes/modulator1/rate",
+        "vitals/spikes/layer1/rate",
         "vitals/throughput/videos_per_second",
         "vitals/energy/theoretical_uj_per_view",
     ):

@@ -121,7 +121,7 @@ def test_currents_are_a_linear_map_that_is_counted() -> None:
 def test_currents_have_the_type_of_autocast(clip: CompressedClip) -> None:
     recognizer = CompressedVideoRecognizer(5).eval()
     seen = []
-    recognizer.pframe_encoder.modulator1.neurons.register_forward_hook(
+    recognizer.pframe_encoder.layers["layer1"].modulator.neurons.register_forward_hook(
         lambda layer, inputs, fired: seen.append((inputs[0].dtype, fired.spikes.dtype))
     )
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):

@@ -17,7 +17,7 @@ def test_spikes_membrane_and_gradient_are_those_of_spikingjelly() -> None:
         decay_input=False,
         v_threshold=1.0,
         v_reset=None,
-        surrogate_function=surrogate.ATan(alpha=2.0),
+        surrogate_function=surrogate.PiecewiseQuadratic(alpha=1.0),
         step_mode="m",
     )
     ours = AdaptiveLIF(3, leak=0.5, threshold=1.0, adaptation=None)

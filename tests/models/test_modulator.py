@@ -149,15 +149,16 @@ def test_each_spike_of_a_count_is_an_accumulation() -> None:
     for levels in (1, 4):
         model = encoder(ModulatorOptions(levels=levels))
         seen = []
-        model.modulator1.neurons.register_forward_hook(
+        model.layers["layer1"].modulator.neurons.register_forward_hook(
             lambda _, __, fired, seen=seen: seen.append(fired.spikes)
         )
         with torch.no_grad(), OperationCounter(model) as counter:
             model(pframes, iframe)
         report = counter.report(1)
-        # Each spike of the first stage meets at most 3 x 3 taps of 12 channels at stride 2.
-        assert 0 < 1e9 * report.effective_gac <= 12 * 9 * float(seen[0].sum())
-        assert report.spiking_layers()["modulator1.neurons"] == pytest.approx(
+        layers = {layer.name: layer for layer in report.layers}
+        # Each spike of the first layer meets at most 3 x 3 taps of 8 channels.
+        assert 0 < layers["layers.layer2.conv"].effective_acs <= 8 * 9 * float(seen[0].sum())
+        assert report.spiking_layers()["layers.layer1.modulator.neurons"] == pytest.approx(
             float(seen[0].sum()) / seen[0][0].numel()
         )
         assert 0 <= report.activation_sparsity <= 1
@@ -189,5 +190,5 @@ def test_neurons_without_adaptation_cost_a_third() -> None:
         with torch.no_grad(), OperationCounter(model) as counter:
             model(pframes, iframe)
         layers = {layer.name: layer.dense for layer in counter.report(1).layers}
-        dense[adaptation] = layers["modulator1.neurons"]
+        dense[adaptation] = layers["layers.layer1.modulator.neurons"]
     assert dense[True] == 3 * dense[False] > 0

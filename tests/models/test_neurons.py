@@ -91,12 +91,19 @@ def test_membranes_stay_float32_under_bfloat16() -> None:
     assert state.membrane.dtype == state.trace.dtype == torch.float32
 
 
-def test_the_surrogate_gradient_is_the_derivative_of_the_arctangent() -> None:
-    distance = torch.linspace(-3, 3, 31, dtype=torch.float64, requires_grad=True)
-    SurrogateSpike.apply(distance).sum().backward()
-    smooth = torch.linspace(-3, 3, 31, dtype=torch.float64, requires_grad=True)
-    (torch.atan(math.pi * smooth) / math.pi).sum().backward()
-    torch.testing.assert_close(distance.grad, smooth.grad)
+def test_the_surrogate_gradient_is_a_triangle_of_unit_area() -> None:
+    distance = torch.linspace(-3, 3, 601, dtype=torch.float64, requires_grad=True)
+    threshold = torch.full_like(distance, 0.5)
+    SurrogateSpike.apply(distance, threshold).sum().backward()
+    assert distance.grad[[0, 250, 275, 300, 325, 350, 600]].tolist() == pytest.approx([0, 0, 1, 2, 1, 0, 0])
+    assert torch.trapezoid(distance.grad, distance.detach()).item() == pytest.approx(1)
+
+
+def test_the_gradient_of_a_count_is_that_of_a_clipped_line() -> None:
+    membrane = torch.linspace(0, 5, 51, dtype=torch.float64, requires_grad=True)
+    threshold = torch.ones_like(membrane)
+    sum(SurrogateSpike.apply(membrane - level * threshold, threshold).sum() for level in (1, 2, 3, 4)).backward()
+    assert membrane.grad[[0, 5, 10, 25, 40, 45, 50]].tolist() == pytest.approx([0, 0.5, 1, 1, 1, 0.5, 0])
 
 
 def test_every_constant_of_the_neuron_learns() -> None:

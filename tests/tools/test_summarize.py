@@ -15,8 +15,8 @@ def test_the_preset_small_costs_what_its_budget_says(capsys: pytest.CaptureFixtu
     assert sum(result["gmac_by_part"].values()) == pytest.approx(result["gmac_per_video"])
     assert result["effective_gac_per_video"] > 0
     assert set(result["spikes_per_neuron"]) == {
-        "pframe_encoder.modulator1.neurons",
-        "pframe_encoder.modulator2.neurons",
+        f"pframe_encoder.layers.layer{number}.modulator.neurons"
+        for number in (1, 2, 3, 4)
     }
     assert result["spikes_pay_below"] == pytest.approx(4.6 / 0.9)
     assert all(spikes < result["spikes_pay_below"] for spikes in result["spikes_per_neuron"].values())
@@ -28,7 +28,7 @@ def test_spikes_are_counted_on_the_given_videos(tmp_path: Path, capsys: pytest.C
     moving = json.loads(capsys.readouterr().out)
     main(["summarize", "--preset", "tiny", video])
     text = capsys.readouterr().out
-    assert "1 x 1 crops of 8 segments x 3 P-frames, 224 px; spikes counted on 1 given videos" in text
+    assert "1 x 1 crops of 8 segments x 3 P-frames, 160 px; spikes counted on 1 given videos" in text
     assert "spikes of a neuron in 3 steps" in text
     verdict = "spikes/neuron (< 5.1: cheaper than a ReLU)"
     assert all(f"{spikes:.2f} {verdict}" in text for spikes in moving["spikes_per_neuron"].values())

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from cvr_lightning.models.neurons import cpu
-from cvr_lightning.models.neurons.kernels import MAX_LEVELS
+from cvr_lightning.models.neurons.kernels import LEAST_WIDTH, MAX_LEVELS
 
 
 class LIFState(NamedTuple):
@@ -66,24 +66,25 @@ class Firing(NamedTuple):
 
 
 class SurrogateSpike(torch.autograd.Function):
-    """Heaviside step with the derivative of atan(pi x) / pi + 1/2 as its gradient.
+    """Heaviside step with a triangle of unit area as its gradient (Bellec et al., NeurIPS 2018).
 
-    The arctangent surrogate of Fang et al., "Incorporating learnable membrane time constant" (ICCV 2021),
-    with alpha = 2.
+    The triangle is as wide as the threshold on each side. The triangles of all levels add up to the slope of
+    a straight line from 0 to the highest level, so counts have the gradient of a clipped linear function.
     """
 
     @staticmethod
-    def forward(ctx: Any, distance: Tensor) -> Tensor:
-        """Return 1.0 where ``distance`` (membrane minus threshold) is at least 0, else 0.0."""
-        ctx.save_for_backward(distance)
+    def forward(ctx: Any, distance: Tensor, threshold: Tensor) -> Tensor:
+        """Return 1.0 where ``distance`` (membrane minus a multiple of ``threshold``) is at least 0, else 0.0."""
+        ctx.save_for_backward(distance, threshold)
         return (distance >= 0).to(distance.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Gradient with respect to ``distance``."""
-        (distance,) = ctx.saved_tensors
-        slope: Tensor = 1 / (1 + (math.pi * distance) ** 2)
-        return gradients[0] * slope
+        distance, threshold = ctx.saved_tensors
+        width = threshold.clamp(min=LEAST_WIDTH)
+        slope: Tensor = (1 - (distance / width).abs()).clamp(min=0) / width
+        return gradients[0] * slope, None
 
 
 class AdaptiveLIF(nn.Module):
@@ -248,7 +249,7 @@ def _steps(
 def _spikes(membrane: Tensor, threshold: Tensor, levels: int) -> Tensor:
     """Number of multiples of the threshold that the membrane reaches, at most ``levels``."""
     fired: list[Tensor] = [
-        SurrogateSpike.apply(membrane - level * threshold)  # type: ignore[no-untyped-call]
+        SurrogateSpike.apply(membrane - level * threshold, threshold)  # type: ignore[no-untyped-call]
         for level in range(1, levels + 1)
     ]
     return torch.stack(fired).sum(dim=0) if levels > 1 else fired[0]

@@ -18,12 +18,15 @@ import numpy as np
 
 MAX_LEVELS = 4
 """Most spikes per step; loops over them are unrolled."""
+LEAST_WIDTH = 0.1
+"""Least half width of the surrogate gradient's triangle, which bounds its height at small thresholds."""
+_LEAST_WIDTH = np.float32(LEAST_WIDTH)
 _N = 496  # neurons of a block
 _A, _B, _R, _K, _V, _Z, _Q = (i * _N for i in range(7))  # scratch offsets: constants, state
 _DA, _DB, _DR, _DK, _DV, _DZ, _DQ = (i * _N for i in range(7, 14))  # and their gradients
 _BASE, _DBASE, _NONE = 14 * _N, 15 * _N, 16 * _N  # threshold at rest, its gradient, zeros
 _PAST = 17 * _N  # states before each step
-_ZERO, _ONE, _TWO, _PI = np.float32(0), np.float32(1), np.float32(2), np.float32(math.pi)
+_ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _HALF, _SMALLEST, _LOG2_E = np.float32(0.5), np.float32(-87), np.float32(math.log2(math.e))
 _LN_2_HIGH = np.float32(0.693359375)  # few digits, so its multiples are exact
 _LN_2_LOW = np.float32(math.log(2) - 0.693359375)
@@ -237,14 +240,14 @@ def _go_back(s: Any, past: Any, current: Any, d_spikes: Any, d_current: Any, lev
         v, z, q = past[j], past[_N + j], past[2 * _N + j]
         dv, dz, dq = s[_DV + j], s[_DZ + j], s[_DQ + j]
         threshold = s[_BASE + j] + b * z
+        narrowing = _ONE / max(threshold, _LEAST_WIDTH)
         u, count, slope, slope_of_threshold = a * v + current[j], _ZERO, _ZERO, _ZERO
         for level in range(1, MAX_LEVELS + 1):
             d = np.float32(level)
             distance = u - d * threshold
             counts = level <= levels
             count += _ONE if counts and distance >= _ZERO else _ZERO
-            x = _PI * distance
-            of_level = (_ONE if counts else _ZERO) / (_ONE + x * x)
+            of_level = max(_ONE - abs(distance) * narrowing, _ZERO) * (narrowing if counts else _ZERO)
             slope += of_level
             slope_of_threshold += d * of_level
         rate = count / np.float32(levels)
