@@ -37,6 +37,7 @@ CHUNK = 2000
 """Videos per write, and so the most that a killed build loses."""
 _VIDEOS_PER_WORKER = 32  # below that, starting another process takes longer than it saves
 _STAT_THREADS = 16  # network file systems serve many requests at a time
+_INDEX, _ERROR = b"i", b"e"  # first byte of a record: what follows
 _ERROR_FIELDS = 6  # of a VideoError, besides the path
 _ERRORS: dict[str, type[VideoError]] = {
     kind.__name__: kind for kind in (VideoError, UnreadableVideoError, UnsupportedStreamError, BitstreamError)
@@ -250,7 +251,7 @@ def make_record(job: tuple[Path, str]) -> Record | None:
         return None
     try:
         with closing(Demuxer(path)) as demuxer:
-            data = build_index(demuxer).to_bytes()
+            data = _INDEX + build_index(demuxer).to_bytes()
     except OSError:
         return None
     except VideoError as error:
@@ -276,12 +277,12 @@ def file_state(path: str) -> FileState | None:
 
 
 def _pack_error(error: VideoError) -> bytes:
-    """Serialize an error without its path; unlike an index it begins with ``[``."""
-    return json.dumps([type(error).__name__, *error.args[1:]]).encode()
+    """Serialize an error without its path."""
+    return _ERROR + json.dumps([type(error).__name__, *error.args[1:]]).encode()
 
 
 def _is_error(data: bytes) -> bool:
-    return data.startswith(b"[")
+    return data.startswith(_ERROR)
 
 
 def _unpack(path: str, data: bytes) -> PacketIndex:
@@ -291,9 +292,9 @@ def _unpack(path: str, data: bytes) -> PacketIndex:
         ValueError: It is damaged.
         VideoError: It is the record of an error.
     """
-    if not _is_error(data):
-        return PacketIndex.from_bytes(data)
-    kind, *about = parse_json(data)
+    if data.startswith(_INDEX):
+        return PacketIndex.from_bytes(data[1:])
+    kind, *about = parse_json(data.removeprefix(_ERROR))
     if kind not in _ERRORS or len(about) != _ERROR_FIELDS:
         raise ValueError("unknown kind of error")
     raise _ERRORS[kind](path, *about)

@@ -23,7 +23,7 @@ from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.bounds import INDEX_BYTES
 from cvr_lightning.files.regular import open_to_read
 
-FORMAT = 2
+FORMAT = 3
 """Incremented when the format of the database changes."""
 DATABASE = "index.sqlite"
 TAG = "CACHEDIR.TAG"

@@ -133,7 +133,7 @@ def test_logged_figures_agree_with_each_other(events: EventAccumulator) -> None:
         rates, per_neuron = (
             values(events, f"vitals/spikes/{layer}/{name}") for name in ("rate", "per_neuron")
         )
-        assert per_neuron == pytest.approx([2 * rate for rate in rates])
+        assert per_neuron == pytest.approx([2 * 4 * rate for rate in rates])  # P-frames x levels
     parts = [values(events, f"vitals/energy_parts/{part}_uj_per_view") for part in PARTS]
     total = values(events, "vitals/energy/theoretical_uj_per_view")
     assert [sum(column) for column in zip(*parts, strict=True)] == pytest.approx(total, rel=1e-5)

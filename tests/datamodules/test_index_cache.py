@@ -21,6 +21,7 @@ from helpers.factories import data_options
 from lightning.pytorch.trainer.states import TrainerFn
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+from cvr_lightning.codec.container import index as packet_index
 from cvr_lightning.codec.errors import (
     BitstreamError,
     UnreadableVideoError,
@@ -90,6 +91,13 @@ def test_a_cached_index_equals_that_of_the_reader(root):
     assert all(same_index(cache.find(name), true_index(root / name)) for name in NAMES)
     assert cache.find("a/none.avi") is None
     assert cache_of(root / "a").find("0.avi") is None
+
+
+def test_an_index_may_begin_with_any_byte(root, monkeypatch):
+    for first in range(256):
+        monkeypatch.setattr(packet_index, "_checksum", lambda data, first=first: bytes([first]) * 16)
+        record = index_cache.make_record((root, NAMES[0]))
+        assert same_index(index_cache._unpack(NAMES[0], record.data), true_index(root / NAMES[0]))
 
 
 def test_only_what_is_new_or_changed_is_indexed(root, clips, indexed):

@@ -2,7 +2,7 @@
 
 A change that should not alter the computation gives the same losses; one that should is renewed by
 
-    PYTHONPATH=. python tests/helpers/golden_losses.py
+    PYTHONPATH=tests python tests/helpers/golden_losses.py
 
 and the commit says why.
 """
