@@ -17,6 +17,8 @@ def test_two_runs_from_one_seed_have_bitwise_the_same_losses(curve: list[float])
 
 def test_the_losses_are_those_on_record(curve: list[float]) -> None:
     # Sums in another order, as on another CPU, move a loss by some 1e-7 and rarely flip a spike (1e-5).
-    renew = "where the computation was meant to change: PYTHONPATH=tests python tests/helpers/golden_losses.py"
+    renew = (
+        "where the computation was meant to change: PYTHONPATH=tests python tests/helpers/golden_losses.py"
+    )
     assert curve == pytest.approx(json.loads(FILE.read_text()), rel=5e-5), renew
     assert curve[-1] < curve[0]

@@ -242,13 +242,15 @@ class SpikingLayer(nn.Module):
         flat = self.conv(input_TMCHW.flatten(0, 1))
         current_TMCHW = flat.view(*input_TMCHW.shape[:2], *flat.shape[1:])
         if shift_TMCHW is not None:
-            current_TMCHW = current_TMCHW + shift_TMCHW.to(current_TMCHW.dtype)  # of lower precision in autocast
+            current_TMCHW = current_TMCHW + shift_TMCHW.to(
+                current_TMCHW.dtype
+            )  # of lower precision in autocast
         fired: Modulation = self.modulator(current_TMCHW, iframe_MDHW, mask_TM, state, keep_state)
         return fired
 
 
 class PFrameEncoder(nn.Module):
-    """Four spiking layers from the codec's block grid (stride 8) to the token grid: two each at strides 16, 32.
+    """Four spiking layers from the block grid (stride 8) to the token grid: two at stride 16, two at 32.
 
     Args:
         in_channels: Channels of the block-grid input.
@@ -297,7 +299,7 @@ class PFrameEncoder(nn.Module):
                 ),
             }
         )
-        self.out_channels = sum(layer.modulator.readout.out_channels for layer in self.layers.values())
+        self.out_channels = 2 * (low + high) * (2 if options.current_readout else 1)
 
     def forward(
         self,

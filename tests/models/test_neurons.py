@@ -102,7 +102,9 @@ def test_the_surrogate_gradient_is_a_triangle_of_unit_area() -> None:
 def test_the_gradient_of_a_count_is_that_of_a_clipped_line() -> None:
     membrane = torch.linspace(0, 5, 51, dtype=torch.float64, requires_grad=True)
     threshold = torch.ones_like(membrane)
-    sum(SurrogateSpike.apply(membrane - level * threshold, threshold).sum() for level in (1, 2, 3, 4)).backward()
+    sum(
+        SurrogateSpike.apply(membrane - level * threshold, threshold).sum() for level in (1, 2, 3, 4)
+    ).backward()
     assert membrane.grad[[0, 5, 10, 25, 40, 45, 50]].tolist() == pytest.approx([0, 0.5, 1, 1, 1, 0.5, 0])
 
 

@@ -15,8 +15,7 @@ def test_the_preset_small_costs_what_its_budget_says(capsys: pytest.CaptureFixtu
     assert sum(result["gmac_by_part"].values()) == pytest.approx(result["gmac_per_video"])
     assert result["effective_gac_per_video"] > 0
     assert set(result["spikes_per_neuron"]) == {
-        f"pframe_encoder.layers.layer{number}.modulator.neurons"
-        for number in (1, 2, 3, 4)
+        f"pframe_encoder.layers.layer{number}.modulator.neurons" for number in (1, 2, 3, 4)
     }
     assert result["spikes_pay_below"] == pytest.approx(4.6 / 0.9)
     assert all(spikes < result["spikes_pay_below"] for spikes in result["spikes_per_neuron"].values())

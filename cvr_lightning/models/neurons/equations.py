@@ -74,7 +74,7 @@ class SurrogateSpike(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, distance: Tensor, threshold: Tensor) -> Tensor:
-        """Return 1.0 where ``distance`` (membrane minus a multiple of ``threshold``) is at least 0, else 0.0."""
+        """Return 1.0 where ``distance``, membrane minus threshold, is at least 0, else 0.0."""
         ctx.save_for_backward(distance, threshold)
         return (distance >= 0).to(distance.dtype)
 
