@@ -66,7 +66,7 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def _keeper(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any], None]:
     def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
-        seen[name] = output[0].float().mean(dim=(0, 1, 3, 4))  # of spikes (T, M, C, H, W), T = M = 1
+        seen[name] = (output[0] > 0).float().mean(dim=(0, 1, 3, 4))  # of spikes (T, M, C, H, W), T = M = 1
 
     return keep
 

@@ -311,7 +311,7 @@ def test_spikes_are_there_where_a_segment_is_read(followed: tuple[Path, Followin
     read = [True, True, True, False, False, True, True, True, False, False, True]
     expected = [*read, *read, *read[:5]]
     _, following = followed
-    assert len(following.spikes) == 2
+    assert len(following.spikes) == 4
     for spikes in following.spikes.values():
         assert (~np.isnan(spikes).any(axis=1)).tolist() == expected
         assert np.nanmin(spikes) >= 0
