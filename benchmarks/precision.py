@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
 from cvr_lightning.codec.arrays import ClipArrays
-from cvr_lightning.datamodules.dataset import read_view
+from cvr_lightning.datamodules.clips import read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.inference.classify import Classifier
 

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec import VideoBytes
 from cvr_lightning.datamodules import Folder, Shards
-from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.clips import read_clip
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.tools.pack.writer import pack
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvr_lightning.clip import BlockMode
-from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.clips import read_clip
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.models import PRESETS
 from cvr_lightning.models.transformer import UnifiedTransformer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
+from cvr_lightning.datamodules import forms
 from cvr_lightning.datamodules.dataset import OnError, VideoList
 from cvr_lightning.datamodules.device import DeviceTransforms
 from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
@@ -126,6 +127,7 @@ class CompressedVideoDataModule(DeviceTransforms, ABC):
             views=chosen.views,
             crops=chosen.crops,
             crop=sampling.crop if test_crop is None else test_crop,
+            form="auto" if sampling.form == "stored" else sampling.form,
         )
         self.seed = seed
         self.on_error: OnError = on_error
@@ -227,11 +229,29 @@ class CompressedVideoDataModule(DeviceTransforms, ABC):
             self.indexes.update(names, os.cpu_count() or 1 if self.num_workers else 0)
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the videos and their indexes, once per process."""
+        """Find the videos and their indexes, once per process; note the form of the training videos."""
         if not self.videos:
             self.videos = self.scan()
             if self.index_dir is not None:
                 self.indexes = IndexCache(self.root, self.root / self.index_dir, self.writable)
+        if stage == "fit" and self.sampling.form == "stored":
+            self._note_form()
+
+    def _note_form(self) -> None:
+        """Store in ``test_sampling`` in which form the model sees videos; warn if it sees several."""
+        videos = forms.look(self.dataset("train", self.sampling, training=False))
+        recipe = forms.common_recipe(videos)
+        if recipe is not None:
+            self.test_sampling = replace(self.test_sampling, form="prepared", recipe=recipe)
+        else:
+            forms.warn_of_mixture(videos)
+
+    def adopt_form(self, sampling: ClipSampling) -> None:
+        """Evaluate in the form that a checkpoint's sampling states."""
+        self.sampling, self.test_sampling = (
+            replace(own, form=sampling.form, recipe=sampling.recipe)
+            for own in (self.sampling, self.test_sampling)
+        )
 
     def train_dataloader(self) -> VideoLoader:
         """Shuffled clips with new random windows every epoch."""

@@ -13,16 +13,16 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from cvr_lightning.clip import Sample
-from cvr_lightning.codec import CompressedVideoReader, VideoBytes
-from cvr_lightning.codec.arrays import ClipArrays, Segment
+from cvr_lightning.codec import VideoBytes
+from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.codec.windows import frames
+from cvr_lightning.datamodules.clips import read_clip, read_view
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.files import folder_names, list_videos
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.names import Names
-from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets, view_offset
+from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets
 from cvr_lightning.files.left_out import LeftOut
 
 if TYPE_CHECKING:
@@ -59,74 +59,6 @@ class VideoList:
     def __len__(self) -> int:
         """Number of videos."""
         return len(self.names)
-
-
-def read_clip(
-    path: str | Path | VideoBytes,
-    sampling: ClipSampling,
-    offsets: float | Sequence[float] = 0.5,
-    index: PacketIndex | None = None,
-) -> ClipArrays:
-    """Read one clip of a file.
-
-    Args:
-        path: The video, or one in memory.
-        sampling: How files are read into clips.
-        offsets: Position of the window in its span, in [0, 1): one for all segments, or one each.
-        index: The file's packet index, if known.
-
-    Raises:
-        VideoError: The file cannot be read.
-    """
-    with CompressedVideoReader(path, parser=sampling.parser, index=index) as reader:
-        return _read(reader, sampling, _windows(reader, sampling, offsets))
-
-
-def read_view(
-    path: str | Path | VideoBytes, sampling: ClipSampling, view: int, index: PacketIndex | None = None
-) -> ClipArrays | None:
-    """Read one temporal view of a file; None if it would repeat the frames of an earlier view.
-
-    This happens in files too short for ``sampling.views`` distinct views.
-
-    Args:
-        path: The video, or one in memory.
-        sampling: How files are read into clips.
-        view: Index of the temporal view.
-        index: The file's packet index, if known.
-
-    Raises:
-        VideoError: The file cannot be read.
-    """
-    with CompressedVideoReader(path, parser=sampling.parser, index=index) as reader:
-        *earlier, own = (
-            _windows(reader, sampling, view_offset(number, sampling.views)) for number in range(view + 1)
-        )
-        return None if own in earlier else _read(reader, sampling, own)
-
-
-def _windows(
-    reader: CompressedVideoReader, sampling: ClipSampling, offsets: float | Sequence[float]
-) -> list[Segment]:
-    if sampling.representation == "rgb":
-        return frames(reader.info.num_frames, sampling.segments, offsets)
-    # Without P-frames, windows only differ in their I-frames.
-    pframes = 0 if sampling.modalities == ("iframes",) else sampling.pframes
-    return reader.segments(sampling.segments, pframes, offsets=offsets)
-
-
-def _read(reader: CompressedVideoReader, sampling: ClipSampling, windows: Sequence[Segment]) -> ClipArrays:
-    if sampling.representation == "rgb":
-        return reader.read_frames(windows, sampling.size, sampling.coefficients)
-    return reader.read(
-        windows,
-        t=sampling.pframes,
-        size=sampling.size,
-        representation=sampling.representation,
-        accumulate=sampling.accumulate,
-        modalities=sampling.modalities,
-        coefficients=sampling.coefficients,
-    )
 
 
 def list_class_folders(root: Path) -> tuple[tuple[str, ...], VideoList]:

@@ -13,7 +13,8 @@ from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only
 from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.datamodules.annotations import Listed
 from cvr_lightning.datamodules.base import CompressedVideoDataModule
-from cvr_lightning.datamodules.dataset import VideoList, read_clip
+from cvr_lightning.datamodules.clips import read_clip
+from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.files import VideoFiles
 from cvr_lightning.datamodules.sampling import check_choice

@@ -18,6 +18,8 @@ from torch.utils.data import DistributedSampler
 
 from cvr_lightning.codec.arrays import BLOCK, MODALITIES, Modality
 from cvr_lightning.codec.choice import ParserName
+from cvr_lightning.codec.prepared.form import Form
+from cvr_lightning.codec.prepared.recipe import RECIPE, Recipe
 from cvr_lightning.datamodules.protocols import Crops
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.bounds import CLIP_PIXELS
@@ -121,6 +123,9 @@ class ClipSampling:
         views: Temporal views per video.
         crops: Spatial views per temporal view; see :func:`crop_corners`.
         parser: The reader's parser.
+        form: ``stored`` reads files as they are, and refuses those that lack a field. ``auto`` prepares
+            these in memory, as ``cvr prepare`` would; ``prepared`` prepares all that lack the recipe's form.
+        recipe: The form of preparation.
     """
 
     segments: int = 8
@@ -134,11 +139,14 @@ class ClipSampling:
     views: int = 1
     crops: Crops = 1
     parser: ParserName = "auto"
+    form: Form = "stored"
+    recipe: Recipe = RECIPE
 
     def __post_init__(self) -> None:
         check_choice("representation", self.representation, get_args(ClipRepresentation))
         check_choice("parser", self.parser, get_args(ParserName))
         check_choice("crops", self.crops, get_args(Crops))
+        check_choice("form", self.form, get_args(Form))
         if not self.modalities:
             raise ValueError(
                 f"modalities is empty; choose at least one of {', '.join(map(repr, MODALITIES))}"
@@ -183,8 +191,7 @@ class ClipSampling:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain numbers, strings and lists, for checkpoints and JSON."""
-        values = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return _with_lists(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ClipSampling:
@@ -199,14 +206,30 @@ class ClipSampling:
             raise ValueError(
                 f"clip sampling: missing {sorted(known - set(values))}, unknown {sorted(set(values) - known)}"
             )
-        plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        sampling = cls(**plain)
+        recipe = values["recipe"]
+        if set(recipe) != {item.name for item in fields(Recipe)}:
+            raise ValueError(f"recipe: unknown or missing names in {sorted(recipe)}")
+        sampling = cls(**_with_tuples({**values, "recipe": Recipe(**_with_tuples(recipe))}))
         CLIP_PIXELS.check(sampling.segments * sampling.pframes * math.prod(sampling.size))
         if sampling.views > MOST_VIEWS:
             raise ValueError(f"views={sampling.views} must be at most {MOST_VIEWS}")
         return sampling
+
+
+def _with_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Tuples become lists, also in sections."""
+    return {
+        name: _with_lists(value)
+        if isinstance(value, Mapping)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in values.items()
+    }
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 class VideoSampler(DistributedSampler[Draw]):

@@ -62,7 +62,7 @@ def test_nothing_else_lies_in_the_root_of_the_package() -> None:
     assert lying - {"__pycache__"} == {*ORDER, *FREE}
 
 
-CODEC_ORDER = ["container", "bitstream", "fields", "mpeg4", "h264", "ffmpeg"]
+CODEC_ORDER = ["container", "bitstream", "fields", "mpeg4", "h264", "ffmpeg", "prepared"]
 """The folders of the codec; its modules put them together."""
 
 

@@ -10,23 +10,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
+from cvr_lightning.codec.prepared.recipe import MAX_GOP, MAX_SIDE, Recipe
 from cvr_lightning.files.printable import shown
 from cvr_lightning.tools.prepare.estimate import estimate
-from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, Status
 from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare, usable_cores
 from cvr_lightning.tools.prepare.tree import ArrayJob
 
-MAX_SIDE = 8190
-"""MPEG-4 Part 2 stores sides in 13 bits; 4:2:0 needs even sides."""
-MAX_GOP = 600
-"""Limit of FFmpeg's encoder."""
 INTERRUPTED = 130
 """Conventional exit status after Ctrl-C."""
 DESCRIPTION = """\
-Re-encode every video of a folder in the usual form of the field: MPEG-4 Part 2 in mp4, 340x256, an I-frame at
-least every 12 frames, no B-frames, quantizer 2, no audio. Videos already in this form are linked. Lists of
-videos and labels (csv, json, txt) are copied.
+Re-encode every video of a folder in the usual form of the field: MPEG-4 Part 2 in mp4, 340x256, an I-frame
+every 12 frames, no B-frames, quantizer 2, no audio. Videos already in this form are linked. Lists of videos
+and labels (csv, json, txt) are copied.
 
 The same command resumes a stopped run. DST/manifest.jsonl lists the result for each video. Exit status: 0 all
 prepared, 1 some failed or the run cannot continue, 130 stopped by Ctrl-C."""
@@ -80,7 +76,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=_gop,
         default=12,
         metavar="N",
-        help="longest GOP in frames (default: 12)",
+        help="frames from an I-frame to the next (default: 12)",
     )
     parser.add_argument(
         "--workers", type=_count, default=usable_cores(), metavar="N", help="processes (default: all cores)"

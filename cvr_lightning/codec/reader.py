@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -82,6 +83,12 @@ class CompressedVideoReader:
     def container(self) -> str:
         """FFmpeg's name of the container, such as ``"avi"``."""
         return self._demuxer.container.format.name
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Displayed width over height of a pixel, after rotation; 1 if unknown."""
+        aspect = Fraction(self._demuxer.stream.sample_aspect_ratio or 1)
+        return 1 / aspect if self.info.rotation % 180 else aspect
 
     def require(self, modalities: Sequence[Modality]) -> None:
         """Check that the stream provides the modalities.

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.datamodules.dataset import read_clip, read_view
+from cvr_lightning.datamodules.clips import read_clip, read_view
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
 from cvr_lightning.files.printable import count_text
@@ -26,7 +25,7 @@ from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.inference.pretrained import read_folder, write_folder
 from cvr_lightning.training.architecture import architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, load_checkpoint
-from cvr_lightning.training.checkpoint_model import build_model
+from cvr_lightning.training.checkpoint_model import build_model, stored_sampling
 from cvr_lightning.training.checkpoint_schema import FORMAT
 
 if TYPE_CHECKING:
@@ -143,14 +142,7 @@ class Classifier:
     ) -> Classifier:
         about = checkpoint[CHECKPOINT_KEY]
         trained = build_model(source, checkpoint, model)
-        try:
-            sampling = ClipSampling.from_dict(about["sampling"])
-        except ValueError as error:  # of another version
-            made_by = about["versions"].get("cvr_lightning")
-            raise CheckpointError(
-                f"{source}: {error} (made by cvr_lightning {made_by}); install that version, or train again"
-            ) from error
-        return cls(trained, about["class_names"], sampling, about["averaging"], device)
+        return cls(trained, about["class_names"], stored_sampling(source, about), about["averaging"], device)
 
     def __repr__(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())

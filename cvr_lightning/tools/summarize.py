@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
-from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.clips import read_clip
 from cvr_lightning.datamodules.motion_scenes import draw_shot
 from cvr_lightning.datamodules.motion_video import write_video
 from cvr_lightning.datamodules.pipelines import EvalTransform

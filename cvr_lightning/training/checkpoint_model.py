@@ -7,8 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from lightning import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from cvr_lightning.datamodules import CompressedVideoDataModule
+from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import CLASSES, LimitError
 from cvr_lightning.models import CompressedVideoRecognizer
@@ -139,6 +143,36 @@ def _build_own(
             "again"
         ) from error
     return recognizer
+
+
+def stored_sampling(source: str, about: Mapping[str, Any]) -> ClipSampling:
+    """How the model of a checkpoint reads videos.
+
+    Args:
+        source: The checkpoint, for messages.
+        about: Its own section.
+
+    Raises:
+        CheckpointError: It was written by another version.
+    """
+    try:
+        return ClipSampling.from_dict(about["sampling"])
+    except ValueError as error:
+        made_by = about["versions"].get("cvr_lightning")
+        raise CheckpointError(
+            f"{source}: {error} (made by cvr_lightning {made_by}); install that version, or train again"
+        ) from error
+
+
+def adopt_form(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
+    """Let the data of an evaluation be read in the form in which the checkpoint's model saw videos.
+
+    Raises:
+        CheckpointError: The checkpoint was written by another version.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if trainer.state.fn != TrainerFn.FITTING and isinstance(data, CompressedVideoDataModule):
+        data.adopt_form(stored_sampling("the checkpoint", checkpoint[CHECKPOINT_KEY]))
 
 
 def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLike[str]) -> Loaded:

@@ -35,6 +35,7 @@ from cvr_lightning.training.checkpoint import (
     refuse_other_optimizer,
 )
 from cvr_lightning.training.checkpoint_model import (
+    adopt_form,
     build_model,
     load_pretrained,
     recognizer_weights,
@@ -240,8 +241,7 @@ class RecognitionModule(ScoringModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store all that is needed to label a file: class names, architecture and sampling."""
-        arguments = {**self.hparams, **self.architecture}
-        checkpoint["hyper_parameters"] = chosen(arguments, HYPER_PARAMETERS)
+        checkpoint["hyper_parameters"] = chosen({**self.hparams, **self.architecture}, HYPER_PARAMETERS)
         sampling = self.trainer.datamodule.test_sampling.to_dict()  # type: ignore[attr-defined]
         checkpoint[CHECKPOINT_KEY] = {
             "format": FORMAT,
@@ -261,6 +261,7 @@ class RecognitionModule(ScoringModule):
         """
         refuse_other_model(checkpoint, self.class_names, self.architecture)
         refuse_fewer_epochs(checkpoint, self.trainer)
+        adopt_form(checkpoint, self.trainer)
         refuse_other_optimizer(checkpoint, self.run_config, self.trainer)
         if not isinstance(self.recognizer, CompressedVideoRecognizer):
             require_fit("the checkpoint", self.recognizer, recognizer_weights(checkpoint))

@@ -10,7 +10,7 @@ from helpers.factories import COEFFICIENTS, assert_same, random_clip
 
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.codec.arrays import MODALITIES
-from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.clips import read_clip
 from cvr_lightning.datamodules.mixing import cutmix, drop_modality, mixup
 from cvr_lightning.datamodules.pipelines import Augmentation, TrainTransform
 from cvr_lightning.datamodules.sampling import ClipSampling, clip_generators

@@ -18,7 +18,7 @@ from cvr_lightning import VideoDataset
 from cvr_lightning.clip import collate
 from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.errors import UnreadableVideoError
-from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.clips import read_clip
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.sampling import ClipSampling, training_offsets
 

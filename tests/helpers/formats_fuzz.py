@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex
+from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.datamodules import ucf101
 from cvr_lightning.datamodules.index_store import DATABASE, FileState, IndexStore, Record
 from cvr_lightning.datamodules.kinetics import read_annotations
@@ -37,7 +38,6 @@ from cvr_lightning.errors import UserError
 from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.evaluation.score_file import ScoreFile
 from cvr_lightning.tools.prepare import journal
-from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row
 from cvr_lightning.training.checkpoint import read_checkpoint
 from cvr_lightning.training.checkpoint_schema import FORMAT

@@ -14,7 +14,7 @@ import torch
 from helpers.encoders import encode
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
-from cvr_lightning.datamodules.dataset import read_clip
+from cvr_lightning.datamodules.clips import read_clip
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError

@@ -37,3 +37,30 @@ def display_rotation(path: str, frame: VideoFrame) -> int:
     if (a, b) != (d, -c):
         raise UnsupportedStreamError(path, "its frames are displayed mirrored or stretched", PREPARE_FOLDER)
     return frame.rotation % 360
+
+
+def upright_filters(path: str, frame: VideoFrame) -> tuple[bool, list[str]]:
+    """The rotation from a decoded frame to the displayed one, which may also be mirrored.
+
+    Args:
+        path: The file, for messages.
+        frame: A decoded frame.
+
+    Returns:
+        Whether rows and columns are swapped, and the FFmpeg filters to apply.
+
+    Raises:
+        UnsupportedStreamError: The angle is no multiple of 90 degrees.
+    """
+    matrix = side_data(frame, "DISPLAYMATRIX")
+    if matrix is None:
+        return False, []
+    # A row vector times the matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 6.2.2).
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
+    if bool(a) != bool(d) or bool(b) != bool(c) or bool(a) == bool(b):
+        cause = "its frames are displayed askew: turned by an angle that is no multiple of 90 degrees"
+        raise UnsupportedStreamError(path, cause, "turn them upright with a video editor")
+    swapped = bool(b)
+    x, y = (c, b) if swapped else (a, d)
+    filters = ["transpose=cclock_flip"] if swapped else []
+    return swapped, filters + ["hflip"] * (x < 0) + ["vflip"] * (y < 0)

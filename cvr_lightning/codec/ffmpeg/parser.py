@@ -10,10 +10,10 @@ blocks predicted from beyond such an edge are not exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from cvr_lightning.codec.mpeg4 import prediction
 from cvr_lightning.codec.mpeg4.prediction import Planes
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
+Picture = TypeVar("Picture")
 _FILLER = -1
 """Number of a filler packet, which only makes a decoder output the previous frame."""
 
@@ -63,42 +64,57 @@ class FFmpegParser:
 
     def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :meth:`cvr_lightning.codec.parser.Parser.iframes`; supports frames of any type."""
+        return self.pictures(frames, lambda picture: self._to_rgb(picture, size))
+
+    def pictures(self, frames: Sequence[int], convert: Callable[[VideoFrame], Picture]) -> Iterator[Picture]:
+        """Decode frames of any type, as a player shows them.
+
+        Args:
+            frames: Frame numbers.
+            convert: Makes of a decoded frame what is kept of it.
+
+        Yields:
+            What ``convert`` returned for each frame, in the requested order.
+
+        Raises:
+            UnreadableVideoError: A frame is damaged or missing.
+        """
         for first, wanted in runs(self._index, frames):
-            found = self._pictures(self._plain, first, wanted, size)
+            found = self._pictures(self._plain, first, wanted, convert)
             for frame in wanted:
-                yield found[frame] if frame in found else self._picture_from_afar(frame, size)
+                yield found[frame] if frame in found else self._picture_from_afar(frame, convert)
 
     @cached_property
     def _plain(self) -> Decoder:
         return Decoder(self._demuxer, self._index.frame_of_packet)
 
-    def _picture_from_afar(self, frame: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def _picture_from_afar(self, frame: int, convert: Callable[[VideoFrame], Picture]) -> Picture:
         """Decode a frame from an earlier start, if the best start does not reproduce the full decode."""
         for first in starts_before(self._index, frame)[1:]:
             decoder = self._plain if first else Decoder(self._demuxer, self._index.frame_of_packet)
-            found = self._pictures(decoder, first, [frame], size)
+            found = self._pictures(decoder, first, [frame], convert)
             if frame in found:
                 return found[frame]
         raise self._lost(frame)
 
     def _pictures(
-        self, decoder: Decoder, first: int, wanted: Sequence[int], size: tuple[int, int]
-    ) -> dict[int, npt.NDArray[np.uint8]]:
-        """RGB of the wanted frames for which decoding from ``first`` reproduces the full decode."""
+        self, decoder: Decoder, first: int, wanted: Sequence[int], convert: Callable[[VideoFrame], Picture]
+    ) -> dict[int, Picture]:
+        """The wanted frames for which decoding from ``first`` reproduces the full decode, converted."""
         index = self._index
         self._check_damage(first, wanted)
         last = int(index.frame_ends[list(wanted)].max())
         missing = dict[int, list[int]]()
         for frame in wanted:
             missing.setdefault(int(index.frame_packets[frame]), []).append(frame)
-        found = dict[int, npt.NDArray[np.uint8]]()
+        found = dict[int, Picture]()
         decoded_before = bool(index.frame_checksums[wanted[0]] >= 0)
         packets = self._demuxer.fetch(first, last, index.keys)
         with closing(decoder.decode(packets, strict=not decoded_before)) as decoded:
             for number, picture in decoded:
                 same = [n for n in missing.get(number, ()) if self._is_same(picture, n)]
                 if same:
-                    found.update(dict.fromkeys(same, self._to_rgb(picture, size)))
+                    found.update({n: convert(picture) for n in same})
                     missing[number] = [n for n in missing[number] if n not in same]
                 if len(found) == len(wanted):
                     break

@@ -11,7 +11,7 @@ from typing import Literal
 
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.errors import FETCH_AGAIN
-from cvr_lightning.tools.prepare.recipe import SUFFIX, Recipe
+from cvr_lightning.codec.prepared.recipe import SUFFIX, Recipe
 
 Verdict = Literal["needed", "advised", "optional", "not needed", "damaged"]
 

@@ -16,12 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.files.atomic import unfinished_files, write_output
 from cvr_lightning.files.bounds import TEXT_BYTES, LimitError, parse_json, read_text
 from cvr_lightning.files.lock import hold
 from cvr_lightning.files.regular import open_to_append, open_to_read
-from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Row, file_size
 from cvr_lightning.tools.prepare.tree import ArrayJob
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from cvr_lightning.tools.prepare.recipe import Recipe
+from cvr_lightning.codec.prepared.recipe import Recipe
 
 Status = Literal["encoded", "linked", "copied", "failed"]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.files import pool
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.printable import shown
 from cvr_lightning.tools.prepare import journal
-from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Job, Row, file_size
 from cvr_lightning.tools.prepare.tree import ArrayJob, Tree, read_tree
 

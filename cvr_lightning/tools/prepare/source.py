@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-import numpy as np
 from av.video.frame import VideoFrame
 
 from cvr_lightning.codec.container.demux import Demuxer
-from cvr_lightning.codec.errors import PYAV_ERRORS, UnsupportedStreamError, reason
+from cvr_lightning.codec.container.rotation import upright_filters
+from cvr_lightning.codec.errors import PYAV_ERRORS, reason
 from cvr_lightning.codec.limits import max_pixels
-from cvr_lightning.codec.side_data import side_data
-
-FALLBACK_RATE = Fraction(25)
-_MAX_TICKS = 0xFFFF  # vop_time_increment_resolution has 16 bits (ISO/IEC 14496-2, 6.3.3)
+from cvr_lightning.codec.prepared.encode import source_rate
 
 
 class Source:
@@ -49,9 +46,7 @@ class Source:
     @property
     def rate(self) -> Fraction:
         """Average frame rate as a fraction that MPEG-4 Part 2 can store; 25 if unknown."""
-        stream = self._demuxer.stream
-        rate = Fraction(stream.average_rate or stream.guessed_rate or 0).limit_denominator(1001)
-        return rate if 0 < rate.numerator <= _MAX_TICKS else FALLBACK_RATE
+        return source_rate(self._demuxer.stream)
 
     @property
     def pixel_aspect(self) -> Fraction:
@@ -86,23 +81,5 @@ class Source:
             raise self._demuxer.damage(cause) from error
 
     def turning(self, frame: VideoFrame) -> tuple[bool, list[str]]:
-        """The rotation from a decoded frame to the displayed one.
-
-        Returns:
-            Whether rows and columns are swapped, and the FFmpeg filters to apply.
-
-        Raises:
-            UnsupportedStreamError: The angle is no multiple of 90 degrees.
-        """
-        matrix = side_data(frame, "DISPLAYMATRIX")
-        if matrix is None:
-            return False, []
-        # A row vector times the matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 6.2.2).
-        a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
-        if bool(a) != bool(d) or bool(b) != bool(c) or bool(a) == bool(b):
-            cause = "its frames are displayed askew: turned by an angle that is no multiple of 90 degrees"
-            raise UnsupportedStreamError(self._demuxer.path, cause, "turn them upright with a video editor")
-        swapped = bool(b)
-        x, y = (c, b) if swapped else (a, d)
-        filters = ["transpose=cclock_flip"] if swapped else []
-        return swapped, filters + ["hflip"] * (x < 0) + ["vflip"] * (y < 0)
+        """See :func:`cvr_lightning.codec.container.rotation.upright_filters`."""
+        return upright_filters(self._demuxer.path, frame)

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cvr_lightning.codec.prepared.recipe import SUFFIX
 from cvr_lightning.errors import PrepareError
 from cvr_lightning.files.left_out import LeftOut
 from cvr_lightning.files.video_files import OTHERS, is_video, visible_files
-from cvr_lightning.tools.prepare.recipe import SUFFIX
 
 ANNOTATIONS = frozenset({".csv", ".json", ".txt"})
 """Suffixes of annotation files, which are copied: lists of videos and labels."""

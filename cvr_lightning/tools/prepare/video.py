@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cvr_lightning.codec import CompressedVideoReader, Segment
 from cvr_lightning.codec.errors import UnreadableVideoError, VideoError
+from cvr_lightning.codec.prepared.recipe import SUFFIX, Recipe
 from cvr_lightning.errors import OutputError
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.tools.prepare.encode import encode
-from cvr_lightning.tools.prepare.recipe import SUFFIX, Recipe
 from cvr_lightning.tools.prepare.row import Job, Row, file_size
 from cvr_lightning.tools.prepare.source import Source
 
@@ -47,7 +47,7 @@ def _link_if_fit(job: Job, row: Row) -> Row | None:
             return None
         try:
             with CompressedVideoReader(path) as video:
-                if job.recipe.misfit(video, source.pixel_aspect):
+                if job.recipe.misfit(video):
                     return None
             frames = sum(1 for _ in source.frames())
             row = _checked(replace(row, codec=source.codec, frames=frames), path, job.recipe)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.tiny_datasets import Clips, write_hmdb51, write_kinetics, write_ssv2, write_ucf101
 
+from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.datamodules import (
     HMDB51,
     UCF101,
@@ -17,7 +18,6 @@ from cvr_lightning.datamodules import (
 )
 from cvr_lightning.datamodules.files import stem
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.run import prepare
 from cvr_lightning.tools.prepare.tree import ArrayJob
 

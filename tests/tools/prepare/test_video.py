@@ -16,9 +16,9 @@ from helpers.encoders import encode, scene
 from helpers.real_clips import REAL_CLIPS
 
 from cvr_lightning.codec import CompressedVideoReader
+from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.errors import OutputError
 from cvr_lightning.tools.prepare import video as video_module
-from cvr_lightning.tools.prepare.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Job, Row
 from cvr_lightning.tools.prepare.video import INTERLACED, prepare_video
 
