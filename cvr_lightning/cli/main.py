@@ -26,7 +26,8 @@ tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST
   inspect     what a video holds, on a sheet   cvr inspect FILE [--checkpoint CKPT]
   pack        write a data set into tar files  cvr pack DST --data Folder --data.root VIDEOS
-  classify    label video files                cvr classify FILE... --checkpoint CKPT
+  classify    label a few files                cvr classify FILE... --checkpoint CKPT
+  label       label many, into a table         cvr label SOURCE... --checkpoint CKPT --output labels.parquet
   watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
   export      write a model for other runtimes cvr export CKPT OUTPUT.onnx
   results     compare, average or fuse runs    cvr results RUN... [--mean | --fuse W...] [--format latex]
@@ -97,6 +98,7 @@ COMMANDS = {
     "inspect": "cli.inspect.main",
     "pack": "cli.pack.main",
     "classify": "cli.classify.main",
+    "label": "cli.label.main",
     "watch": "inference.watch.main",
     "export": "inference.export.main",
     "results": "cli.results.main",

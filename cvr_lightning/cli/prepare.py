@@ -79,11 +79,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="frames from an I-frame to the next (default: 12)",
     )
     parser.add_argument(
-        "--workers", type=_count, default=usable_cores(), metavar="N", help="processes (default: all cores)"
+        "--workers",
+        type=at_least_one,
+        default=usable_cores(),
+        metavar="N",
+        help="processes (default: all cores)",
     )
     parser.add_argument(
         "--job",
-        type=_array_job,
+        type=array_job,
         default=ArrayJob(),
         metavar="I/N",
         help="process the I-th of N equal subsets of the videos, I from 1: for job arrays",
@@ -114,7 +118,8 @@ def _plan_pack(options: argparse.Namespace) -> Callable[[], None] | None:
     return plan([*options.pack, f"--data.root={options.destination}"])
 
 
-def _count(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """Parse a positive whole number."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} must be at least 1")
@@ -122,14 +127,14 @@ def _count(text: str) -> int:
 
 
 def _gop(text: str) -> int:
-    value = _count(text)
+    value = at_least_one(text)
     if value > MAX_GOP:
         raise argparse.ArgumentTypeError(f"{value} exceeds the limit of FFmpeg's encoder ({MAX_GOP})")
     return value
 
 
 def _side(text: str) -> int:
-    value = _count(text)
+    value = at_least_one(text)
     if value % 2 or value > MAX_SIDE:
         raise argparse.ArgumentTypeError(f"{value} must be even and at most {MAX_SIDE}: 4:2:0 halves it")
     return value
@@ -142,7 +147,8 @@ def _size(text: str) -> tuple[int, int]:
     return _side(width), _side(height)
 
 
-def _array_job(text: str) -> ArrayJob:
+def array_job(text: str) -> ArrayJob:
+    """Parse ``I/N``."""
     number, separator, count = text.partition("/")
     if not (separator and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a job; write I/N with I from 1 to N, such as 3/8")

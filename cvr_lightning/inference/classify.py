@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cvr_lightning.clip import Sample, collate
+from cvr_lightning.clip import CompressedClip, Sample, collate
+from cvr_lightning.codec import ClipArrays
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.datamodules.clips import read_clip, read_view
+from cvr_lightning.datamodules.clips import Views, read_clip, read_views
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
 from cvr_lightning.files.printable import count_text
+from cvr_lightning.inference.inputs import Video, opened, small_video
 from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.inference.pretrained import read_folder, write_folder
 from cvr_lightning.training.architecture import architecture_of
@@ -32,11 +37,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+log = logging.getLogger(__name__)
+
+
 class Prediction(NamedTuple):
     """A class name and its probability."""
 
     label: str
     probability: float
+
+
+class Scores(NamedTuple):
+    """What the model says of a video, averaged over its views.
+
+    Attributes:
+        probabilities: (classes,) probability of each class.
+        embedding: (D,) features before the head; None if not asked for.
+    """
+
+    probabilities: Tensor
+    embedding: Tensor | None
 
 
 class Classifier:
@@ -75,6 +95,7 @@ class Classifier:
         self.device = device
         self.dtype = torch.float32
         self._cut = EvalTransform(sampling)
+        self._told = False
 
     @classmethod
     def from_checkpoint(
@@ -164,24 +185,40 @@ class Classifier:
         arrays = read_clip(os.fspath(path), self.sampling)
         return plot_arrays(arrays, os.path.basename(path), -1, self.class_names, probabilities)
 
-    def __call__(self, path: str | os.PathLike[str], top: int = 5) -> list[Prediction]:
-        """Return the most likely classes of a video, averaged over its views.
+    @overload
+    def __call__(self, videos: Video, top: int = 5) -> list[Prediction]: ...
+
+    @overload
+    def __call__(self, videos: Sequence[Video], top: int = 5) -> list[list[Prediction]]: ...
+
+    def __call__(
+        self, videos: Video | Sequence[Video], top: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """Return the most likely classes of a video, averaged over its views; of a list, those of each.
+
+        May be called from several threads at once.
 
         Args:
-            path: The video.
+            videos: A path, the bytes of a file, or an open binary file; or a list of these, scored together.
             top: Number of classes to return.
 
         Raises:
-            VideoError: The video cannot be read.
+            VideoError: A video cannot be read.
         """
-        samples = self._read(os.fspath(path))
-        if isinstance(samples, VideoError):
-            raise samples
-        return next(self._label([samples], top, batch_size=1))
+        if isinstance(videos, list | tuple):
+            read = [read_views(opened(video), self.sampling).arrays for video in videos]
+            return [self.best(scores, top) for scores in self.score(read)]
+        (scores,) = self.score([read_views(opened(videos), self.sampling).arrays])
+        return self.best(scores, top)
+
+    def warm_up(self) -> None:
+        """Load kernels and memory with one small video, so that the first call takes as long as others."""
+        clip = read_views(small_video(self.sampling.pframes + 1), replace(self.sampling, form="stored"))
+        self.score([clip.arrays])
 
     def stream(
         self,
-        paths: Iterable[str | os.PathLike[str]],
+        videos: Iterable[Video],
         top: int = 5,
         batch_size: int = 8,
         threads: int | None = None,
@@ -189,7 +226,7 @@ class Classifier:
         """Label many videos: threads read ahead while the model runs on batches.
 
         Args:
-            paths: The videos.
+            videos: Paths, bytes or open binary files.
             top: Number of classes to return.
             batch_size: Videos per batch.
             threads: Reading threads; one per CPU core by default.
@@ -198,49 +235,95 @@ class Classifier:
             Each video's predictions in turn, or the error of an unreadable one.
         """
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            waiting = iter(paths)
-            reading: deque[Future[list[Sample] | VideoError]] = deque()
+            waiting = iter(videos)
+            reading: deque[Future[Views | VideoError]] = deque()
             while True:
-                for path in islice(waiting, 2 * batch_size - len(reading)):
-                    reading.append(pool.submit(self._read, os.fspath(path)))
+                for video in islice(waiting, 2 * batch_size - len(reading)):
+                    reading.append(pool.submit(self._read, video))
                 if not reading:
                     return
-                videos = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
-                readable = [video for video in videos if not isinstance(video, VideoError)]
-                labels = self._label(readable, top, batch_size)
-                yield from [video if isinstance(video, VideoError) else next(labels) for video in videos]
+                batch = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
+                self._tell(batch)
+                readable = [views.arrays for views in batch if not isinstance(views, VideoError)]
+                scores = iter(self.score(readable, batch_size=batch_size))
+                for views in batch:
+                    yield views if isinstance(views, VideoError) else self.best(next(scores), top)
 
-    def _read(self, path: str) -> list[Sample] | VideoError:
+    def _read(self, video: Video) -> Views | VideoError:
         """The distinct temporal views of a video, or the reading error."""
         try:
-            views = [(view, read_view(path, self.sampling, view)) for view in range(self.sampling.views)]
+            return read_views(opened(video), self.sampling)
         except VideoError as error:
             return error
-        return [Sample(0, view, -1, path, arrays) for view, arrays in views if arrays is not None]
 
-    def _label(
-        self, videos: Sequence[Sequence[Sample]], top: int, batch_size: int
-    ) -> Iterator[list[Prediction]]:
-        """The most likely classes of each video, from batches of ``max(batch_size, crops)`` clips."""
-        samples = [sample for views in videos for sample in views]
+    def _tell(self, batch: Sequence[Views | VideoError]) -> None:
+        """Log once that videos are prepared in memory."""
+        if not self._told and any(not isinstance(views, VideoError) and views.prepared for views in batch):
+            self._told = True
+            log.warning(
+                "videos in another form than the model saw are prepared in memory: %s", self.sampling.recipe
+            )
+
+    def best(self, scores: Scores, top: int = 5) -> list[Prediction]:
+        """The most likely classes."""
+        best = scores.probabilities.topk(min(top, len(self.class_names)))
+        return [
+            Prediction(self.class_names[index], probability)
+            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    def score(
+        self, videos: Sequence[Sequence[ClipArrays]], embeddings: bool = False, batch_size: int = 8
+    ) -> list[Scores]:
+        """Score videos together, in batches of ``max(batch_size, crops)`` clips.
+
+        Args:
+            videos: The distinct temporal views of each video.
+            embeddings: Return the features before the head too.
+            batch_size: Clips per batch.
+
+        Raises:
+            CheckpointError: The model has no common features.
+        """
+        samples = [
+            Sample(number, view, -1, "", arrays)
+            for number, views in enumerate(videos)
+            for view, arrays in enumerate(views)
+        ]
+        if not samples:
+            return []
         step = max(1, batch_size // self.sampling.crops)
-        parts = [self._score(samples[start : start + step]) for start in range(0, len(samples), step)]
+        parts = [
+            self._score(samples[start : start + step], embeddings) for start in range(0, len(samples), step)
+        ]
+        logits, features = (torch.cat(part) for part in zip(*parts, strict=True))
         sizes = [len(views) * self.sampling.crops for views in videos]
-        for own in torch.split(torch.cat(parts), sizes) if parts else ():
-            by_softmax = self.averaging == "softmax"
-            probabilities = own.softmax(-1).mean(0) if by_softmax else own.mean(0).softmax(-1)
-            best = probabilities.topk(min(top, len(self.class_names)))
-            yield [
-                Prediction(self.class_names[index], probability)
-                for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            ]
+        return [
+            Scores(
+                own.softmax(-1).mean(0) if self.averaging == "softmax" else own.mean(0).softmax(-1),
+                features_of.mean(0) if embeddings else None,
+            )
+            for own, features_of in zip(logits.split(sizes), features.split(sizes), strict=True)
+        ]
 
     @torch.inference_mode()
-    def _score(self, samples: Sequence[Sample]) -> Tensor:
-        """Logits (samples x crops, classes)."""
+    def _score(self, samples: Sequence[Sample], embeddings: bool) -> tuple[Tensor, Tensor]:
+        """Logits (samples x crops, classes) and features (samples x crops, D), empty if not asked for."""
         clip = self._cut(collate(samples).to(self.device))
         device = clip.mask.device.type
         with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
-            logits: Tensor = self.recognizer(clip)
+            if embeddings:
+                features, logits = self._with_features(clip)
+            else:
+                logits = self.recognizer(clip)
+                features = logits.new_empty(len(logits), 0)
         require_finite(logits.isfinite().all())
-        return logits.float()
+        return logits.float().cpu(), features.float().cpu()
+
+    def _with_features(self, clip: CompressedClip) -> tuple[Tensor, Tensor]:
+        model: Any = self.recognizer
+        try:
+            features = model.forward_features(clip)
+        except (AttributeError, ValueError) as error:
+            raise CheckpointError(f"this model has no embeddings: {error}; leave them out") from error
+        return features, model.head(features)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from cvr_lightning.datamodules import CompressedVideoDataModule
@@ -172,7 +173,9 @@ def adopt_form(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
     """
     data = getattr(trainer, "datamodule", None)
     if trainer.state.fn != TrainerFn.FITTING and isinstance(data, CompressedVideoDataModule):
-        data.adopt_form(stored_sampling("the checkpoint", checkpoint[CHECKPOINT_KEY]))
+        sampling = stored_sampling("the checkpoint", checkpoint[CHECKPOINT_KEY])
+        data.adopt_form(sampling)
+        rank_zero_info(f"Videos in another form than the model saw are prepared in memory: {sampling.recipe}")
 
 
 def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLike[str]) -> Loaded:

@@ -1,0 +1,91 @@
+"""``cvr label``: a table of labels for any number of videos."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cvr_lightning.files.printable import shown
+
+INTERRUPTED = 130
+"""Conventional exit status after Ctrl-C."""
+DESCRIPTION = """\
+Label any number of videos with a trained model, into one table. Each SOURCE is a video, a folder, a glob, a
+list (.txt, one source per line), a tar file of videos, or a URL (http://, s3://, ...). Files that no parser
+reads are prepared in memory. A video that cannot be read is a row with its cause.
+
+The same command resumes a stopped run. Exit status: 0 all labeled, 1 some could not be read or the run
+cannot continue, 130 stopped by Ctrl-C."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr label``."""
+    options = _parse(arguments)
+    from cvr_lightning.cli.classify import PRECISIONS
+    from cvr_lightning.inference.classify import Classifier
+    from cvr_lightning.inference.labeling.run import Options, label
+    from cvr_lightning.inference.labeling.table import Columns
+
+    classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
+    classifier.dtype = PRECISIONS[options.precision]
+    columns = Columns(min(options.top, len(classifier.class_names)), options.scores, options.embeddings)
+    job = (options.job.number, options.job.count)
+    sources = tuple(options.sources)
+    run = Options(sources, options.output, columns, options.batch_size, options.workers, job)
+    try:
+        summary = label(classifier, Path(options.checkpoint), run)
+    except KeyboardInterrupt:
+        print("cvr label: stopped; the same command resumes", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    if summary.prepared:
+        recipe = classifier.sampling.recipe
+        print(f"cvr label: {summary.prepared} videos were prepared in memory ({recipe})", file=sys.stderr)
+    print(shown(f"{summary.videos - summary.failed} of {summary.videos} videos labeled: {run.table}"))
+    if summary.failed:
+        print(f"cvr label: {summary.failed} could not be read, see the column error", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    from cvr_lightning.cli.prepare import ArrayJob, array_job, at_least_one, usable_cores
+
+    parser = argparse.ArgumentParser(
+        prog="cvr label",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="video, folder, glob, list, tar or URL")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="TABLE", help="file to write: .parquet, .csv or .jsonl"
+    )
+    parser.add_argument(
+        "--top", type=at_least_one, default=5, metavar="K", help="classes per video (default: 5)"
+    )
+    parser.add_argument("--scores", action="store_true", help="write the probability of every class")
+    parser.add_argument("--embeddings", action="store_true", help="write the features before the head")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument(
+        "--precision", choices=("32", "bf16"), default="32", help="bf16 is faster where the hardware has it"
+    )
+    parser.add_argument(
+        "--batch-size", type=at_least_one, default=8, metavar="N", help="videos scored at once (default: 8)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=at_least_one,
+        default=usable_cores(),
+        metavar="N",
+        help="reading processes (default: all cores)",
+    )
+    parser.add_argument(
+        "--job",
+        type=array_job,
+        default=ArrayJob(),
+        metavar="I/N",
+        help="label every N-th video from the I-th on, into a table of its own: for job arrays",
+    )
+    return parser.parse_args(arguments)

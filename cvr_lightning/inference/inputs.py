@@ -1,0 +1,32 @@
+"""Videos as a caller has them: paths, bytes, open files."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from typing import BinaryIO
+
+from av.video.frame import VideoFrame
+
+from cvr_lightning.codec import VideoBytes
+from cvr_lightning.codec.prepared.encode import FALLBACK_RATE, Encoder
+
+Video = str | os.PathLike[str] | bytes | BinaryIO
+_UNNAMED = "video in memory"
+
+
+def opened(video: Video) -> str | VideoBytes:
+    """What a reader opens: a path, or the bytes of a file."""
+    if isinstance(video, bytes | bytearray | memoryview):
+        return VideoBytes(_UNNAMED, bytes(video))
+    if isinstance(video, str | os.PathLike):
+        return os.fspath(video)
+    return VideoBytes(str(getattr(video, "name", _UNNAMED)), video.read())
+
+
+def small_video(frames: int) -> VideoBytes:
+    """A GOP of empty frames, to warm up."""
+    size, file = (64, 64), BytesIO()
+    pictures = [VideoFrame(*size, "yuv420p") for _ in range(frames)]
+    Encoder(size, FALLBACK_RATE).write(file, "nut", [(0, pictures)])
+    return VideoBytes("warm-up", file.getvalue())

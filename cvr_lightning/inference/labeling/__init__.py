@@ -1,0 +1,1 @@
+"""Labels for any number of files: sources, reading processes, journal, table."""

@@ -1,0 +1,267 @@
+"""``cvr label``: a table of labels for many videos."""
+
+from __future__ import annotations
+
+import csv
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.encoders import encode
+
+from cvr_lightning.cli.main import main
+from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.errors import RunError
+from cvr_lightning.evaluation.provenance import versions
+from cvr_lightning.inference.classify import Classifier
+from cvr_lightning.inference.labeling.blocks import Block, blocks, read_ahead
+from cvr_lightning.inference.labeling.journal import Journal
+from cvr_lightning.inference.labeling.sources import Entry, expand
+from cvr_lightning.models import CompressedVideoRecognizer
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMES = ["jump", "run", "wave"]
+SAMPLING = ClipSampling(segments=2, pframes=2, size=(64, 88), crop=64, coefficients=(4, 1), form="auto")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    model = CompressedVideoRecognizer(len(NAMES), residual_channels=SAMPLING.residual_channels)
+    about = {
+        "format": 1,
+        "class_names": NAMES,
+        "architecture": model.architecture,
+        "sampling": SAMPLING.to_dict(),
+        "averaging": "softmax",
+        "versions": versions(),
+    }
+    weights = {f"recognizer.{name}": tensor for name, tensor in model.state_dict().items()}
+    path = tmp_path_factory.mktemp("checkpoint") / "a.ckpt"
+    torch.save({"state_dict": weights, "cvr_lightning": about}, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven readable videos, three of which no parser reads, and one that is none."""
+    root = tmp_path_factory.mktemp("videos")
+    (root / "more").mkdir()
+    for number in range(8):
+        encode(root / f"{number}.avi", (96, 64), 10 + number)
+    for number in range(3):
+        encode(root / "more" / f"{number}.mpg", (96, 64), 14, "mpeg1video")
+    (root / "broken.mp4").write_bytes(b"no video")
+    return root
+
+
+def run(*arguments: str | Path) -> int:
+    """Run ``cvr label``; returns the exit status."""
+    try:
+        main(["label", *map(str, arguments), "--workers", "1"])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_video_gets_a_row_in_order(
+    videos: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "labels.csv"
+    assert run(videos, "--checkpoint", checkpoint, "--output", output, "--top", "2", "--batch-size", "5") == 1
+    rows = read(output)
+    assert [row["file"] for row in rows] == sorted(str(path) for path in videos.rglob("*.*"))
+    classifier = Classifier.from_checkpoint(checkpoint)
+    for row in rows:
+        if row["file"].endswith("broken.mp4"):
+            assert "FFmpeg cannot open it" in row["error"]
+            assert not row["label"]
+        else:
+            (best, second) = classifier(row["file"], top=2)
+            assert (row["label"], row["label_2"]) == (best.label, second.label)
+            assert float(row["probability"]) == pytest.approx(best.probability, abs=1e-5)
+            assert row["prepared"] == str(row["file"].endswith(".mpg"))
+    out, err = capsys.readouterr()
+    assert "11 of 12 videos labeled" in out
+    assert "3 videos were prepared in memory (MPEG-4 Part 2, 340x256" in err
+    assert os.listdir(tmp_path) == [".labels.csv.lock", "labels.csv"] or (tmp_path / "labels.csv").is_file()
+    assert not output.with_name("labels.csv.partial").exists()
+
+
+def test_scores_and_embeddings_as_json_lines(videos: Path, checkpoint: str, tmp_path: Path) -> None:
+    output = tmp_path / "labels.jsonl"
+    options = ("--scores", "--embeddings", "--checkpoint", checkpoint, "--output", output)
+    assert run(videos / "0.avi", videos / "1.avi", *options) == 0
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(rows) == 2
+    for row in rows:
+        assert sum(row["scores"]) == pytest.approx(1, abs=1e-5)
+        assert max(row["scores"]) == row["probability"]
+        assert len(row["embedding"]) == Classifier.from_checkpoint(checkpoint).recognizer.num_features
+
+
+def test_parquet(videos: Path, checkpoint: str, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    output = tmp_path / "labels.parquet"
+    assert run(videos, "--checkpoint", checkpoint, "--output", output, "--scores") == 1
+    table = parquet.read_table(output)
+    assert table.num_rows == 12
+    assert json.loads(table.schema.metadata[b"class_names"]) == NAMES
+    assert [len(scores) for scores in table["scores"].to_pylist() if scores] == [3] * 11
+
+
+def test_jobs_divide_the_videos(videos: Path, checkpoint: str, tmp_path: Path) -> None:
+    options = (videos, "--checkpoint", checkpoint, "--output", tmp_path / "labels.csv")
+    run(*options)
+    for job in ("1/2", "2/2"):
+        run(*options, "--job", job)
+    parts = [read(tmp_path / f"labels-0000{number}-of-00002.csv") for number in (1, 2)]
+    files = [row["file"] for row in read(tmp_path / "labels.csv")]
+    assert [row["file"] for row in parts[0]] == files[::2]
+    assert [row["file"] for row in parts[1]] == files[1::2]
+
+
+def test_a_run_that_is_killed_is_resumed_to_the_same_table(
+    videos: Path, checkpoint: str, tmp_path: Path
+) -> None:
+    many = tmp_path / "list.txt"
+    many.write_text("".join(f"{videos}/{number % 8}.avi\n" for number in range(240)))
+    options = ["--checkpoint", checkpoint, "--batch-size", "4", "--workers", "1"]
+    run(many, *options[:4], "--output", tmp_path / "undisturbed.csv")
+    output = tmp_path / "killed.csv"
+    partial_ = output.with_name("killed.csv.partial")
+    command = [sys.executable, "-m", "cvr_lightning", "label", str(many), *options, "--output", str(output)]
+    before = 0
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+        while process.poll() is None and (not partial_.exists() or partial_.stat().st_size <= before + 2000):
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it was killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        before = partial_.stat().st_size
+    with partial_.open("ab") as file:
+        file.write(b'{"block": 59, "names": "to')  # as a kill within a write leaves it
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert output.read_bytes() == (tmp_path / "undisturbed.csv").read_bytes()
+    assert len(read(output)) == 240
+
+
+def test_a_run_is_continued_only_as_it_was_begun(tmp_path: Path) -> None:
+    block = Block(0, (Entry("a.avi", "a.avi"),))
+    with Journal(tmp_path / "j", {"top": 5}) as journal:
+        journal.append(block, [{"file": "a.avi"}])
+    with Journal(tmp_path / "j", {"top": 5}) as journal:
+        assert journal.has(block)
+        with pytest.raises(RunError, match=r"other videos than when it was begun, from b\.avi on"):
+            journal.has(Block(0, (Entry("b.avi", "b.avi"),)))
+    with pytest.raises(RunError, match="begun with another checkpoint or other options"):
+        Journal(tmp_path / "j", {"top": 1})
+
+
+def test_an_output_that_exists_is_kept(videos: Path, checkpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("mine")
+    assert run(videos, "--checkpoint", checkpoint, "--output", tmp_path / "labels.csv") == 1
+    assert (tmp_path / "labels.csv").read_text() == "mine"
+    assert run(videos, "--checkpoint", checkpoint, "--output", tmp_path / "labels.xls") == 1
+
+
+def test_a_process_that_dies_costs_the_video_that_killed_it(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cvr_lightning.inference.labeling import blocks as module
+
+    read_entry = module.read_entry
+
+    def fragile(entry: Entry, sampling: ClipSampling) -> module.Reading:
+        if entry.name.endswith("3.avi"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return read_entry(entry, sampling)
+
+    monkeypatch.setattr(module, "read_entry", fragile)
+    entries = [Entry(name, name) for name in (str(videos / f"{number}.avi") for number in range(6))]
+    found = dict(read_ahead(blocks(entries, 3), SAMPLING, workers=2))
+    errors = {
+        e.name[-5:]: r.error
+        for b, readings in found.items()
+        for e, r in zip(b.entries, readings, strict=True)
+    }
+    assert [name for name, error in errors.items() if error] == ["3.avi"]
+    assert "killed by SIGSEGV" in errors["3.avi"]
+
+
+@pytest.fixture
+def archive(videos: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("0.avi", "more/0.mpg"):
+            tar.add(videos / name, arcname=name)
+        tar.add(videos / "broken.mp4", arcname="notes.json")
+    return path
+
+
+def test_the_videos_in_a_tar_file(archive: Path, videos: Path, checkpoint: str, tmp_path: Path) -> None:
+    assert run(archive, "--checkpoint", checkpoint, "--output", tmp_path / "a.csv") == 0
+    rows = read(tmp_path / "a.csv")
+    assert [row["file"] for row in rows] == [f"{archive}/0.avi", f"{archive}/more/0.mpg"]
+    run(videos / "0.avi", videos / "more/0.mpg", "--checkpoint", checkpoint, "--output", tmp_path / "b.csv")
+    assert [row["probability"] for row in rows] == [row["probability"] for row in read(tmp_path / "b.csv")]
+
+
+def test_folders_globs_and_lists_name_videos(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{videos}/1.avi\r\n\n{videos}/0.avi\n")
+    assert [entry.name for entry in expand([str(tmp_path / "list.txt")])] == [
+        f"{videos}/1.avi",
+        f"{videos}/0.avi",
+    ]
+    assert [entry.name for entry in expand([f"{videos}/**/*.mpg"])] == [
+        f"{videos}/more/{number}.mpg" for number in range(3)
+    ]
+    with pytest.raises(RunError, match="names no videos"):
+        list(expand([f"{tmp_path}/*.avi"]))
+    with pytest.raises(RunError, match="the list cannot be read"):
+        list(expand([f"{tmp_path}/nowhere.txt"]))
+
+
+@pytest.fixture
+def server(videos: Path, archive: Path) -> Iterator[str]:
+    """A plain web server of the videos, without ranges."""
+    (videos / "shard.tar").write_bytes(archive.read_bytes())
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(videos))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+    (videos / "shard.tar").unlink()
+
+
+def test_videos_behind_a_web_server(server: str, videos: Path, checkpoint: str, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    sources = (f"{server}/0.avi?token=secret", f"{server}/nowhere.avi", f"{server}/more/")
+    assert run(*sources, "--checkpoint", checkpoint, "--output", tmp_path / "a.csv") == 1
+    rows = read(tmp_path / "a.csv")
+    assert [row["file"] for row in rows] == [
+        f"{server}/0.avi",
+        f"{server}/nowhere.avi",
+        *(f"{server}/more/{number}.mpg" for number in range(3)),
+    ]
+    assert "it cannot be fetched" in rows[1]["error"]
+    assert "secret" not in (tmp_path / "a.csv").read_text()
+    run(videos / "0.avi", "--checkpoint", checkpoint, "--output", tmp_path / "b.csv")
+    assert rows[0]["probability"] == read(tmp_path / "b.csv")[0]["probability"]
