@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from cvr_lightning.codec import VideoBytes
 from cvr_lightning.codec.arrays import ClipArrays, Segment
 from cvr_lightning.codec.container.index import PacketIndex
-from cvr_lightning.codec.prepared.form import VideoReader, read_in_form
-from cvr_lightning.codec.prepared.reader import PreparedVideoReader
-from cvr_lightning.codec.windows import frames
+from cvr_lightning.codec.errors import FETCH_AGAIN, UnreadableVideoError, UnsupportedStreamError, VideoError
+from cvr_lightning.codec.prepared.form import FileInForm, VideoReader, open_in_form
+from cvr_lightning.codec.windows import frames, segments
 from cvr_lightning.datamodules.sampling import ClipSampling, view_offset
 
 T = TypeVar("T")
@@ -86,12 +89,79 @@ def read_views(
         VideoError: The file cannot be read.
     """
 
-    def read(video: VideoReader) -> Views:
+    def read(video: VideoReader) -> list[ClipArrays]:
         distinct = dict.fromkeys(map(tuple, _views(video, sampling, sampling.views)))
-        arrays = [_read(video, sampling, windows) for windows in distinct]
-        return Views(arrays, isinstance(video, PreparedVideoReader))
+        return [_read(video, sampling, windows) for windows in distinct]
 
-    return _in_form(path, sampling, index, read)
+    with _opened(path, sampling, index) as file:
+        arrays = file.read(read)
+        return Views(arrays, file.prepared)
+
+
+class Span(NamedTuple):
+    """A clip of a part of a video.
+
+    Attributes:
+        start: Begin of the part in seconds.
+        end: End of the part in seconds.
+        arrays: The clip, or why it cannot be read.
+        prepared: The video was prepared in memory.
+    """
+
+    start: float
+    end: float
+    arrays: ClipArrays | VideoError
+    prepared: bool
+
+
+def read_spans(
+    path: str | Path | VideoBytes, sampling: ClipSampling, seconds: float
+) -> Generator[Span, None, None]:
+    """Divide a video into parts of equal length, and read a clip of each; the last part may be shorter.
+
+    A part has the windows that a video of these frames would have, one view of them.
+
+    Raises:
+        VideoError: The file cannot be read, or states no frame rate.
+    """
+    with _opened(path, sampling, None) as file:
+        info = file.video.info
+        if not info.fps:
+            raise UnsupportedStreamError(file.video.path, "it states no frame rate", "label it as a whole")
+        for number in count():
+            first, end = (min(round(n * seconds * info.fps), info.num_frames) for n in (number, number + 1))
+            if first >= info.num_frames:
+                return
+            read = partial(_read_part, sampling=sampling, first=first, end=max(end, first + 1))
+            arrays: ClipArrays | VideoError
+            try:
+                arrays = file.read(read)
+            except VideoError as error:
+                arrays = error
+            yield Span(first / info.fps, end / info.fps, arrays, file.prepared)
+
+
+def _read_part(video: VideoReader, sampling: ClipSampling, first: int, end: int) -> ClipArrays:
+    """A clip of the frames ``first`` to ``end``, and of the I-frame in force at the first of them."""
+    if sampling.representation == "rgb":
+        begin, windows = first, frames(end - first, sampling.segments)
+    else:
+        types = video.info.frame_types
+        begin = max(types.rfind("I", 0, first + 1), 0)
+        # Frames between the I-frame and the part are made such that no window takes.
+        visible = types[begin] + "B" * (first - begin - 1) + types[max(first, begin + 1) : end]
+        if "I" not in visible:
+            raise UnreadableVideoError(video.path, "it has no I-frame up to here", FETCH_AGAIN, first)
+        pframes = 0 if sampling.modalities == ("iframes",) else sampling.pframes
+        windows = segments(visible, sampling.segments, pframes)
+    moved = [Segment(begin + s.iframe, tuple(begin + frame for frame in s.pframes)) for s in windows]
+    return _read(video, sampling, moved)
+
+
+def _opened(
+    path: str | Path | VideoBytes, sampling: ClipSampling, index: PacketIndex | None
+) -> AbstractContextManager[FileInForm]:
+    return open_in_form(path, sampling.form, sampling.recipe, sampling.parser, index)
 
 
 def _in_form(
@@ -100,7 +170,8 @@ def _in_form(
     index: PacketIndex | None,
     read: Callable[[VideoReader], T],
 ) -> T:
-    return read_in_form(path, read, sampling.form, sampling.recipe, sampling.parser, index)
+    with _opened(path, sampling, index) as file:
+        return file.read(read)
 
 
 def _views(video: VideoReader, sampling: ClipSampling, count: int) -> list[list[Segment]]:

@@ -30,19 +30,21 @@ def main(arguments: Sequence[str]) -> None:
 
     classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
     classifier.dtype = PRECISIONS[options.precision]
-    columns = Columns(min(options.top, len(classifier.class_names)), options.scores, options.embeddings)
+    top, spans = min(options.top, len(classifier.class_names)), options.every is not None
+    columns = Columns(top, options.scores, options.embeddings, spans)
     job = (options.job.number, options.job.count)
     sources = tuple(options.sources)
-    run = Options(sources, options.output, columns, options.batch_size, options.workers, job)
+    run = Options(sources, options.output, columns, options.batch_size, options.workers, job, options.every)
     try:
         summary = label(classifier, Path(options.checkpoint), run)
     except KeyboardInterrupt:
         print("cvr label: stopped; the same command resumes", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+    what = "videos" if options.every is None else "parts of videos"
     if summary.prepared:
         recipe = classifier.sampling.recipe
-        print(f"cvr label: {summary.prepared} videos were prepared in memory ({recipe})", file=sys.stderr)
-    print(shown(f"{summary.videos - summary.failed} of {summary.videos} videos labeled: {run.table}"))
+        print(f"cvr label: {summary.prepared} {what} were prepared in memory ({recipe})", file=sys.stderr)
+    print(shown(f"{summary.rows - summary.failed} of {summary.rows} {what} labeled: {run.table}"))
     if summary.failed:
         print(f"cvr label: {summary.failed} could not be read, see the column error", file=sys.stderr)
         raise SystemExit(1)
@@ -64,6 +66,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--top", type=at_least_one, default=5, metavar="K", help="classes per video (default: 5)"
+    )
+    parser.add_argument(
+        "--every", type=_seconds, metavar="TIME", help="label parts of this length, such as 10s, 2m or 1h"
     )
     parser.add_argument("--scores", action="store_true", help="write the probability of every class")
     parser.add_argument("--embeddings", action="store_true", help="write the features before the head")
@@ -89,3 +94,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="label every N-th video from the I-th on, into a table of its own: for job arrays",
     )
     return parser.parse_args(arguments)
+
+
+def _seconds(text: str) -> float:
+    """Parse a length of time: a number, or a number with s, m or h."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    try:
+        value = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time; write 10s, 2m or 1h")
+    return value

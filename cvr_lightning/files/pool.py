@@ -42,6 +42,13 @@ class Died:
         return f"its worker process was killed by {name}{hint}"
 
 
+@dataclass(frozen=True)
+class Part(Generic[R]):
+    """One of several results of a job; the job ends with a result that is none."""
+
+    value: R
+
+
 class _Worker(Generic[J, R]):
     """A process that works on one job at a time."""
 
@@ -83,6 +90,10 @@ def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Conne
             job = connection.recv()
             try:
                 result: R | Exception = work(job)
+                if isinstance(result, Generator):  # its parts are sent as they come, at the caller's pace
+                    for part in result:
+                        connection.send(Part(part))
+                    result = None
             except Exception as error:
                 result = error
             connection.send(result)
@@ -90,11 +101,12 @@ def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Conne
 
 def run(
     work: Callable[[J], R], jobs: Iterable[J], workers: int, start_method: StartMethod = "spawn"
-) -> Generator[tuple[J, R | Died], None, None]:
+) -> Generator[tuple[J, R | Part[Any] | Died], None, None]:
     """Run jobs in processes, and yield each with its result as soon as it is done.
 
     Args:
-        work: A module-level function; an exception in it ends the run.
+        work: A module-level function; an exception in it ends the run. Of a generator each item is yielded
+            as a :class:`Part`, and None at its end.
         jobs: Its arguments.
         workers: Number of processes.
         start_method: ``spawn`` for fresh interpreters, ``fork`` if the main module cannot be imported again.
@@ -117,7 +129,11 @@ def run(
         while staff:
             for connection in wait([worker.connection for worker in staff.values()]):
                 worker = staff[connection]
-                job, result, following = worker.job, worker.take(), next(waiting, None)
+                job, result = worker.job, worker.take()
+                if isinstance(result, Part):
+                    yield job, result
+                    continue
+                following = next(waiting, None)
                 if isinstance(result, Exception):
                     raise result
                 deaths = deaths + 1 if isinstance(result, Died) else 0

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cvr_lightning.clip import CompressedClip, Sample, collate
+from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec import ClipArrays
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.clips import Views, read_clip, read_views
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
 from cvr_lightning.files.printable import count_text
+from cvr_lightning.inference.average import Scores, average, features_and_logits
 from cvr_lightning.inference.inputs import Video, opened, small_video
 from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.inference.pretrained import read_folder, write_folder
@@ -36,7 +36,6 @@ from cvr_lightning.training.checkpoint_schema import FORMAT
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 log = logging.getLogger(__name__)
 
 
@@ -45,18 +44,6 @@ class Prediction(NamedTuple):
 
     label: str
     probability: float
-
-
-class Scores(NamedTuple):
-    """What the model says of a video, averaged over its views.
-
-    Attributes:
-        probabilities: (classes,) probability of each class.
-        embedding: (D,) features before the head; None if not asked for.
-    """
-
-    probabilities: Tensor
-    embedding: Tensor | None
 
 
 class Classifier:
@@ -298,13 +285,7 @@ class Classifier:
         ]
         logits, features = (torch.cat(part) for part in zip(*parts, strict=True))
         sizes = [len(views) * self.sampling.crops for views in videos]
-        return [
-            Scores(
-                own.softmax(-1).mean(0) if self.averaging == "softmax" else own.mean(0).softmax(-1),
-                features_of.mean(0) if embeddings else None,
-            )
-            for own, features_of in zip(logits.split(sizes), features.split(sizes), strict=True)
-        ]
+        return average(logits, features, sizes, self.averaging)
 
     @torch.inference_mode()
     def _score(self, samples: Sequence[Sample], embeddings: bool) -> tuple[Tensor, Tensor]:
@@ -313,17 +294,9 @@ class Classifier:
         device = clip.mask.device.type
         with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
             if embeddings:
-                features, logits = self._with_features(clip)
+                features, logits = features_and_logits(self.recognizer, clip)
             else:
                 logits = self.recognizer(clip)
                 features = logits.new_empty(len(logits), 0)
         require_finite(logits.isfinite().all())
         return logits.float().cpu(), features.float().cpu()
-
-    def _with_features(self, clip: CompressedClip) -> tuple[Tensor, Tensor]:
-        model: Any = self.recognizer
-        try:
-            features = model.forward_features(clip)
-        except (AttributeError, ValueError) as error:
-            raise CheckpointError(f"this model has no embeddings: {error}; leave them out") from error
-        return features, model.head(features)

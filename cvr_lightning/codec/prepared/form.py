@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 from cvr_lightning.codec.choice import ParserName
@@ -21,36 +22,65 @@ VideoReader = CompressedVideoReader | PreparedVideoReader
 T = TypeVar("T")
 
 
-def read_in_form(
+class FileInForm:
+    """An opened file that is read in a form.
+
+    Args:
+        source: The file as it is.
+        form: The form.
+        recipe: The recipe of preparation.
+
+    Attributes:
+        video: The reader in use.
+    """
+
+    def __init__(self, source: CompressedVideoReader, form: Form, recipe: Recipe) -> None:
+        self._source = source
+        self._form = form
+        self._recipe = recipe
+        prepare = form == "prepared" and bool(recipe.misfit(source))
+        self.video: VideoReader = PreparedVideoReader(source, recipe) if prepare else source
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the file is prepared in memory."""
+        return isinstance(self.video, PreparedVideoReader)
+
+    def read(self, read: Callable[[VideoReader], T]) -> T:
+        """Return what a function reads; it is called again with a prepared reader if the file lacks it.
+
+        Raises:
+            VideoError: It cannot be read; an :class:`UnsupportedStreamError` only if ``form`` is ``stored``,
+                or if the file cannot be prepared either.
+        """
+        try:
+            return read(self.video)
+        except UnsupportedStreamError:
+            if self._form == "stored" or self.prepared:
+                raise
+        self.video = PreparedVideoReader(self._source, self._recipe)
+        return read(self.video)
+
+
+@contextmanager
+def open_in_form(
     path: str | os.PathLike[str] | VideoBytes,
-    read: Callable[[VideoReader], T],
     form: Form,
     recipe: Recipe,
     parser: ParserName = "auto",
     index: PacketIndex | None = None,
-) -> T:
-    """Read a file in a form.
+) -> Iterator[FileInForm]:
+    """Open a file to read it in a form.
 
     Args:
         path: The video, or one in memory.
-        read: Reads what is wanted; called again with a :class:`PreparedVideoReader` if the file lacks it.
         form: The form.
         recipe: The recipe of preparation.
         parser: The parser of the file as it is.
         index: The file's packet index, if known.
 
-    Returns:
-        What ``read`` returned.
-
     Raises:
-        VideoError: The file cannot be read; an :class:`UnsupportedStreamError` only if ``form`` is
-            ``stored``, or if the file cannot be prepared either.
+        VideoError: The file cannot be read.
     """
-    with CompressedVideoReader(path, parser=parser, index=index) as video:
-        if form != "prepared" or not recipe.misfit(video):
-            try:
-                return read(video)
-            except UnsupportedStreamError:
-                if form == "stored":
-                    raise
-        return read(PreparedVideoReader(video, recipe))
+    with CompressedVideoReader(path, parser=parser, index=index) as source:
+        yield FileInForm(source, form, recipe)

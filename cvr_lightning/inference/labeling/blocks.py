@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.errors import FETCH_AGAIN, UnreadableVideoError, VideoError
-from cvr_lightning.datamodules.clips import read_views
+from cvr_lightning.datamodules.clips import Span, read_spans, read_views
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.files import pool
 from cvr_lightning.inference.labeling.sources import Entry
 
 AHEAD = 2
-"""Blocks that wait for the model, beside one in each process."""
+"""Parts of blocks that wait for the model, beside one in each process."""
+MOST = 16
+"""Clips of a long video in a part."""
 
 
 class Block(NamedTuple):
@@ -32,17 +34,37 @@ class Block(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What was read of a video.
+    """What was read of a video, or of a part of it.
 
     Attributes:
-        views: The clip of each distinct temporal view; empty if the video cannot be read.
+        entry: The video.
+        views: The clip of each distinct temporal view; empty if it cannot be read.
         error: Why it cannot be read, empty if it can.
-        prepared: It was prepared in memory.
+        prepared: The video was prepared in memory.
+        span: Start and end of the part in seconds; None for the whole video.
     """
 
-    views: list[ClipArrays]
+    entry: Entry
+    views: Sequence[ClipArrays] = ()
     error: str = ""
     prepared: bool = False
+    span: tuple[float, float] | None = None
+
+
+class Part(NamedTuple):
+    """Some readings of a block; ``last`` is its end, and ``first`` begins it, maybe once more."""
+
+    block: Block
+    readings: list[Reading]
+    first: bool
+    last: bool
+
+
+class How(NamedTuple):
+    """How videos are read: as clips of the whole video, or of each part of so many seconds."""
+
+    sampling: ClipSampling
+    every: float | None = None
 
 
 def blocks(entries: Iterable[Entry], size: int) -> Iterator[Block]:
@@ -54,45 +76,57 @@ def blocks(entries: Iterable[Entry], size: int) -> Iterator[Block]:
         number += 1
 
 
-def read_entry(entry: Entry, sampling: ClipSampling) -> Reading:
-    """Read the views of a video; errors of the video become part of the result."""
+def read_entry(entry: Entry, how: How) -> Iterator[Reading]:
+    """Read a video; errors of the video become part of the result."""
     try:
-        views, prepared = read_views(entry.load(), sampling)
+        if how.every is None:
+            views, prepared = read_views(entry.load(), how.sampling)
+            yield Reading(entry, views, prepared=prepared)
+        else:
+            for span in read_spans(entry.load(), how.sampling, how.every):
+                yield _reading_of(entry, span)
     except VideoError as error:
-        return Reading([], error.without_alternative())  # a checkpoint says what is read
+        yield Reading(entry, error=error.without_alternative())  # a checkpoint says what is read
     except Exception as error:  # an unexpected error of one file must not stop the others
-        return Reading([], f"{entry.name}: {type(error).__name__}: {error}")
-    return Reading(views, prepared=prepared)
+        yield Reading(entry, error=f"{entry.name}: {type(error).__name__}: {error}")
 
 
-def _read_block(sampling: ClipSampling, block: Block) -> list[Reading]:
-    return [read_entry(entry, sampling) for entry in block.entries]
+def _reading_of(entry: Entry, span: Span) -> Reading:
+    place = (span.start, span.end)
+    if isinstance(span.arrays, VideoError):
+        return Reading(entry, (), span.arrays.without_alternative(), span.prepared, place)
+    return Reading(entry, [span.arrays], "", span.prepared, place)
 
 
-def read_ahead(
-    work: Iterable[Block], sampling: ClipSampling, workers: int
-) -> Iterator[tuple[Block, list[Reading]]]:
-    """Yield blocks with what was read of them, as they come; a bounded number is read ahead.
+def _read_block(how: How, block: Block) -> Generator[list[Reading], None, None]:
+    """Read a block; long videos come in several parts."""
+    readings = (reading for entry in block.entries for reading in read_entry(entry, how))
+    while part := list(islice(readings, max(MOST, len(block.entries)))):
+        yield part
+
+
+def read_ahead(work: Iterable[Block], how: How, workers: int) -> Iterator[Part]:
+    """Yield what was read of blocks as it comes; a bounded number of parts is read ahead.
+
+    Parts of several blocks alternate. Where the process of a block dies, the block begins once more.
 
     Args:
         work: The blocks.
-        sampling: How files are read into clips.
+        how: How videos are read.
         workers: Number of processes.
 
     Raises:
         UserError: From ``work``, or if processes keep dying.
     """
-    read = partial(_read_block, sampling)
-    ready: queue.Queue[tuple[Block, list[Reading]] | Exception | None] = queue.Queue(AHEAD)
+    ready: queue.Queue[Part | Exception | None] = queue.Queue(AHEAD)
     stopped = threading.Event()
 
     def fill() -> None:
         end: Exception | None = None
         try:
-            with contextlib.closing(pool.run(read, work, workers, start_method="fork")) as results:
-                for block, result in results:
-                    readings = _one_by_one(read, block) if isinstance(result, pool.Died) else result
-                    _put(ready, (block, readings), stopped)
+            with contextlib.closing(_parts(work, how, workers)) as parts:
+                for part in parts:
+                    _put(ready, part, stopped)
                     if stopped.is_set():
                         return
         except Exception as error:
@@ -111,20 +145,36 @@ def read_ahead(
         thread.join()
 
 
-def _put(ready: queue.Queue[object], item: object, stopped: threading.Event) -> None:  # type: ignore[type-arg]
+def _put(ready: queue.Queue[Any], item: object, stopped: threading.Event) -> None:
     while not stopped.is_set():
         with contextlib.suppress(queue.Full):
             ready.put(item, timeout=0.2)
             return
 
 
-def _one_by_one(read: partial[list[Reading]], block: Block) -> list[Reading]:
-    """Read a block whose process died: each video in a process of its own, which only the culprit ends."""
-    readings = []
-    for entry in block.entries:
-        ((_, result),) = pool.run(read, [Block(block.number, (entry,))], 1, start_method="fork")
-        if isinstance(result, pool.Died):
+def _parts(work: Iterable[Block], how: How, workers: int) -> Generator[Part, None, None]:
+    begun: set[int] = set()
+    with contextlib.closing(
+        pool.run(partial(_read_block, how), work, workers, start_method="fork")
+    ) as results:
+        for block, result in results:
+            if isinstance(result, pool.Part):
+                yield Part(block, result.value, first=block.number not in begun, last=False)
+                begun.add(block.number)
+                continue
+            begun.discard(block.number)
+            if isinstance(result, pool.Died):
+                yield Part(block, [], first=True, last=False)
+                for entry in block.entries:
+                    yield from _alone(block, entry, how)
+            yield Part(block, [], first=False, last=True)
+
+
+def _alone(block: Block, entry: Entry, how: How) -> Iterator[Part]:
+    """Read a video whose block killed its process in a process of its own, which only the culprit ends."""
+    for _, result in pool.run(partial(_read_block, how), [Block(0, (entry,))], 1, start_method="fork"):
+        if isinstance(result, pool.Part):
+            yield Part(block, result.value, first=False, last=False)
+        elif isinstance(result, pool.Died):
             error = UnreadableVideoError(entry.name, f"FFmpeg crashed: {result}", FETCH_AGAIN)
-            result = [Reading([], str(error))]
-        readings += result
-    return readings
+            yield Part(block, [Reading(entry, error=str(error))], first=False, last=False)

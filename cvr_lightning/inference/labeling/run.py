@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from cvr_lightning.errors import RunError
 from cvr_lightning.files.lock import hold
 from cvr_lightning.files.printable import shown
 from cvr_lightning.inference.classify import Classifier, Scores
-from cvr_lightning.inference.labeling.blocks import Block, Reading, blocks, read_ahead
+from cvr_lightning.inference.labeling.blocks import How, Reading, blocks, read_ahead
 from cvr_lightning.inference.labeling.journal import Journal, Row
 from cvr_lightning.inference.labeling.sources import Entry, expand
 from cvr_lightning.inference.labeling.table import COLUMNS, Columns, check_output, write_table
@@ -33,6 +34,7 @@ class Options:
         batch_size: Videos in a block.
         workers: Reading processes.
         job: Which of several jobs this is, counted from 1, and their number.
+        every: Label parts of so many seconds instead of whole videos.
     """
 
     sources: tuple[str, ...]
@@ -41,6 +43,12 @@ class Options:
     batch_size: int = 8
     workers: int = 1
     job: tuple[int, int] = (1, 1)
+    every: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Videos of a block; one that is labeled in parts fills a block."""
+        return self.batch_size if self.every is None else 1
 
     @property
     def table(self) -> Path:
@@ -56,9 +64,9 @@ class Options:
 
 
 class Summary(NamedTuple):
-    """Counts of a run: videos, those without a label, and those prepared in memory."""
+    """Counts of a run: rows, those without a label, and those prepared in memory."""
 
-    videos: int
+    rows: int
     failed: int
     prepared: int
 
@@ -96,33 +104,44 @@ def _settings(classifier: Classifier, checkpoint: Path, options: Options) -> dic
         "columns": options.columns._asdict(),
         "batch_size": options.batch_size,
         "job": list(options.job),
+        "every": options.every,
         "precision": str(classifier.dtype),
     }
 
 
 def _score(classifier: Classifier, options: Options, journal: Journal, total: int) -> None:
-    pending = (block for block in blocks(options.entries(), options.batch_size) if not journal.has(block))
-    done = min(total, len(journal) * options.batch_size)
+    pending = (block for block in blocks(options.entries(), options.size) if not journal.has(block))
+    done = min(total, len(journal) * options.size)
+    how = How(classifier.sampling, options.every)
+    rows: dict[int, list[Row]] = {}  # of the blocks at work
     bar = tqdm(total=total, initial=done, desc="label", unit="video", smoothing=0.05)
-    with bar:
-        for block, readings in read_ahead(pending, classifier.sampling, options.workers):
-            journal.append(block, _rows(classifier, block, readings, options))
+    with bar, contextlib.closing(read_ahead(pending, how, options.workers)) as parts:
+        for block, readings, first, last in parts:
+            if first:
+                rows[block.number] = []
+            rows[block.number] += _rows(classifier, readings, options)
+            if last:
+                journal.append(block, rows.pop(block.number))
+                bar.update(len(block.entries))
             for reading in readings:
                 if reading.error:
                     bar.write(shown(f"cvr label: {reading.error}"), file=sys.stderr)
-            bar.update(len(block.entries))
 
 
-def _rows(classifier: Classifier, block: Block, readings: Sequence[Reading], options: Options) -> list[Row]:
-    """A row for each video of a block."""
-    columns, batch_size = options.columns, options.batch_size
+def _rows(classifier: Classifier, readings: Sequence[Reading], options: Options) -> list[Row]:
+    """A row for each reading."""
+    columns = options.columns
     readable = [reading.views for reading in readings if not reading.error]
-    scores = iter(classifier.score(readable, columns.embeddings, batch_size))
+    scores = iter(classifier.score(readable, columns.embeddings, options.batch_size))
     rows: list[Row] = []
-    for entry, reading in zip(block.entries, readings, strict=True):
-        row: Row = {"file": entry.name}
-        row |= {"error": reading.error} if reading.error else _values(classifier, next(scores), columns)
-        rows.append(row if reading.error else row | {"prepared": reading.prepared})
+    for reading in readings:
+        row: Row = {"file": reading.entry.name}
+        if reading.span:
+            row |= {"start": _rounded(reading.span[0]), "end": _rounded(reading.span[1])}
+        if reading.error:
+            rows.append(row | {"error": reading.error})
+        else:
+            rows.append(row | _values(classifier, next(scores), columns) | {"prepared": reading.prepared})
     return rows
 
 
@@ -145,11 +164,9 @@ def _rounded(value: float) -> float:
 
 
 def _summary(journal: Journal) -> Summary:
-    videos = failed = prepared = 0
+    rows = failed = prepared = 0
     for row in journal.rows():
-        videos, failed, prepared = (
-            videos + 1,
-            failed + ("error" in row),
-            prepared + row.get("prepared", False),
-        )
-    return Summary(videos, failed, prepared)
+        rows += 1
+        failed += "error" in row
+        prepared += row.get("prepared", False)
+    return Summary(rows, failed, prepared)

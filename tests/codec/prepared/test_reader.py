@@ -14,7 +14,7 @@ from helpers.real_clips import REAL_CLIPS
 
 from cvr_lightning.codec import ClipArrays, CompressedVideoReader, Segment
 from cvr_lightning.codec.errors import UnreadableVideoError, UnsupportedStreamError
-from cvr_lightning.codec.prepared.form import read_in_form
+from cvr_lightning.codec.prepared.form import Form, VideoReader, open_in_form
 from cvr_lightning.codec.prepared.reader import PreparedVideoReader
 from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.tools.prepare.row import Job
@@ -145,10 +145,6 @@ def test_a_damaged_frame_is_refused_only_where_it_is_needed(tmp_path: Path) -> N
             memory.read([Segment(24, tuple(range(25, 36)))])
 
 
-def kind(video: object) -> str:
-    return type(video).__name__
-
-
 @pytest.mark.parametrize(
     ("codec", "form", "expected"),
     [
@@ -160,17 +156,21 @@ def kind(video: object) -> str:
         ("mpeg1video", "prepared", "PreparedVideoReader"),
     ],
 )
-def test_the_form_decides_what_is_prepared(codec: str, form: str, expected: str, tmp_path: Path) -> None:
+def test_the_form_decides_what_is_prepared(codec: str, form: Form, expected: str, tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mkv", (96, 64), 20, codec)
 
-    def read(video: CompressedVideoReader | PreparedVideoReader) -> str:
+    def read(video: VideoReader) -> str:
         video.read(video.segments(2, 2))
-        return kind(video)
+        return type(video).__name__
 
-    assert read_in_form(path, read, form, SMALL) == expected  # type: ignore[arg-type]
+    with open_in_form(path, form, SMALL) as file:
+        assert file.read(read) == expected
     if expected == "PreparedVideoReader" and form == "auto":
-        with pytest.raises(UnsupportedStreamError, match="prepare it"):
-            read_in_form(path, read, "stored", SMALL)
+        with (
+            open_in_form(path, "stored", SMALL) as file,
+            pytest.raises(UnsupportedStreamError, match="prepare it"),
+        ):
+            file.read(read)
 
 
 @pytest.mark.parametrize(

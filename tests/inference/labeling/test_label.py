@@ -21,11 +21,14 @@ import torch
 from helpers.encoders import encode
 
 from cvr_lightning.cli.main import main
+from cvr_lightning.codec import ClipArrays, CompressedVideoReader, Segment, segments
+from cvr_lightning.datamodules.clips import read_spans
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import RunError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.inference.classify import Classifier
-from cvr_lightning.inference.labeling.blocks import Block, blocks, read_ahead
+from cvr_lightning.inference.labeling import blocks as module
+from cvr_lightning.inference.labeling.blocks import Block, How, Reading, blocks, read_ahead
 from cvr_lightning.inference.labeling.journal import Journal
 from cvr_lightning.inference.labeling.sources import Entry, expand
 from cvr_lightning.models import CompressedVideoRecognizer
@@ -185,25 +188,51 @@ def test_an_output_that_exists_is_kept(videos: Path, checkpoint: str, tmp_path: 
 def test_a_process_that_dies_costs_the_video_that_killed_it(
     videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cvr_lightning.inference.labeling import blocks as module
-
     read_entry = module.read_entry
 
-    def fragile(entry: Entry, sampling: ClipSampling) -> module.Reading:
+    def fragile(entry: Entry, how: How) -> Iterator[Reading]:
         if entry.name.endswith("3.avi"):
             os.kill(os.getpid(), signal.SIGSEGV)
-        return read_entry(entry, sampling)
+        return read_entry(entry, how)
 
     monkeypatch.setattr(module, "read_entry", fragile)
     entries = [Entry(name, name) for name in (str(videos / f"{number}.avi") for number in range(6))]
-    found = dict(read_ahead(blocks(entries, 3), SAMPLING, workers=2))
     errors = {
-        e.name[-5:]: r.error
-        for b, readings in found.items()
-        for e, r in zip(b.entries, readings, strict=True)
+        reading.entry.name[-5:]: reading.error
+        for part in read_ahead(blocks(entries, 3), How(SAMPLING), workers=2)
+        for reading in part.readings
     }
     assert [name for name, error in errors.items() if error] == ["3.avi"]
+    assert len(errors) == 6
     assert "killed by SIGSEGV" in errors["3.avi"]
+
+
+def test_parts_of_a_long_video_are_labeled_over_time(checkpoint: str, tmp_path: Path) -> None:
+    for codec, suffix in (("mpeg4", ".avi"), ("mpeg2video", ".mkv")):
+        encode(tmp_path / f"a{suffix}", (96, 64), 485, codec, gop=30)  # 19.4 s: more parts than one message
+        output = tmp_path / f"a{suffix}.csv"
+        options = ("--checkpoint", checkpoint, "--output", output, "--every", "1s")
+        assert run(tmp_path / f"a{suffix}", *options) == 0
+        rows = read(output)
+        assert [float(row["start"]) for row in rows] == list(range(20))
+        assert float(rows[-1]["end"]) == 19.4
+        assert {row["prepared"] for row in rows} == {str(codec == "mpeg2video")}
+        assert len({row["probability"] for row in rows}) > 10
+
+
+def test_a_part_is_read_as_the_video_of_its_frames(tmp_path: Path) -> None:
+    """Where parts begin at I-frames, they are videos of their own."""
+    path = encode(tmp_path / "a.avi", (96, 64), 75, gop=25)
+    parts = list(read_spans(path, SAMPLING, 1.0))
+    assert [(part.start, part.end) for part in parts] == [(0, 1), (1, 2), (2, 3)]
+    with CompressedVideoReader(path) as video:
+        for number, part in enumerate(parts):
+            windows = segments("I" + 24 * "P", 2, 2)
+            moved = [Segment(25 * number, tuple(25 * number + f for f in w.pframes)) for w in windows]
+            expected = video.read(moved, 2, SAMPLING.size, coefficients=SAMPLING.coefficients)
+            assert isinstance(part.arrays, ClipArrays)
+            assert (part.arrays.motion == expected.motion).all()
+            assert (part.arrays.iframes == expected.iframes).all()
 
 
 @pytest.fixture

@@ -312,7 +312,7 @@ def test_a_dry_run_estimates_a_run_and_writes_nothing(
         ("src/inside", [], "which stays as it is"),
         ("full", [], "holds files that were not prepared here"),
         ("file/dst", [], "cannot be written (Not a directory)"),
-        ("other", [], "but {'version': 1, 'codec': 'mpeg4', 'quantizer': 2, 'size': '96x64', 'gop': 12}"),
+        ("other", [], "but {'version': 2, 'codec': 'mpeg4', 'quantizer': 2, 'size': '96x64', 'gop': 12}"),
         ("dst", ["--job", "4/3"], "I from 1 to N"),
         ("dst", ["--size", "341x256"], "341 must be even"),
         ("dst", ["--size", "big"], "'big' is not a size"),
