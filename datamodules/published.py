@@ -151,8 +151,9 @@ class PublishedDataModule(CompressedVideoDataModule):
     def _refuse_unprepared(self, found: Mapping[str, VideoList]) -> None:
         """Read the first video, since ``on_error=skip`` would skip all videos of an unprepared data set."""
         name = next(videos.names[0] for videos in found.values() if len(videos))
+        evaluates = self.trainer is not None and self.trainer.state.fn in ("test", "predict")
         try:
-            read_clip(self.root / name, self.sampling)
+            read_clip(self.root / name, self.test_sampling if evaluates else self.sampling)
         except UnreadableVideoError as error:
             # Damage concerns that file only; the loaders handle it.
             log.debug("%s", error)

@@ -294,3 +294,31 @@ def test_videos_behind_a_web_server(server: str, videos: Path, checkpoint: str, 
     assert "secret" not in (tmp_path / "a.csv").read_text()
     run(videos / "0.avi", "--checkpoint", checkpoint, "--output", tmp_path / "b.csv")
     assert rows[0]["probability"] == read(tmp_path / "b.csv")[0]["probability"]
+
+
+def test_videos_in_a_bucket(
+    videos: Path, archive: Path, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3fs, moto = pytest.importorskip("s3fs"), pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
+        monkeypatch.setenv(name, value)
+    store = s3fs.S3FileSystem()
+    store.mkdir("films")
+    store.put([str(videos / "0.avi"), str(videos / "1.avi")], ["films/in/0.avi", "films/in/1.avi"])
+    store.put(str(archive), "films/shard.tar")
+    sources = ("s3://films/in/", "s3://films/in/*.avi", "s3://films/shard.tar")
+    assert run(*sources, "--checkpoint", checkpoint, "--output", tmp_path / "a.csv") == 0
+    server.stop()
+    rows = read(tmp_path / "a.csv")
+    two = ["s3://films/in/0.avi", "s3://films/in/1.avi"]
+    assert [row["file"] for row in rows] == [
+        *two,
+        *two,
+        "s3://films/shard.tar/0.avi",
+        "s3://films/shard.tar/more/0.mpg",
+    ]
+    assert rows[0]["probability"] == rows[2]["probability"] == rows[4]["probability"]
