@@ -210,7 +210,8 @@ class ClipSampling:
         if set(recipe) != {item.name for item in fields(Recipe)}:
             raise ValueError(f"recipe: unknown or missing names in {sorted(recipe)}")
         sampling = cls(**_with_tuples({**values, "recipe": Recipe(**_with_tuples(recipe))}))
-        CLIP_PIXELS.check(sampling.segments * sampling.pframes * math.prod(sampling.size))
+        for sides in (sampling.size, sampling.recipe.size or (sampling.recipe.short_side or 0,) * 2):
+            CLIP_PIXELS.check(sampling.segments * sampling.pframes * math.prod(sides))
         if sampling.views > MOST_VIEWS:
             raise ValueError(f"views={sampling.views} must be at most {MOST_VIEWS}")
         return sampling

@@ -14,9 +14,10 @@ from cvr_lightning.codec.arrays import MODALITIES, ClipArrays, Modality, Represe
 from cvr_lightning.codec.container.demux import VideoBytes
 from cvr_lightning.codec.container.info import StreamInfo
 from cvr_lightning.codec.container.rotation import upright_filters
+from cvr_lightning.codec.errors import UnsupportedStreamError
 from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
 from cvr_lightning.codec.prepared.encode import Encoder, Scaler, source_rate
-from cvr_lightning.codec.prepared.recipe import RECIPE, Recipe
+from cvr_lightning.codec.prepared.recipe import MAX_SIDE, RECIPE, Recipe
 from cvr_lightning.codec.reader import CompressedVideoReader
 from cvr_lightning.codec.windows import check_segments, segments
 
@@ -51,6 +52,9 @@ class PreparedVideoReader:
         self._scaler: Scaler | None = None
         aspect = source.pixel_aspect if recipe.size is None else Fraction(1)
         self._size = recipe.size_of(source.info.width, source.info.height, aspect)
+        if max(self._size) > MAX_SIDE:
+            cause = f"its shape gives prepared frames of {self._size[0]}x{self._size[1]} pixels"
+            raise UnsupportedStreamError(self.path, cause, "choose a fixed size, or leave it out")
         self._rate = source_rate(self._demuxer.stream)
         self.info = self._describe(source.info.num_frames)
 

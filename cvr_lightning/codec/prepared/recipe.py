@@ -36,9 +36,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if (self.size is None) == (self.short_side is None):
             raise ValueError(f"size={self.size}, short_side={self.short_side}: give one of the two")
-        sides = [self.short_side] if self.size is None else self.size
-        if not all(side is not None and 0 < side <= MAX_SIDE and side % 2 == 0 for side in sides):
-            raise ValueError(f"{sides}: sides must be even and at most {MAX_SIDE}, since 4:2:0 halves them")
+        sides = (self.short_side,) * 2 if self.size is None else self.size
+        if len(sides) != 2 or not all(side and 0 < side <= MAX_SIDE and side % 2 == 0 for side in sides):
+            raise ValueError(f"{sides}: two sides, even and at most {MAX_SIDE}, since 4:2:0 halves them")
         if not 1 <= self.gop <= MAX_GOP:
             raise ValueError(f"gop={self.gop} must be between 1 and {MAX_GOP}")
 

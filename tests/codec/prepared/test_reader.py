@@ -173,12 +173,19 @@ def test_the_form_decides_what_is_prepared(codec: str, form: Form, expected: str
             file.read(read)
 
 
+def test_a_shape_that_mpeg4_cannot_hold_is_refused(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mkv", (640, 16), 2, "ffv1", pix_fmt="yuv420p")
+    with CompressedVideoReader(path) as source, pytest.raises(UnsupportedStreamError, match="10240x256"):
+        PreparedVideoReader(source, Recipe(None, 256))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"short_side": 64}, "give one of the two"),
         ({"size": None}, "give one of the two"),
         ({"size": (97, 64)}, "even"),
+        ({"size": (96,)}, "two sides"),
         ({"gop": 0}, "between 1 and 600"),
     ],
 )
