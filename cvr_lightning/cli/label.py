@@ -51,7 +51,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    from cvr_lightning.cli.prepare import ArrayJob, array_job, at_least_one, usable_cores
+    from cvr_lightning.cli.prepare import array_job, at_least_one
+    from cvr_lightning.tools.prepare.run import usable_cores
+    from cvr_lightning.tools.prepare.tree import ArrayJob
 
     parser = argparse.ArgumentParser(
         prog="cvr label",

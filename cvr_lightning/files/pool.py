@@ -43,10 +43,10 @@ class Died:
 
 
 @dataclass(frozen=True)
-class Part(Generic[R]):
-    """One of several results of a job; the job ends with a result that is none."""
+class Part:
+    """One of several results of a job, whose last result is None."""
 
-    value: R
+    value: Any
 
 
 class _Worker(Generic[J, R]):
@@ -66,13 +66,12 @@ class _Worker(Generic[J, R]):
         with contextlib.suppress(OSError):  # it has died; take() reports that
             self.connection.send(job)
 
-    def take(self) -> R | Exception | Died:
+    def take(self) -> Any:  # R, or an Exception of the job, or Part, or Died
         try:
-            result: R | Exception = self.connection.recv()
+            return self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             return Died(self._process.exitcode)
-        return result
 
     def stop(self) -> None:
         self._process.terminate()
@@ -89,7 +88,7 @@ def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Conne
         while True:
             job = connection.recv()
             try:
-                result: R | Exception = work(job)
+                result: Any = work(job)
                 if isinstance(result, Generator):  # its parts are sent as they come, at the caller's pace
                     for part in result:
                         connection.send(Part(part))
@@ -101,7 +100,7 @@ def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Conne
 
 def run(
     work: Callable[[J], R], jobs: Iterable[J], workers: int, start_method: StartMethod = "spawn"
-) -> Generator[tuple[J, R | Part[Any] | Died], None, None]:
+) -> Generator[tuple[J, R | Died], None, None]:
     """Run jobs in processes, and yield each with its result as soon as it is done.
 
     Args:

@@ -25,7 +25,7 @@ from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
 from cvr_lightning.files.printable import count_text
 from cvr_lightning.inference.average import Scores, average, features_and_logits
-from cvr_lightning.inference.inputs import Video, opened, small_video
+from cvr_lightning.inference.inputs import Video, Videos, opened, small_video
 from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.inference.pretrained import read_folder, write_folder
 from cvr_lightning.training.architecture import architecture_of
@@ -176,11 +176,9 @@ class Classifier:
     def __call__(self, videos: Video, top: int = 5) -> list[Prediction]: ...
 
     @overload
-    def __call__(self, videos: Sequence[Video], top: int = 5) -> list[list[Prediction]]: ...
+    def __call__(self, videos: Videos, top: int = 5) -> list[list[Prediction]]: ...
 
-    def __call__(
-        self, videos: Video | Sequence[Video], top: int = 5
-    ) -> list[Prediction] | list[list[Prediction]]:
+    def __call__(self, videos: Video | Videos, top: int = 5) -> list[Prediction] | list[list[Prediction]]:
         """Return the most likely classes of a video, averaged over its views; of a list, those of each.
 
         May be called from several threads at once.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from av.video.frame import VideoFrame
 
@@ -12,6 +12,8 @@ from cvr_lightning.codec import VideoBytes
 from cvr_lightning.codec.prepared.encode import FALLBACK_RATE, Encoder
 
 Video = str | os.PathLike[str] | bytes | BinaryIO
+Videos = list[Any] | tuple[Any, ...]
+"""Several of them; a type of its own, since a path is a sequence of strings too."""
 _UNNAMED = "video in memory"
 
 

@@ -72,7 +72,7 @@ class Encoder:
                     packet.stream = stream
                     output.mux(packet)
 
-    def _encode(self, first: int, frames: Iterable[VideoFrame]) -> Iterator[Packet]:
+    def _encode(self, first: int, frames: Iterable[VideoFrame]) -> Iterator[Packet[VideoStream]]:
         context = VideoCodecContext.create("mpeg4", "w")
         self._set(context)
         for number, frame in enumerate(frames, first):

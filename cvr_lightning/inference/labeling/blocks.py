@@ -105,7 +105,7 @@ def _read_block(how: How, block: Block) -> Generator[list[Reading], None, None]:
         yield part
 
 
-def read_ahead(work: Iterable[Block], how: How, workers: int) -> Iterator[Part]:
+def read_ahead(work: Iterable[Block], how: How, workers: int) -> Generator[Part, None, None]:
     """Yield what was read of blocks as it comes; a bounded number of parts is read ahead.
 
     Parts of several blocks alternate. Where the process of a block dies, the block begins once more.

@@ -96,11 +96,12 @@ def label(classifier: Classifier, checkpoint: Path, options: Options) -> Summary
 
 def _settings(classifier: Classifier, checkpoint: Path, options: Options) -> dict[str, object]:
     """What rows depend on."""
+    digest = hashlib.sha256()
     with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else None
-        weights = digest.hexdigest() if digest else hashlib.sha256(file.read()).hexdigest()
+        while part := file.read(1 << 20):
+            digest.update(part)
     return {
-        "checkpoint": weights,
+        "checkpoint": digest.hexdigest(),
         "columns": options.columns._asdict(),
         "batch_size": options.batch_size,
         "job": list(options.job),
