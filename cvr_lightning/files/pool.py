@@ -130,7 +130,7 @@ def run(
                 worker = staff[connection]
                 job, result = worker.job, worker.take()
                 if isinstance(result, Part):
-                    yield job, result
+                    yield job, result  # type: ignore[misc]  # R of a generator
                     continue
                 following = next(waiting, None)
                 if isinstance(result, Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
@@ -34,7 +35,9 @@ def average(logits: Tensor, features: Tensor, sizes: Sequence[int], averaging: A
         averaging: What is averaged.
     """
     found = []
-    for own, features_of in zip(logits.split(list(sizes)), features.split(list(sizes)), strict=True):
+    for own, features_of in zip(
+        torch.split(logits, list(sizes)), torch.split(features, list(sizes)), strict=True
+    ):
         mean = own.softmax(-1).mean(0) if averaging == "softmax" else own.mean(0).softmax(-1)
         found.append(Scores(mean, features_of.mean(0) if features.shape[1] else None))
     return found

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.lock import hold
 from cvr_lightning.files.printable import shown
-from cvr_lightning.inference.classify import Classifier, Scores
+from cvr_lightning.inference.average import Scores
+from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.inference.labeling.blocks import How, Reading, blocks, read_ahead
 from cvr_lightning.inference.labeling.journal import Journal, Row
 from cvr_lightning.inference.labeling.sources import Entry, expand

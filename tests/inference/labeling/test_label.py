@@ -32,6 +32,7 @@ from cvr_lightning.inference.labeling.blocks import Block, How, Reading, blocks,
 from cvr_lightning.inference.labeling.journal import Journal
 from cvr_lightning.inference.labeling.sources import Entry, expand
 from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.training.checkpoint_schema import FORMAT
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ["jump", "run", "wave"]
@@ -43,7 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     model = CompressedVideoRecognizer(len(NAMES), residual_channels=SAMPLING.residual_channels)
     about = {
-        "format": 1,
+        "format": FORMAT,
         "class_names": NAMES,
         "architecture": model.architecture,
         "sampling": SAMPLING.to_dict(),
