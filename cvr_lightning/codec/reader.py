@@ -145,7 +145,7 @@ class CompressedVideoReader:
 
         Raises:
             BitstreamError: The frame's packet is damaged.
-            UnsupportedStreamError: :attr:`parser` is ``"ffmpeg"``, or the frame is a B-frame of H.264.
+            UnsupportedStreamError: :attr:`parser` is ``"ffmpeg"``.
             ValueError: The frame does not exist.
         """
         return self._parser.parse(n)

@@ -26,9 +26,14 @@ from cvr_lightning.codec.h264.pictures import read_slice_start
 from cvr_lightning.codec.h264.slice_header import (
     H_CHROMA_SHIFT,
     H_LUMA_SHIFT,
+    H_PICTURE_SET,
+    H_TYPE,
     H_WEIGHTED,
+    Q_BIPREDICTED,
+    B,
     header_buffers,
 )
+from cvr_lightning.codec.h264.slice_lists import SliceLists
 
 Planes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
@@ -613,28 +618,43 @@ def planes_of(frame: VideoFrame) -> Planes:
 
 
 def weights_of(video: CompressedVideoReader, frame: int) -> tuple[npt.NDArray[Any], ...]:
-    """Of each slice of a frame: whether it has weights, their shifts, the weights; equal implicit weights."""
+    """Of each slice: 1 if weights are explicit, 2 if implicit; shifts; explicit and implicit weights."""
     parser = video._parser
     assert isinstance(parser, H264Parser)
     stream, coded = parser._stream, parser._coded(frame)
     data, buffers = np.frombuffer(coded.data, np.uint8), header_buffers()
     scratch = np.empty(4096, np.uint8), word_buffer(4096)
-    headers, weights, position = [], [], 0
+    headers, weights, modes, position = [], [], [], 0
     while True:
         begin, end, position = next_unit(data, position, len(data), stream.prefix)
         if begin < 0:
             break
         if data[begin] & 31 in (1, 5):
             read_slice_start(data, begin, end, stream.rows, stream.places[coded.context], buffers, *scratch)
-            headers.append(buffers[0].copy())
+            header = buffers[0].copy()
+            q = stream.rows[stream.places[coded.context][header[H_PICTURE_SET]]]
+            modes.append(2 if header[H_TYPE] == B and q[Q_BIPREDICTED] == 2 else header[H_WEIGHTED])
+            headers.append(header)
             weights.append(buffers[3].copy())
     table = np.stack(headers)
-    return (
-        table[:, H_WEIGHTED],
-        table[:, [H_LUMA_SHIFT, H_CHROMA_SHIFT]],
-        np.stack(weights),
-        np.full((len(headers), 32, 32), 32),
-    )
+    implicit = np.stack([implicit_weights(lists) for lists in coded.lists])
+    return np.array(modes), table[:, [H_LUMA_SHIFT, H_CHROMA_SHIFT]], np.stack(weights), implicit
+
+
+def implicit_weights(lists: SliceLists) -> npt.NDArray[np.int64]:
+    """(32, 32) implicit weights of list 1 for each pair of references (8.4.2.3.1)."""
+    out = np.full((32, 32), 32, np.int64)
+    for i in range(lists.counts[0]):
+        for j in range(lists.counts[1]):
+            near, far = int(lists.orders[0, i]), int(lists.orders[1, j])
+            span = max(-128, min(127, near - far))
+            if lists.long_term[0, i] or lists.long_term[1, j] or near == far:
+                continue
+            tx = int((16384 + abs(span) // 2) / span)
+            scale = max(-1024, min(1023, (max(-128, min(127, near)) * tx + 32) >> 6))
+            if -64 <= scale >> 2 <= 128:
+                out[i, j] = scale >> 2
+    return out
 
 
 def _wrong_samples(
@@ -684,7 +704,9 @@ def compare(path: str, frames: int = 60) -> dict[str, int]:
     """
     names = (
         "frames",
+        "I",
         "P",
+        "B",
         "macroblocks",
         "vectors",
         "wrong_types",
@@ -699,14 +721,12 @@ def compare(path: str, frames: int = 60) -> dict[str, int]:
         for n, frame in enumerate(decoded):
             kind = video.index.frame_types[n]
             out["wrong_types"] += PictureType(frame.pict_type).name != kind
-            if kind == "B":
-                continue
             parsed = video.parse(n)
             assert isinstance(parsed, Macroblocks)
             if parsed.references.max(initial=-1) >= len(decoded):
                 continue
             out["frames"] += 1
-            out["P"] += kind == "P"
+            out[kind] += 1
             out["macroblocks"] += parsed.kinds.size
             out["wrong_samples"] += _wrong_samples(video, n, parsed, planes)
             wrong, count = _wrong_vectors(parsed, frame)

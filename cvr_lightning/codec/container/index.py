@@ -16,7 +16,7 @@ from cvr_lightning.codec.container.demux import PacketKey
 from cvr_lightning.codec.container.index_check import check_index
 from cvr_lightning.files.bounds import INDEX_BYTES, decompress, parse_json
 
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 """Increased when the content or format of an index changes, which invalidates cached indexes."""
 _STEPS = frozenset(
     {
@@ -119,7 +119,8 @@ class PacketIndex:
         frame_headers: (F,) int64, index of the sequence header in effect.
         frame_list_ends: (F,) int64, end of each frame's entries in ``reference_lists``.
         reference_lists: int64, H.264 only: for each slice of each frame, the lengths of its two reference
-            lists, then for each entry its distance to this frame in display order, 0 if it is missing.
+            lists, then for each entry its distance to this frame in display order, 0 if it is missing; in a B
+            slice then its distance in picture order count, doubled, plus 1 if it is long-term.
         headers: uint8, concatenated sequence headers of the stream (VOL and encoder user data; H.264
             parameter sets).
         header_ends: int64, end of each header.

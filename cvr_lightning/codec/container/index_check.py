@@ -58,7 +58,7 @@ def _check_lists(lists: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> N
             sizes = values[place : place + 2]
             if len(sizes) < 2 or min(sizes) < 0 or max(sizes) > _LONGEST_LIST:
                 raise ValueError("reference_lists: no lengths of lists")
-            place += 2 + sum(sizes)
+            place += 2 + sum(sizes) * (2 if sizes[1] else 1)
         if place != end:
             raise ValueError("reference_lists: not whole")
 

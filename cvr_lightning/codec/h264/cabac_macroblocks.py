@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.h264.bidirectional import LIST_0
 from cvr_lightning.codec.h264.cabac import position_of, read_bin, start, terminate
 from cvr_lightning.codec.h264.cabac_motion import read_partitions, read_quarters
 from cvr_lightning.codec.h264.cabac_residual import read_residual
@@ -41,7 +42,7 @@ from cvr_lightning.codec.h264.state import (
     SKIPPED,
 )
 
-_SKIP_P: Final = 11
+SKIP: Final = 11
 _TYPE_I: Final = 3
 _TYPE_P: Final = 14
 _TYPE_I_IN_P: Final = 17
@@ -56,10 +57,10 @@ _MOST_DELTAS: Final = 104
 
 
 @kernel
-def read_skip(picture):  # type: ignore[no-untyped-def]
-    """Read mb_skip_flag of a P macroblock."""
+def read_skip(picture, first):  # type: ignore[no-untyped-def]
+    """Read mb_skip_flag, whose contexts begin at ``first``."""
     s, table = picture.slice, picture.macroblocks
-    index = _SKIP_P
+    index = first
     if s[S_LEFT] >= 0 and table[s[S_LEFT], M_KIND] != SKIPPED:
         index += 1
     if s[S_ABOVE] >= 0 and table[s[S_ABOVE], M_KIND] != SKIPPED:
@@ -72,9 +73,9 @@ def read_macroblock(picture):  # type: ignore[no-untyped-def]
     """Read macroblock_layer (7.3.5) of an I or P macroblock in hand: 0, or a fault's code."""
     s = picture.slice
     if s[S_TYPE] == I:
-        return _read_intra(picture, _read_type_i(picture))
+        return read_intra(picture, _read_type_i(picture))
     if read_bin(picture, _TYPE_P):
-        return _read_intra(picture, read_type_i_in(picture, _TYPE_I_IN_P))
+        return read_intra(picture, read_type_i_in(picture, _TYPE_I_IN_P))
     halves = read_bin(picture, _TYPE_P + 1)
     shape = 2 - read_bin(picture, _TYPE_P + 3) if halves else 3 * read_bin(picture, _TYPE_P + 2)
     return _read_inter(picture, shape)
@@ -115,7 +116,8 @@ def read_type_i_in(picture, first):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _read_intra(picture, code):  # type: ignore[no-untyped-def]
+def read_intra(picture, code):  # type: ignore[no-untyped-def]
+    """Read an intra macroblock with mb_type ``code`` of I slices: 0, or a fault's code."""
     s = picture.slice
     row = picture.macroblocks[s[S_MACROBLOCK]]
     if code == _PCM:
@@ -232,10 +234,17 @@ def _read_inter(picture, shape):  # type: ignore[no-untyped-def]
     if shape == INTER_8X8 - INTER_16X16:
         wrong, whole = read_quarters(picture)
     else:
-        wrong = read_partitions(picture, shape)
+        wrong = read_partitions(picture, shape, LIST_0)
     if wrong:
         return wrong
+    return read_inter_residual(picture, whole)
+
+
+@kernel
+def read_inter_residual(picture, whole):  # type: ignore[no-untyped-def]
+    """Read what follows the vectors, ``whole`` where an 8x8 transform is allowed: 0, or a fault's code."""
+    s = picture.slice
     read_pattern(picture)
-    if row[M_PATTERN] & 15 and s[S_TRANSFORM_8X8] and whole:
+    if picture.macroblocks[s[S_MACROBLOCK], M_PATTERN] & 15 and s[S_TRANSFORM_8X8] and whole:
         read_transform(picture)
     return read_coefficients(picture)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.h264.bidirectional import LIST_0
 from cvr_lightning.codec.h264.cabac import bypass, decision, read_bin
 from cvr_lightning.codec.h264.faults import BAD_REFERENCE, BAD_VECTOR
 from cvr_lightning.codec.h264.motion import (
@@ -122,28 +123,37 @@ def read_vector(picture, which, j, i, height, width, x, y):  # type: ignore[no-u
 
 
 @kernel
-def read_partitions(picture, shape):  # type: ignore[no-untyped-def]
-    """Read references and vectors of one or two partitions: 0, or a fault's code."""
+def read_partitions(picture, shape, uses):  # type: ignore[no-untyped-def]
+    """Read references and vectors of one or two partitions: 0, or a fault's code.
+
+    Args:
+        picture: The picture.
+        shape: 0 is 16x16, 1 16x8, 2 8x16.
+        uses: The lists that they use, two bits each.
+    """
+    s = picture.slice
     parts = 2 if shape else 1
     height, width = 2 if shape == 1 else 4, 2 if shape == 2 else 4
-    first = second = np.int64(0)
-    for part in range(parts):
-        j, i = part * (shape == 1), part * (shape == 2)
-        index = read_reference(picture, 0, j, i)
-        if index < 0:
-            return BAD_REFERENCE
-        fill_reference(picture, 0, j, i, height >> 1, width >> 1, index)
-        first, second = (first, index) if part else (index, second)
-    for part in range(parts):
-        j, i = 2 * part * (shape == 1), 2 * part * (shape == 2)
-        index = second if part else first
-        if shape:
-            x, y = predict_half(picture, 0, shape, part, index)
-        else:
-            x, y = predict(picture, 0, 0, 0, 4, index)
-        wrong = read_vector(picture, 0, j, i, height, width, x, y)
-        if wrong:
-            return wrong
+    for which in range(2):
+        for part in range(parts):
+            if uses >> (2 * part + which) & 1:
+                j, i = part * (shape == 1), part * (shape == 2)
+                index = read_reference(picture, which, j, i)
+                if index < 0:
+                    return BAD_REFERENCE
+                fill_reference(picture, which, j, i, height >> 1, width >> 1, index)
+    for which in range(2):
+        for part in range(parts):
+            if uses >> (2 * part + which) & 1:
+                j, i = part * (shape == 1), part * (shape == 2)
+                index = np.int64(picture.references[which, 2 * s[S_Y] + j, 2 * s[S_X] + i])
+                if shape:
+                    x, y = predict_half(picture, which, shape, part, index)
+                else:
+                    x, y = predict(picture, which, 0, 0, 4, index)
+                wrong = read_vector(picture, which, 2 * j, 2 * i, height, width, x, y)
+                if wrong:
+                    return wrong
     return 0
 
 
@@ -160,21 +170,37 @@ def _read_quarter_type(picture):  # type: ignore[no-untyped-def]
 @kernel
 def read_quarters(picture):  # type: ignore[no-untyped-def]
     """Read a P_8x8 macroblock: 0 or a fault's code, whether no quarter is split."""
-    kinds = 0
+    splits = 0
     for n in range(4):
-        kinds |= _read_quarter_type(picture) << (2 * n)
-    for n in range(4):
-        index = read_reference(picture, 0, n >> 1, n & 1)
-        if index < 0:
-            return BAD_REFERENCE, False
-        fill_reference(picture, 0, n >> 1, n & 1, 1, 1, index)
-    for n in range(4):
-        kind = kinds >> (2 * n) & 3
-        height, width = 1 if kind & 1 else 2, 1 if kind & 2 else 2
-        for j in range(2 * (n >> 1), 2 * (n >> 1) + 2, height):
-            for i in range(2 * (n & 1), 2 * (n & 1) + 2, width):
-                x, y = predict_in_quarter(picture, 0, j, i, width)
-                wrong = read_vector(picture, 0, j, i, height, width, x, y)
-                if wrong:
-                    return wrong, False
-    return 0, kinds == 0
+        splits |= _read_quarter_type(picture) << (2 * n)
+    return read_quarter_motion(picture, splits, LIST_0), splits == 0
+
+
+@kernel
+def read_quarter_motion(picture, splits, uses):  # type: ignore[no-untyped-def]
+    """Read references and vectors of four quarters: 0, or a fault's code.
+
+    Args:
+        picture: The picture.
+        splits: How they are split, two bits each.
+        uses: The lists that they use, two bits each; none in direct prediction.
+    """
+    for which in range(2):
+        for n in range(4):
+            if uses >> (2 * n + which) & 1:
+                index = read_reference(picture, which, n >> 1, n & 1)
+                if index < 0:
+                    return BAD_REFERENCE
+                fill_reference(picture, which, n >> 1, n & 1, 1, 1, index)
+    for which in range(2):
+        for n in range(4):
+            if uses >> (2 * n + which) & 1:
+                split = splits >> (2 * n) & 3
+                height, width = 1 if split & 1 else 2, 1 if split & 2 else 2
+                for j in range(2 * (n >> 1), 2 * (n >> 1) + 2, height):
+                    for i in range(2 * (n & 1), 2 * (n & 1) + 2, width):
+                        x, y = predict_in_quarter(picture, which, j, i, width)
+                        wrong = read_vector(picture, which, j, i, height, width, x, y)
+                        if wrong:
+                            return wrong
+    return 0

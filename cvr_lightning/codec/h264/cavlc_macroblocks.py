@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cvr_lightning.codec.bitstream.kernels import fault, kernel, read_bits, read_signed, read_unsigned
+from cvr_lightning.codec.h264.bidirectional import LIST_0
 from cvr_lightning.codec.h264.cavlc import read_residual
+from cvr_lightning.codec.h264.cavlc_motion import read_partitions, read_quarter_motion
 from cvr_lightning.codec.h264.faults import (
     BAD_INTRA_MODE,
     BAD_PATTERN,
     BAD_QUANTIZER,
-    BAD_REFERENCE,
     BAD_TYPE,
 )
 from cvr_lightning.codec.h264.intra import predict_mode, set_mode
-from cvr_lightning.codec.h264.motion import (
-    fill_reference,
-    fill_vector,
-    predict,
-    predict_half,
-    predict_in_quarter,
-)
-from cvr_lightning.codec.h264.slice_header import B, P
+from cvr_lightning.codec.h264.slice_header import P
 from cvr_lightning.codec.h264.state import (
     INTER_8X8,
     INTER_16X16,
@@ -39,7 +31,6 @@ from cvr_lightning.codec.h264.state import (
     S_MACROBLOCK,
     S_PAIRS,
     S_QUANTIZER,
-    S_REFERENCES_0,
     S_TRANSFORM_8X8,
     S_TYPE,
 )
@@ -57,15 +48,14 @@ def read_macroblock(picture, position):  # type: ignore[no-untyped-def]
         if code < 5:
             return _read_inter(picture, position, min(code, 3), code == 4)
         code -= 5
-    elif s[S_TYPE] == B:
-        return fault(BAD_TYPE, position)
-    if code > _LARGEST_TYPE_I:
-        return fault(BAD_TYPE, position)
-    return _read_intra(picture, position, code)
+    return read_intra(picture, position, code)
 
 
 @kernel
-def _read_intra(picture, position, code):  # type: ignore[no-untyped-def]
+def read_intra(picture, position, code):  # type: ignore[no-untyped-def]
+    """Read an intra macroblock with mb_type ``code`` of I slices."""
+    if code > _LARGEST_TYPE_I:
+        return fault(BAD_TYPE, position)
     s, words = picture.slice, picture.words
     row = picture.macroblocks[s[S_MACROBLOCK]]
     if code == _LARGEST_TYPE_I:
@@ -161,41 +151,34 @@ def _read_residual(picture, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _read_reference(picture, position, which):  # type: ignore[no-untyped-def]
-    """Read ref_idx, te(v): position, index."""
-    count = picture.slice[S_REFERENCES_0 + which]
-    if count == 1:
-        return position, np.int64(0)
-    if count == 2:
-        return position + 1, 1 - read_bits(picture.words, position, 1)
-    position, index = read_unsigned(picture.words, position)
-    if index >= count:
-        return fault(BAD_REFERENCE, position), np.int64(0)
-    return position, index
-
-
-@kernel
-def _read_vector(picture, position, which, j, i, height, width, x, y):  # type: ignore[no-untyped-def]
-    """Read a vector difference and set the vector, which ``x`` and ``y`` predict."""
-    position, dx = read_signed(picture.words, position)
-    position, dy = read_signed(picture.words, position)
-    fill_vector(picture, which, j, i, height, width, x + dx, y + dy)
-    return position
-
-
-@kernel
 def _read_inter(picture, position, shape, first_reference):  # type: ignore[no-untyped-def]
     """Read a P macroblock: shape 0 is 16x16, 1 16x8, 2 8x16, 3 8x8."""
-    s = picture.slice
-    row = picture.macroblocks[s[S_MACROBLOCK]]
-    row[M_KIND] = INTER_16X16 + shape
+    picture.macroblocks[picture.slice[S_MACROBLOCK], M_KIND] = INTER_16X16 + shape
     whole = True
     if shape == INTER_8X8 - INTER_16X16:
         position, whole = _read_quarters(picture, position, first_reference)
     else:
-        position = _read_partitions(picture, position, 0, shape)
-    if position < 0:
-        return position
+        position = read_partitions(picture, position, shape, LIST_0)
+    return read_inter_residual(picture, position, whole) if position >= 0 else position
+
+
+@kernel
+def _read_quarters(picture, position, first_reference):  # type: ignore[no-untyped-def]
+    """Read a P_8x8 macroblock: position, whether no quarter is split."""
+    splits = 0
+    for n in range(4):
+        position, split = read_unsigned(picture.words, position)
+        if split > 3:
+            return fault(BAD_TYPE, position), False
+        splits |= split << (2 * n)
+    return read_quarter_motion(picture, position, splits, LIST_0, first_reference), splits == 0
+
+
+@kernel
+def read_inter_residual(picture, position, whole):  # type: ignore[no-untyped-def]
+    """Read what follows the vectors, ``whole`` where an 8x8 transform is allowed."""
+    s = picture.slice
+    row = picture.macroblocks[s[S_MACROBLOCK]]
     position = _read_pattern(picture, position, 0)
     if position < 0:
         return position
@@ -203,55 +186,3 @@ def _read_inter(picture, position, shape, first_reference):  # type: ignore[no-u
         row[M_TRANSFORM] = read_bits(picture.words, position, 1)
         position += 1
     return _read_residual(picture, position)
-
-
-@kernel
-def _read_partitions(picture, position, which, shape):  # type: ignore[no-untyped-def]
-    """Read references and vectors of one or two partitions."""
-    parts = 2 if shape else 1
-    height, width = 2 if shape == 1 else 4, 2 if shape == 2 else 4
-    first = second = np.int64(0)
-    for part in range(parts):
-        position, index = _read_reference(picture, position, which)
-        if position < 0:
-            return position
-        j, i = part * (shape == 1), part * (shape == 2)
-        fill_reference(picture, which, j, i, height >> 1, width >> 1, index)
-        first, second = (first, index) if part else (index, second)
-    for part in range(parts):
-        j, i = 2 * part * (shape == 1), 2 * part * (shape == 2)
-        index = second if part else first
-        if shape:
-            x, y = predict_half(picture, which, shape, part, index)
-        else:
-            x, y = predict(picture, which, 0, 0, 4, index)
-        position = _read_vector(picture, position, which, j, i, height, width, x, y)
-    return position
-
-
-@kernel
-def _read_quarters(picture, position, first_reference):  # type: ignore[no-untyped-def]
-    """Read a P_8x8 macroblock: position, whether no quarter is split."""
-    kinds = 0
-    for n in range(4):
-        position, kind = read_unsigned(picture.words, position)
-        if kind > 3:
-            return fault(BAD_TYPE, position), False
-        kinds |= kind << (2 * n)
-    for n in range(4):
-        index = np.int64(0)
-        if not first_reference:
-            position, index = _read_reference(picture, position, 0)
-            if position < 0:
-                return position, False
-        fill_reference(picture, 0, n >> 1, n & 1, 1, 1, index)
-    for n in range(4):
-        kind = kinds >> (2 * n) & 3
-        height, width = 1 if kind & 1 else 2, 1 if kind & 2 else 2
-        if kind == 3:
-            height = width = 1
-        for j in range(2 * (n >> 1), 2 * (n >> 1) + 2, height):
-            for i in range(2 * (n & 1), 2 * (n & 1) + 2, width):
-                x, y = predict_in_quarter(picture, 0, j, i, width)
-                position = _read_vector(picture, position, 0, j, i, height, width, x, y)
-    return position, kinds == 0

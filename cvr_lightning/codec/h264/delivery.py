@@ -206,7 +206,11 @@ def deliver_picture(picture, sink, distances, fields, packet):  # type: ignore[n
 
 @kernel
 def _deliver_modes(picture, distances, fields, motion, modes):  # type: ignore[no-untyped-def]
-    """Modes and motion of the blocks of the grid: the mean of four vectors, per frame of distance."""
+    """Modes and motion of the blocks of the grid: the mean of four vectors, per frame of distance.
+
+    The vectors are those of list 0 or, in blocks of B slices without it, of list 1, whose distance is
+    negative if the reference comes later.
+    """
     table, vectors, width = picture.macroblocks, picture.motion, picture.references.shape[2]
     for y in range(len(fields.rows)):
         row = fields.rows[y]
@@ -219,17 +223,19 @@ def _deliver_modes(picture, distances, fields, motion, modes):  # type: ignore[n
                 continue
             j, i = 2 * row, 2 * column
             sides = 0
+            which = 0 if picture.references[0, row, column] >= 0 else 1
             for k in range(4):
-                sides |= vectors[0, j + (k >> 1), i + (k & 1), 0] | vectors[0, j + (k >> 1), i + (k & 1), 1]
+                y4, x4 = j + (k >> 1), i + (k & 1)
+                sides |= vectors[which, y4, x4, 0] | vectors[which, y4, x4, 1]
             mode = _MODE_INTER4V if kind in (INTER_8X8, DIRECT) else _MODE_INTER
             modes[y, x] = _MODE_SKIPPED if kind == SKIPPED and sides == 0 else mode
             if sides == 0 or not motion.shape[0]:
                 continue
-            distance = distances[table[number, M_SLICE], 0, picture.references[0, row, column]]
+            distance = distances[table[number, M_SLICE], which, picture.references[which, row, column]]
             for axis in range(2):
                 total = np.int64(0)
                 for k in range(4):
-                    total += vectors[0, j + (k >> 1), i + (k & 1), axis]
+                    total += vectors[which, j + (k >> 1), i + (k & 1), axis]
                 motion[axis, y, x] = (
                     np.float32(total) * np.float32(0.25) * fields.scale[axis] / np.float32(distance)
                 )

@@ -25,7 +25,7 @@ FAULTS: Final = {
     BAD_HEADER: "the slice header holds a forbidden value",
     CUT_SHORT: "the slice is cut short",
     NO_PARAMETERS: "the slice refers to a parameter set that the stream does not hold",
-    UNREAD_SLICE: "the slice uses tools that are not read (B, SP, SI, those of its parameter set)",
+    UNREAD_SLICE: "the slice uses tools that are not read (SP, SI, those of its parameter set)",
     BAD_TYPE: "no macroblock type has this code",
     BAD_REFERENCE: "the reference index is larger than the reference list",
     BAD_INTRA_MODE: "no intra prediction mode has this code",

@@ -11,17 +11,33 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
-from cvr_lightning.codec.bitstream.kernels import fault_parts, word_buffer
+from cvr_lightning.codec.bitstream.kernels import fault, fault_parts, word_buffer
 from cvr_lightning.codec.h264 import state
+from cvr_lightning.codec.h264.cabac_b_slices import read_cabac_b_packets
 from cvr_lightning.codec.h264.cabac_packets import read_cabac_packets
+from cvr_lightning.codec.h264.cavlc_b_slices import read_cavlc_b_packets
 from cvr_lightning.codec.h264.cavlc_packets import read_cavlc_packets
-from cvr_lightning.codec.h264.delivery import Fields, new_sink
-from cvr_lightning.codec.h264.faults import FAULTS
-from cvr_lightning.codec.h264.packets import CABAC, DONE, P_BEGIN, P_PACKET, Batch, Room
-from cvr_lightning.codec.h264.slice_header import MOST_REFERENCES, header_buffers
+from cvr_lightning.codec.h264.delivery import Fields, Sink, new_sink
+from cvr_lightning.codec.h264.direct import Colocated
+from cvr_lightning.codec.h264.faults import FAULTS, UNREAD_SLICE
+from cvr_lightning.codec.h264.packets import (
+    CABAC,
+    CABAC_B,
+    CAVLC,
+    CAVLC_B,
+    DONE,
+    P_BEGIN,
+    P_PACKET,
+    Batch,
+    Room,
+)
+from cvr_lightning.codec.h264.slice_header import header_buffers
+from cvr_lightning.codec.h264.slice_lists import SliceLists
 from cvr_lightning.codec.parser import BlockFields, BlockGrid
 
 _HEADER_BYTES = 4096
+_READERS = {CAVLC: read_cavlc_packets, CABAC: read_cabac_packets}
+_B_READERS = {CAVLC_B: read_cavlc_b_packets, CABAC_B: read_cabac_b_packets}
 
 
 class MacroblockKind(IntEnum):
@@ -44,7 +60,7 @@ class Macroblocks:
     """All that the macroblocks of a picture say, on the grid of M x N whole macroblocks.
 
     Attributes:
-        frame_type: I or P.
+        frame_type: I, P or B.
         kinds: (M, N) uint8, a :class:`MacroblockKind` each.
         motion: (2, 4 M, 4 N, 2) int16, vector (x, y) in quarter samples from each 4x4 block to its reference
             in list 0 and list 1; 0 where there is none.
@@ -57,9 +73,8 @@ class Macroblocks:
         modes_16x16: (M, N) uint8, Intra16x16PredMode.
         modes_chroma: (M, N) uint8, intra_chroma_pred_mode.
         coefficients: (M, N, 384) int32, scaled coefficients as the inverse transforms take them: luma blocks
-            in
-            decoding order, 16 or 64 in raster order each, then four 4x4 blocks of Cb and of Cr; the samples
-            of the four 8x8 blocks of PCM, of Cb and of Cr.
+            in decoding order, 16 or 64 in raster order each, then four 4x4 blocks of Cb and of Cr; the
+            samples of the four 8x8 blocks of PCM, of Cb and of Cr.
         slices: (M, N) int32, number of the slice.
     """
 
@@ -83,13 +98,14 @@ class Coded(NamedTuple):
     Attributes:
         data: The packet.
         context: Number of the parameter sets in force.
-        lists: For each slice, the lengths of its two reference lists, then for each entry the frames from the
-            picture back to it in display order, 0 where it is missing.
+        lists: The reference lists of its slices.
+        colocated: What its B slices infer vectors from, None without any.
     """
 
     data: bytes
     context: int
-    lists: npt.NDArray[np.int64]
+    lists: Sequence[SliceLists]
+    colocated: Colocated | None = None
 
 
 class Stream(NamedTuple):
@@ -116,29 +132,14 @@ class DamagedPictureError(Exception):
         self.cause, self.macroblock, self.bit, self.number = cause, macroblock, bit, number
 
 
-def _distances(lists: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """(2, 32) distances of each slice."""
-    out = []
-    place = 0
-    while place < len(lists):
-        table = np.zeros((2, MOST_REFERENCES), np.int64)
-        first, second = lists[place : place + 2].tolist()
-        table[0, :first] = lists[place + 2 : place + 2 + first]
-        table[1, :second] = lists[place + 2 + first : place + 2 + first + second]
-        out.append(table)
-        place += 2 + first + second
-    return out
-
-
 def _batch(coded: Sequence[Coded], stream: Stream) -> Batch:
-    distances = [_distances(item.lists) for item in coded]
     return Batch(
         np.frombuffer(b"".join(item.data for item in coded), np.uint8),
         np.cumsum([len(item.data) for item in coded]),
         np.array([item.context for item in coded]),
         *stream,
-        np.stack([table for tables in distances for table in tables]),
-        np.cumsum([0, *(len(tables) for tables in distances)]),
+        np.stack([lists.distances for item in coded for lists in item.lists]),
+        np.cumsum([0, *(len(item.lists) for item in coded)]),
         np.array([0, -1, 0, 0, 0, 0], np.int64),
     )
 
@@ -149,16 +150,20 @@ def _room(coded: Sequence[Coded], shape: tuple[int, int]) -> Room:
     return Room(picture, header_buffers(), np.empty(size, np.uint8), word_buffer(_HEADER_BYTES))
 
 
-def _read(batch: Batch, room: Room, *outputs: NamedTuple) -> None:
-    """Read all packets, changing over between the entropy codings.
+def _read(batch: Batch, room: Room, sink: Sink, fields: Fields, colocated: Colocated | None) -> None:
+    """Read all packets, changing over between the kinds of slices.
 
     Raises:
         DamagedPictureError: One is damaged.
     """
     coming, macroblock = CABAC, 0
     while coming != DONE:
-        reader = read_cabac_packets if coming == CABAC else read_cavlc_packets
-        coming, macroblock = call(reader, batch, room, *outputs)
+        if coming in _B_READERS and colocated is None:
+            coming, macroblock = fault(UNREAD_SLICE, 0), 0
+        elif coming in _B_READERS:
+            coming, macroblock = call(_B_READERS[coming], batch, room, sink, fields, colocated)
+        else:
+            coming, macroblock = call(_READERS[coming], batch, room, sink, fields)
         if coming < 0:
             code, position = fault_parts(int(coming))
             number = int(batch.progress[P_PACKET])
@@ -206,9 +211,25 @@ def read_fields(
     Raises:
         DamagedPictureError: A packet is damaged; ``out`` is partly filled.
     """
-    fields = Fields(grid.rows, grid.columns, grid.scale, np.array(slots), out.motion, out.residual, out.modes)
     sink = new_sink(shape[0] * shape[1], coefficients, exact=False)
-    _read(_batch(coded, stream), _room(coded, shape), sink, fields)
+    room = _room(coded, shape)
+    for group in _groups(coded):
+        places = np.array([slots[number] for number in group])
+        fields = Fields(grid.rows, grid.columns, grid.scale, places, out.motion, out.residual, out.modes)
+        chosen = [coded[number] for number in group]
+        try:
+            _read(_batch(chosen, stream), room, sink, fields, chosen[0].colocated)
+        except DamagedPictureError as damage:
+            raise DamagedPictureError(
+                damage.cause, damage.macroblock, damage.bit, group[damage.number]
+            ) from damage
+
+
+def _groups(coded: Sequence[Coded]) -> list[list[int]]:
+    """Packets to read together: all without B slices, and each of the others by itself."""
+    plain = [number for number, item in enumerate(coded) if item.colocated is None]
+    others = [[number] for number, item in enumerate(coded) if item.colocated is not None]
+    return [plain, *others] if plain else others
 
 
 def read_macroblocks(
@@ -233,7 +254,7 @@ def read_macroblocks(
         none, none, np.ones(2, np.float32), np.array([-1]), nothing, nothing, np.empty((0, 0, 0), np.uint8)
     )
     batch = _batch([coded], stream)
-    _read(batch, room, sink, fields)
+    _read(batch, room, sink, fields, coded.colocated)
     picture = room.picture
     table = picture.macroblocks
     slices = table[:, state.M_SLICE].reshape(shape)

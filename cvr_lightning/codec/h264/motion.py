@@ -53,7 +53,7 @@ def _median(a, b, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _third(picture, which, j, i, width):  # type: ignore[no-untyped-def]
+def third(picture, which, j, i, width):  # type: ignore[no-untyped-def]
     """Neighbor C, or D in its place (8.4.1.3.2)."""
     k = i + width
     if j > 0 and (k > 3 or _DECODING_ORDER[4 * (j - 1) + k] > _DECODING_ORDER[4 * j + i]):
@@ -69,7 +69,7 @@ def predict(picture, which, j, i, width, reference):  # type: ignore[no-untyped-
     """Median prediction (8.4.1.3) of the partition at row ``j``, column ``i``, ``width`` blocks wide."""
     ra, ax, ay = neighbor(picture, which, j, i - 1)
     rb, bx, by = neighbor(picture, which, j - 1, i)
-    rc, cx, cy = _third(picture, which, j, i, width)
+    rc, cx, cy = third(picture, which, j, i, width)
     if rb == _ABSENT and rc == _ABSENT and ra != _ABSENT:
         return ax, ay
     matches = (ra == reference) + (rb == reference) + (rc == reference)
@@ -89,7 +89,7 @@ def predict_half(picture, which, shape, part, reference):  # type: ignore[no-unt
             return x, y
         return predict(picture, which, 2 * part, 0, 4, reference)
     if part:
-        r, x, y = _third(picture, which, 0, 2, 2)
+        r, x, y = third(picture, which, 0, 2, 2)
     else:
         r, x, y = neighbor(picture, which, 0, -1)
     if r == reference:

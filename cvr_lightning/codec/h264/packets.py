@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.kernels import fault, kernel
 from cvr_lightning.codec.h264.delivery import Fields, Sink, clear_sink, deliver_picture
-from cvr_lightning.codec.h264.faults import BAD_UNIT, NOT_COVERED, UNREAD_SLICE
+from cvr_lightning.codec.h264.faults import BAD_UNIT, NOT_COVERED
 from cvr_lightning.codec.h264.nal import IDR_SLICE, SLICE, next_unit
 from cvr_lightning.codec.h264.pictures import read_slice_start
 from cvr_lightning.codec.h264.slice_header import H_PICTURE_SET, H_REDUNDANT, H_TYPE, Q_CABAC, B
@@ -19,10 +19,12 @@ from cvr_lightning.codec.h264.state import M_SLICE, Picture, clear
 DONE: Final = 0
 CAVLC: Final = 1
 CABAC: Final = 2
-"""What comes next: nothing, or a slice of that entropy coding."""
+CAVLC_B: Final = 3
+CABAC_B: Final = 4
+"""What comes next: nothing, or a slice of that entropy coding, of I and P or of B macroblocks."""
 (P_PACKET, P_POSITION, P_SLICES, P_WAITING, P_STOP, P_BEGIN) = range(6)
 """Of Batch.progress: the packet in hand; where its next NAL unit begins, -1 before the packet; slices so far;
-the entropy coding of a slice that is in hand but not read; its stop bit; the byte at which its NAL unit
+the kind of a slice that is in hand but not read; its stop bit; the byte at which its NAL unit
 begins."""
 
 
@@ -74,7 +76,7 @@ class Room(NamedTuple):
 
 @kernel
 def _next_slice(batch, room, position, packet):  # type: ignore[no-untyped-def]
-    """Take the next slice of a packet: its entropy coding or a fault, its stop bit, where to go on."""
+    """Take the next slice of a packet: its kind or a fault, its stop bit, where to go on."""
     header = room.buffers[0]
     places = batch.places[batch.contexts[packet]]
     while True:
@@ -94,15 +96,14 @@ def _next_slice(batch, room, position, packet):  # type: ignore[no-untyped-def]
             return place, np.int64(0), position
         if header[H_REDUNDANT]:
             continue
-        if header[H_TYPE] == B:
-            return fault(UNREAD_SLICE, 0), np.int64(0), position
         row = places[header[H_PICTURE_SET]]
         number = batch.progress[P_SLICES]
         if number >= batch.first_slices[packet + 1] - batch.first_slices[packet]:
             return fault(BAD_UNIT, 0), np.int64(0), position
         begin_slice(room.picture, header, batch.rows[row], number, batch.scales[row])
         stop = load_slice(room.picture, batch.data, begin, end, room.payload)
-        return np.int64(CABAC if batch.rows[row, Q_CABAC] else CAVLC), stop, position
+        kind = CABAC if batch.rows[row, Q_CABAC] else CAVLC
+        return np.int64(kind + 2 if header[H_TYPE] == B else kind), stop, position
 
 
 @kernel

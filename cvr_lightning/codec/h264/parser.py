@@ -6,7 +6,7 @@ packet is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import av
@@ -18,6 +18,13 @@ from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE, BitstreamError, UnsupportedStreamError
 from cvr_lightning.codec.fields.geometry import nearest_blocks
+from cvr_lightning.codec.h264.colocated import (
+    Motion,
+    colocated_distances,
+    colocated_of,
+    in_decoding_order,
+    motion_of,
+)
 from cvr_lightning.codec.h264.iframes import check_whole, decode_iframe
 from cvr_lightning.codec.h264.macroblocks import (
     Coded,
@@ -29,6 +36,7 @@ from cvr_lightning.codec.h264.macroblocks import (
 )
 from cvr_lightning.codec.h264.parameter_sets import PictureParameters, SequenceParameters, unread_tool
 from cvr_lightning.codec.h264.parameters import parameter_units, read_pair, read_sets, scales_of
+from cvr_lightning.codec.h264.slice_lists import read_slice_lists
 from cvr_lightning.codec.limits import max_pixels
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
@@ -191,13 +199,12 @@ class H264Parser:
         types = self._index.frame_types
         if not 0 <= frame < len(types):
             raise ValueError(f"frame must be in 0..{len(types) - 1}, got {frame}")
-        if types[frame] == "B":
-            raise UnsupportedStreamError(
-                self._demuxer.path, "B-frames of H.264 are not parsed", PREPARE, frame
-            )
-        coded = self._coded(frame)
+        return self._parse(frame, self._coded(frame))
+
+    def _parse(self, frame: int, coded: Coded) -> Macroblocks:
+        kind = self._index.frame_types[frame]
         try:
-            return read_macroblocks(coded, self._stream, self._shape, frame, types[frame])
+            return read_macroblocks(coded, self._stream, self._shape, frame, kind)
         except DamagedPictureError as fault:
             raise self._damage(frame, fault) from fault
 
@@ -216,7 +223,47 @@ class H264Parser:
             raise self._damage(frames[fault.number], fault) from fault
 
     def _coded(self, frame: int) -> Coded:
-        """The packet of a frame and what it is read with."""
+        """The packet of a frame and what it is read with; for B slices, earlier frames are parsed too."""
+        coded = self._packet(frame)
+        if not colocated_distances(coded.lists):
+            return coded
+        needed = in_decoding_order(frame, self._referred, self._order)
+        last_use = {other: number for number in needed for other in self._referred(number)}
+        motions: dict[int, Motion] = {}
+        for number in needed[:-1]:
+            parsed = self._parse(number, self._with_colocated(number, motions))
+            motions[number] = motion_of(parsed.motion, parsed.indices, number - parsed.references)
+            motions = {other: motion for other, motion in motions.items() if last_use[other] != number}
+        return self._with_colocated(frame, motions)
+
+    def _with_colocated(self, frame: int, motions: Mapping[int, Motion]) -> Coded:
+        coded = self._packet(frame)
+        referred = self._referred(frame)
+        if not referred:
+            return coded
+        distances = colocated_distances(coded.lists)
+        chosen = {distance: motions[number] for distance, number in zip(distances, referred, strict=True)}
+        return coded._replace(colocated=colocated_of(coded.lists, chosen))
+
+    def _order(self, frame: int) -> int:
+        return int(self._index.frame_sources[frame])
+
+    @cached_property
+    def _frame_at(self) -> dict[int, int]:
+        """The frame of each place in display order among all pictures, of which some may be hidden."""
+        return {place: frame for frame, place in enumerate(self._index.frame_times.tolist())}
+
+    def _referred(self, frame: int) -> list[int]:
+        """The frames that are first in a list 1 of a frame's slices."""
+        lists = list(read_slice_lists(self._index.lists_of(frame)))
+        place = int(self._index.frame_times[frame])
+        found = [self._frame_at.get(place - distance, frame) for distance in colocated_distances(lists)]
+        if any(self._order(other) >= self._order(frame) for other in found):
+            raise self._demuxer.damage("it is predicted from a picture that is not in the stream", frame)
+        return found
+
+    def _packet(self, frame: int) -> Coded:
+        """The packet of a frame and its reference lists."""
         index = self._index
         packet = int(index.frame_sources[frame])
         if index.damaged[packet]:
@@ -230,8 +277,8 @@ class H264Parser:
             data = bytes(whole)
         if len(data) != size:
             raise self._demuxer.error("it is not where the index says: the file has changed", frame)
-        lists = index.lists_of(frame)
-        if not len(lists):
+        lists = list(read_slice_lists(index.lists_of(frame)))
+        if not lists:
             raise self._demuxer.damage("none of its slices can be read", frame)
         return Coded(data, int(index.frame_headers[frame]), lists)
 

@@ -65,10 +65,15 @@ def read_slice_start(data, begin, end, rows, places, buffers, payload, words):  
 
 
 @kernel
-def _store_lists(header, decoded, lists, used):  # type: ignore[no-untyped-def]
-    """Store the lists of a slice: the new length, -1 where there is no room."""
+def _store_lists(header, decoded, order, lists, used):  # type: ignore[no-untyped-def]
+    """Store the lists of a slice: the new length, -1 where there is no room.
+
+    Those of a B slice are followed by the distance of each entry in order counts, doubled, plus 1 if it is
+    long-term.
+    """
     counts = (header[H_REFERENCES_0], header[H_REFERENCES_0 + 1])
-    size = 2 + counts[0] + counts[1]
+    entries = counts[0] + counts[1]
+    size = 2 + (2 * entries if counts[1] else entries)
     if used + size > lists.size:
         return -1
     lists[used], lists[used + 1] = counts
@@ -76,6 +81,12 @@ def _store_lists(header, decoded, lists, used):  # type: ignore[no-untyped-def]
         lists[used + 2 + i] = decoded.lists[0, i]
     for i in range(counts[1]):
         lists[used + 2 + counts[0] + i] = decoded.lists[1, i]
+    if counts[1]:
+        for k in range(entries):
+            which = np.int64(k >= counts[0])
+            i = k - which * counts[0]
+            far = order - decoded.orders[which, i]
+            lists[used + 2 + entries + k] = 2 * far + decoded.kinds[which, i]
     return used + size
 
 
@@ -149,7 +160,7 @@ def scan_packets(  # type: ignore[no-untyped-def]
             if row[C_KIND] == NO_PICTURE or header[H_TYPE] == B or row[C_KIND] == I:
                 row[C_KIND] = header[H_TYPE]
             fill_lists(header, q, min(top, bottom), decoded, modifications)
-            stored = _store_lists(header, decoded, lists, used)
+            stored = _store_lists(header, decoded, min(top, bottom), lists, used)
             if stored < 0:
                 row[C_FAULT] = fault(BAD_HEADER, 0)
             else:

@@ -124,3 +124,7 @@ def _fill_distances(lists, ends, ranks, out):  # type: ignore[no-untyped-def]
                 exists = lists[i] != MISSING and ranks[lists[i]] >= 0
                 out[i] = ranks[packet] - ranks[lists[i]] if exists else 0
             place += 2 + count
+            if lists[place - 1 - count]:  # the orders of a B slice
+                for i in range(place, place + count):
+                    out[i] = lists[i]
+                place += count
