@@ -45,6 +45,9 @@ TOOLS = (
     "bframes=0:qp=14:cabac=0:8x8dct=1:partitions=all:ref=3",
     "bframes=2:slices=3:qp=30:weightp=2",
     "bframes=0:cabac=0:8x8dct=0:slices=2:constrained-intra=1:qp=36",
+    "bframes=3:b-adapt=0:b-pyramid=normal:direct=spatial:partitions=all:8x8dct=1:qp=20:ref=3",
+    "bframes=2:b-adapt=0:direct=temporal:cabac=0:8x8dct=1:partitions=all:slices=2:qp=18",
+    "bframes=3:b-adapt=0:direct=temporal:partitions=all:8x8dct=0:qp=24",
 )
 SECONDS = 1.0
 """Longest time that a packet may take."""
@@ -72,8 +75,7 @@ def seeds(folder: Path) -> list[Seed]:
             assert isinstance(parser, H264Parser)
             header = video.index.sequence_headers[0]
             for frame, kind in enumerate(video.info.frame_types):
-                if kind != "B":
-                    out.append(Seed(parser._coded(frame), parser._stream, kind, header))
+                out.append(Seed(parser._coded(frame), parser._stream, kind, header))
     return out
 
 
@@ -119,7 +121,7 @@ def check(seed: Seed, data: bytes, kept: tuple[int, int]) -> None:
     )
     grid = BlockGrid(np.arange(rows), np.arange(columns), np.ones(2, np.float32))
     try:
-        parsed = read_macroblocks(coded, seed.stream, SHAPE, 100, "P")
+        parsed = read_macroblocks(coded, seed.stream, SHAPE, 100, seed.kind)
     except DamagedPictureError:
         parsed = None
     try:
@@ -132,8 +134,10 @@ def check(seed: Seed, data: bytes, kept: tuple[int, int]) -> None:
     assert int(parsed.kinds.max()) <= MacroblockKind.PCM
     assert int(parsed.slices.min()) >= 0
     inter = parsed.kinds < MacroblockKind.INTRA_4X4
-    assert (parsed.indices[0].reshape(SHAPE[0], 2, SHAPE[1], 2).min((1, 3)) >= 0)[inter].all()
-    assert not parsed.motion[0].reshape(SHAPE[0], 4, SHAPE[1], 4, 2).any((1, 3, 4))[~inter].any()
+    used = parsed.indices.max(0).reshape(SHAPE[0], 2, SHAPE[1], 2)
+    assert (used.min((1, 3)) >= 0)[inter].all()
+    motion = parsed.motion.reshape(2, SHAPE[0], 4, SHAPE[1], 4, 2)
+    assert not motion.any((0, 2, 4, 5))[~inter].any()
     assert (fields.modes[0] != BlockMode.OUTSIDE).all()
     assert np.isfinite(fields.motion).all()
     assert np.isfinite(fields.residual).all()

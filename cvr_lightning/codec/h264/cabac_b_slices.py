@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cvr_lightning.codec.bitstream.kernels import fault, kernel
+from cvr_lightning.codec.bitstream.references import reference_to
 from cvr_lightning.codec.h264.cabac import position_of
 from cvr_lightning.codec.h264.cabac_bidirectional import SKIP, read_macroblock
 from cvr_lightning.codec.h264.cabac_macroblocks import read_skip
@@ -42,12 +43,14 @@ def _read_slice(picture, header, stop, sink, colocated):  # type: ignore[no-unty
 @kernel
 def read_cabac_b_packets(batch, room, sink, fields, colocated):  # type: ignore[no-untyped-def]
     """Read packets up to a slice of another kind: what comes next or a fault, its macroblock."""
+    picture, sink = reference_to(room.picture, room.memory[0]), reference_to(sink, room.memory[1])
+    colocated = reference_to(colocated, room.memory[2])
     while True:
-        coming, macroblock = advance(batch, room, sink, fields)
+        coming, macroblock = advance(batch, room, picture, sink, fields)
         if coming != CABAC_B:
             return coming, macroblock
         batch.progress[P_WAITING] = 0
         stop = batch.progress[P_STOP]
-        end, macroblock = _read_slice(room.picture, room.buffers[0], stop, sink, colocated)
+        end, macroblock = _read_slice(picture, room.buffers[0], stop, sink, colocated)
         if end < 0:
             return end, macroblock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cvr_lightning.codec.bitstream.kernels import fault, kernel, read_unsigned
+from cvr_lightning.codec.bitstream.references import reference_to
 from cvr_lightning.codec.h264.cavlc_bidirectional import read_macroblock
 from cvr_lightning.codec.h264.delivery import deliver
 from cvr_lightning.codec.h264.direct import infer_direct
@@ -57,12 +58,14 @@ def _read_slice(picture, header, stop, sink, colocated):  # type: ignore[no-unty
 @kernel
 def read_cavlc_b_packets(batch, room, sink, fields, colocated):  # type: ignore[no-untyped-def]
     """Read packets up to a slice of another kind: what comes next or a fault, its macroblock."""
+    picture, sink = reference_to(room.picture, room.memory[0]), reference_to(sink, room.memory[1])
+    colocated = reference_to(colocated, room.memory[2])
     while True:
-        coming, macroblock = advance(batch, room, sink, fields)
+        coming, macroblock = advance(batch, room, picture, sink, fields)
         if coming != CAVLC_B:
             return coming, macroblock
         batch.progress[P_WAITING] = 0
         stop = batch.progress[P_STOP]
-        end, macroblock = _read_slice(room.picture, room.buffers[0], stop, sink, colocated)
+        end, macroblock = _read_slice(picture, room.buffers[0], stop, sink, colocated)
         if end < 0:
             return end, macroblock

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.bitstream.kernels import fault, fault_parts, word_buffer
+from cvr_lightning.codec.bitstream.references import REFERENCE_WORDS, pin
 from cvr_lightning.codec.h264 import state
 from cvr_lightning.codec.h264.cabac_b_slices import read_cabac_b_packets
 from cvr_lightning.codec.h264.cabac_packets import read_cabac_packets
@@ -19,7 +20,7 @@ from cvr_lightning.codec.h264.cavlc_b_slices import read_cavlc_b_packets
 from cvr_lightning.codec.h264.cavlc_packets import read_cavlc_packets
 from cvr_lightning.codec.h264.delivery import Fields, Sink, new_sink
 from cvr_lightning.codec.h264.direct import Colocated
-from cvr_lightning.codec.h264.faults import FAULTS, UNREAD_SLICE
+from cvr_lightning.codec.h264.faults import FAULTS, MISSING_REFERENCE
 from cvr_lightning.codec.h264.packets import (
     CABAC,
     CABAC_B,
@@ -147,7 +148,8 @@ def _batch(coded: Sequence[Coded], stream: Stream) -> Batch:
 def _room(coded: Sequence[Coded], shape: tuple[int, int]) -> Room:
     size = max(_HEADER_BYTES, *(len(item.data) for item in coded))
     picture = state.new_picture(*shape, word_buffer(size))
-    return Room(picture, header_buffers(), np.empty(size, np.uint8), word_buffer(_HEADER_BYTES))
+    memory = np.empty((3, REFERENCE_WORDS), np.int64)
+    return Room(picture, header_buffers(), np.empty(size, np.uint8), word_buffer(_HEADER_BYTES), memory)
 
 
 def _read(batch: Batch, room: Room, sink: Sink, fields: Fields, colocated: Colocated | None) -> None:
@@ -156,10 +158,13 @@ def _read(batch: Batch, room: Room, sink: Sink, fields: Fields, colocated: Coloc
     Raises:
         DamagedPictureError: One is damaged.
     """
+    for value, memory in zip((room.picture, sink, colocated), room.memory, strict=True):
+        if value is not None:
+            pin(value, memory)
     coming, macroblock = CABAC, 0
     while coming != DONE:
         if coming in _B_READERS and colocated is None:
-            coming, macroblock = fault(UNREAD_SLICE, 0), 0
+            coming, macroblock = fault(MISSING_REFERENCE, 0), 0
         elif coming in _B_READERS:
             coming, macroblock = call(_B_READERS[coming], batch, room, sink, fields, colocated)
         else:

@@ -66,16 +66,19 @@ class Room(NamedTuple):
         buffers: Of its slice headers, see :func:`~cvr_lightning.codec.h264.slice_header.header_buffers`.
         payload: uint8, a slice without emulation prevention.
         head: Words of a slice header.
+        memory: (3, REFERENCE_WORDS) int64, where the picture, the sink and what B slices infer from are
+            pinned.
     """
 
     picture: Picture
     buffers: tuple[npt.NDArray[np.int64], ...]
     payload: npt.NDArray[np.uint8]
     head: npt.NDArray[np.int64]
+    memory: npt.NDArray[np.int64]
 
 
 @kernel
-def _next_slice(batch, room, position, packet):  # type: ignore[no-untyped-def]
+def _next_slice(batch, room, picture, position, packet):  # type: ignore[no-untyped-def]
     """Take the next slice of a packet: its kind or a fault, its stop bit, where to go on."""
     header = room.buffers[0]
     places = batch.places[batch.contexts[packet]]
@@ -100,8 +103,8 @@ def _next_slice(batch, room, position, packet):  # type: ignore[no-untyped-def]
         number = batch.progress[P_SLICES]
         if number >= batch.first_slices[packet + 1] - batch.first_slices[packet]:
             return fault(BAD_UNIT, 0), np.int64(0), position
-        begin_slice(room.picture, header, batch.rows[row], number, batch.scales[row])
-        stop = load_slice(room.picture, batch.data, begin, end, room.payload)
+        begin_slice(picture, header, batch.rows[row], number, batch.scales[row])
+        stop = load_slice(picture, batch.data, begin, end, room.payload)
         kind = CABAC if batch.rows[row, Q_CABAC] else CAVLC
         return np.int64(kind + 2 if header[H_TYPE] == B else kind), stop, position
 
@@ -116,9 +119,9 @@ def uncovered(picture):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def advance(batch, room, sink, fields):  # type: ignore[no-untyped-def]
+def advance(batch, room, picture, sink, fields):  # type: ignore[no-untyped-def]
     """Go to the next slice, finishing pictures on the way: what comes next or a fault, its macroblock."""
-    progress, picture = batch.progress, room.picture
+    progress = batch.progress
     if progress[P_WAITING]:
         return progress[P_WAITING], np.int64(0)
     while progress[P_PACKET] < len(batch.ends):
@@ -128,7 +131,7 @@ def advance(batch, room, sink, fields):  # type: ignore[no-untyped-def]
             progress[P_SLICES] = 0
             clear(picture)
             clear_sink(sink)
-        kind, stop, position = _next_slice(batch, room, progress[P_POSITION], packet)
+        kind, stop, position = _next_slice(batch, room, picture, progress[P_POSITION], packet)
         if kind < 0:
             return kind, np.int64(0)
         progress[P_POSITION], progress[P_STOP] = position, stop

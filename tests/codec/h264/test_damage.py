@@ -16,8 +16,13 @@ CODINGS = {"CABAC": "cabac=1:threads=1:slices=2", "CAVLC": "cabac=0:8x8dct=1:thr
 
 
 @pytest.fixture(params=CODINGS)
-def clip(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    params = f"{CODINGS[request.param]}:bframes=0:qp=24:keyint=12"
+def coding(request: pytest.FixtureRequest) -> str:
+    return CODINGS[request.param]
+
+
+@pytest.fixture
+def clip(tmp_path: Path, coding: str) -> Path:
+    params = f"{coding}:bframes=0:qp=24:keyint=12"
     return encode(tmp_path / "clip.mp4", (96, 64), 12, "libx264", options={"x264-params": params})
 
 
@@ -76,6 +81,38 @@ def test_every_truncation_is_refused(clip: Path) -> None:
                     read_macroblocks(cut, parser._stream, parser._shape, frame, "P")
 
 
+@pytest.mark.parametrize("direct", ["spatial", "temporal"])
+def test_every_truncation_of_a_b_frame_is_refused(tmp_path: Path, coding: str, direct: str) -> None:
+    params = f"{coding}:bframes=2:b-adapt=0:direct={direct}:qp=24:keyint=12"
+    path = encode(tmp_path / "clip.mp4", (96, 64), 12, "libx264", options={"x264-params": params})
+    with CompressedVideoReader(path) as video:
+        parser = parser_of(video)
+        frame = video.info.frame_types.index("B")
+        coded = parser._coded(frame)
+        *front, last = units_of(coded)
+        for length in range(1, len(last) - 4):
+            unit = length.to_bytes(4, "big") + last[4 : 4 + length]
+            cut = coded._replace(data=b"".join(front) + unit)
+            with pytest.raises(DamagedPictureError):
+                read_macroblocks(cut, parser._stream, parser._shape, frame, "B")
+
+
+def test_damage_to_a_colocated_picture_is_told(tmp_path: Path) -> None:
+    params = "bframes=2:b-adapt=0:b-pyramid=none:qp=24:keyint=12"
+    path = encode(tmp_path / "clip.mp4", (96, 64), 12, "libx264", options={"x264-params": params})
+    with CompressedVideoReader(path) as video:
+        index = video.index
+    later = index.frame_types.index("P")
+    assert index.frame_types[later - 1] == "B"
+    place, size = (int(column[index.frame_sources[later]]) for column in (index.data_positions, index.sizes))
+    data = bytearray(path.read_bytes())
+    data[place + size - 30 : place + size] = bytes(30)
+    path.write_bytes(data)
+    with CompressedVideoReader(path, index=index) as video, pytest.raises(BitstreamError) as caught:
+        video.parse(later - 1)
+    assert caught.value.frame == later
+
+
 def test_a_lost_slice_is_an_error(clip: Path) -> None:
     with CompressedVideoReader(clip) as video:
         parser = parser_of(video)
@@ -93,11 +130,7 @@ def test_a_missing_reference_is_an_error(clip: Path) -> None:
     with CompressedVideoReader(clip) as video:
         parser = parser_of(video)
         coded = parser._coded(5)
-        lists = coded.lists.copy()
-        place = 0
-        while place < len(lists):
-            lists[place + 2] = 0
-            place += 2 + int(lists[place])
+        lists = [item._replace(distances=np.zeros_like(item.distances)) for item in coded.lists]
         with pytest.raises(DamagedPictureError, match="not in the stream"):
             read_macroblocks(coded._replace(lists=lists), parser._stream, parser._shape, 5, "P")
 

@@ -33,6 +33,22 @@ TOOLS = {
     "open GOP": {"x264-params": "open-gop=1:keyint=8:bframes=2"},
     "no deblocking": {"x264-params": "no-deblock=1"},
 }
+B = "b-adapt=0:keyint=12"
+B_TOOLS = {
+    "one, spatial": f"bframes=1:direct=spatial:{B}:{ALL}",
+    "temporal, CABAC": f"bframes=2:b-pyramid=none:direct=temporal:{B}:{ALL}",
+    "temporal, pyramid": f"bframes=3:b-pyramid=normal:direct=temporal:ref=4:{B}:{ALL}",
+    "spatial, pyramid": f"bframes=3:b-pyramid=strict:direct=spatial:ref=3:{B}:{ALL}",
+    "spatial, CAVLC": f"bframes=3:direct=spatial:cabac=0:8x8dct=1:{B}:{ALL}",
+    "temporal, CAVLC": f"bframes=3:direct=temporal:cabac=0:8x8dct=1:ref=3:{B}:{ALL}",
+    "4x4 transform": f"bframes=2:direct=auto:8x8dct=0:{B}:{ALL}",
+    "implicit weights": f"bframes=3:b-pyramid=normal:weightb=1:ref=5:direct=temporal:{B}:{ALL}",
+    "no weights": f"bframes=3:weightb=0:weightp=2:direct=auto:{B}:{ALL}",
+    "slices": f"bframes=2:slices=3:direct=temporal:{B}",
+    "open GOP": "bframes=3:open-gop=1:keyint=6:direct=temporal",
+    "coarse": f"bframes=3:qp=44:direct=auto:{B}",
+    "fine": f"bframes=2:qp=4:direct=auto:{B}",
+}
 SIZES = [(176, 144), (130, 34), (16, 16)]
 STREAMS = {
     "conformance": """BA1_Sony_D.jsv BAMQ1_JVC_C.264 BANM_MW_D.264 BASQP1_Sony_C.jsv BA_MW_D.264 CI_MW_D.264
@@ -68,6 +84,20 @@ def test_encoded_clips(tmp_path: Path, tool: str) -> None:
         assert {MacroblockKind.INTER_8X8, MacroblockKind.INTER_16X8, MacroblockKind.INTER_8X16} <= seen
     if "slices" in tool:
         assert all(item.slices.max() >= 1 for item in parsed if isinstance(item, Macroblocks))
+
+
+@pytest.mark.parametrize("tool", B_TOOLS)
+def test_b_frames(tmp_path: Path, tool: str) -> None:
+    options = {"x264-params": B_TOOLS[tool]}
+    path = encode(tmp_path / "clip.mp4", SIZES[0], frames=16, codec="libx264", options=options)
+    report = assert_exact(path)
+    assert report["B"] > 0
+    with CompressedVideoReader(path) as video:
+        parsed = [video.parse(n) for n, kind in enumerate(video.info.frame_types) if kind == "B"]
+    blocks = [item for item in parsed if isinstance(item, Macroblocks)]
+    assert any((item.indices.min(0) >= 0).any() for item in blocks)  # predicted from both lists
+    skipped = [item.indices[:, ::2, ::2][:, item.kinds == MacroblockKind.SKIPPED] for item in blocks]
+    assert all((indices.max(0) >= 0).all() for indices in skipped)
 
 
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)
