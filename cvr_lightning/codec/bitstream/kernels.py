@@ -28,9 +28,14 @@ def kernel(function: Callable[..., Any]) -> Any:
     return numba.njit(**_OPTIONS)(function)
 
 
+def subroutine(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that only kernels call, without the code that calls it from Python."""
+    return numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function inline: a call would pass each array as a dozen words."""
-    return numba.njit(forceinline=True, **_OPTIONS)(function)
+    return numba.njit(forceinline=True, **_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def _leading_zeros(typing_context, value):  # type: ignore[no-untyped-def]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.bitstream.kernels import fault, kernel
+from cvr_lightning.codec.bitstream.kernels import fault, kernel, subroutine
 from cvr_lightning.codec.bitstream.references import reference_to
 from cvr_lightning.codec.h264.cabac import position_of
 from cvr_lightning.codec.h264.cabac_bidirectional import SKIP, read_macroblock
@@ -16,7 +16,7 @@ from cvr_lightning.codec.h264.slices import covers
 from cvr_lightning.codec.h264.state import S_DELTA, enter
 
 
-@kernel
+@subroutine
 def _read_slice(picture, header, stop, sink, colocated):  # type: ignore[no-untyped-def]
     """Read the data of a B slice: position or fault, last macroblock."""
     begin_cabac(picture, header)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.h264.bidirectional import (
     DIRECT_16X16,
     FIRST_INTRA,
@@ -40,7 +40,7 @@ _L1_L0_8X16_PREFIX: Final = 14
 _L1_L0_8X16: Final = 11
 
 
-@kernel
+@subroutine
 def read_macroblock(picture, colocated):  # type: ignore[no-untyped-def]
     """Read macroblock_layer of a B macroblock in hand: 0, or a fault's code."""
     s = picture.slice
@@ -61,7 +61,7 @@ def read_macroblock(picture, colocated):  # type: ignore[no-untyped-def]
     return wrong if wrong else read_inter_residual(picture, whole)
 
 
-@kernel
+@subroutine
 def _read_type(picture):  # type: ignore[no-untyped-def]
     """Read mb_type of a B slice."""
     s, table = picture.slice, picture.macroblocks
@@ -88,7 +88,7 @@ def _read_type(picture):  # type: ignore[no-untyped-def]
     return (bits << 1 | read_bin(picture, _TYPE + 5)) - 4
 
 
-@kernel
+@subroutine
 def _read_quarter_type(picture):  # type: ignore[no-untyped-def]
     """Read sub_mb_type of a B slice."""
     if not read_bin(picture, _QUARTER):
@@ -104,7 +104,7 @@ def _read_quarter_type(picture):  # type: ignore[no-untyped-def]
     return code + read_bin(picture, _QUARTER + 3)
 
 
-@kernel
+@subroutine
 def _read_quarters(picture, colocated):  # type: ignore[no-untyped-def]
     """Read a B_8x8 macroblock: 0 or a fault's code, whether an 8x8 transform is allowed."""
     splits = uses = direct = 0

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.h264.bidirectional import LIST_0
 from cvr_lightning.codec.h264.cabac import position_of, read_bin, start, terminate
 from cvr_lightning.codec.h264.cabac_motion import read_partitions, read_quarters
@@ -56,7 +56,7 @@ _PCM: Final = 25
 _MOST_DELTAS: Final = 104
 
 
-@kernel
+@subroutine
 def read_skip(picture, first):  # type: ignore[no-untyped-def]
     """Read mb_skip_flag, whose contexts begin at ``first``."""
     s, table = picture.slice, picture.macroblocks
@@ -68,7 +68,7 @@ def read_skip(picture, first):  # type: ignore[no-untyped-def]
     return read_bin(picture, index)
 
 
-@kernel
+@subroutine
 def read_macroblock(picture):  # type: ignore[no-untyped-def]
     """Read macroblock_layer (7.3.5) of an I or P macroblock in hand: 0, or a fault's code."""
     s = picture.slice
@@ -81,7 +81,7 @@ def read_macroblock(picture):  # type: ignore[no-untyped-def]
     return _read_inter(picture, shape)
 
 
-@kernel
+@subroutine
 def _read_type_i(picture):  # type: ignore[no-untyped-def]
     """Read mb_type of an I slice."""
     s, table = picture.slice, picture.macroblocks
@@ -101,7 +101,7 @@ def _read_type_i(picture):  # type: ignore[no-untyped-def]
     return kind + read_bin(picture, _TYPE_I + 7)
 
 
-@kernel
+@subroutine
 def read_type_i_in(picture, first):  # type: ignore[no-untyped-def]
     """Read the suffix of mb_type for an intra macroblock of a P or B slice."""
     if not read_bin(picture, first):
@@ -115,7 +115,7 @@ def read_type_i_in(picture, first):  # type: ignore[no-untyped-def]
     return kind + read_bin(picture, first + 3)
 
 
-@kernel
+@subroutine
 def read_intra(picture, code):  # type: ignore[no-untyped-def]
     """Read an intra macroblock with mb_type ``code`` of I slices: 0, or a fault's code."""
     s = picture.slice
@@ -140,7 +140,7 @@ def read_intra(picture, code):  # type: ignore[no-untyped-def]
     return read_coefficients(picture)
 
 
-@kernel
+@subroutine
 def read_transform(picture):  # type: ignore[no-untyped-def]
     """Read transform_size_8x8_flag."""
     s, table = picture.slice, picture.macroblocks
@@ -154,7 +154,7 @@ def read_transform(picture):  # type: ignore[no-untyped-def]
     return flag
 
 
-@kernel
+@subroutine
 def _read_modes(picture, side):  # type: ignore[no-untyped-def]
     for n in range(0, 16, side * side):
         place = 4 * (n >> 3 << 1 | n >> 1 & 1) + (n >> 2 << 1 & 2 | n & 1)
@@ -167,7 +167,7 @@ def _read_modes(picture, side):  # type: ignore[no-untyped-def]
         set_mode(picture, place, predicted, remainder, side)
 
 
-@kernel
+@subroutine
 def _read_chroma_mode(picture):  # type: ignore[no-untyped-def]
     """Read intra_chroma_pred_mode; that of other than intra macroblocks is 0."""
     s, table = picture.slice, picture.macroblocks
@@ -183,7 +183,7 @@ def _read_chroma_mode(picture):  # type: ignore[no-untyped-def]
     return 2 + read_bin(picture, _CHROMA_MODE + 3)
 
 
-@kernel
+@subroutine
 def read_pattern(picture):  # type: ignore[no-untyped-def]
     """Read coded_block_pattern (9.3.3.1.1.4)."""
     s, table = picture.slice, picture.macroblocks
@@ -201,7 +201,7 @@ def read_pattern(picture):  # type: ignore[no-untyped-def]
     table[s[S_MACROBLOCK], M_PATTERN] = pattern
 
 
-@kernel
+@subroutine
 def read_coefficients(picture):  # type: ignore[no-untyped-def]
     """Read mb_qp_delta and the residual, where there is any: 0, or a fault's code."""
     s = picture.slice
@@ -224,7 +224,7 @@ def read_coefficients(picture):  # type: ignore[no-untyped-def]
     return BAD_COEFFICIENT if read_residual(picture) < 0 else 0
 
 
-@kernel
+@subroutine
 def _read_inter(picture, shape):  # type: ignore[no-untyped-def]
     """Read a P macroblock: shape 0 is 16x16, 1 16x8, 2 8x16, 3 8x8."""
     s = picture.slice
@@ -240,7 +240,7 @@ def _read_inter(picture, shape):  # type: ignore[no-untyped-def]
     return read_inter_residual(picture, whole)
 
 
-@kernel
+@subroutine
 def read_inter_residual(picture, whole):  # type: ignore[no-untyped-def]
     """Read what follows the vectors, ``whole`` where an 8x8 transform is allowed: 0, or a fault's code."""
     s = picture.slice

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.h264.bidirectional import LIST_0
-from cvr_lightning.codec.h264.cabac import bypass, decision, read_bin
+from cvr_lightning.codec.h264.cabac import bypass, decision, read_bin, read_suffix
 from cvr_lightning.codec.h264.faults import BAD_REFERENCE, BAD_VECTOR
 from cvr_lightning.codec.h264.motion import (
     fill_reference,
@@ -30,10 +30,9 @@ from cvr_lightning.codec.h264.state import (
 _QUARTER_P: Final = 21
 _VECTOR: Final = 40
 _REFERENCE: Final = 54
-_LONGEST_SUFFIX: Final = 16
 
 
-@kernel
+@subroutine
 def _above_zero(picture, which, j, i):  # type: ignore[no-untyped-def]
     """Whether ref_idx of the 8x8 block at row ``j``, column ``i`` of the macroblock, -1 to 1, is above 0."""
     s = picture.slice
@@ -49,7 +48,7 @@ def _above_zero(picture, which, j, i):  # type: ignore[no-untyped-def]
     return np.int64(picture.references[which, 2 * s[S_Y] + j, 2 * s[S_X] + i] > 0)
 
 
-@kernel
+@subroutine
 def read_reference(picture, which, j, i):  # type: ignore[no-untyped-def]
     """Read ref_idx of the partition that begins at an 8x8 block; -1 where it leaves the list."""
     count = picture.slice[S_REFERENCES_0 + which]
@@ -65,31 +64,25 @@ def read_reference(picture, which, j, i):  # type: ignore[no-untyped-def]
     return value
 
 
-@kernel
-def _difference(words, engine, contexts, first, around):  # type: ignore[no-untyped-def]
+@subroutine
+def _difference(picture, first, around):  # type: ignore[no-untyped-def]
     """Read one component of a vector difference, UEG3: value, whether it has a code."""
-    index = first + (0 if around < 3 else (1 if around <= 32 else 2))
-    if not decision(words, engine, contexts, index):
+    if not decision(picture, first + (0 if around < 3 else (1 if around <= 32 else 2))):
         return 0, True
     size, index = 1, first + 3
-    while size < 9 and decision(words, engine, contexts, index):
+    while size < 9 and decision(picture, index):
         if size < 4:
             index += 1
         size += 1
     if size == 9:
-        length = 3
-        while bypass(words, engine):
-            size += 1 << length
-            length += 1
-            if length > _LONGEST_SUFFIX:
-                return 0, False
-        while length:
-            length -= 1
-            size += bypass(words, engine) << length
-    return (-size if bypass(words, engine) else size), True
+        suffix = read_suffix(picture, 3)
+        if suffix < 0:
+            return 0, False
+        size += suffix
+    return (-size if bypass(picture) else size), True
 
 
-@kernel
+@subroutine
 def _around(picture, which, j, i, axis):  # type: ignore[no-untyped-def]
     """Sum of the sizes of the differences to the left and above."""
     s, sizes = picture.slice, picture.differences
@@ -102,15 +95,14 @@ def _around(picture, which, j, i, axis):  # type: ignore[no-untyped-def]
     return total
 
 
-@kernel
+@subroutine
 def read_vector(picture, which, j, i, height, width, x, y):  # type: ignore[no-untyped-def]
     """Read a vector difference and set the vector, which ``x`` and ``y`` predict: 0, or a fault's code."""
     s, sizes = picture.slice, picture.differences
-    words, engine, contexts = picture.words, picture.engine, picture.contexts
-    dx, sound = _difference(words, engine, contexts, _VECTOR, _around(picture, which, j, i, 0))
+    dx, sound = _difference(picture, _VECTOR, _around(picture, which, j, i, 0))
     if not sound:
         return BAD_VECTOR
-    dy, sound = _difference(words, engine, contexts, _VECTOR + 7, _around(picture, which, j, i, 1))
+    dy, sound = _difference(picture, _VECTOR + 7, _around(picture, which, j, i, 1))
     if not sound:
         return BAD_VECTOR
     fill_vector(picture, which, j, i, height, width, x + dx, y + dy)
@@ -122,7 +114,7 @@ def read_vector(picture, which, j, i, height, width, x, y):  # type: ignore[no-u
     return 0
 
 
-@kernel
+@subroutine
 def read_partitions(picture, shape, uses):  # type: ignore[no-untyped-def]
     """Read references and vectors of one or two partitions: 0, or a fault's code.
 
@@ -157,7 +149,7 @@ def read_partitions(picture, shape, uses):  # type: ignore[no-untyped-def]
     return 0
 
 
-@kernel
+@subroutine
 def _read_quarter_type(picture):  # type: ignore[no-untyped-def]
     """Read sub_mb_type of P: 0 is 8x8, 1 8x4, 2 4x8, 3 4x4."""
     if read_bin(picture, _QUARTER_P):
@@ -167,7 +159,7 @@ def _read_quarter_type(picture):  # type: ignore[no-untyped-def]
     return 3 - read_bin(picture, _QUARTER_P + 2)
 
 
-@kernel
+@subroutine
 def read_quarters(picture):  # type: ignore[no-untyped-def]
     """Read a P_8x8 macroblock: 0 or a fault's code, whether no quarter is split."""
     splits = 0
@@ -176,7 +168,7 @@ def read_quarters(picture):  # type: ignore[no-untyped-def]
     return read_quarter_motion(picture, splits, LIST_0), splits == 0
 
 
-@kernel
+@subroutine
 def read_quarter_motion(picture, splits, uses):  # type: ignore[no-untyped-def]
     """Read references and vectors of four quarters: 0, or a fault's code.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.h264.cabac import (
     CHROMA_AC,
     CHROMA_DC,
@@ -40,19 +40,19 @@ from cvr_lightning.codec.h264.state import (
 _CODED_FLAG = 85
 
 
-@kernel
+@subroutine
 def _dc_coded(picture, plane, intra):  # type: ignore[no-untyped-def]
     """Read coded_block_flag of a DC block: plane 0 is luma, 1 Cb, 2 Cr."""
     s, table = picture.slice, picture.macroblocks
     a = table[s[S_LEFT], M_DC] >> plane & 1 if s[S_LEFT] >= 0 else intra
     b = table[s[S_ABOVE], M_DC] >> plane & 1 if s[S_ABOVE] >= 0 else intra
     index = _CODED_FLAG + (12 if plane else 0) + a + 2 * b
-    coded = decision(picture.words, picture.engine, picture.contexts, index)
+    coded = decision(picture, index)
     table[s[S_MACROBLOCK], M_DC] |= coded << plane
     return coded
 
 
-@kernel
+@subroutine
 def _coded(picture, category, place, intra):  # type: ignore[no-untyped-def]
     """Read coded_block_flag of the block at a place of ``counts``."""
     s, counts = picture.slice, picture.counts
@@ -69,12 +69,11 @@ def _coded(picture, category, place, intra):  # type: ignore[no-untyped-def]
     elif s[S_ABOVE] >= 0:
         b = np.int64(counts[s[S_ABOVE], place + side * (side - 1)] != 0)
     index = _CODED_FLAG + 4 * category + a + 2 * b
-    return decision(picture.words, picture.engine, picture.contexts, index)
+    return decision(picture, index)
 
 
-@kernel
+@subroutine
 def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
-    words, engine, contexts, scratch = picture.words, picture.engine, picture.contexts, picture.scratch
     s = picture.slice
     quantizer, number = s[S_QUANTIZER], s[S_MACROBLOCK]
     intra = 1 if kind >= INTRA_4X4 else 0
@@ -82,7 +81,7 @@ def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
     first, category = 0, LUMA_4X4
     if kind == INTRA_16X16:
         if _dc_coded(picture, 0, 1):
-            count = read_block(words, engine, contexts, scratch, LUMA_DC, 16)
+            count = read_block(picture, LUMA_DC, 16)
             if count < 0:
                 return -1
             scale_luma_dc(picture, count, which, quantizer)
@@ -90,7 +89,7 @@ def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
     if eights:
         for n in range(0, 16, 4):
             if pattern >> (n >> 2) & 1:
-                count = read_block(words, engine, contexts, scratch, LUMA_8X8, 64)
+                count = read_block(picture, LUMA_8X8, 64)
                 if count < 0:
                     return -1
                 scale_8x8(picture, count, 1, 0, 16 * n, 6 if intra else 7, quantizer)
@@ -100,7 +99,7 @@ def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
         return 0
     for n in range(16):
         if pattern >> (n >> 2) & 1 and _coded(picture, category, RASTER[n], intra):
-            count = read_block(words, engine, contexts, scratch, category, 16 - first)
+            count = read_block(picture, category, 16 - first)
             if count < 0:
                 return -1
             picture.counts[number, RASTER[n]] = count
@@ -108,15 +107,14 @@ def _read_luma(picture, kind, pattern, eights):  # type: ignore[no-untyped-def]
     return 0
 
 
-@kernel
+@subroutine
 def _read_chroma(picture, kind, pattern):  # type: ignore[no-untyped-def]
-    words, engine, contexts, scratch = picture.words, picture.engine, picture.contexts, picture.scratch
     number = picture.slice[S_MACROBLOCK]
     intra = 1 if kind >= INTRA_4X4 else 0
     which = 1 if intra else 4
     for plane in range(2):
         if _dc_coded(picture, 1 + plane, intra):
-            count = read_block(words, engine, contexts, scratch, CHROMA_DC, 4)
+            count = read_block(picture, CHROMA_DC, 4)
             if count < 0:
                 return -1
             scale_chroma_dc(picture, count, plane, which + plane, chroma_quantizer(picture, plane))
@@ -127,7 +125,7 @@ def _read_chroma(picture, kind, pattern):  # type: ignore[no-untyped-def]
         for n in range(4):
             place = 16 + 4 * plane + n
             if _coded(picture, CHROMA_AC, place, intra):
-                count = read_block(words, engine, contexts, scratch, CHROMA_AC, 15)
+                count = read_block(picture, CHROMA_AC, 15)
                 if count < 0:
                     return -1
                 picture.counts[number, place] = count
@@ -135,7 +133,7 @@ def _read_chroma(picture, kind, pattern):  # type: ignore[no-untyped-def]
     return 0
 
 
-@kernel
+@subroutine
 def read_residual(picture):  # type: ignore[no-untyped-def]
     """Read the residual of the macroblock in hand into ``picture.pairs``; -1 where it has no code."""
     row = picture.macroblocks[picture.slice[S_MACROBLOCK]]

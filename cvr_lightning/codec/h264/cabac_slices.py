@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import fault, kernel, window
+from cvr_lightning.codec.bitstream.kernels import fault, subroutine, window
 from cvr_lightning.codec.h264.cabac import initialize_contexts, position_of, start, terminate
 from cvr_lightning.codec.h264.cabac_macroblocks import SKIP, read_macroblock, read_skip
 from cvr_lightning.codec.h264.delivery import deliver
@@ -15,7 +15,7 @@ from cvr_lightning.codec.h264.slices import covers
 from cvr_lightning.codec.h264.state import S_DELTA, enter
 
 
-@kernel
+@subroutine
 def begin_cabac(picture, header):  # type: ignore[no-untyped-def]
     """Initialize the contexts and the decoder at the data of a slice."""
     column = 0 if header[H_TYPE] == I else 1 + header[H_CABAC_INIT]
@@ -23,7 +23,7 @@ def begin_cabac(picture, header):  # type: ignore[no-untyped-def]
     start(picture.words, picture.engine, (header[H_POSITION] + 7) & ~7)
 
 
-@kernel
+@subroutine
 def end_macroblock(picture, stop):  # type: ignore[no-untyped-def]
     """Read end_of_slice_flag: whether the slice ends, where or a fault."""
     words, engine = picture.words, picture.engine
@@ -37,7 +37,7 @@ def end_macroblock(picture, stop):  # type: ignore[no-untyped-def]
     return False, np.int64(0)
 
 
-@kernel
+@subroutine
 def read_cabac_slice(picture, header, stop, sink):  # type: ignore[no-untyped-def]
     """Read the data of a slice of I or P macroblocks: position or fault, last macroblock."""
     begin_cabac(picture, header)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import fault, inlined, kernel, leading_zeros, read_bits, window
+from cvr_lightning.codec.bitstream.kernels import fault, inlined, leading_zeros, read_bits, subroutine, window
 from cvr_lightning.codec.h264.faults import BAD_COEFFICIENT
 from cvr_lightning.codec.h264.residual import (
     RASTER,
@@ -50,10 +50,10 @@ def _look_up(table, bits):  # type: ignore[no-untyped-def]
     return table[zeros, bits >> (28 - zeros) & 7]
 
 
-@kernel
-def _read_token(words, position, table):  # type: ignore[no-untyped-def]
+@subroutine
+def _read_token(picture, position, table):  # type: ignore[no-untyped-def]
     """Read coeff_token: position, total_coeff, trailing_ones."""
-    bits = window(words, position)
+    bits = window(picture.words, position)
     if table == _FIXED_LENGTH:
         code = bits >> 26
         if code == 3:
@@ -65,9 +65,10 @@ def _read_token(words, position, table):  # type: ignore[no-untyped-def]
     return position + (entry & 31), entry >> 7, entry >> 5 & 3
 
 
-@kernel
-def _read_level(words, position, suffix, first):  # type: ignore[no-untyped-def]
+@subroutine
+def _read_level(picture, position, suffix, first):  # type: ignore[no-untyped-def]
     """Read level_prefix and level_suffix (9.2.2.1): position, level; ``first`` where it cannot be 1."""
+    words = picture.words
     prefix = leading_zeros(window(words, position)) - 32
     if prefix > _LONGEST_PREFIX:
         return fault(BAD_COEFFICIENT, position), np.int64(0)
@@ -90,10 +91,11 @@ def _read_level(words, position, suffix, first):  # type: ignore[no-untyped-def]
     return position, (-code - 1) >> 1 if code & 1 else (code + 2) >> 1
 
 
-@kernel
-def read_block(words, position, table, most, scratch):  # type: ignore[no-untyped-def]
-    """Read residual_block_cavlc (9.2) into ``scratch``, places ascending: position, number of levels."""
-    position, total, ones = _read_token(words, position, table)
+@subroutine
+def read_block(picture, position, table, most):  # type: ignore[no-untyped-def]
+    """Read residual_block_cavlc (9.2) into ``picture.scratch``, places ascending: position, their number."""
+    words, scratch = picture.words, picture.scratch
+    position, total, ones = _read_token(picture, position, table)
     if total == 0 or position < 0:
         return position, np.int64(0)
     if total > most or ones > total:
@@ -104,7 +106,7 @@ def read_block(words, position, table, most, scratch):  # type: ignore[no-untype
         scratch[LEVELS + total - 1 - i] = 1 - 2 * (bits >> (31 - i) & 1)
     position += ones
     for i in range(ones, total):
-        position, level = _read_level(words, position, suffix, i == ones and ones < 3)
+        position, level = _read_level(picture, position, suffix, i == ones and ones < 3)
         if position < 0:
             return position, np.int64(0)
         scratch[LEVELS + total - 1 - i] = level
@@ -137,7 +139,7 @@ def read_block(words, position, table, most, scratch):  # type: ignore[no-untype
     return position, total
 
 
-@kernel
+@subroutine
 def _table(picture, plane, j, i):  # type: ignore[no-untyped-def]
     """The table of coefficient tokens of a block, by the counts of its neighbors (9.2.1)."""
     s, counts = picture.slice, picture.counts
@@ -158,15 +160,15 @@ def _table(picture, plane, j, i):  # type: ignore[no-untyped-def]
     return _TABLES[a if b < 0 else (a + b + 1) >> 1]
 
 
-@kernel
+@subroutine
 def _read_luma(picture, position, kind, pattern, eights):  # type: ignore[no-untyped-def]
-    words, scratch, s = picture.words, picture.scratch, picture.slice
+    s = picture.slice
     quantizer, number = s[S_QUANTIZER], s[S_MACROBLOCK]
     inter = kind < INTRA_4X4
     which = 3 if inter else 0
     first = 0
     if kind == INTRA_16X16:
-        position, count = read_block(words, position, _table(picture, 0, 0, 0), 16, scratch)
+        position, count = read_block(picture, position, _table(picture, 0, 0, 0), 16)
         if position < 0:
             return position
         if count:
@@ -177,7 +179,7 @@ def _read_luma(picture, position, kind, pattern, eights):  # type: ignore[no-unt
             continue
         place = RASTER[n]
         j, i = place >> 2, place & 3
-        position, count = read_block(words, position, _table(picture, 0, j, i), 16 - first, scratch)
+        position, count = read_block(picture, position, _table(picture, 0, j, i), 16 - first)
         if position < 0:
             return position
         picture.counts[number, place] = count
@@ -189,12 +191,12 @@ def _read_luma(picture, position, kind, pattern, eights):  # type: ignore[no-unt
     return position
 
 
-@kernel
+@subroutine
 def _read_chroma(picture, position, kind, pattern):  # type: ignore[no-untyped-def]
-    words, scratch, number = picture.words, picture.scratch, picture.slice[S_MACROBLOCK]
+    number = picture.slice[S_MACROBLOCK]
     which = 4 if kind < INTRA_4X4 else 1
     for plane in range(2):
-        position, count = read_block(words, position, CHROMA_DC, 4, scratch)
+        position, count = read_block(picture, position, CHROMA_DC, 4)
         if position < 0:
             return position
         if count:
@@ -205,7 +207,7 @@ def _read_chroma(picture, position, kind, pattern):  # type: ignore[no-untyped-d
         quantizer = chroma_quantizer(picture, plane)
         for n in range(4):
             table = _table(picture, 1 + plane, n >> 1, n & 1)
-            position, count = read_block(words, position, table, 15, scratch)
+            position, count = read_block(picture, position, table, 15)
             if position < 0:
                 return position
             picture.counts[number, 16 + 4 * plane + n] = count
@@ -214,7 +216,7 @@ def _read_chroma(picture, position, kind, pattern):  # type: ignore[no-untyped-d
     return position
 
 
-@kernel
+@subroutine
 def read_residual(picture, position):  # type: ignore[no-untyped-def]
     """Read the residual of the macroblock in hand (7.3.5.3) into ``picture.pairs``."""
     row = picture.macroblocks[picture.slice[S_MACROBLOCK]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.bitstream.kernels import fault, kernel, read_unsigned
+from cvr_lightning.codec.bitstream.kernels import fault, kernel, read_unsigned, subroutine
 from cvr_lightning.codec.bitstream.references import reference_to
 from cvr_lightning.codec.h264.cavlc_bidirectional import read_macroblock
 from cvr_lightning.codec.h264.delivery import deliver
@@ -14,7 +14,7 @@ from cvr_lightning.codec.h264.slices import covers
 from cvr_lightning.codec.h264.state import enter
 
 
-@kernel
+@subroutine
 def _skip_run(picture, position, number, run, colocated):  # type: ignore[no-untyped-def]
     """Infer ``run`` skipped macroblocks from ``number`` on: position or fault, the one that comes next."""
     for _ in range(run):
@@ -29,7 +29,7 @@ def _skip_run(picture, position, number, run, colocated):  # type: ignore[no-unt
     return position, number
 
 
-@kernel
+@subroutine
 def _read_slice(picture, header, stop, sink, colocated):  # type: ignore[no-untyped-def]
     """Read the data of a B slice: position or fault, last macroblock."""
     position, number = header[H_POSITION], header[H_FIRST]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.bitstream.kernels import fault, kernel, read_unsigned
+from cvr_lightning.codec.bitstream.kernels import fault, read_unsigned, subroutine
 from cvr_lightning.codec.h264.bidirectional import (
     DIRECT_16X16,
     FIRST_INTRA,
@@ -27,7 +27,7 @@ from cvr_lightning.codec.h264.state import (
 )
 
 
-@kernel
+@subroutine
 def read_macroblock(picture, position, colocated):  # type: ignore[no-untyped-def]
     """Read macroblock_layer of a B macroblock in hand."""
     s = picture.slice
@@ -50,7 +50,7 @@ def read_macroblock(picture, position, colocated):  # type: ignore[no-untyped-de
     return read_inter_residual(picture, position, whole) if position >= 0 else position
 
 
-@kernel
+@subroutine
 def _read_quarters(picture, position, colocated):  # type: ignore[no-untyped-def]
     """Read a B_8x8 macroblock: position, whether an 8x8 transform is allowed."""
     splits = uses = direct = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.bitstream.kernels import fault, kernel, read_bits, read_signed, read_unsigned
+from cvr_lightning.codec.bitstream.kernels import fault, read_bits, read_signed, read_unsigned, subroutine
 from cvr_lightning.codec.h264.bidirectional import LIST_0
 from cvr_lightning.codec.h264.cavlc import read_residual
 from cvr_lightning.codec.h264.cavlc_motion import read_partitions, read_quarter_motion
@@ -39,7 +39,7 @@ from cvr_lightning.codec.h264.tables import PATTERNS, PATTERNS_GRAY
 _LARGEST_TYPE_I = 25
 
 
-@kernel
+@subroutine
 def read_macroblock(picture, position):  # type: ignore[no-untyped-def]
     """Read macroblock_layer (7.3.5) of the macroblock in hand."""
     s = picture.slice
@@ -51,7 +51,7 @@ def read_macroblock(picture, position):  # type: ignore[no-untyped-def]
     return read_intra(picture, position, code)
 
 
-@kernel
+@subroutine
 def read_intra(picture, position, code):  # type: ignore[no-untyped-def]
     """Read an intra macroblock with mb_type ``code`` of I slices."""
     if code > _LARGEST_TYPE_I:
@@ -83,7 +83,7 @@ def read_intra(picture, position, code):  # type: ignore[no-untyped-def]
     return _read_residual(picture, position)
 
 
-@kernel
+@subroutine
 def _read_modes(picture, position, side):  # type: ignore[no-untyped-def]
     """Read the prediction modes of blocks of ``side`` x ``side`` 4x4 blocks."""
     for n in range(0, 16, side * side):
@@ -100,7 +100,7 @@ def _read_modes(picture, position, side):  # type: ignore[no-untyped-def]
     return position
 
 
-@kernel
+@subroutine
 def read_pcm(picture, position):  # type: ignore[no-untyped-def]
     """Read the samples of an I_PCM macroblock, blocks of 8x8 in raster order."""
     s = picture.slice
@@ -123,7 +123,7 @@ def read_pcm(picture, position):  # type: ignore[no-untyped-def]
     return position
 
 
-@kernel
+@subroutine
 def _read_pattern(picture, position, intra):  # type: ignore[no-untyped-def]
     """Read coded_block_pattern."""
     s = picture.slice
@@ -135,7 +135,7 @@ def _read_pattern(picture, position, intra):  # type: ignore[no-untyped-def]
     return position
 
 
-@kernel
+@subroutine
 def _read_residual(picture, position):  # type: ignore[no-untyped-def]
     """Read mb_qp_delta and the residual, where there is any."""
     s = picture.slice
@@ -150,7 +150,7 @@ def _read_residual(picture, position):  # type: ignore[no-untyped-def]
     return read_residual(picture, position)
 
 
-@kernel
+@subroutine
 def _read_inter(picture, position, shape, first_reference):  # type: ignore[no-untyped-def]
     """Read a P macroblock: shape 0 is 16x16, 1 16x8, 2 8x16, 3 8x8."""
     picture.macroblocks[picture.slice[S_MACROBLOCK], M_KIND] = INTER_16X16 + shape
@@ -162,7 +162,7 @@ def _read_inter(picture, position, shape, first_reference):  # type: ignore[no-u
     return read_inter_residual(picture, position, whole) if position >= 0 else position
 
 
-@kernel
+@subroutine
 def _read_quarters(picture, position, first_reference):  # type: ignore[no-untyped-def]
     """Read a P_8x8 macroblock: position, whether no quarter is split."""
     splits = 0
@@ -174,7 +174,7 @@ def _read_quarters(picture, position, first_reference):  # type: ignore[no-untyp
     return read_quarter_motion(picture, position, splits, LIST_0, first_reference), splits == 0
 
 
-@kernel
+@subroutine
 def read_inter_residual(picture, position, whole):  # type: ignore[no-untyped-def]
     """Read what follows the vectors, ``whole`` where an 8x8 transform is allowed."""
     s = picture.slice

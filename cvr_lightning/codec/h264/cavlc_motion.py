@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import fault, kernel, read_bits, read_signed, read_unsigned
+from cvr_lightning.codec.bitstream.kernels import fault, read_bits, read_signed, read_unsigned, subroutine
 from cvr_lightning.codec.h264.faults import BAD_REFERENCE
 from cvr_lightning.codec.h264.motion import (
     fill_reference,
@@ -16,7 +16,7 @@ from cvr_lightning.codec.h264.motion import (
 from cvr_lightning.codec.h264.state import S_REFERENCES_0, S_X, S_Y
 
 
-@kernel
+@subroutine
 def _read_reference(picture, position, which):  # type: ignore[no-untyped-def]
     """Read ref_idx, te(v): position, index."""
     count = picture.slice[S_REFERENCES_0 + which]
@@ -30,7 +30,7 @@ def _read_reference(picture, position, which):  # type: ignore[no-untyped-def]
     return position, index
 
 
-@kernel
+@subroutine
 def _read_vector(picture, position, which, j, i, height, width, x, y):  # type: ignore[no-untyped-def]
     """Read a vector difference and set the vector, which ``x`` and ``y`` predict."""
     position, dx = read_signed(picture.words, position)
@@ -39,7 +39,7 @@ def _read_vector(picture, position, which, j, i, height, width, x, y):  # type: 
     return position
 
 
-@kernel
+@subroutine
 def read_partitions(picture, position, shape, uses):  # type: ignore[no-untyped-def]
     """Read references and vectors of one or two partitions.
 
@@ -73,7 +73,7 @@ def read_partitions(picture, position, shape, uses):  # type: ignore[no-untyped-
     return position
 
 
-@kernel
+@subroutine
 def read_quarter_motion(picture, position, splits, uses, first_reference):  # type: ignore[no-untyped-def]
     """Read references and vectors of four quarters.
 

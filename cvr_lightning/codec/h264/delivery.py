@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import BlockMode
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.fields.dct import BASIS, ZIGZAG
 from cvr_lightning.codec.h264.faults import MISSING_REFERENCE
 from cvr_lightning.codec.h264.state import (
@@ -132,7 +132,7 @@ def new_sink(count: int, coefficients: tuple[int, int], exact: bool) -> Sink:
     )
 
 
-@kernel
+@subroutine
 def deliver(picture, sink):  # type: ignore[no-untyped-def]
     """Hand over the coefficients of the macroblock in hand."""
     s, pairs = picture.slice, picture.pairs
@@ -164,7 +164,7 @@ def deliver(picture, sink):  # type: ignore[no-untyped-def]
                 line[t] += column[t] * value
 
 
-@kernel
+@subroutine
 def clear_sink(sink):  # type: ignore[no-untyped-def]
     """Make a sink ready for a picture."""
     for field in (sink.luma, sink.chroma):
@@ -174,7 +174,7 @@ def clear_sink(sink):  # type: ignore[no-untyped-def]
                 line[k] = 0
 
 
-@kernel
+@subroutine
 def _missing(picture, distances):  # type: ignore[no-untyped-def]
     """The first macroblock that is predicted from a missing picture, -1 without."""
     height, width = picture.references.shape[1:]
@@ -189,7 +189,7 @@ def _missing(picture, distances):  # type: ignore[no-untyped-def]
     return -1
 
 
-@kernel
+@subroutine
 def deliver_picture(picture, sink, distances, fields, packet):  # type: ignore[no-untyped-def]
     """Hand over a picture: 0, or the code of a fault and its macroblock."""
     missing = _missing(picture, distances)
@@ -204,7 +204,7 @@ def deliver_picture(picture, sink, distances, fields, packet):  # type: ignore[n
     return 0, 0
 
 
-@kernel
+@subroutine
 def _deliver_modes(picture, distances, fields, motion, modes):  # type: ignore[no-untyped-def]
     """Modes and motion of the blocks of the grid: the mean of four vectors, per frame of distance.
 
@@ -241,7 +241,7 @@ def _deliver_modes(picture, distances, fields, motion, modes):  # type: ignore[n
                 )
 
 
-@kernel
+@subroutine
 def _deliver_residual(sink, width, fields, modes, residual):  # type: ignore[no-untyped-def]
     """Coefficients of the blocks of the grid, chroma where it covers luma."""
     kept, kept_chroma = sink.luma.shape[1], sink.chroma.shape[1]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.bitstream.kernels import inlined, kernel
+from cvr_lightning.codec.bitstream.kernels import inlined, subroutine
 from cvr_lightning.codec.h264.faults import MISSING_REFERENCE
 from cvr_lightning.codec.h264.motion import fill_reference, fill_vector, neighbor, predict, third
 from cvr_lightning.codec.h264.state import (
@@ -43,7 +43,7 @@ class Colocated(NamedTuple):
     scales: npt.NDArray[np.int64]
 
 
-@kernel
+@subroutine
 def infer_direct(picture, colocated, quarters):  # type: ignore[no-untyped-def]
     """Infer the 8x8 blocks of the macroblock that the bits of ``quarters`` name: 0, or a fault's code."""
     s = picture.slice
@@ -62,7 +62,7 @@ def _corner(picture, n, k):  # type: ignore[no-untyped-def]
     return 2 * (n >> 1) + (k >> 1), 2 * (n & 1) + (k & 1)
 
 
-@kernel
+@subroutine
 def _least_reference(picture, which):  # type: ignore[no-untyped-def]
     """The smallest ref_idx of the neighbors of the macroblock, negative where none uses the list."""
     a, _, _ = neighbor(picture, which, 0, -1)
@@ -75,7 +75,7 @@ def _least_reference(picture, which):  # type: ignore[no-untyped-def]
     return least
 
 
-@kernel
+@subroutine
 def _infer_spatial(picture, colocated, quarters):  # type: ignore[no-untyped-def]
     """8.4.1.2.2: neighbors predict one vector of each list, which is zero where nothing has moved."""
     s = picture.slice
@@ -102,7 +102,7 @@ def _infer_spatial(picture, colocated, quarters):  # type: ignore[no-untyped-def
                 fill_vector(picture, 1, j, i, side, side, bx, by)
 
 
-@kernel
+@subroutine
 def _is_still(picture, colocated, n, k):  # type: ignore[no-untyped-def]
     """Whether colZeroFlag is set for block ``k`` of quarter ``n``."""
     s = picture.slice
@@ -116,7 +116,7 @@ def _is_still(picture, colocated, n, k):  # type: ignore[no-untyped-def]
     return -1 <= vector[0] <= 1 and -1 <= vector[1] <= 1
 
 
-@kernel
+@subroutine
 def _infer_temporal(picture, colocated, quarters):  # type: ignore[no-untyped-def]
     """8.4.1.2.3: the vectors are those of the colocated block, scaled."""
     s = picture.slice
@@ -141,7 +141,7 @@ def _infer_temporal(picture, colocated, quarters):  # type: ignore[no-untyped-de
     return 0
 
 
-@kernel
+@subroutine
 def _index_in_list(colocated, number, which, y, x):  # type: ignore[no-untyped-def]
     """The place in list 0 of what the colocated block refers to; 0 if it is intra, -1 without place."""
     if colocated.indices[which, y, x] < 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.h264.state import (
     INTRA_4X4,
     INTRA_8X8,
@@ -18,7 +18,7 @@ from cvr_lightning.codec.h264.state import (
 _DC = 2
 
 
-@kernel
+@subroutine
 def _mode(picture, number, place):  # type: ignore[no-untyped-def]
     """The mode of a block as a predictor; -1 where DC is predicted for want of it."""
     if number < 0:
@@ -31,7 +31,7 @@ def _mode(picture, number, place):  # type: ignore[no-untyped-def]
     return np.int64(_DC)
 
 
-@kernel
+@subroutine
 def predict_mode(picture, place):  # type: ignore[no-untyped-def]
     """Predict the mode of the block at a place in raster order."""
     s = picture.slice
@@ -41,7 +41,7 @@ def predict_mode(picture, place):  # type: ignore[no-untyped-def]
     return np.int64(_DC) if a < 0 or b < 0 else min(a, b)
 
 
-@kernel
+@subroutine
 def set_mode(picture, place, predicted, remainder, side):  # type: ignore[no-untyped-def]
     """Set the mode of ``side`` x ``side`` blocks; ``remainder`` is -1 where it is the predicted one."""
     mode = predicted if remainder < 0 else remainder + (remainder >= predicted)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import inlined, kernel
+from cvr_lightning.codec.bitstream.kernels import inlined, subroutine
 from cvr_lightning.codec.h264.state import (
     S_ABOVE,
     S_CORNER,
@@ -32,7 +32,7 @@ def _at(picture, which, y, x):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@subroutine
 def neighbor(picture, which, j, i):  # type: ignore[no-untyped-def]
     """Reference and vector of the block at row ``j``, column ``i`` of the macroblock, -1 to 3 or 4."""
     s = picture.slice
@@ -52,7 +52,7 @@ def _median(a, b, c):  # type: ignore[no-untyped-def]
     return max(min(a, b), min(max(a, b), c))
 
 
-@kernel
+@subroutine
 def third(picture, which, j, i, width):  # type: ignore[no-untyped-def]
     """Neighbor C, or D in its place (8.4.1.3.2)."""
     k = i + width
@@ -64,7 +64,7 @@ def third(picture, which, j, i, width):  # type: ignore[no-untyped-def]
     return c
 
 
-@kernel
+@subroutine
 def predict(picture, which, j, i, width, reference):  # type: ignore[no-untyped-def]
     """Median prediction (8.4.1.3) of the partition at row ``j``, column ``i``, ``width`` blocks wide."""
     ra, ax, ay = neighbor(picture, which, j, i - 1)
@@ -80,7 +80,7 @@ def predict(picture, which, j, i, width, reference):  # type: ignore[no-untyped-
     return _median(ax, bx, cx), _median(ay, by, cy)
 
 
-@kernel
+@subroutine
 def predict_half(picture, which, shape, part, reference):  # type: ignore[no-untyped-def]
     """Directional prediction (8.4.1.3) of half a macroblock: shape 1 is 16x8, 2 is 8x16."""
     if shape == 1:
@@ -97,7 +97,7 @@ def predict_half(picture, which, shape, part, reference):  # type: ignore[no-unt
     return predict(picture, which, 0, 2 * part, 2, reference)
 
 
-@kernel
+@subroutine
 def predict_in_quarter(picture, which, j, i, width):  # type: ignore[no-untyped-def]
     """Predict a vector inside a quarter of the macroblock, whose reference is set."""
     s = picture.slice
@@ -105,7 +105,7 @@ def predict_in_quarter(picture, which, j, i, width):  # type: ignore[no-untyped-
     return predict(picture, which, j, i, width, reference)
 
 
-@kernel
+@subroutine
 def fill_vector(picture, which, j, i, height, width, x, y):  # type: ignore[no-untyped-def]
     """Set the vector of ``height`` x ``width`` 4x4 blocks of the macroblock."""
     s, motion = picture.slice, picture.motion
@@ -116,7 +116,7 @@ def fill_vector(picture, which, j, i, height, width, x, y):  # type: ignore[no-u
             motion[which, row, column, 1] = y
 
 
-@kernel
+@subroutine
 def fill_reference(picture, which, j, i, height, width, reference):  # type: ignore[no-untyped-def]
     """Set the reference of ``height`` x ``width`` 8x8 blocks of the macroblock."""
     s = picture.slice
@@ -125,7 +125,7 @@ def fill_reference(picture, which, j, i, height, width, reference):  # type: ign
             picture.references[which, row, column] = reference
 
 
-@kernel
+@subroutine
 def skip_p(picture):  # type: ignore[no-untyped-def]
     """Infer the vector of a P_Skip macroblock (8.4.1.1)."""
     fill_reference(picture, 0, 0, 0, 2, 2, 0)

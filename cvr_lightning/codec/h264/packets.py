@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.bitstream.kernels import fault, kernel
+from cvr_lightning.codec.bitstream.kernels import fault, subroutine
 from cvr_lightning.codec.h264.delivery import Fields, Sink, clear_sink, deliver_picture
 from cvr_lightning.codec.h264.faults import BAD_UNIT, NOT_COVERED
 from cvr_lightning.codec.h264.nal import IDR_SLICE, SLICE, next_unit
@@ -77,7 +77,7 @@ class Room(NamedTuple):
     memory: npt.NDArray[np.int64]
 
 
-@kernel
+@subroutine
 def _next_slice(batch, room, picture, position, packet):  # type: ignore[no-untyped-def]
     """Take the next slice of a packet: its kind or a fault, its stop bit, where to go on."""
     header = room.buffers[0]
@@ -109,7 +109,7 @@ def _next_slice(batch, room, picture, position, packet):  # type: ignore[no-unty
         return np.int64(kind + 2 if header[H_TYPE] == B else kind), stop, position
 
 
-@kernel
+@subroutine
 def uncovered(picture):  # type: ignore[no-untyped-def]
     """The first macroblock that no slice covers, -1 without."""
     for n in range(len(picture.macroblocks)):
@@ -118,7 +118,7 @@ def uncovered(picture):  # type: ignore[no-untyped-def]
     return -1
 
 
-@kernel
+@subroutine
 def advance(batch, room, picture, sink, fields):  # type: ignore[no-untyped-def]
     """Go to the next slice, finishing pictures on the way: what comes next or a fault, its macroblock."""
     progress = batch.progress

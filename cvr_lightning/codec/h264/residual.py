@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import inlined, kernel
+from cvr_lightning.codec.bitstream.kernels import inlined, subroutine
 from cvr_lightning.codec.h264.state import (
     LEVELS,
     S_CB_OFFSET,
@@ -35,7 +35,7 @@ def _append(picture, index, value):  # type: ignore[no-untyped-def]
     picture.slice[S_PAIRS] = n + 1
 
 
-@kernel
+@subroutine
 def scale_4x4(picture, count, first, base, which, quantizer):  # type: ignore[no-untyped-def]
     """Scale the levels of a 4x4 block (8.5.12.1), whose places count from ``first``."""
     scratch, scale, pairs = picture.scratch, picture.scales[which, quantizer % 6], picture.pairs
@@ -53,7 +53,7 @@ def scale_4x4(picture, count, first, base, which, quantizer):  # type: ignore[no
     picture.slice[S_PAIRS] = n
 
 
-@kernel
+@subroutine
 def scale_8x8(picture, count, step, offset, base, which, quantizer):  # type: ignore[no-untyped-def]
     """Scale the levels of an 8x8 block (8.5.13.1); in CAVLC every fourth one from ``offset`` on."""
     scratch, scale, pairs = picture.scratch, picture.scales[which, quantizer % 6], picture.pairs
@@ -71,7 +71,7 @@ def scale_8x8(picture, count, step, offset, base, which, quantizer):  # type: ig
     picture.slice[S_PAIRS] = n
 
 
-@kernel
+@subroutine
 def _spread(picture, count, size):  # type: ignore[no-untyped-def]
     """Levels at their places in ``scratch[LEVELS : LEVELS + size]``, in zigzag order."""
     scratch = picture.scratch
@@ -83,7 +83,7 @@ def _spread(picture, count, size):  # type: ignore[no-untyped-def]
         scratch[LEVELS + place] = level
 
 
-@kernel
+@subroutine
 def scale_luma_dc(picture, count, which, quantizer):  # type: ignore[no-untyped-def]
     """Transform and scale the DC levels of an Intra16x16 macroblock (8.5.10)."""
     _spread(picture, count, 16)
@@ -108,7 +108,7 @@ def scale_luma_dc(picture, count, which, quantizer):  # type: ignore[no-untyped-
             _append(picture, 16 * RASTER[k], value)
 
 
-@kernel
+@subroutine
 def scale_chroma_dc(picture, count, plane, which, quantizer):  # type: ignore[no-untyped-def]
     """Transform and scale the DC levels of Cb (0) or Cr (1) (8.5.11)."""
     _spread(picture, count, 4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.bitstream.kernels import fault, fill_words, inlined, kernel, read_unsigned
+from cvr_lightning.codec.bitstream.kernels import fault, fill_words, inlined, read_unsigned, subroutine
 from cvr_lightning.codec.h264.cavlc_macroblocks import read_macroblock
 from cvr_lightning.codec.h264.delivery import deliver
 from cvr_lightning.codec.h264.faults import BAD_END, BAD_RUN, COVERED_TWICE, CUT_SHORT
@@ -46,7 +46,7 @@ from cvr_lightning.codec.h264.state import (
 )
 
 
-@kernel
+@subroutine
 def begin_slice(picture, header, q, number, scales):  # type: ignore[no-untyped-def]
     """Take a slice in hand."""
     s = picture.slice
@@ -62,7 +62,7 @@ def begin_slice(picture, header, q, number, scales):  # type: ignore[no-untyped-
                 picture.scales[i, j, k] = scales[i, j, k]
 
 
-@kernel
+@subroutine
 def load_slice(picture, data, begin, end, payload):  # type: ignore[no-untyped-def]
     """Bring a NAL unit into ``picture.words``: bit of its rbsp_stop_one_bit, -1 where it is empty."""
     size = unescape(data, begin, end, payload)
@@ -78,7 +78,7 @@ def covers(picture, macroblock):  # type: ignore[no-untyped-def]
     return COVERED_TWICE if picture.macroblocks[macroblock, M_SLICE] >= 0 else 0
 
 
-@kernel
+@subroutine
 def read_cavlc_slice(picture, header, stop, sink):  # type: ignore[no-untyped-def]
     """Read the data of a slice of I or P macroblocks: position or fault, last macroblock."""
     position, number = header[H_POSITION], header[H_FIRST]

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 
 # Kinds of macroblocks.
 SKIPPED: Final = 0
@@ -124,7 +124,7 @@ def _views(
     return out, words
 
 
-@kernel
+@subroutine
 def clear(picture):  # type: ignore[no-untyped-def]
     """Make a picture ready for its first slice."""
     for i in range(picture.blank.size):
@@ -135,7 +135,7 @@ def clear(picture):  # type: ignore[no-untyped-def]
         picture.macroblocks[n, M_SLICE] = -1
 
 
-@kernel
+@subroutine
 def enter(picture, macroblock):  # type: ignore[no-untyped-def]
     """Take a macroblock in hand: its neighbors in the slice, -1 where there is none (6.4.9)."""
     s, table = picture.slice, picture.macroblocks
