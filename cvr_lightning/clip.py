@@ -80,6 +80,8 @@ class CompressedClip:
             transform: DC is 8 times the block's mean); 0 for skipped blocks.
         modes: (B, N, T, H8, W8) uint8, the :class:`BlockMode` of each block.
         mask: (B, N, T) bool, true if the P-frame exists.
+        age: (B, N, T) int64, frames from the segment's I-frame to the P-frame in display order; 0 where there
+            is no P-frame. An H.264 video may have one I-frame in ten seconds.
         label: (B,) int64, class index, -1 if unknown.
         video: (B,) int64, index of the video.
         view: (B,) int64, index of the view of that video. As read, the temporal view; after spatial cropping
@@ -98,6 +100,7 @@ class CompressedClip:
     residual: Tensor
     modes: Tensor
     mask: Tensor
+    age: Tensor
     label: Tensor
     video: Tensor
     view: Tensor
@@ -173,6 +176,7 @@ class CompressedClip:
             "motion": (batch, segments, frames, 2, *planes),
             "residual": (batch, segments, frames, self.residual.shape[3], *planes),
             "modes": (batch, segments, frames, *grid),
+            "age": (batch, segments, frames),
             "label": (batch,),
             "video": (batch,),
             "view": (batch,),
@@ -224,6 +228,7 @@ def _empty(unreadable: dict[int, VideoError]) -> CompressedClip:
         residual=torch.zeros((0, 1, 1, 1, 1, 1)),
         modes=torch.zeros((0, 1, 1, 1, 1), dtype=torch.uint8),
         mask=torch.zeros((0, 1, 1), dtype=torch.bool),
+        age=torch.zeros((0, 1, 1), dtype=torch.int64),
         label=none,
         video=none,
         view=none,
@@ -252,7 +257,7 @@ def collate(samples: Sequence[Sample]) -> CompressedClip:
         iframes=_stack_iframes(arrays),
         **{
             name: _stack([getattr(item, name) for item in arrays])
-            for name in ("iframe_index", "motion", "residual", "modes", "mask")
+            for name in ("iframe_index", "motion", "residual", "modes", "mask", "age")
         },
         **{name: column(name) for name in ("label", "video", "view")},
         unreadable=unreadable,

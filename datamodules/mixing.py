@@ -48,6 +48,7 @@ def mixup(clip: CompressedClip, ratio: Tensor, num_classes: int) -> CompressedCl
         residual=blend("residual"),
         modes=torch.where(silent & (minor != BlockMode.OUTSIDE), minor, major),
         mask=own.mask | other.mask,
+        age=torch.where(own.mask, own.age, other.age * other.mask),
     )
     return _with_targets(mixed, other.label, weight, num_classes)
 
@@ -76,9 +77,11 @@ def cutmix(clip: CompressedClip, ratio: Tensor, center: Tensor, num_classes: int
         )
 
     is_seen, is_pasted = (~box).any((1, 2)), box.any((1, 2))
+    kept, pasted = own.mask & is_seen.view(-1, 1, 1), other.mask & is_pasted.view(-1, 1, 1)
     mixed = own.with_tensors(
         **{name: paste(name) for name in ("iframes", "motion", "residual", "modes")},
-        mask=(own.mask & is_seen.view(-1, 1, 1)) | (other.mask & is_pasted.view(-1, 1, 1)),
+        mask=kept | pasted,
+        age=torch.where(kept, own.age, other.age * pasted),
     )
     return _with_targets(mixed, other.label, 1 - box.float().mean((1, 2)), num_classes)
 
@@ -102,7 +105,8 @@ def drop_modality(clip: CompressedClip, lost: Tensor, modalities: Sequence[Modal
     of_pframes = [index for index, name in enumerate(modalities) if name != "iframes"]
     if len(of_pframes) == 1:  # no field of the P-frames remains
         blind = lost == of_pframes[0]
-        fields |= {"mask": blank(clip.mask, blind), "modes": blank(clip.modes, blind, BlockMode.OUTSIDE)}
+        fields |= {"mask": blank(clip.mask, blind), "age": blank(clip.age, blind)}
+        fields |= {"modes": blank(clip.modes, blind, BlockMode.OUTSIDE)}
     return clip.with_tensors(**fields)
 
 

@@ -61,6 +61,7 @@ class ClipArrays:
         residual: (N, T, C, H8, W8) float32; (N, T, 3, H, W) RGB differences in the pixel representation.
         modes: (N, T, H8, W8) uint8, the :class:`BlockMode` of each block.
         mask: (N, T) bool, true if the P-frame exists and was requested.
+        age: (N, T) int64, frames from the segment's I-frame to the P-frame in display order; 0 if masked.
     """
 
     iframes: npt.NDArray[np.uint8]
@@ -69,6 +70,7 @@ class ClipArrays:
     residual: npt.NDArray[np.float32]
     modes: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
+    age: npt.NDArray[np.int64]
 
     def __repr__(self) -> str:
         shapes = (f"{name} {getattr(self, name).shape}" for name in ("iframes", "motion", "residual"))
@@ -109,6 +111,7 @@ class ClipArrays:
             residual=np.zeros((n, t, channels, *plane), np.float32),
             modes=np.full((n, t, *grid), BlockMode.OUTSIDE, np.uint8),
             mask=np.zeros((n, t), bool),
+            age=np.zeros((n, t), np.int64),
         )
 
 

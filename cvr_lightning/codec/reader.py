@@ -254,7 +254,7 @@ class CompressedVideoReader:
         for n, segment in enumerate(segments):
             for t, frame in enumerate(segment.pframes):
                 places.setdefault(frame, []).append((n, t))
-                arrays.mask[n, t] = True
+                arrays.mask[n, t], arrays.age[n, t] = True, frame - segment.iframe
         grid = maker.block_grid
         if grid is not None:
             self._fill(places, maker.coefficients, grid, arrays)

@@ -63,8 +63,9 @@ class WindowModel(nn.Module):
         mask: Tensor,
     ) -> Tensor:
         """Logits (B, classes); shapes, types and units as in :class:`~cvr_lightning.clip.CompressedClip`."""
-        unused = iframe_index[:, 0]  # label, video and view are not used
-        clip = CompressedClip(iframes, iframe_index, motion, residual, modes, mask, unused, unused, unused)
+        unused = iframe_index[:, 0]  # label, video, view and age are not used
+        fields = (iframes, iframe_index, motion, residual, modes, mask, mask.long())
+        clip = CompressedClip(*fields, unused, unused, unused)
         logits: Tensor = self.recognizer(clip)
         return logits
 

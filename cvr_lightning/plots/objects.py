@@ -126,6 +126,7 @@ def _arrays(clip: CompressedClip, row: int) -> ClipArrays:
         residual=fields["residual"].float().numpy(),
         modes=fields["modes"].numpy(),
         mask=fields["mask"].numpy(),
+        age=fields["age"].numpy(),
     )
 
 

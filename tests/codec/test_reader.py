@@ -114,6 +114,12 @@ def test_short_windows_are_masked(tmp_path: Path) -> None:
     assert not clip.residual[:, 2:].any()
 
 
+def test_the_age_of_a_pframe_counts_from_its_iframe(mpeg4: str) -> None:
+    with CompressedVideoReader(mpeg4) as video:
+        clip = video.read([Segment(0, (1, 11)), Segment(12, (13,))], t=3)
+    assert clip.age.tolist() == [[1, 11, 0], [1, 0, 0]]
+
+
 def test_video_of_iframes_alone(tmp_path: Path) -> None:
     clip = read(str(encode(tmp_path / "clip.avi", (64, 48), gop=1)), t=2)
     assert len(clip.iframes) == 4

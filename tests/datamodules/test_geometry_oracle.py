@@ -48,6 +48,7 @@ def moving_clip(height: int, width: int, seed: int) -> tuple[CompressedClip, Ten
         residual=torch.randn(1, 1, 1, 66, *grid, generator=generator),
         modes=clip.modes[:, :1, :1],
         mask=clip.mask[:, :1, :1],
+        age=clip.age[:, :1, :1],
     ).validate()
     predicted, _ = compensate(clip.iframes[0, 0, 1].float(), clip.motion[0, 0, 0])
     return clip, predicted + inverse_dct(clip.residual[0, 0, 0, :64])

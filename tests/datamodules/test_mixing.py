@@ -93,6 +93,9 @@ def test_a_pframe_exists_where_either_clip_has_it(mix):
     out = mix(clip, torch.tensor([0.6, 0.6]), CLASSES)
     assert out.mask[:, :2].all()
     assert not out.mask[:, 2].any()
+    assert torch.equal(out.age != 0, out.mask)
+    assert torch.equal(out.age[1, :2], clip.age[1, :2])
+    assert torch.equal(out.age[0, 0], clip.age[1, 0])  # of the only clip that has it
     kept = mix(clip, torch.tensor([1.0, 1.0]), CLASSES)
     if mix is centered_cutmix:  # nothing was pasted, so nothing appears
         assert torch.equal(kept.mask, clip.mask)

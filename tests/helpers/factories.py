@@ -28,6 +28,7 @@ def make_arrays(
         residual=(rng.normal(0, 20, (segments, pframes, channels, *grid)) * coded).astype(np.float32),
         modes=modes.astype(np.uint8),
         mask=np.ones((segments, pframes), dtype=bool),
+        age=rng.integers(1, 12, (segments, pframes)),
     )
 
 
@@ -60,6 +61,7 @@ def random_clip(
         residual=torch.randn(batch, 3, 2, channels, *planes, generator=generator),
         modes=torch.randint(4, (batch, 3, 2, *grid), generator=generator).to(torch.uint8),
         mask=torch.ones(batch, 3, 2, dtype=torch.bool),
+        age=torch.randint(1, 12, (batch, 3, 2), generator=generator),
         label=torch.arange(batch),
         video=torch.arange(batch),
         view=torch.zeros(batch, dtype=torch.int64),

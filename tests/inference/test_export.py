@@ -86,7 +86,8 @@ def batches() -> list[tuple[torch.Tensor, ...]]:
 def expected(model: Classifier, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
     none = torch.zeros(len(inputs[0]), dtype=torch.int64)
     with torch.no_grad():
-        logits: torch.Tensor = model.recognizer(CompressedClip(*inputs, none, none, none).validate())
+        clip = CompressedClip(*inputs, inputs[-1].long(), none, none, none).validate()
+        logits: torch.Tensor = model.recognizer(clip)
     return logits
 
 
