@@ -143,10 +143,7 @@ def terminate(words, engine):  # type: ignore[no-untyped-def]
     shift = leading_zeros(span) - 55
     ahead -= shift
     engine[E_RANGE] = span << shift
-    if ahead < _LEAST_AHEAD:
-        _refill(words, engine, offset, ahead)
-    else:
-        engine[E_AHEAD] = ahead
+    engine[E_OFFSET], engine[E_AHEAD] = _refill(words, engine, offset, ahead)
     return 0
 
 
