@@ -21,6 +21,7 @@ _FAULT_BITS = 5
 # Without numba's runtime (_nrt), kernels cannot allocate and do not count array references. The atomic
 # reference counts took more than half of the time.
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False}
+_INNER: Final[dict[str, Any]] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -30,12 +31,12 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def subroutine(function: Callable[..., Any]) -> Any:
     """Compile a kernel that only kernels call, without the code that calls it from Python."""
-    return numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return numba.njit(**_INNER)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function inline: a call would pass each array as a dozen words."""
-    return numba.njit(forceinline=True, **_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return numba.njit(forceinline=True, **_INNER)(function)
 
 
 def _leading_zeros(typing_context, value):  # type: ignore[no-untyped-def]

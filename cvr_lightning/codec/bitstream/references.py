@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.datamodel import models, register_default
-from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
+from numba.core.imputils import lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
 from cvr_lightning.codec.bitstream.kernels import kernel
 
@@ -25,7 +24,7 @@ class Reference(types.Type):
 
     def __init__(self, target: Any) -> None:
         self.target = target
-        super().__init__(name=f"Reference({target})")
+        super().__init__(name=f"Reference({target})")  # type: ignore[no-untyped-call]
 
     @property
     def key(self) -> Any:
@@ -33,27 +32,30 @@ class Reference(types.Type):
         return self.target
 
 
-@register_default(Reference)
-class _ReferenceModel(models.PrimitiveModel):  # type: ignore[misc]
+@register_model(Reference)
+class _ReferenceModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Reference) -> None:
         target = manager.lookup(kind.target).get_value_type()
         super().__init__(manager, kind, target.as_pointer())
 
 
 @infer_getattr
-class _Fields(AttributeTemplate):  # type: ignore[misc]
+class _Fields(AttributeTemplate):
     key = Reference
 
-    def generic_resolve(self, kind: Reference, name: str) -> Any:
+    def generic_resolve(self, kind: Reference, name: str) -> Any:  # type: ignore[override]
         fields = kind.target.fields
         return kind.target.types[fields.index(name)] if name in fields else None
 
 
-@lower_getattr_generic(Reference)
+@lower_getattr_generic(Reference)  # type: ignore[no-untyped-call]
 def _load_field(context: Any, builder: Any, kind: Reference, pointer: Any, name: str) -> Any:
     place = kind.target.fields.index(name)
-    loaded = _load(builder, cgutils.gep_inbounds(builder, pointer, 0, place))
-    return impl_ret_borrowed(context, builder, kind.target.types[place], loaded)
+    return _load(builder, _address(builder, pointer, place))
+
+
+def _address(builder: Any, pointer: Any, place: int) -> Any:
+    return cgutils.gep_inbounds(builder, pointer, 0, place)  # type: ignore[no-untyped-call]
 
 
 def _load(builder: Any, pointer: Any) -> Any:
@@ -62,8 +64,7 @@ def _load(builder: Any, pointer: Any) -> Any:
     if isinstance(kind, (ir.LiteralStructType, ir.ArrayType)):
         out = ir.Constant(kind, ir.Undefined)
         for place in range(len(kind)):
-            word = _load(builder, cgutils.gep_inbounds(builder, pointer, 0, place))
-            out = builder.insert_value(out, word, place)
+            out = builder.insert_value(out, _load(builder, _address(builder, pointer, place)), place)
         return out
     word = builder.load(pointer)
     word.set_metadata("invariant.load", builder.module.add_metadata([]))
@@ -75,10 +76,7 @@ def _pointer(builder: Any, context: Any, kind: Any, memory: Any, memory_type: An
     return builder.bitcast(data, context.get_value_type(kind).as_pointer())
 
 
-@intrinsic
 def _store(typing_context, value, memory):  # type: ignore[no-untyped-def]
-    """Store a named tuple in an array of words."""
-
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         pointer = _pointer(builder, context, value, arguments[1], memory)
         words = context.get_abi_sizeof(context.get_value_type(value)) // 8
@@ -90,17 +88,21 @@ def _store(typing_context, value, memory):  # type: ignore[no-untyped-def]
     return types.none(value, memory), generate
 
 
+_store_in: Any = intrinsic(_store)
+
+
 @kernel
 def pin(value, memory):  # type: ignore[no-untyped-def]
     """Store a named tuple, for kernels that are called later."""
-    _store(value, memory)
+    _store_in(value, memory)
 
 
-@intrinsic
-def reference_to(typing_context, value, memory):  # type: ignore[no-untyped-def]
-    """The reference to ``value``, which :func:`pin` stored in ``memory`` before this kernel was called."""
-
+def _refer(typing_context, value, memory):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return _pointer(builder, context, value, arguments[1], memory)
 
     return Reference(value)(value, memory), generate
+
+
+reference_to: Any = intrinsic(_refer)
+"""The reference to a named tuple that :func:`pin` stored in an array before the kernel was called."""

@@ -96,7 +96,7 @@ def test_references_reach_back_as_far_as_they_are_coded(tmp_path: Path) -> None:
     with CompressedVideoReader(path) as video:
         assert video.info.frame_types == "I" + 4 * "BBP"
         assert video.index.lists_of(3).tolist()[:3] == [1, 0, 3]
-        assert video.index.lists_of(1).tolist() == [1, 1, 1, -2, 2 * 2, 2 * -4]
+        assert video.index.lists_of(1).tolist()[:6] == [1, 1, 1, -2, 2 * 2, 2 * -4]
 
 
 def test_the_index_keeps_references(tmp_path: Path) -> None:
