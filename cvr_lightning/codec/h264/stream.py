@@ -45,6 +45,7 @@ from cvr_lightning.codec.h264.pictures import (
     NO_PICTURE,
 )
 from cvr_lightning.codec.h264.slice_header import I
+from cvr_lightning.codec.h264.slice_lists import read_slice_lists
 from cvr_lightning.codec.parser import BlockFields, BlockGrid
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class _Coded:
         while place < len(values):
             count = values[place] + values[place + 1]
             yield from enumerate(values[place + 2 : place + 2 + count], place + 2)
-            place += 2 + count
+            place += 2 + (2 * count if values[place + 1] else count)
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ class H264Stream:
             distances = picture.lists.copy()
             for place, packet in picture.references():
                 distances[place] = number - self._numbers.get(packet, number)
-            coded = Coded(picture.data, 0, distances)
+            coded = Coded(picture.data, 0, list(read_slice_lists(distances)))
             kind: Literal["I", "P"] = "I" if picture.kind == "I" else "P"
             yield _Picture(kind, number, picture.seconds, coded, picture.sets)
 
