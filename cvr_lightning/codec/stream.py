@@ -63,7 +63,8 @@ class CompressedStream:
     reading can begin.
 
     Frames come in display order. Those of MPEG-4 Part 2 come with their packet; in H.264 with B-frames, a
-    P-frame comes after the frames that are shown before it.
+    P-frame comes after the frames that are shown before it. In MPEG-4 Part 2 the ``age`` of a P-frame
+    therefore counts pictures in coded order.
 
     Args:
         packets: The video.
