@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.core.datamodel.registry import register_default
 from numba.core.imputils import lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
 
 from cvr_lightning.codec.bitstream.kernels import kernel
 
@@ -32,7 +34,7 @@ class Reference(types.Type):
         return self.target
 
 
-@register_model(Reference)
+@register_default(Reference)
 class _ReferenceModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Reference) -> None:
         target = manager.lookup(kind.target).get_value_type()
