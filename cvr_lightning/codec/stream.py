@@ -110,7 +110,7 @@ class CompressedStream:
         self._on_error = on_error
         self._grid: tuple[tuple[int, int], BlockGrid] | None = None
         self._image: npt.NDArray[np.uint8] | None = None  # current I-frame, None until one arrives
-        self._iframe = 0  # its number
+        self._iframe_number = 0
         self._since_iframe = 0  # P-frames
 
     def __iter__(self) -> Iterator[StreamFrame]:
@@ -161,7 +161,7 @@ class CompressedStream:
         image = np.zeros((1, 3, *self._size), np.uint8)
         if "iframes" in self._modalities:
             geometry.to_planes(picture.decode(self._size), image[0])
-        self._image, self._iframe, self._since_iframe = image, picture.number, 0
+        self._image, self._iframe_number, self._since_iframe = image, picture.number, 0
         return StreamFrame("I", picture.number, picture.seconds, 0, self._clip(image, 0))
 
     def _pframe(self, picture: StreamPicture, image: npt.NDArray[np.uint8]) -> StreamFrame:
@@ -184,7 +184,7 @@ class CompressedStream:
             residual = residual[:, :0]
         kept = self._coefficients if "residual" in self._modalities else _LITTLE
         picture.fill(kept, self._grid_of(picture.size), BlockFields(motion, residual, modes))
-        arrays.mask[:], arrays.age[:] = True, picture.number - self._iframe
+        arrays.mask[:], arrays.age[:] = True, picture.number - self._iframe_number
 
     def _grid_of(self, frame_size: tuple[int, int]) -> BlockGrid:
         if self._grid is None or self._grid[0] != frame_size:

@@ -26,7 +26,7 @@ class Reference(types.Type):
 
     def __init__(self, target: Any) -> None:
         self.target = target
-        super().__init__(name=f"Reference({target})")  # type: ignore[no-untyped-call]
+        super().__init__(name=f"Reference({target})")
 
     @property
     def key(self) -> Any:
@@ -38,7 +38,7 @@ class Reference(types.Type):
 class _ReferenceModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Reference) -> None:
         target = manager.lookup(kind.target).get_value_type()
-        super().__init__(manager, kind, target.as_pointer())
+        super().__init__(manager, kind, target.as_pointer())  # type: ignore[no-untyped-call]
 
 
 @infer_getattr
