@@ -89,7 +89,7 @@ class IndexCache:
     def packed(self, name: str) -> bytes:
         """The index of a video in the form of :meth:`PacketIndex.to_bytes`; empty if there is none."""
         data = self._data(name)
-        return b"" if _is_error(data) else data
+        return b"" if _is_error(data) else data.removeprefix(_INDEX)
 
     def _data(self, name: str) -> bytes:
         """The stored data of an unchanged video; empty if there is none or it cannot be read."""

@@ -37,7 +37,7 @@ def test_moving_a_batch_keeps_every_field() -> None:
     clip.target = torch.rand(2, 5)
     moved = clip.to("cpu")
     assert moved.unreadable == clip.unreadable
-    assert len(dict(moved.tensors())) == 10
+    assert len(dict(moved.tensors())) == 11
     for (name, before), (_, after) in zip(clip.tensors(), moved.tensors(), strict=True):
         assert torch.equal(before, after), name
 

@@ -67,4 +67,5 @@ def plain_errors() -> Iterator[None]:
 
 
 def _accelerators(message: str) -> str:
-    return "; --trainer.accelerator auto takes what this machine has" if "accelerator" in message else ""
+    about = any(word in message for word in ("accelerator", "backend"))
+    return "; --trainer.accelerator auto takes what this machine has" if about else ""

@@ -58,7 +58,10 @@ class _Worker(Generic[J, R]):
         # A forked process would keep the pipes of its siblings open and never see them close.
         inherited = [self.connection, *elders] if start_method == "fork" else []
         self._process = context.Process(target=_serve, args=(work, far_end, inherited), daemon=True)
+        # Ctrl-C reaches the worker too: blocked from its start, it cannot end the worker with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         far_end.close()  # so the pipe closes when the process ends
 
     def give(self, job: J) -> None:

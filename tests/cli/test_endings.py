@@ -183,7 +183,7 @@ def test_a_training_ends_with_its_score_and_the_next_commands(
     ]
     assert caplog.messages == [
         "GPU available: False, used: False",
-        "Model tiny: 0.25 M parameters, 2 classes",
+        "Model tiny: 0.34 M parameters, 2 classes",
     ]
 
 
@@ -199,6 +199,8 @@ def test_a_test_ends_with_the_table_of_its_results(
     assert "energy per video" not in out
     assert caplog.messages == [
         "GPU available: False, used: False",
+        "Videos in another form than the model saw are prepared in memory: MPEG-4 Part 2, 96x80, "
+        "an I-frame every 12 frames",
         f"Loaded model weights from the checkpoint at {trained / 'last.ckpt'}",
     ]
     score("test", trained / "last.ckpt", tmp_path, "--verbose")
