@@ -27,7 +27,8 @@ from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.video_table import require_finite
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.models.encoders import IFrameFeatures, PFrameState
+from cvr_lightning.models.iframe_encoder import IFrameFeatures
+from cvr_lightning.models.pframe_encoder import PFrameState
 from cvr_lightning.training.architecture import own_recognizer
 
 STRIDE = 12

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models.efficientnet import EfficientNetLite0
-from cvr_lightning.models.encoders import IFrameEncoder, IFrameFeatures, PFrameEncoder, PFrames
+from cvr_lightning.models.iframe_encoder import IFrameEncoder, IFrameFeatures
 from cvr_lightning.models.modulator import ModulatorOptions
+from cvr_lightning.models.pframe_encoder import PFrameEncoder, PFrames
 from cvr_lightning.models.presets import Architecture
 from cvr_lightning.models.segments import of_segments
 from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem

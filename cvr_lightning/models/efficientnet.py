@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvr_lightning.models.encoders import IFrameFeatures, in_parts
+from cvr_lightning.models.iframe_encoder import IFrameFeatures, in_parts
 
 _STEM = 32
 _STAGES = (

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models.dual_encoder import Ablation, DualEncoder, Representation
-from cvr_lightning.models.encoders import check_frame_size
+from cvr_lightning.models.iframe_encoder import check_frame_size
 from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.presets import PRESETS, Preset

@@ -17,7 +17,7 @@ from torch import Tensor
 from cvr_lightning.errors import WeightsError as WeightsError
 from cvr_lightning.models.efficientnet import EfficientNetLite0
 from cvr_lightning.models.efficientnet_weights import IMAGENET, find_package, fold, read_pth
-from cvr_lightning.models.encoders import IFrameEncoder
+from cvr_lightning.models.iframe_encoder import IFrameEncoder
 
 HUB = "hub:"
 """Prefix of a Hugging Face hub source: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``."""

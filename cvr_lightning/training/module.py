@@ -20,7 +20,7 @@ from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging
 from cvr_lightning.files.printable import count_text
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
-from cvr_lightning.models.encoders import check_frame_size
+from cvr_lightning.models.iframe_encoder import check_frame_size
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.architecture import (
     architecture_of,

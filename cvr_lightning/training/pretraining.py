@@ -17,7 +17,7 @@ from cvr_lightning.datamodules.reading import reading_log
 from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
-from cvr_lightning.models.encoders import STRIDE, check_frame_size
+from cvr_lightning.models.iframe_encoder import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs, refuse_other_optimizer

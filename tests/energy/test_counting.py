@@ -8,8 +8,8 @@ from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import spikes_text
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
-from cvr_lightning.models.encoders import StandardizedConv2d
 from cvr_lightning.models.neurons import AdaptiveLIF
+from cvr_lightning.models.pframe_encoder import StandardizedConv2d
 from cvr_lightning.models.transformer import SelfAttention
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from cvr_lightning.energy.counting import OperationCounter
-from cvr_lightning.models.encoders import IFrameFeatures, PFrameEncoder, PFrames, StreamConv2d
+from cvr_lightning.models.iframe_encoder import IFrameFeatures
 from cvr_lightning.models.modulator import ModulatorOptions, ReLUModulator, SpikingTemporalModulator
+from cvr_lightning.models.pframe_encoder import PFrameEncoder, PFrames, StreamConv2d
 
 STEPS, SEGMENTS, CHANNELS, SIDE = 4, 2, 3, 6
 VARIANTS = [

@@ -8,10 +8,11 @@ from torch import nn
 from cvr_lightning.clip import BlockMode, CompressedClip
 from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.errors import CropError
-from cvr_lightning.models import Ablation, CompressedVideoRecognizer, encoders
-from cvr_lightning.models.encoders import IFrameEncoder, StandardizedConv2d
+from cvr_lightning.models import Ablation, CompressedVideoRecognizer, iframe_encoder
+from cvr_lightning.models.iframe_encoder import IFrameEncoder
 from cvr_lightning.models.late_fusion import LateFusion
 from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
+from cvr_lightning.models.pframe_encoder import StandardizedConv2d
 from cvr_lightning.models.stem import MOTION_GAIN, MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
 from cvr_lightning.models.transformer import SelfAttention
 
@@ -193,7 +194,7 @@ def test_an_unknown_component_is_refused_with_a_list() -> None:
 
 
 def test_images_encoded_in_chunks_give_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "CACHED", 2 * 3 * 64 * 64 // torch.get_num_threads())
+    monkeypatch.setattr(iframe_encoder, "CACHED", 2 * 3 * 64 * 64 // torch.get_num_threads())
     encoder, images = IFrameEncoder((8, 8, 16, 16), (1, 1, 1, 1)), torch.randn(5, 3, 64, 64)
     together = encoder(images)
     sizes = []

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvr_lightning.models.encoders import IFrameEncoder
+from cvr_lightning.models.iframe_encoder import IFrameEncoder
 from cvr_lightning.models.weights import WeightsError, load_imagenet_weights
 
 WIDTHS, DEPTHS = (8, 12, 16, 24), (1, 2, 1, 1)

@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.errors import CropError, RunError
-from cvr_lightning.models.encoders import StandardizedConv2d
 from cvr_lightning.models.global_motion import GlobalMotionCurrent
 from cvr_lightning.models.neurons import AdaptiveLIF
+from cvr_lightning.models.pframe_encoder import StandardizedConv2d
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.optimizer import parameter_groups, warmup_cosine
 from cvr_lightning.training.pretraining import PretrainingModule
