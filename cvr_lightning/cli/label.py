@@ -9,8 +9,6 @@ from pathlib import Path
 
 from cvr_lightning.files.printable import shown
 
-INTERRUPTED = 130
-"""Conventional exit status after Ctrl-C."""
 DESCRIPTION = """\
 Label any number of videos with a trained model, into one table. Each SOURCE is a video, a folder, a glob, a
 list (.txt, one source per line), a tar file of videos, or a URL (http://, s3://, ...). Files that no parser
@@ -24,6 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``cvr label``."""
     options = _parse(arguments)
     from cvr_lightning.cli.classify import PRECISIONS
+    from cvr_lightning.cli.prepare import INTERRUPTED
     from cvr_lightning.inference.classify import Classifier
     from cvr_lightning.inference.labeling.run import Options, label
     from cvr_lightning.inference.labeling.table import Columns
