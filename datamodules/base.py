@@ -19,7 +19,7 @@ from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
 from cvr_lightning.datamodules.pipelines import Augmentation, TrainTransform
-from cvr_lightning.datamodules.protocols import ProtocolName, choose_protocol
+from cvr_lightning.datamodules.protocols import ProtocolName, choose_protocol, evaluation_of
 from cvr_lightning.datamodules.reading import ReadingLog
 from cvr_lightning.datamodules.sampling import (
     ClipRepresentation,
@@ -190,22 +190,9 @@ class CompressedVideoDataModule(DeviceTransforms, ABC):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the test subset is evaluated, for results.json; ``clips`` is the number of clips per video."""
-        sampling = self.test_sampling
-        return {
-            "name": self.protocol_name,
-            "dataset": type(self).__name__,
-            "subset": "test",
-            "segments": sampling.segments,
-            "pframes": 0 if sampling.representation == "rgb" else sampling.pframes,
-            "representation": sampling.representation,
-            "modalities": list(sampling.modalities),
-            "views": sampling.views,
-            "crops": sampling.crops,
-            "clips": sampling.views * sampling.crops,
-            "size": list(sampling.size),
-            "crop": sampling.crop,
-        }
+        """How the test subset is evaluated, for results.json."""
+        about = {"name": self.protocol_name, "dataset": type(self).__name__, "subset": "test"}
+        return about | evaluation_of(self.test_sampling)
 
     @property
     def missing_counts(self) -> dict[str, int]:
@@ -235,16 +222,8 @@ class CompressedVideoDataModule(DeviceTransforms, ABC):
             if self.index_dir is not None:
                 self.indexes = IndexCache(self.root, self.root / self.index_dir, self.writable)
         if stage == "fit" and self.sampling.form == "stored":
-            self._note_form()
-
-    def _note_form(self) -> None:
-        """Store in ``test_sampling`` in which form the model sees videos; warn if it sees several."""
-        videos = forms.look(self.dataset("train", self.sampling, training=False))
-        recipe = forms.common_recipe(videos)
-        if recipe is not None:
-            self.test_sampling = replace(self.test_sampling, form="prepared", recipe=recipe)
-        else:
-            forms.warn_of_mixture(videos)
+            training = self.dataset("train", self.sampling, training=False)
+            self.test_sampling = forms.as_seen(training, self.test_sampling)
 
     def adopt_form(self, sampling: ClipSampling) -> None:
         """Evaluate in the form that a checkpoint's sampling states."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from cvr_lightning.codec.prepared.recipe import RECIPE, Recipe
 
 if TYPE_CHECKING:
     from cvr_lightning.datamodules.dataset import VideoDataset
+    from cvr_lightning.datamodules.sampling import ClipSampling
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,16 @@ _MOST = 256
 """Videos to look at, spread over the data set."""
 _MOST_UNINDEXED = 16
 """The same where each must be indexed first."""
+
+
+def as_seen(videos: VideoDataset, sampling: ClipSampling) -> ClipSampling:
+    """The sampling with the form of the training videos; a warning where they differ in form."""
+    found = look(videos)
+    recipe = common_recipe(found)
+    if recipe is not None:
+        return replace(sampling, form="prepared", recipe=recipe)
+    warn_of_mixture(found)
+    return sampling
 
 
 def look(videos: VideoDataset) -> list[StreamInfo]:

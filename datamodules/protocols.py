@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+if TYPE_CHECKING:
+    from cvr_lightning.datamodules.sampling import ClipSampling
 
 ProtocolName = Literal["coviar", "1x1", "1x3", "2x3", "4x3", "5x1", "5x3", "10x3"]
 Crops = Literal[1, 3, 5, 10]
@@ -53,3 +56,18 @@ def choose_protocol(name: ProtocolName | None, views: int, crops: Crops) -> Prot
                 f"leave {option} out, or the protocol"
             )
     return protocol
+
+
+def evaluation_of(sampling: ClipSampling) -> dict[str, Any]:
+    """How a video is evaluated, for results.json; ``clips`` is the number of clips per video."""
+    return {
+        "segments": sampling.segments,
+        "pframes": 0 if sampling.representation == "rgb" else sampling.pframes,
+        "representation": sampling.representation,
+        "modalities": list(sampling.modalities),
+        "views": sampling.views,
+        "crops": sampling.crops,
+        "clips": sampling.views * sampling.crops,
+        "size": list(sampling.size),
+        "crop": sampling.crop,
+    }

@@ -22,7 +22,7 @@ from cvr_lightning.codec.h264.macroblocks import Macroblocks as H264Macroblocks
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.scan import build_index
-from cvr_lightning.codec.windows import check_segments, segments
+from cvr_lightning.codec.windows import check_segments, needed_pframes, segments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -262,7 +262,9 @@ class CompressedVideoReader:
                 arrays.motion.fill(0)
             return
         references = {
-            frame: segment.iframe for segment in segments for frame in self._needed(segment, maker.accumulate)
+            frame: segment.iframe
+            for segment in segments
+            for frame in needed_pframes(segment, self.index.frame_types, maker.accumulate)
         }
         pframes = self._parser.pframes(sorted(references), maker.needed)
         for frame, motion, residual, modes in maker.make(pframes, references):
@@ -294,10 +296,3 @@ class CompressedVideoReader:
             for place in others:
                 for array in (arrays.motion, arrays.residual, arrays.modes):
                     array[place] = array[first]
-
-    def _needed(self, segment: Segment, accumulate: bool) -> tuple[int, ...]:
-        """The P-frames to read for a segment: its window or, to accumulate, all from the I-frame on."""
-        if not accumulate or not segment.pframes:
-            return segment.pframes
-        span = range(segment.iframe + 1, max(segment.pframes) + 1)
-        return tuple(frame for frame in span if self.index.frame_types[frame] == "P")

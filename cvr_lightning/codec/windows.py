@@ -98,6 +98,14 @@ def check_segments(segments: Sequence[Segment], frame_types: str, path: str) -> 
                 raise ValueError(f"frame {frame} of {segment} is not a {kind}-frame of {path}")
 
 
+def needed_pframes(segment: Segment, frame_types: str, accumulate: bool) -> tuple[int, ...]:
+    """The P-frames to read for a segment: its window or, to accumulate, all from the I-frame on."""
+    if not accumulate or not segment.pframes:
+        return segment.pframes
+    span = range(segment.iframe + 1, max(segment.pframes) + 1)
+    return tuple(frame for frame in span if frame_types[frame] == "P")
+
+
 def _window(room: npt.NDArray[np.int64], t: int, place: float) -> tuple[int, int]:
     """Start and length of the window, given the P-frames left in the GOP from each one of the span."""
     if not len(room):
