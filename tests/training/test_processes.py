@@ -357,4 +357,6 @@ def test_a_killed_run_resumes_in_any_number_of_processes(trained: Path, killed: 
         for name in (run, "two")
     ]
     for name, weights in states[1].items():
-        torch.testing.assert_close(states[0][name], weights, rtol=0, atol=1e-6, msg=name)
+        # One process sums in another order.
+        tolerance = 0 if processes == 2 else 1e-6
+        torch.testing.assert_close(states[0][name], weights, rtol=0, atol=tolerance, msg=name)
