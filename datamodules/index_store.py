@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,9 @@ from cvr_lightning.files.regular import open_to_read
 FORMAT = 3
 """Incremented when the format of the database changes."""
 DATABASE = "index.sqlite"
+_FILES = (DATABASE, *(f"{DATABASE}-{kind}" for kind in ("journal", "wal", "shm")))
+_JOURNAL_NAMES_FILE = bytes.fromhex("d9d505f920a163d7")
+"""End of a journal that names another one (https://sqlite.org/fileformat.html, 3); ours name none."""
 TAG = "CACHEDIR.TAG"
 """Marks the folder as created by this package, and as a cache for backup tools (https://bford.info/cachedir)."""
 _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
@@ -77,10 +81,10 @@ class IndexStore:
 
     def open(self) -> None:
         """Open the database in its present state."""
-        self.problem = ""
+        self.problem = self._foreign_file()
         self._process = os.getpid()
         self._database, self._error = None, None
-        if not (self.folder / DATABASE).is_file():
+        if self.problem or not (self.folder / DATABASE).is_file():
             return
         try:
             try:
@@ -94,6 +98,19 @@ class IndexStore:
             self.problem = f"is damaged ({error})"
         else:
             self._database = None if self.problem else database
+
+    def _foreign_file(self) -> str:
+        """What SQLite must not touch: it writes through links, and deletes the file that a journal names."""
+        for name in _FILES:
+            if os.path.lexists(self.folder / name) and not stat.S_ISREG(os.lstat(self.folder / name).st_mode):
+                return f"is damaged ({name} is no regular file)"
+        try:
+            with open_to_read(self.folder / f"{DATABASE}-journal") as journal:
+                journal.seek(-min(len(_JOURNAL_NAMES_FILE), os.fstat(journal.fileno()).st_size), os.SEEK_END)
+                names_file = journal.read() == _JOURNAL_NAMES_FILE
+        except OSError:
+            return ""
+        return "is damaged (its journal names another file)" if names_file else ""
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         location = f"{(self.folder / DATABASE).absolute().as_uri()}?mode={mode}"
@@ -200,7 +217,7 @@ class IndexStore:
         Raises:
             OSError: It cannot be removed.
         """
-        for name in (DATABASE, *(f"{DATABASE}-{kind}" for kind in ("journal", "wal", "shm"))):
+        for name in _FILES:
             (self.folder / name).unlink(missing_ok=True)
         self.open()
 
