@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from helpers.encoders import encode
 
@@ -116,3 +119,27 @@ def test_a_file_that_is_named_like_an_address_or_a_pattern_is_read(
         encode(Path("x.avi"), frames=6).rename(name)
         with CompressedVideoReader(name) as reader:
             assert reader.info.num_frames == 6
+
+
+class Pipe(io.BytesIO):
+    """An output that FFmpeg cannot seek in, so the file states no length."""
+
+    seek = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("container", ["avi", "matroska", "nut"])
+def test_a_file_that_was_written_to_a_pipe_is_read(container: str, tmp_path: Path) -> None:
+    source = encode(tmp_path / "a.mp4", frames=10)
+    pipe = Pipe()
+    with av.open(str(source)) as video, av.open(pipe, "w", format=container) as output:
+        stream = output.add_stream_from_template(video.streams.video[0])
+        for packet in video.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    (tmp_path / "written").write_bytes(pipe.getvalue())
+    with CompressedVideoReader(tmp_path / "written") as reader, CompressedVideoReader(source) as expected:
+        assert reader.info.frame_types == expected.info.frame_types
+        np.testing.assert_array_equal(
+            reader.read(reader.segments(1, 2)).motion, expected.read(expected.segments(1, 2)).motion
+        )

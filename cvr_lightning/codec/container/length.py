@@ -8,6 +8,8 @@ from __future__ import annotations
 HEAD_BYTES = 4096
 """Bytes at the start of a file that :func:`declared_size` needs."""
 _EBML = b"\x1a\x45\xdf\xa3"
+_UNKNOWN = 0xFFFFFFFF
+"""Size in an AVI file that was written to a pipe."""
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
@@ -21,7 +23,8 @@ def declared_size(head: bytes) -> int | None:
         head: The first bytes of the file.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return int.from_bytes(head[4:8], "little") + 8
+        size = int.from_bytes(head[4:8], "little")
+        return None if size == _UNKNOWN else size + 8
     if head[:4] == _EBML:
         header = _element_size(head, 4)
         if header is not None and header[0] is not None:
