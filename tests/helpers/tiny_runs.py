@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from cvr_lightning.cli.main import main
+from cvr_lightning.datamodules.sampling import ClipSampling
+from cvr_lightning.evaluation.provenance import versions
+from cvr_lightning.models import CompressedVideoRecognizer
+from cvr_lightning.training.checkpoint_schema import FORMAT
 from helpers.encoders import encode
 
 TINY_CLIPS = [
@@ -31,6 +36,23 @@ def write_two_classes(root: Path, frames: int) -> None:
         for name in "ab":
             (root / subset / name).mkdir(parents=True)
             encode(root / subset / name / "0.avi", (96, 80), frames=frames)
+
+
+def untrained_checkpoint(path: Path, names: list[str], sampling: ClipSampling) -> Path:
+    """Write what later commands need of a checkpoint, with random weights."""
+    torch.manual_seed(0)
+    model = CompressedVideoRecognizer(len(names), residual_channels=sampling.residual_channels)
+    about = {
+        "format": FORMAT,
+        "class_names": names,
+        "architecture": model.architecture,
+        "sampling": sampling.to_dict(),
+        "averaging": "softmax",
+        "versions": versions(),
+    }
+    weights = {f"recognizer.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"state_dict": weights, "cvr_lightning": about}, path)
+    return path
 
 
 def killed_in_second_epoch(module: str, batch: int) -> str:

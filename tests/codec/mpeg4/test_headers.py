@@ -1,28 +1,16 @@
 """Coding tools that a VOL header announces: those that the parser does not read are known by name."""
 
 import logging
-import re
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from helpers.encoders import encode
+from helpers.global_motion import SPRITE, encode_global_motion, packed
 
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.errors import UnsupportedStreamError
 from cvr_lightning.codec.mpeg4.headers import find_vol, parse_vol
 from cvr_lightning.codec.mpeg4.parser import unread_tool
-
-SPRITE = {1: "01" + 4 * (13 * "0" + "1") + "000000" + "00" + "0" + "0", 2: "10" + "000000" + "00" + "0"}
-"""sprite_enable of two bits and what follows it: a static sprite, global motion without warping points."""
-
-
-def packed(bits: str) -> bytes:
-    """Bits with the stuffing that follows a header: a zero, and ones to the end of the byte."""
-    bits += "0"
-    bits += "1" * (-len(bits) % 8)
-    return int(bits, 2).to_bytes(len(bits) // 8, "big")
 
 
 def vol_header(
@@ -90,27 +78,10 @@ def test_every_truncation_of_a_header_is_an_error() -> None:
     assert find_vol(header[:10]) is None
 
 
-def with_global_motion(stream: bytes) -> bytes:
-    """A raw stream of version 2 whose VOL header allows global motion compensation, of which it has none."""
-
-    def rewrite(match: re.Match[bytes]) -> bytes:
-        vol = parse_vol(match[0])
-        bits = "".join(f"{byte:08b}" for byte in match[0])
-        place = vol.size_bit + 13 + 1 + 13 + 1 + 2  # behind obmc_disable
-        return packed(bits[:place] + SPRITE[2] + bits[place + 2 : bits.rindex("0")])
-
-    return re.sub(rb"\x00\x00\x01\x20.*?(?=\x00\x00\x01)", rewrite, stream, flags=re.DOTALL)
-
-
 def test_streams_with_global_motion_are_read_through_ffmpeg(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = encode(tmp_path / "clip.mp4", (96, 64), frames=14, options={"flags": "+qpel"})
-    with av.open(str(source)) as container:
-        stream = container.streams.video[0]
-        data = (stream.codec_context.extradata or b"") + b"".join(bytes(p) for p in container.demux(stream))
-    path = tmp_path / "clip.m4v"
-    path.write_bytes(with_global_motion(data))
+    path, source = encode_global_motion(tmp_path / "clip.m4v")
     with CompressedVideoReader(source) as video:
         assert video.parser == "mpeg4"
         segments = video.segments(3, 2)
