@@ -23,6 +23,8 @@ from cvr_lightning.codec.h264.tables import level_scales
 
 _PICTURE_SETS = 256
 _MOST_CHANGES = 1024
+_MOST_PAIRS = 1024
+"""A small file could otherwise change one sequence set under 256 picture sets again and again."""
 
 
 class ParameterSets:
@@ -62,7 +64,8 @@ class ParameterSets:
 
     def add(self, unit: bytes) -> None:
         """Take the next parameter set; a damaged one leaves what was there."""
-        kind = unit[0] & 31 if unit and len(self._places) < _MOST_CHANGES else 0
+        full = len(self._places) >= _MOST_CHANGES or len(self.pairs) >= _MOST_PAIRS
+        kind = unit[0] & 31 if unit and not full else 0
         try:
             if kind == SEQUENCE_PARAMETERS:
                 number = read_sequence(unit[1:]).number

@@ -12,6 +12,7 @@ from cvr_lightning.codec.errors import UnreadableVideoError, UnsupportedStreamEr
 from cvr_lightning.codec.h264 import tables
 from cvr_lightning.codec.h264.header_scan import HeaderScan
 from cvr_lightning.codec.h264.parameter_sets import BadParameterSetError, read_sequence
+from cvr_lightning.codec.h264.parameters import ParameterSets
 from cvr_lightning.codec.h264.pictures import C_KIND, C_LISTS, NO_PICTURE
 
 
@@ -88,6 +89,19 @@ def test_a_declared_size_is_bounded() -> None:
         read_sequence(sequence_of(4096, 4096))
     with pytest.raises(BadParameterSetError, match="cut short"):
         read_sequence(sequence_of(22, 18)[:4])
+
+
+def test_changes_of_one_set_under_many_others_are_bounded() -> None:
+    """A file of 20 kB would otherwise take a gigabyte."""
+    sets = ParameterSets()
+    for number in range(256):
+        bits = Bits()
+        bits.unsigned(number, 0)
+        bits.fixed(0b00_111_000_111_000, 14)  # CAVLC, one slice group, one reference, no weights
+        sets.add(b"\x68" + bits.payload())
+    for change in range(1, 100):
+        sets.add(b"\x67" + sequence_of(22, 18) + bytes([change]))
+    assert 1024 <= len(sets.pairs) <= 1024 + 256
 
 
 def test_references_reach_back_as_far_as_they_are_coded(tmp_path: Path) -> None:
