@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.files.atomic import atomic_path
-from cvr_lightning.files.printable import shown
+from cvr_lightning.files.printable import csv_text, shown
 from cvr_lightning.training.module import RecognitionModule
 
 
@@ -37,7 +37,8 @@ class Predictions(Callback):
             writer.writerow(["video", "label", "probability"])
             rows = zip(table.video.tolist(), label.tolist(), probability.tolist(), strict=True)
             for video, index, probability in rows:
-                writer.writerow([names[video], pl_module.class_names[index], f"{probability:.4f}"])
+                name, label_name = csv_text(names[video], "./"), csv_text(pl_module.class_names[index])
+                writer.writerow([name, label_name, f"{probability:.4f}"])
         # The progress bar has not ended its line.
         told = f"{len(table)} videos labeled in {path}, {len(table.unreadable)} unreadable"
         print(f"\n{shown(told)}")

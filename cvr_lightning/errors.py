@@ -1,5 +1,8 @@
 """Errors that a user can fix; the command line prints them without a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Base class of errors whose message states the cause and what to do."""
@@ -35,6 +38,20 @@ class TrainingError(UserError):
 
 class WeightsError(UserError):
     """Published weights cannot be loaded; the message names those that do not match."""
+
+
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Let the errors of a file name the argument that gave it.
+
+    Raises:
+        CheckpointError: With the name in front.
+        WeightsError: With the name in front.
+    """
+    try:
+        yield
+    except (CheckpointError, WeightsError) as error:
+        raise type(error)(f"{argument}={error}") from error
 
 
 class OutputError(UserError, OSError):

@@ -128,6 +128,9 @@ def read_spans(
         info = file.video.info
         if not info.fps:
             raise UnsupportedStreamError(file.video.path, "it states no frame rate", "label it as a whole")
+        if seconds * info.fps < 0.99:  # a video has at most one part for each of its frames
+            cause = f"parts of {seconds:g} s are shorter than its frames of {1 / info.fps:g} s"
+            raise UnsupportedStreamError(file.video.path, cause, "label longer parts")
         for number in count():
             first, end = (min(round(n * seconds * info.fps), info.num_frames) for n in (number, number + 1))
             if first >= info.num_frames:

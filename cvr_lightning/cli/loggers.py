@@ -67,6 +67,10 @@ class RunBoard(TensorBoardLogger):
     def __init__(self, directory: Path) -> None:
         super().__init__(str(directory), name="", version="", default_hp_metric=False)
 
+    def save(self) -> None:
+        """Write no hparams.yaml: config.yaml replaces it, and it could be a link out of the directory."""
+        self.experiment.flush()
+
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log scalars."""
         late = [name for name in metrics if name.partition("/")[0] in ("epoch", "test")]

@@ -18,6 +18,8 @@ from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare, usable_cor
 from cvr_lightning.tools.prepare.tree import ArrayJob
 
 INTERRUPTED = 130
+_MOST = 1_000_000
+"""Largest count that an option takes."""
 """Conventional exit status after Ctrl-C."""
 DESCRIPTION = """\
 Re-encode every video of a folder in the usual form of the field: MPEG-4 Part 2 in mp4, 340x256, an I-frame
@@ -120,10 +122,16 @@ def _plan_pack(options: argparse.Namespace) -> Callable[[], None] | None:
 
 def at_least_one(text: str) -> int:
     """Parse a positive whole number."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
+    value = _whole(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1 and at most {_MOST:,}")
     return value
+
+
+def _whole(text: str) -> int:
+    """A whole number up to the limit; 0 for other text."""
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
+    return value if value <= _MOST else 0
 
 
 def _gop(text: str) -> int:
@@ -142,7 +150,7 @@ def _side(text: str) -> int:
 
 def _size(text: str) -> tuple[int, int]:
     width, separator, height = text.partition("x")
-    if not (separator and width.isdigit() and height.isdigit()):
+    if not (separator and _whole(width) and _whole(height)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; write WIDTHxHEIGHT, such as 340x256")
     return _side(width), _side(height)
 
@@ -150,7 +158,7 @@ def _size(text: str) -> tuple[int, int]:
 def array_job(text: str) -> ArrayJob:
     """Parse ``I/N``."""
     number, separator, count = text.partition("/")
-    if not (separator and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not (separator and 1 <= _whole(number) <= _whole(count)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a job; write I/N with I from 1 to N, such as 3/8")
     return ArrayJob(int(number), int(count))
 

@@ -17,6 +17,8 @@ def main(arguments: Sequence[str]) -> None:
     output = Path(options.output)
     if output.is_dir():
         raise RunError(f"{output}: it is a directory; give --output a file name")
+    if output.suffix.lower() not in (".html", ".htm"):  # another file would be lost, such as results.json
+        raise RunError(f"{output}: a report is HTML; give --output a name that ends in .html")
 
     from cvr_lightning.tools.report.page import page
     from cvr_lightning.tools.report.run import Run
@@ -44,7 +46,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return value
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, not negative")
+    return int(text)

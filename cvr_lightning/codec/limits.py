@@ -25,9 +25,9 @@ def max_pixels() -> int:
     value = os.environ.get(VARIABLE, "")
     if not value:
         return MAX_PIXELS
-    if not (value.isascii() and value.isdigit() and int(value)):
+    if not (value.isascii() and value.isdigit() and int(value[:18])):
         raise RunError(f"{VARIABLE}={value}: give a whole number of pixels, such as {MAX_PIXELS}")
-    return int(value)
+    return int(value[:18])
 
 
 def check_size(path: str, width: int, height: int) -> None:

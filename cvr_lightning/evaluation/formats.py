@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cvr_lightning.files.printable import align, printable
+from cvr_lightning.files.printable import align, csv_text, printable
 
 Format = Literal["table", "csv", "latex", "json"]
 
@@ -60,7 +60,9 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     for record in records:
         cells = record.items()
-        writer.writerow({name: printable(cell) if isinstance(cell, str) else cell for name, cell in cells})
+        writer.writerow(
+            {k: csv_text(printable(cell)) if isinstance(cell, str) else cell for k, cell in cells}
+        )
     return file.getvalue().rstrip("\n")
 
 

@@ -25,6 +25,16 @@ def shown(text: str) -> str:
     return "\n".join([first, *(line if not line or line[0] == " " else f"  {line}" for line in others)])
 
 
+def csv_text(text: str, mark: str = "'") -> str:
+    """Text as a CSV cell that no spreadsheet takes for a formula.
+
+    Args:
+        text: The text.
+        mark: Precedes text that looks like a formula; ``./`` leaves a relative path valid.
+    """
+    return mark + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def align(rows: Sequence[Sequence[str]]) -> str:
     """Format rows of :func:`printable` cells as aligned columns."""
     rows = [[printable(cell) for cell in row] for row in rows]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
-from cvr_lightning.errors import CheckpointError
+from cvr_lightning.errors import CheckpointError, naming
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging
 from cvr_lightning.files.printable import count_text
@@ -176,10 +176,13 @@ class RecognitionModule(ScoringModule):
                 check_frame_size(crop, crop)
         if stage == "fit" and self.iframe_weights is not None:
             encoder = own_recognizer(model, "iframe_weights").iframe_encoder
-            left = load_imagenet_weights(encoder, self.iframe_weights)
+            with naming("iframe_weights"):
+                left = load_imagenet_weights(encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
         if stage == "fit" and self.pretrained is not None:
-            names = load_pretrained(own_recognizer(model, "pretrained"), self.pretrained)
+            recognizer = own_recognizer(model, "pretrained")
+            with naming("pretrained"):
+                names = load_pretrained(recognizer, self.pretrained)
             rank_zero_info(
                 f"{self.pretrained}: {len(names.loaded)} weights loaded, all but {', '.join(names.left)}"
             )

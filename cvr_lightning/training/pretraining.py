@@ -14,7 +14,7 @@ from torch import Tensor
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
-from cvr_lightning.errors import CheckpointError, CropError
+from cvr_lightning.errors import CheckpointError, CropError, naming
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
 from cvr_lightning.models.iframe_encoder import STRIDE, check_frame_size
@@ -99,7 +99,8 @@ class PretrainingModule(LightningModule):
             if data.sampling.crop == STRIDE:
                 raise CropError(f"crop={STRIDE} gives a single token, with no other to predict it from")
         if stage == "fit" and self.iframe_weights is not None:
-            left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
+            with naming("iframe_weights"):
+                left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
             rank_zero_info(f"I-frame encoder: {self.iframe_weights}, unused: {', '.join(left)}")
 
     def configure_model(self) -> None:

@@ -27,7 +27,10 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, formats_fuzz.Fo
         "results",
         "journal",
         "recipe",
+        "labels",
         "checkpoint",
+        "config",
+        "weights",
     ],
 )
 def test_a_mutated_file_is_read_or_refused(forms: dict[str, formats_fuzz.Format], kind: str) -> None:

@@ -31,12 +31,19 @@ from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.datamodules import ucf101
 from cvr_lightning.datamodules.index_store import DATABASE, FileState, IndexStore, Record
 from cvr_lightning.datamodules.kinetics import read_annotations
+from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.datamodules.shard_files import ShardFiles
 from cvr_lightning.datamodules.shard_index import ShardIndex, Subset
 from cvr_lightning.datamodules.ssv2 import _read_classes as read_templates
 from cvr_lightning.errors import UserError
 from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.evaluation.score_file import ScoreFile
+from cvr_lightning.inference.labeling import journal as labels
+from cvr_lightning.inference.labeling.blocks import Block
+from cvr_lightning.inference.labeling.sources import Entry
+from cvr_lightning.inference.labeling.table import Columns
+from cvr_lightning.inference.pretrained import CONFIG_NAME, read_folder, write_folder
+from cvr_lightning.models.weights import FILE_NAME
 from cvr_lightning.tools.prepare import journal
 from cvr_lightning.tools.prepare.row import Row
 from cvr_lightning.training.checkpoint import read_checkpoint
@@ -85,7 +92,9 @@ def formats(folder: Path) -> dict[str, Format]:
         **_lists(folder),
         **_results(folder),
         **_preparation(folder),
+        **_labels(folder),
         **_checkpoint(folder),
+        **_pretrained(folder),
     }
 
 
@@ -195,6 +204,50 @@ def _preparation(folder: Path) -> dict[str, Format]:
         "journal": Format(lines, lambda: journal.read_rows(destination)),
         "recipe": Format(recipe, lambda: journal.check_recipe(destination, Recipe())),
     }
+
+
+def _labels(folder: Path) -> dict[str, Format]:
+    path, settings, columns = folder / "labels.csv.partial", {"checkpoint": "0"}, Columns(2, scores=True)
+    written = []
+    with labels.Journal(path, settings, columns) as opened:
+        for number in range(6):
+            names = [f"{number}-{video}.avi" for video in range(3)]
+            scored = {"label": "a", "probability": 0.5, "scores": [0.5, 0.25], "prepared": False}
+            rows = [
+                {"file": names[0], "error": "no video"},
+                *({"file": name, **scored} for name in names[1:]),
+            ]
+            opened.append(Block(number, tuple(Entry(name, name) for name in names)), rows)
+            written += rows
+
+    def resume() -> list[dict[str, Any]]:
+        with labels.Journal(path, settings, columns) as opened:
+            rows = list(opened.rows())
+        assert rows == written[: len(rows)], "other rows than were written"
+        return rows
+
+    return {"labels": Format(path, resume)}
+
+
+def _pretrained(folder: Path) -> dict[str, Format]:
+    about = {
+        "format": FORMAT,
+        "class_names": ["a", "b"],
+        "architecture": {"preset": "tiny", "num_classes": 2, "ablate": []},
+        "sampling": ClipSampling().to_dict(),
+        "averaging": "softmax",
+        "versions": {"cvr_lightning": "0.1.0"},
+    }
+    place = folder / "pretrained"
+    write_folder(place, torch.nn.Linear(3, 2), about)
+    return {
+        "config": Format(place / CONFIG_NAME, lambda: _names(read_folder(place))),
+        "weights": Format(place / FILE_NAME, lambda: _names(read_folder(place))),
+    }
+
+
+def _names(checkpoint: dict[str, Any]) -> list[str]:
+    return sorted(checkpoint["state_dict"])
 
 
 def _checkpoint(folder: Path) -> dict[str, Format]:

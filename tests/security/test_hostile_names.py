@@ -62,7 +62,11 @@ def commands(videos: Path, folder: Path) -> Iterator[list[str]]:
     yield ["classify", str(videos / "test"), broken, "--checkpoint", checkpoint]
     yield ["classify", video, "--checkpoint", checkpoint + HOSTILE]
     yield ["export", checkpoint, str(folder / f"model{HOSTILE}.pt2")]
-    for command in (["results"], ["results", "--mean"], ["report", "--output", str(folder / f"r{HOSTILE}")]):
+    for command in (
+        ["results"],
+        ["results", "--mean"],
+        ["report", "--output", str(folder / f"r{HOSTILE}.html")],
+    ):
         yield [*command[:1], str(run), *command[1:]]
         yield [*command[:1], str(run) + HOSTILE, *command[1:]]
     for form in ("table", "csv", "latex", "json"):

@@ -1,13 +1,15 @@
 """Finished blocks of a run, so that a killed run is resumed.
 
 Beside the output ``labels.parquet`` lies ``labels.parquet.partial``: a first line with the settings of the
-run, then a line for each finished block. The output appears when all blocks are done.
+run, then a line for each finished block: a checksum, a space and JSON. The output appears when all blocks are
+done.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any
 
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.atomic import output_error
-from cvr_lightning.files.bounds import parse_json
+from cvr_lightning.files.bounds import TEXT_BYTES, parse_json
+from cvr_lightning.files.regular import open_to_append
 from cvr_lightning.inference.labeling.blocks import Block
+from cvr_lightning.inference.labeling.table import Columns, Row
 
-Row = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -27,18 +31,20 @@ class Journal:
     Args:
         path: The file; continued if it exists.
         settings: What the rows depend on.
+        columns: What a row holds.
 
     Raises:
         RunError: The file is of a run with other settings.
         OutputError: The file cannot be written.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], columns: Columns) -> None:
         self.path = path
+        self._columns = columns
         self._places: dict[int, tuple[int, bytes]] = {}  # offset and digest of each block
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
+            self._file = open_to_append(path)
         except OSError as error:
             raise output_error(path, error) from error
         self._read(settings)
@@ -46,8 +52,9 @@ class Journal:
     def _read(self, settings: dict[str, Any]) -> None:
         head = json.dumps(settings, sort_keys=True).encode() + b"\n"
         self._file.seek(0)
-        first = self._file.readline()
+        first = self._file.readline(max(len(head), TEXT_BYTES.value))
         if first != head and first.endswith(b"\n"):
+            self._file.close()
             raise RunError(
                 f"{self.path}: begun with another checkpoint or other options; give those again, or delete "
                 "the file to start again"
@@ -57,13 +64,30 @@ class Journal:
             self._append(head)
             return
         end = len(head)
-        for line in self._file:
-            block = _parsed(line)
+        while line := self._file.readline(TEXT_BYTES.value):
+            block = self._parsed(line)
             if block is None:
-                break  # torn by a kill
+                if line.endswith(b"\n"):  # otherwise torn by a kill
+                    log.warning(
+                        "%s: damaged after %d batches; later ones are read again", self.path, len(self)
+                    )
+                break
             self._places[block["block"]] = end, bytes.fromhex(block["names"])
             end += len(line)
         self._file.truncate(end)
+
+    def _parsed(self, line: bytes) -> dict[str, Any] | None:
+        """The block of a line; None if the line is torn or damaged."""
+        checksum, _, text = line.partition(b" ")
+        if not line.endswith(b"\n") or checksum != _checksum(text[:-1]):
+            return None
+        try:
+            block: dict[str, Any] = parse_json(text)
+            number, _, rows = block["block"], bytes.fromhex(block["names"]), block["rows"]
+        except (ValueError, TypeError, KeyError):
+            return None
+        sound = type(number) is int and type(rows) is list and all(map(self._columns.fit, rows))
+        return block if sound else None
 
     def __enter__(self) -> Journal:
         return self
@@ -74,6 +98,18 @@ class Journal:
     def __len__(self) -> int:
         """Number of finished blocks."""
         return len(self._places)
+
+    def check(self, blocks: int) -> None:
+        """Check that a run of so many blocks includes all finished ones.
+
+        Raises:
+            RunError: It does not.
+        """
+        if not all(0 <= number < blocks for number in self._places):
+            raise RunError(
+                f"{self.path}: the sources name fewer videos than when it was begun; restore them, or delete "
+                "the file to start again"
+            )
 
     def has(self, block: Block) -> bool:
         """Whether a block is finished.
@@ -98,7 +134,8 @@ class Journal:
         """
         self._places[block.number] = self._file.seek(0, os.SEEK_END), _digest(block)
         values = {"block": block.number, "names": _digest(block).hex(), "rows": rows}
-        self._append(json.dumps(values).encode() + b"\n")
+        text = json.dumps(values).encode()
+        self._append(_checksum(text) + b" " + text + b"\n")
 
     def _append(self, line: bytes) -> None:
         try:
@@ -111,7 +148,7 @@ class Journal:
         """All rows, in the order of the sources."""
         for number in sorted(self._places):
             self._file.seek(self._places[number][0])
-            yield from json.loads(self._file.readline())["rows"]
+            yield from json.loads(self._file.readline().partition(b" ")[2])["rows"]
 
 
 def _digest(block: Block) -> bytes:
@@ -119,11 +156,5 @@ def _digest(block: Block) -> bytes:
     return hashlib.blake2b(names.encode(errors="surrogateescape"), digest_size=8).digest()
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        values = parse_json(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    if not isinstance(values, dict) or type(values.get("block")) is not int:
-        return None
-    return values if type(values.get("names")) is str and type(values.get("rows")) is list else None
+def _checksum(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=8).hexdigest().encode()

@@ -19,9 +19,9 @@ from cvr_lightning.files.printable import shown
 from cvr_lightning.inference.average import Scores
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.inference.labeling.blocks import How, Reading, blocks, read_ahead
-from cvr_lightning.inference.labeling.journal import Journal, Row
+from cvr_lightning.inference.labeling.journal import Journal
 from cvr_lightning.inference.labeling.sources import Entry, expand
-from cvr_lightning.inference.labeling.table import COLUMNS, Columns, check_output, write_table
+from cvr_lightning.inference.labeling.table import COLUMNS, Columns, Row, check_output, write_table
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def label(classifier: Classifier, checkpoint: Path, options: Options) -> Summary
         if table.exists() and not partial.exists():
             raise RunError(f"{table} exists; give another --output, or delete it")
         total = sum(1 for _ in options.entries())
-        with Journal(partial, _settings(classifier, checkpoint, options)) as journal:
+        with Journal(partial, _settings(classifier, checkpoint, options), options.columns) as journal:
+            journal.check(-(-total // options.size))
             _score(classifier, options, journal, total)
             write_table(table, journal.rows(), options.columns, classifier.class_names)
             summary = _summary(journal)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import http
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -14,15 +16,23 @@ import fsspec
 from cvr_lightning.codec import VideoBytes
 from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.errors import RunError
-from cvr_lightning.files.bounds import VIDEO_BYTES
+from cvr_lightning.files.bounds import VIDEO_BYTES, LimitError
 from cvr_lightning.files.left_out import LeftOut
 from cvr_lightning.files.printable import without_secrets
+from cvr_lightning.files.regular import open_to_read
 from cvr_lightning.files.video_files import is_video, visible_files
 
 LISTS = (".txt", ".lst")
 """Suffixes of files that hold one source per line."""
 TAR = ".tar"
 WHOLE = -1
+PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
+"""Of fsspec's protocols those that only read; a list may be a stranger's, and others run code or write."""
+MOST_CHARACTERS = 8192
+"""Longest line of a list."""
+_CHUNK = 1 << 20
+_DEPTH = 16
+"""Folders in one another on a web server, whose pages may refer to ever deeper ones."""
 
 
 class Entry(NamedTuple):
@@ -50,6 +60,8 @@ class Entry(NamedTuple):
             return self.location
         try:
             data = _fetch(self)
+        except LimitError as error:
+            raise UnreadableVideoError(self.name, str(error), "or leave the video out") from error
         except Exception as error:  # each file system has errors of its own
             cause = f"it cannot be fetched ({without_secrets(repr(error))})"
             raise UnreadableVideoError(self.name, cause, "check the address, or run it again") from error
@@ -57,18 +69,32 @@ class Entry(NamedTuple):
 
 
 def _fetch(entry: Entry) -> bytes:
-    span = None if entry.offset == WHOLE else (entry.offset, entry.offset + entry.size)
+    VIDEO_BYTES.check(entry.size)
     if not is_url(entry.location):
-        assert span is not None
-        VIDEO_BYTES.check(entry.size)
-        with open(entry.location, "rb") as file:
-            file.seek(span[0])
+        with open_to_read(Path(entry.location)) as file:
+            file.seek(entry.offset)
             return file.read(entry.size)
     filesystem, path = _open(entry.location)
+    span = None if entry.offset == WHOLE else (entry.offset, entry.offset + entry.size)
+    if _is_http(entry.location):
+        return _fetch_http(filesystem, path, span)
     if span is None:
         VIDEO_BYTES.check(filesystem.size(path) or 0)
     data: bytes = filesystem.cat_file(path, *(span or ()))
     return data
+
+
+def _fetch_http(filesystem: Any, path: str, span: tuple[int, int] | None) -> bytes:
+    """Read a body in parts, since a server may declare any size, or none, and send without end."""
+    headers = {} if span is None else {"headers": {"Range": f"bytes={span[0]}-{span[1] - 1}"}}
+    data = bytearray()
+    with filesystem.open(path, "rb", block_size=0, **headers) as body:
+        if span is not None and body.r.status != http.HTTPStatus.PARTIAL_CONTENT:
+            raise OSError("the server ignores ranges; download the tar file")
+        while part := body.read(_CHUNK):
+            data += part
+            VIDEO_BYTES.check(len(data))
+    return bytes(data)
 
 
 def expand(sources: Iterable[str]) -> Iterator[Entry]:
@@ -109,8 +135,12 @@ def _expand(source: str) -> Iterator[Entry]:
 
 def _expand_list(path: str) -> Iterator[Entry]:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as lines:
-            for line in lines:
+        with TextIOWrapper(open_to_read(Path(path)), "utf-8", "surrogateescape") as lines:
+            while line := lines.readline(MOST_CHARACTERS):
+                if len(line) == MOST_CHARACTERS:
+                    raise RunError(
+                        f"{path}: a line of more than {MOST_CHARACTERS} characters; fetch it again"
+                    )
                 name = line.rstrip("\r\n")
                 if name:
                     yield from _expand_url(name) if is_url(name) else _expand_file(name)
@@ -123,7 +153,7 @@ def _expand_file(path: str) -> Iterator[Entry]:
         yield Entry(path, path)
         return
     try:
-        with open(path, "rb") as file:
+        with open_to_read(Path(path)) as file:
             yield from _members(path, path, file)
     except OSError as error:
         raise RunError(f"{path}: it cannot be read ({error.strerror}); check the path") from error
@@ -136,7 +166,8 @@ def _expand_url(url: str) -> Iterator[Entry]:
         if glob.has_magic(path) and "?" not in path:
             found = sorted(filesystem.glob(path))
         elif url.endswith("/") or not _holds_video(name):
-            found = sorted(place for place in filesystem.find(path) if _holds_video(place))
+            depth = {"maxdepth": _DEPTH} if _is_http(url) else {}
+            found = sorted(place for place in filesystem.find(path, **depth) if _holds_video(place))
         elif _is_tar(name):
             with filesystem.open(path, "rb") as file:
                 yield from _members(name, url, file)
@@ -167,8 +198,18 @@ def _members(name: str, location: str, file: IO[bytes] | Any) -> Iterator[Entry]
 
 
 def _open(url: str) -> tuple[Any, str]:
+    protocol = url.partition("://")[0]
+    if protocol.lower() not in PROTOCOLS or "::" in url:
+        raise RunError(
+            f"{without_secrets(url)}: not a URL that videos are read from; give one of "
+            f"{', '.join(f'{known}://' for known in PROTOCOLS)}, or a path"
+        )
     filesystem, path = fsspec.core.url_to_fs(url)
     return filesystem, path
+
+
+def _is_http(url: str) -> bool:
+    return url.lower().startswith(("http://", "https://"))
 
 
 def _is_tar(name: str) -> bool:

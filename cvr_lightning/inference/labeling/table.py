@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.atomic import atomic_path
-from cvr_lightning.inference.labeling.journal import Row
+from cvr_lightning.files.printable import csv_text
 
+Row = dict[str, Any]
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _GROUP = 10_000
 """Rows of a parquet group: what is held in memory."""
@@ -34,18 +35,29 @@ class Columns(NamedTuple):
     embeddings: bool = False
     spans: bool = False
 
-    def names(self) -> list[str]:
-        """Names of the columns, in order."""
-        ranks = [f"_{rank}" if rank > 1 else "" for rank in range(1, self.top + 1)]
-        return [
-            "file",
-            *(["start", "end"] if self.spans else []),
-            *(f"{name}{rank}" for rank in ranks for name in ("label", "probability")),
-            *(["scores"] if self.scores else []),
-            *(["embedding"] if self.embeddings else []),
-            "prepared",
-            "error",
-        ]
+    def kinds(self) -> dict[str, type]:
+        """Types of the columns by name, in order; lists are of numbers."""
+        kinds: dict[str, type] = {"file": str}
+        if self.spans:
+            kinds |= {"start": float, "end": float}
+        for rank in range(1, self.top + 1):
+            ending = f"_{rank}" if rank > 1 else ""
+            kinds |= {f"label{ending}": str, f"probability{ending}": float}
+        if self.scores:
+            kinds["scores"] = list
+        if self.embeddings:
+            kinds["embedding"] = list
+        return {**kinds, "prepared": bool, "error": str}
+
+    def fit(self, row: Any) -> bool:
+        """Whether a row, read from a file, has these columns."""
+        kinds = self.kinds()
+        if not isinstance(row, dict) or "file" not in row:
+            return False
+        if not all(type(value) is kinds.get(name) for name, value in row.items()):
+            return False
+        lists = (row[name] for name, kind in kinds.items() if kind is list and name in row)
+        return all(type(number) is float for numbers in lists for number in numbers)
 
 
 COLUMNS = Columns()
@@ -80,24 +92,31 @@ def write_table(path: Path, rows: Iterable[Row], columns: Columns, class_names: 
 
 
 def _write_csv(path: Path, rows: Iterable[Row], columns: Columns) -> None:
-    names = columns.names()
+    names = list(columns.kinds())
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         table = csv.writer(file)
         table.writerow(names)
         for row in rows:
-            values = (row.get(name) for name in names)
-            table.writerow([json.dumps(v) if isinstance(v, list) else v for v in values])
+            table.writerow([_cell(name, row.get(name)) for name in names])
+
+
+def _cell(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return csv_text(value, "./" if name == "file" else "'")
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def _write_parquet(path: Path, rows: Iterable[Row], columns: Columns, class_names: Sequence[str]) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    text, number, numbers = pyarrow.string(), pyarrow.float32(), pyarrow.list_(pyarrow.float32())
-    kinds = {"file": text, "error": text, "scores": numbers, "embedding": numbers}
-    kinds["prepared"] = pyarrow.bool_()
-    others = {name: text if name.startswith("label") else number for name in columns.names()}
-    fields = [(name, kinds.get(name, others[name])) for name in columns.names()]
+    kinds = {
+        str: pyarrow.string(),
+        float: pyarrow.float32(),
+        bool: pyarrow.bool_(),
+        list: pyarrow.list_(pyarrow.float32()),
+    }
+    fields = [(name, kinds[kind]) for name, kind in columns.kinds().items()]
     schema = pyarrow.schema(fields, metadata={"class_names": json.dumps(list(class_names))})
     with parquet.ParquetWriter(path, schema) as writer:
         for group in _groups(rows):

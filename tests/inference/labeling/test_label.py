@@ -17,22 +17,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from helpers.encoders import encode
+from helpers.tiny_runs import untrained_checkpoint
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.codec import ClipArrays, CompressedVideoReader, Segment, segments
 from cvr_lightning.datamodules.clips import read_spans
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import RunError
-from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.inference.labeling import blocks as module
-from cvr_lightning.inference.labeling.blocks import Block, How, Reading, blocks, read_ahead
-from cvr_lightning.inference.labeling.journal import Journal
+from cvr_lightning.inference.labeling.blocks import How, Reading, blocks, read_ahead
 from cvr_lightning.inference.labeling.sources import Entry, expand
-from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.training.checkpoint_schema import FORMAT
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ["jump", "run", "wave"]
@@ -41,20 +37,7 @@ SAMPLING = ClipSampling(segments=2, pframes=2, size=(64, 88), crop=64, coefficie
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    model = CompressedVideoRecognizer(len(NAMES), residual_channels=SAMPLING.residual_channels)
-    about = {
-        "format": FORMAT,
-        "class_names": NAMES,
-        "architecture": model.architecture,
-        "sampling": SAMPLING.to_dict(),
-        "averaging": "softmax",
-        "versions": versions(),
-    }
-    weights = {f"recognizer.{name}": tensor for name, tensor in model.state_dict().items()}
-    path = tmp_path_factory.mktemp("checkpoint") / "a.ckpt"
-    torch.save({"state_dict": weights, "cvr_lightning": about}, path)
-    return str(path)
+    return str(untrained_checkpoint(tmp_path_factory.mktemp("checkpoint") / "a.ckpt", NAMES, SAMPLING))
 
 
 @pytest.fixture(scope="module")
@@ -166,16 +149,48 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_table(
     assert len(read(output)) == 240
 
 
-def test_a_run_is_continued_only_as_it_was_begun(tmp_path: Path) -> None:
-    block = Block(0, (Entry("a.avi", "a.avi"),))
-    with Journal(tmp_path / "j", {"top": 5}) as journal:
-        journal.append(block, [{"file": "a.avi"}])
-    with Journal(tmp_path / "j", {"top": 5}) as journal:
-        assert journal.has(block)
-        with pytest.raises(RunError, match=r"other videos than when it was begun, from b\.avi on"):
-            journal.has(Block(0, (Entry("b.avi", "b.avi"),)))
-    with pytest.raises(RunError, match="begun with another checkpoint or other options"):
-        Journal(tmp_path / "j", {"top": 1})
+def test_a_list_that_was_shortened_is_not_continued(
+    videos: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{videos}/{number}.avi\n" for number in range(4)]
+    (tmp_path / "list.txt").write_text("".join(names))
+    options = ("--checkpoint", checkpoint, "--output", tmp_path / "a.csv", "--batch-size", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cvr_lightning.inference.labeling.run.write_table", lambda *_: os.close(-1))
+        assert run(tmp_path / "list.txt", *options) == 1  # all batches are done, and no table is written
+    (tmp_path / "list.txt").write_text("".join(names[:2]))
+    assert run(tmp_path / "list.txt", *options) == 1
+    assert "the sources name fewer videos than when it was begun" in capsys.readouterr().err
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_names_are_no_formulas_in_a_table_of_text(
+    videos: Path, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("=1+1.avi", "-b.avi", "@c.avi", "\nd.avi"):
+        (tmp_path / name).write_bytes((videos / "0.avi").read_bytes())
+    (tmp_path / "list.txt").write_text("=1+1.avi\n-b.avi\n@c.avi\n")
+    options = ("--checkpoint", checkpoint, "--output")
+    assert run("list.txt", *options, "a.csv") == 0
+    assert [row["file"] for row in read(tmp_path / "a.csv")] == ["./=1+1.avi", "./-b.avi", "./@c.avi"]
+    assert run("list.txt", *options, "a.jsonl") == 0
+    assert [json.loads(line)["file"] for line in Path("a.jsonl").read_text().splitlines()] == [
+        "=1+1.avi",
+        "-b.avi",
+        "@c.avi",
+    ]
+    assert run("\nd.avi", *options, "b.csv") == 0
+    assert [row["file"] for row in read(tmp_path / "b.csv")] == ["\nd.avi"]
+
+
+def test_parts_are_not_shorter_than_a_frame(videos: Path, checkpoint: str, tmp_path: Path) -> None:
+    output = tmp_path / "a.csv"
+    assert (
+        run(videos / "0.avi", "--checkpoint", checkpoint, "--output", output, "--every", "0.000000001") == 1
+    )
+    (row,) = read(output)
+    assert "parts of 1e-09 s are shorter than its frames of 0.04 s" in row["error"]
 
 
 def test_an_output_that_exists_is_kept(videos: Path, checkpoint: str, tmp_path: Path) -> None:

@@ -317,8 +317,8 @@ def test_a_dry_run_estimates_a_run_and_writes_nothing(
         ("dst", ["--size", "341x256"], "341 must be even"),
         ("dst", ["--size", "big"], "'big' is not a size"),
         ("dst", ["--gop", "601"], "exceeds the limit of FFmpeg's encoder"),
-        ("dst", ["--gop", "0"], "0 must be at least 1"),
-        ("dst", ["--workers", "0"], "0 must be at least 1"),
+        ("dst", ["--gop", "0"], "must be a whole number, at least 1"),
+        ("dst", ["--workers", "0"], "must be a whole number, at least 1"),
         ("dst", ["--short-side", "256"], "not allowed with argument --size"),
     ],
 )
