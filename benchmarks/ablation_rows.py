@@ -47,7 +47,7 @@ RECIPES: dict[RecipeName, Recipe] = {
         {"learning_rate": 1e-3},
         SIZES | VIEWS | AUGMENTATION | {"batch_size": 4, "segments": 4, "scale_jitter": (1.0, 1.125, 1.25)},
     ),
-    "ucf101": Recipe(40, {"learning_rate": 2e-3}, UCF101_DATA, (1, 2, 3)),
+    "ucf101": Recipe(30, {"learning_rate": 1e-3}, UCF101_DATA, (1, 2, 3)),
     "ucf101-imagenet": Recipe(
         10,
         {"learning_rate": 1e-3, "preset": "lite", "iframe_weights": "imagenet", "iframe_lr": 0.0},
@@ -74,6 +74,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "no current readout": {"model": {"ablate": ("current_readout",)}},
     "late fusion": {"model": {"ablate": ("unified",)}},
     "no mixer": {"model": {"ablate": ("mixer",)}},
+    "no modality loss": {"model": {"modality_loss": 0.0}},
     "pixel representation": {"data": {"representation": "pixel"}},
     "accumulated": {"data": {"accumulate": True}},
     "T = 1": {"data": {"pframes": 1}},

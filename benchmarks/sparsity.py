@@ -77,16 +77,16 @@ def rows(preset: str, skipped: float, rounds: int) -> list[str]:
     layer2 = nn.Conv2d(*arch.pframe_widths, 3, 2, 1, bias=False)
     places = (side // 4) ** 2
     transformer = UnifiedTransformer(arch.width, arch.depth, arch.heads, arch.mlp_ratio).eval()
-    tokens = torch.randn(1, 2 * SEGMENTS * places, arch.width)
-    keep = torch.cat([torch.ones(SEGMENTS * places).bool(), coded.view(STEPS, -1).amax(dim=0) > 0])
-    exists = torch.ones(1, len(keep), dtype=torch.bool)
+    iframe, pframe = torch.randn(2, 1, SEGMENTS * places, arch.width)
+    exists = torch.ones(1, SEGMENTS * places, dtype=torch.bool)
+    keep = coded.view(STEPS, -1).amax(dim=0) > 0
     pairs: list[tuple[str, float, Callable[[], Tensor], Callable[[], Tensor]]] = [
         ("conv1, places with bits", _used(blocks), lambda: layer1(blocks), lambda: gathered(layer1, blocks)),
         (
             "transformer, tokens with bits",
-            float(keep.float().mean()),
-            lambda: transformer(tokens, exists)[0],
-            lambda: transformer(tokens[:, keep], exists[:, keep])[0],
+            float((1 + keep.float().mean()) / 2),
+            lambda: transformer((iframe, pframe), (exists, exists))[0],
+            lambda: transformer((iframe, pframe[:, keep]), (exists, exists[:, keep]))[0],
         ),
         ("conv2, spikes", float(spikes.mean()), lambda: layer2(spikes), lambda: driven(layer2, spikes)),
     ]

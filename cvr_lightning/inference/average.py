@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.video_table import Averaging
+from cvr_lightning.models import CompressedVideoRecognizer
 
 
 class Scores(NamedTuple):
@@ -47,8 +48,11 @@ def features_and_logits(recognizer: nn.Module, clip: CompressedClip) -> tuple[Te
     """Features (B, D) of a batch, and the logits (B, classes) that the head makes of them.
 
     Raises:
-        CheckpointError: The model has no common features.
+        CheckpointError: The model has neither ``forward_features`` nor a ``head``.
     """
+    if isinstance(recognizer, CompressedVideoRecognizer):
+        own = recognizer.modality_features(clip)
+        return own.values.flatten(1), recognizer.classify(own).mean()
     model: Any = recognizer
     try:
         features = model.forward_features(clip)

@@ -135,7 +135,8 @@ class SegmentWindow:
         readout_BNCHW = torch.cat([segment.readout for segment in self._segments])[None]
         index_BN = torch.tensor([index], device=readout_BNCHW.device)
         exists_BN = torch.ones_like(index_BN, dtype=torch.bool)
-        return self._recognizer.decide(torch.cat(iframes, dim=1), readout_BNCHW, index_BN, exists_BN)[0]
+        features = self._recognizer.fuse(torch.cat(iframes, dim=1), readout_BNCHW, index_BN, exists_BN)
+        return self._recognizer.classify(features).mean()[0]
 
 
 class StreamingRecognizer:

@@ -25,8 +25,8 @@ Ablation = Literal[
     "global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "unified", "mixer"
 ]
 """Components that can be ablated: global motion compensation, spiking neurons (replaced by a ReLU), threshold
-adaptation, the I-frame's threshold term, the current readout, the unified transformer (replaced, with the
-mixer, by late fusion), the multi-modal mixer."""
+adaptation, the I-frame's threshold term, the current readout, attention between modalities and the mixer
+(which leaves late fusion), the mixer alone."""
 Representation = Literal["block", "pixel", "rgb"]
 """Representation of P-frames; ``rgb`` has decoded frames in place of I-frames, and no P-frames."""
 
@@ -88,7 +88,7 @@ class DualEncoder(nn.Module):
         return next(self.iframe_encoder.parameters()).dtype
 
     def encode(self, clip: CompressedClip, pframes: PFrames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Run both paths; the results are the arguments of ``decide``.
+        """Run both paths; the results are the arguments of ``fuse``.
 
         Args:
             clip: Batch with the I-frames. Each distinct one is encoded once; segments point to it.

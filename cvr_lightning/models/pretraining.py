@@ -60,7 +60,7 @@ class MaskedPretraining(nn.Module):
         self.fields = 2 + residual_channels
         self.recognizer = CompressedVideoRecognizer(1, preset, residual_channels, dropout=0.0)
         width = self.recognizer.iframe_tokens.out_features
-        del self.recognizer.head
+        del self.recognizer.heads
         self.hidden_block = nn.Parameter(torch.zeros(self.fields + 1, 1, 1))
         self.decoder = nn.Sequential(
             nn.LayerNorm(width),

@@ -2,8 +2,8 @@
 
     I-frames --> IFrameEncoder ----------------> I-tokens (K frames) --+
                     |       ^                                          +--> UnifiedTransformer
-      thresholds    v       | gate and shift                           |      --> MultiModalMixer --> head
-    P-frames --> PFrameEncoder (spiking) ------> P-tokens (N segments)-+
+      thresholds    v       | gate and shift                           |      --> MultiModalMixer
+    P-frames --> PFrameEncoder (spiking) ------> P-tokens (N segments)-+      --> a head per modality --> mean
 
 Shape suffixes: B clips, K I-frames, N segments, M = B N segments of all clips, T P-frames of a segment,
 L places of the token grid, D token channels, H8, W8 blocks.
@@ -19,15 +19,15 @@ from torch import Tensor, nn
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models.dual_encoder import Ablation, DualEncoder, Representation
+from cvr_lightning.models.heads import ClassHead, PerModality, masked_mean
 from cvr_lightning.models.iframe_encoder import check_frame_size
-from cvr_lightning.models.late_fusion import ClassHead, LateFusion, masked_mean
 from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.presets import PRESETS, Preset
 from cvr_lightning.models.segments import joint_exists, mean_over_segments, modulate, of_segments, uses
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
-HEADS = ("head.", "late_fusion.heads.")
-"""Prefixes of the weights that ``reset_classifier`` replaces."""
+HEADS = "heads."
+"""Prefix of the weights that ``reset_classifier`` replaces."""
 
 
 class Tokens(NamedTuple):
@@ -48,7 +48,7 @@ class CompressedVideoRecognizer(DualEncoder):
         num_classes: Number of classes.
         preset: Name of the architecture, a key of :data:`PRESETS`.
         residual_channels: Coefficients C of a block.
-        dropout: Fraction of the features dropped before the head.
+        dropout: Fraction of the features dropped before the heads.
         representation: Representation of P-frames.
         ablate: Components to leave out.
         levels: Most spikes of a neuron per step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
@@ -91,15 +91,11 @@ class CompressedVideoRecognizer(DualEncoder):
         self.pframe_tokens = nn.Linear(self.pframe_encoder.out_channels, arch.width)
         self.modality = nn.Parameter(torch.zeros(2, arch.width))
         self.time = nn.Linear(arch.width, arch.width)
-        blocks = (arch.width, arch.depth, arch.heads, arch.mlp_ratio)
-        self.late_fusion: LateFusion | None = None
-        if "unified" in ablate:
-            self.late_fusion = LateFusion(*blocks, num_classes, dropout)
-        else:
-            self.transformer = UnifiedTransformer(*blocks)
-            mixers = 0 if "mixer" in ablate else arch.mixers
-            self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
-            self.head: nn.Module = ClassHead(arch.width, num_classes, dropout)
+        exchange = "unified" not in ablate
+        self.transformer = UnifiedTransformer(arch.width, arch.depth, arch.heads, arch.mlp_ratio, exchange)
+        mixers = arch.mixers if exchange and "mixer" not in ablate else 0
+        self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
+        self.heads = self._new_heads()
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
@@ -111,91 +107,98 @@ class CompressedVideoRecognizer(DualEncoder):
             clip: Batch in the model's representation; H and W multiples of 32.
 
         Returns:
-            (B, num_classes) logits.
+            (B, num_classes) logits; the features if ``num_classes`` is 0.
 
         Raises:
             CropError: Frames have an unsupported size.
             ValueError: The batch has another representation.
         """
-        check_frame_size(*clip.iframes.shape[-2:])
-        return self.decide(*self.encode(clip, self.pframes(clip)))
+        return self.modality_logits(clip).mean() if self.heads else self.forward_features(clip)
+
+    def modality_logits(self, clip: CompressedClip) -> PerModality:
+        """Logits of each modality's head; arguments and errors as for :meth:`forward`."""
+        return self.classify(self.modality_features(clip))
 
     def forward_features(self, clip: CompressedClip) -> Tensor:
-        """Features (B, num_features) of a batch, which the head turns into logits.
+        """Features (B, num_features): those of the I-frames, then those of the P-frames.
 
         Raises:
             CropError: Frames have an unsupported size.
-            ValueError: The batch has another representation, or the model uses late fusion, where each
-                modality has its own features and head.
+            ValueError: The batch has another representation.
         """
-        if self.late_fusion is not None:
-            raise ValueError("a model with late fusion has no common features: use the unified transformer")
+        return self.modality_features(clip).values.flatten(1)
+
+    def modality_features(self, clip: CompressedClip) -> PerModality:
+        """Features of each modality's head; arguments and errors as for :meth:`forward`."""
         check_frame_size(*clip.iframes.shape[-2:])
-        encoded = self.encode(clip, self.pframes(clip))
-        return self._pool(self.embed(*encoded), *encoded[2:])
+        return self.fuse(*self.encode(clip, self.pframes(clip)))
+
+    def classify(self, features: PerModality) -> PerModality:
+        """Logits of each modality from its features."""
+        logits = [head(own) for head, own in zip(self.heads, features.values.unbind(1), strict=True)]
+        return PerModality(torch.stack(logits, dim=1), features.exists)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile the forward pass, also the one of training; see :meth:`torch.nn.Module.compile`."""
+        self.modality_logits = torch.compile(  # type: ignore[method-assign]
+            self.modality_logits, *args, **options
+        )
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one, randomly initialized, for other classes.
+        """Replace the heads by new ones, randomly initialized, for other classes.
 
         Args:
             num_classes: Number of classes; 0 makes :meth:`forward` return the features.
 
         Raises:
-            ValueError: The number is negative, or 0 for a model with late fusion.
+            ValueError: The number is negative.
         """
-        if num_classes < (0 if self.late_fusion is None else 1):
-            raise ValueError(f"num_classes={num_classes}: too few for this model")
+        if num_classes < 0:
+            raise ValueError(f"num_classes={num_classes} must not be negative")
         self.architecture["num_classes"] = num_classes
-        if self.late_fusion is not None:
-            self.late_fusion.heads = nn.ModuleList(self._new_head() for _ in range(2))
-        else:
-            self.head = self._new_head() if num_classes else nn.Identity()
+        self.heads = self._new_heads()
 
-    def _new_head(self) -> ClassHead:
-        num_classes, dropout = self.architecture["num_classes"], self.architecture["dropout"]
-        return ClassHead(self.modality.shape[1], num_classes, dropout).to(self.modality)
+    def _new_heads(self) -> nn.ModuleList:
+        classes, dropout = self.architecture["num_classes"], self.architecture["dropout"]
+        width = self.modality.shape[1]
+        return nn.ModuleList(
+            ClassHead(width, classes, dropout).to(self.modality) for _ in range(2 if classes else 0)
+        )
 
     @property
     def num_features(self) -> int:
-        """Number of features: those of the cls token and of the mean token."""
-        return 2 * self.modality.shape[1]
+        """Number of features: those of the cls token and of the mean token of both modalities."""
+        return 4 * self.modality.shape[1]
 
-    def decide(
+    def fuse(
         self,
         iframe_BKCHW: Tensor,
         readout_BNCHW: Tensor,
         iframe_index_BN: Tensor,
         exists_BN: Tensor,
-    ) -> Tensor:
-        """Class scores (B, num_classes) from the dual encoder's outputs.
+    ) -> PerModality:
+        """Features of each modality from the dual encoder's outputs.
 
         Args:
             iframe_BKCHW: Features of the I-frames at stride 32.
             readout_BNCHW: Readouts of the segments' P-frames.
             iframe_index_BN: Index of each segment's I-frame among the K.
             exists_BN: bool, false for segments without P-frames.
+
+        Returns:
+            The cls token and the mean of the joint tokens, side by side in 2 D channels.
         """
         tokens = self.embed(iframe_BKCHW, readout_BNCHW, iframe_index_BN, exists_BN)
-        if self.late_fusion is not None:
-            places = tokens.pframe.shape[2]
-            slots = [mask.repeat_interleave(places, dim=1) for mask in (tokens.used, exists_BN)]
-            both = (tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2))
-            scores: Tensor = self.late_fusion(both, (slots[0], slots[1]))
-            return scores
-        logits: Tensor = self.head(self._pool(tokens, iframe_index_BN, exists_BN))
-        return logits
-
-    def _pool(self, tokens: Tokens, iframe_index_BN: Tensor, exists_BN: Tensor) -> Tensor:
-        """Concatenate the cls token and the mean of the joint tokens."""
-        cls_BD, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
+        cls_B2D, joint_B2NLD = self.attend(tokens, iframe_index_BN, exists_BN)
         exists_B2N = joint_exists(exists_BN)
-        pooled_BD = masked_mean(joint_B2NLD.mean(dim=3).flatten(1, 2), exists_B2N.flatten(1))
-        return torch.cat([cls_BD, pooled_BD], dim=-1)
+        pooled = masked_mean(joint_B2NLD.mean(dim=3).flatten(0, 1), exists_B2N.flatten(0, 1))
+        features_B2C = torch.cat([cls_B2D, pooled.view_as(cls_B2D)], dim=-1)
+        return PerModality(features_B2C, exists_B2N.any(dim=2))
 
     def embed(
         self, iframe_BKCHW: Tensor, readout_BNCHW: Tensor, iframe_index_BN: Tensor, exists_BN: Tensor
     ) -> Tokens:
-        """I- and P-tokens from the dual encoder's outputs; see :meth:`decide` for the arguments."""
+        """I- and P-tokens from the dual encoder's outputs; see :meth:`fuse` for the arguments."""
         batch, segments, _, height, width = readout_BNCHW.shape
         iframes = iframe_BKCHW.shape[1]
         # Readouts modulate the I-frames, then both become tokens on one grid.
@@ -226,24 +229,22 @@ class CompressedVideoRecognizer(DualEncoder):
             exists_BN: bool, false for segments without P-frames.
 
         Returns:
-            The cls token (B, D), and the I- and P-tokens of every segment (B, 2, N, L, D).
+            The cls tokens (B, 2, D), and the I- and P-tokens of every segment (B, 2, N, L, D).
         """
         # One attention over all tokens.
-        iframe_BKLD, pframe_BNLD, exists_BK = tokens
-        iframes, segments, places = iframe_BKLD.shape[1], *pframe_BNLD.shape[1:3]
-        exists_BL = torch.cat([exists_BK, exists_BN], dim=1).repeat_interleave(places, dim=1)
-        tokens_BLD = torch.cat([iframe_BKLD, pframe_BNLD], dim=1).flatten(1, 2)
-        cls_BD, tokens_BLD = self.transformer(tokens_BLD, exists_BL)
+        places = tokens.pframe.shape[2]
+        used_BL, exists_BL = (mask.repeat_interleave(places, dim=1) for mask in (tokens.used, exists_BN))
+        both = tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2)
+        cls_B2D, (iframe_BLD, pframe_BLD) = self.transformer(both, (used_BL, exists_BL))
 
-        # Mix over modality and time: I- and P-tokens of each segment side by side.
-        tokens_BGLD = tokens_BLD.unflatten(1, (iframes + segments, places))
-        iframe_BKLD, pframe_BNLD = tokens_BGLD.split([iframes, segments], dim=1)
-        iframe_BNLD = of_segments(iframe_BKLD, iframe_index_BN)
+        # Mix over time and modality: I- and P-tokens of each segment side by side.
+        pframe_BNLD = pframe_BLD.unflatten(1, (-1, places))
+        iframe_BNLD = of_segments(iframe_BLD.unflatten(1, (-1, places)), iframe_index_BN)
         joint_B2NLD = torch.stack([iframe_BNLD, pframe_BNLD], dim=1)
         exists_B2N = joint_exists(exists_BN)
         for mixer in self.mixers:
             joint_B2NLD = mixer(joint_B2NLD, exists_B2N)
-        return cls_BD, joint_B2NLD
+        return cls_B2D, joint_B2NLD
 
     def _time(self, batch: int, segments: int, device: torch.device) -> Tensor:
         """Time embedding (B, N, D) of the segments, on the same scale for any number of them."""

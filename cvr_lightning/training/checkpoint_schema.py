@@ -44,6 +44,7 @@ MODEL: dict[str, Kind] = {
     "learning_rate": float,
     "levels": int,
     "mask_ratio": float,
+    "modality_loss": float,
     "preset": str,
     "warmup_ratio": float,
     "weight_decay": float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
@@ -43,6 +43,7 @@ from cvr_lightning.training.checkpoint_model import (
     require_fit,
 )
 from cvr_lightning.training.checkpoint_schema import FORMAT, HYPER_PARAMETERS, chosen, taken
+from cvr_lightning.training.loss import cross_entropy, modality_cross_entropy
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 from cvr_lightning.training.scoring import ScoringModule
 
@@ -67,11 +68,12 @@ class RecognitionModule(ScoringModule):
             loading them.
         preset: Size of the model.
         ablate: Components to leave out: ``global_motion`` (no compensation), ``spikes`` (replaced by a ReLU),
-            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``, ``unified`` (replaced,
-            with the mixer, by late fusion), ``mixer``.
+            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``, ``unified`` (attention
+            between modalities, and the mixer; leaves late fusion), ``mixer``.
         levels: Most spikes of a neuron per step, 1 to 4; 1 gives binary spikes.
-        dropout: Fraction of the features dropped before the head.
+        dropout: Fraction of the features dropped before the heads.
         label_smoothing: Fraction of the target spread over all classes.
+        modality_loss: Weight of the sum of each modality's own cross entropy. Custom models have none.
         averaging: What is averaged over the views of a video: ``softmax`` or ``logits``.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay of matrices and kernels; norms, biases and neuron constants do not decay.
@@ -103,6 +105,7 @@ class RecognitionModule(ScoringModule):
         levels: int = 4,
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
+        modality_loss: float = 0.5,
         averaging: Averaging = "softmax",
         learning_rate: float = 2e-3,
         weight_decay: float = 0.05,
@@ -135,6 +138,7 @@ class RecognitionModule(ScoringModule):
             )
         self.recognizer: nn.Module = model
         self.label_smoothing = label_smoothing
+        self.modality_loss = modality_loss
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_ratio = warmup_ratio
@@ -142,6 +146,8 @@ class RecognitionModule(ScoringModule):
         self.iframe_weights = iframe_weights
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing={label_smoothing} must lie between 0 and 1")
+        if not 0 <= modality_loss < math.inf:
+            raise ValueError(f"modality_loss={modality_loss} must not be negative")
         if not iframe_lr >= 0:
             raise ValueError(f"iframe_lr={iframe_lr} must not be negative")
         self.iframe_lr = iframe_lr
@@ -203,18 +209,24 @@ class RecognitionModule(ScoringModule):
         reading_log(self.trainer).start_epoch("train")
 
     def training_step(self, clip: CompressedClip, batch_index: int) -> Tensor:
-        """Cross entropy of a batch, against labels or the soft targets of mixed clips."""
+        """Loss of a batch, against labels or the soft targets of mixed clips; its cross entropy is logged."""
         seed_step(self, batch_index)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         if not len(clip):
             self._step_sums = torch.zeros(3, dtype=torch.float32, device=self.device)
             return zero_loss(self)
-        logits: Tensor = self(clip)
-        loss = self.loss(logits, clip)
+        logits, modality_loss = self._logits_and_modality_loss(clip)
+        loss = cross_entropy(logits, clip, self.label_smoothing)
         right = (logits.argmax(dim=-1) == clip.label).sum()
         mean = loss.detach().float()
         self._step_sums = torch.stack([len(clip) * mean, right.float(), torch.full_like(mean, len(clip))])
-        return loss
+        return loss + modality_loss
+
+    def _logits_and_modality_loss(self, clip: CompressedClip) -> tuple[Tensor, Tensor | float]:
+        if not isinstance(self.recognizer, CompressedVideoRecognizer):
+            return self(clip), 0.0
+        both = self.recognizer.modality_logits(clip)
+        return both.mean(), self.modality_loss * modality_cross_entropy(both, clip, self.label_smoothing)
 
     def on_train_batch_end(self, outputs: Any, clip: CompressedClip, batch_index: int) -> None:
         """Log the metrics of the step over the clips of all processes, which have just synchronized."""
@@ -227,12 +239,6 @@ class RecognitionModule(ScoringModule):
     def on_train_epoch_end(self) -> None:
         """Check that clips could be read."""
         reading_log(self.trainer).end_epoch("train")
-
-    def loss(self, logits: Tensor, clip: CompressedClip) -> Tensor:
-        """Mean cross entropy of logits (B, classes), at least float32."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        target = clip.label if clip.target is None else clip.target.to(logits.dtype)
-        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with linear warmup and cosine decay of the learning rate, per step."""

@@ -115,7 +115,7 @@ def test_a_diverging_run_stops_and_names_the_module_and_the_last_good_checkpoint
 
 def test_a_step_without_a_finite_gradient_changes_no_weight(root: Path, tmp_path: Path) -> None:
     good, _ = fit(root, tmp_path / "good", MixedPrecision())
-    broken = BreakFrom(1, "recognizer.head.2")
+    broken = BreakFrom(1, "recognizer.heads.1.2")
     kept, rows = fit(root, tmp_path / "kept", MixedPrecision(), broken, max_epochs=2)
     for name, weights in good.state_dict().items():
         assert torch.equal(kept.state_dict()[name], weights), name
@@ -133,7 +133,7 @@ def test_weights_that_are_not_finite_are_not_saved(root: Path, tmp_path: Path) -
     class Poison(Callback):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             if trainer.current_epoch == 1:
-                nn.init.constant_(pl_module.get_parameter("recognizer.head.2.weight"), float("nan"))
+                nn.init.constant_(pl_module.get_parameter("recognizer.heads.1.2.weight"), float("nan"))
 
     with pytest.raises(
         TrainingError, match=r"the weights recognizer\.head\.2\.weight are not finite after step 4"

@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
 from cvr_lightning.clip import BlockMode, CompressedClip
+from cvr_lightning.training.loss import cross_entropy, modality_cross_entropy
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.optimizer import parameter_groups
 from helpers.factories import make_clip
@@ -46,7 +46,9 @@ def panned(clip: CompressedClip) -> CompressedClip:
 
 
 def step(module: RecognitionModule, optimizer: torch.optim.Optimizer, clip: CompressedClip) -> float:
-    loss = F.cross_entropy(module(clip), clip.label, label_smoothing=module.label_smoothing)
+    logits = module.recognizer.modality_logits(clip)
+    loss = cross_entropy(logits.mean(), clip, module.label_smoothing)
+    loss = loss + module.modality_loss * modality_cross_entropy(logits, clip, module.label_smoothing)
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)

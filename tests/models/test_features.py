@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.models import CompressedVideoRecognizer
 
 
-def test_the_head_turns_the_features_into_the_logits(
+def test_the_heads_turn_the_features_into_the_logits(
     recognizer: CompressedVideoRecognizer, clip: CompressedClip
 ) -> None:
     features = recognizer.forward_features(clip)
     assert features.shape == (len(clip), recognizer.num_features)
-    torch.testing.assert_close(recognizer.head(features), recognizer(clip), rtol=0, atol=0)
+    of_iframes, of_pframes = (
+        head(own) for head, own in zip(recognizer.heads, features.chunk(2, 1), strict=True)
+    )
+    torch.testing.assert_close(recognizer(clip), (of_iframes + of_pframes) / 2, rtol=0, atol=0)
 
 
-def test_another_head_has_other_classes_and_leaves_the_features(
+def test_a_clip_without_pframes_is_classified_by_its_iframes(
+    recognizer: CompressedVideoRecognizer, clip: CompressedClip
+) -> None:
+    still = clip.with_tensors(mask=torch.zeros_like(clip.mask))
+    features = recognizer.forward_features(still)
+    torch.testing.assert_close(
+        recognizer(still), recognizer.heads[0](features.chunk(2, 1)[0]), rtol=0, atol=0
+    )
+
+
+def test_other_heads_have_other_classes_and_leaves_the_features(
     recognizer: CompressedVideoRecognizer, clip: CompressedClip
 ) -> None:
     before = recognizer.forward_features(clip)
@@ -40,14 +52,9 @@ def test_a_new_head_has_the_type_of_the_other_weights(recognizer: CompressedVide
     assert {parameter.dtype for parameter in recognizer.parameters()} == {torch.float64}
 
 
-def test_late_fusion_has_a_new_head_for_each_modality_and_no_common_features(clip: CompressedClip) -> None:
-    model = CompressedVideoRecognizer(5, residual_channels=6, ablate=["unified"]).eval()
-    model.reset_classifier(7)
-    assert model(clip).shape == (len(clip), 7)
-    with pytest.raises(ValueError, match="late fusion has no common features"):
-        model.forward_features(clip)
-    with pytest.raises(ValueError, match="num_classes=0: too few"):
-        model.reset_classifier(0)
+def test_a_negative_number_of_classes_is_refused(recognizer: CompressedVideoRecognizer) -> None:
+    with pytest.raises(ValueError, match="num_classes=-1 must not be negative"):
+        recognizer.reset_classifier(-1)
 
 
 def test_the_architecture_builds_the_same_model(
@@ -56,4 +63,3 @@ def test_the_architecture_builds_the_same_model(
     twin = CompressedVideoRecognizer(**recognizer.architecture)
     twin.load_state_dict(recognizer.state_dict())
     assert torch.equal(twin.eval()(clip), recognizer(clip))
-    assert isinstance(twin.head, nn.Sequential)

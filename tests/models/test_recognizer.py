@@ -10,11 +10,10 @@ from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.errors import CropError
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, iframe_encoder
 from cvr_lightning.models.iframe_encoder import IFrameEncoder
-from cvr_lightning.models.late_fusion import LateFusion
-from cvr_lightning.models.mixer import ModalityConv, MultiModalMixer
+from cvr_lightning.models.mixer import MultiModalMixer
 from cvr_lightning.models.pframe_encoder import StandardizedConv2d
 from cvr_lightning.models.stem import MOTION_GAIN, MOTION_SCALE, PIXEL_SCALE, PixelStem, compress
-from cvr_lightning.models.transformer import SelfAttention
+from cvr_lightning.models.transformer import SelfAttention, UnifiedTransformer
 
 
 def test_each_clip_is_scored_alone(recognizer: CompressedVideoRecognizer, clip: CompressedClip) -> None:
@@ -153,13 +152,31 @@ def test_a_model_without_a_part_uses_all_that_is_left(part: Ablation, clip: Comp
     assert counter.report(len(clip)).gmac > 0
 
 
-def test_late_fusion_averages_the_scores_of_the_modalities() -> None:
-    fusion = LateFusion(width=8, depth=1, heads=2, mlp_ratio=2, num_classes=3, dropout=0.0).eval()
-    tokens = (torch.randn(2, 4, 8), torch.randn(2, 6, 8))
+def test_in_late_fusion_a_modality_does_not_read_the_other() -> None:
+    transformer = UnifiedTransformer(width=8, depth=2, heads=2, mlp_ratio=2, exchange=False).eval()
+    iframe, pframe = torch.randn(2, 4, 8), torch.randn(2, 6, 8)
     exists = (torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 6, dtype=torch.bool))
-    nothing = (torch.zeros(2, 4, dtype=torch.bool), torch.zeros(2, 6, dtype=torch.bool))
-    alone = fusion(tokens, (exists[0], nothing[1])), fusion(tokens, (nothing[0], exists[1]))
-    torch.testing.assert_close(fusion(tokens, exists), (alone[0] + alone[1]) / 2)
+    cls, (iframe_out, _) = transformer((iframe, pframe), exists)
+    other_cls, (other_out, _) = transformer((iframe, torch.randn(2, 6, 8)), exists)
+    torch.testing.assert_close(iframe_out, other_out)
+    torch.testing.assert_close(cls[:, 0], other_cls[:, 0])
+    assert (cls[:, 1] - other_cls[:, 1]).abs().max() > 1e-3
+
+
+def test_the_unified_transformer_starts_close_to_late_fusion_and_learns_to_exchange() -> None:
+    unified = UnifiedTransformer(width=8, depth=1, heads=2, mlp_ratio=2)
+    late = UnifiedTransformer(width=8, depth=1, heads=2, mlp_ratio=2, exchange=False)
+    late.load_state_dict(unified.state_dict(), strict=False)
+    tokens = (torch.randn(2, 6, 8), torch.randn(2, 6, 8))
+    exists = (torch.ones(2, 6, dtype=torch.bool), torch.ones(2, 6, dtype=torch.bool))
+    bias = unified.blocks[0].attention.exchange
+    near = (unified(tokens, exists)[0] - late(tokens, exists)[0]).abs().mean()
+    assert near > 0
+    unified(tokens, exists)[0].square().sum().backward()
+    assert (bias.grad != 0).all()
+    with torch.no_grad():
+        bias.zero_()
+        assert (unified(tokens, exists)[0] - late(tokens, exists)[0]).abs().mean() > 3 * near
 
 
 def test_a_crop_off_the_token_grid_is_refused_with_a_solution() -> None:
@@ -213,20 +230,25 @@ def test_a_standardized_convolution_has_unit_gain_and_no_bias() -> None:
 
 
 def test_attention_equals_the_textbook_formula() -> None:
-    attention = SelfAttention(width=8, heads=2)
+    attention = SelfAttention(width=8, heads=2, exchange=True)
+    attention.exchange.data = torch.tensor([-1.0, 0.5])
     tokens, exists = torch.randn(1, 5, 8), torch.tensor([[True, True, False, True, True]])
+    modality = torch.tensor([0, 0, 0, 1, 1])
     query, key, value = (part.view(5, 2, 4) for part in attention.qkv(tokens)[0].chunk(3, dim=-1))
     heads = []
-    for head in range(2):
+    for head, bias in enumerate((-1.0, 0.5)):
         score = query[:, head] @ key[:, head].T / 4**0.5
+        score[:3, 3:] += bias
+        score[3:, :3] += bias
         score[:, 2] = -torch.inf
         heads.append(score.softmax(-1) @ value[:, head])
     expected = attention.out(torch.cat(heads, dim=-1))
-    torch.testing.assert_close(attention(tokens, exists)[0], expected)
+    torch.testing.assert_close(attention(tokens, exists, modality)[0], expected)
 
 
 def test_the_mixer_mixes_modalities_and_neighboring_segments_only() -> None:
     mixer = MultiModalMixer(width=8, kernel=3)
+    nn.init.normal_(mixer.fc2.weight)  # which starts at zero
     tokens = torch.randn(1, 2, 6, 4, 8, requires_grad=True)
     exists = torch.ones(1, 2, 6, dtype=torch.bool)
     mixer(tokens, exists)[0, 0, 2, 1].sum().backward()  # the I-token of segment 2 at place 1
@@ -237,11 +259,6 @@ def test_the_mixer_mixes_modalities_and_neighboring_segments_only() -> None:
     assert torch.equal(reached, expected)
 
 
-def test_the_mixers_convolution_is_that_of_torch_with_a_group_for_each_channel() -> None:
-    width, kernel, segments = 8, 3, 5
-    layer = ModalityConv(width, kernel)
-    plain = nn.Conv1d(2 * width, 2 * width, kernel, padding=1, groups=width)
-    plain.load_state_dict(layer.state_dict())
-    series = torch.randn(2, 4, 2, width, segments)  # torch has the modalities of a channel side by side
-    expected = plain(series.transpose(2, 3).flatten(2, 3).flatten(0, 1)).view(2, 4, width, 2, segments)
-    torch.testing.assert_close(layer(series.flatten(2, 3)), expected.transpose(2, 3).flatten(2, 3))
+def test_the_mixer_starts_as_the_identity() -> None:
+    tokens, exists = torch.randn(1, 2, 6, 4, 8), torch.ones(1, 2, 6, dtype=torch.bool)
+    assert torch.equal(MultiModalMixer(width=8)(tokens, exists), tokens)

@@ -1,6 +1,8 @@
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,12 +70,31 @@ def test_an_ipath_with_learning_rate_zero_is_frozen() -> None:
     after = module.recognizer.state_dict()
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
     assert "iframe_encoder" not in changed
-    assert {"pframe_encoder", "iframe_tokens", "head"} <= changed
+    assert {"pframe_encoder", "iframe_tokens", "heads"} <= changed
 
 
-def test_a_negative_rate_of_the_ipath_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"iframe_lr=-1 must not be negative"):
-        RecognitionModule(["a", "b"], iframe_lr=-1)
+@pytest.mark.parametrize("option", ["iframe_lr", "modality_loss"])
+def test_negative_options_are_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=rf"{option}=-1 must not be negative"):
+        RecognitionModule(["a", "b"], **{option: -1})
+
+
+def test_training_and_inference_run_the_compiled_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            calls.append(1)
+            return function(*args)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    recognizer = RecognitionModule(["a", "b"], residual_channels=6).recognizer
+    recognizer.compile()
+    recognizer(make_clip())
+    recognizer.modality_logits(make_clip())
+    assert len(calls) == 2
 
 
 @pytest.fixture
@@ -93,10 +114,23 @@ def smoothed_cross_entropy(logits: torch.Tensor, shares: torch.Tensor, smoothing
     return -(target * logits.log_softmax(-1)).sum(-1).mean()
 
 
-def test_the_loss_is_the_smoothed_cross_entropy(silent_module: RecognitionModule) -> None:
+def test_the_loss_is_the_smoothed_cross_entropy_and_half_of_each_modality_s(
+    silent_module: RecognitionModule,
+) -> None:
     clip = make_clip()
     shares = nn.functional.one_hot(clip.label, 5).float()
+    of_iframes, of_pframes = silent_module.recognizer.modality_logits(clip).values.unbind(1)
     expected = smoothed_cross_entropy(silent_module(clip), shares, 0.2)
+    for logits in (of_iframes, of_pframes):
+        expected = expected + 0.5 * smoothed_cross_entropy(logits, shares, 0.2)
+    torch.testing.assert_close(silent_module.training_step(clip, 0), expected)
+
+
+def test_a_modality_that_a_clip_lacks_adds_no_loss(silent_module: RecognitionModule) -> None:
+    clip = make_clip()
+    clip = clip.with_tensors(mask=torch.zeros_like(clip.mask))
+    shares = nn.functional.one_hot(clip.label, 5).float()
+    expected = 1.5 * smoothed_cross_entropy(silent_module(clip), shares, 0.2)
     torch.testing.assert_close(silent_module.training_step(clip, 0), expected)
 
 
@@ -106,6 +140,7 @@ def test_mixed_clips_are_trained_on_soft_targets_and_scored_by_the_larger(
     clip = make_clip()
     clip.target = torch.tensor([[0.7, 0.3, 0, 0, 0], [0, 0, 0.4, 0.6, 0]])
     clip.label = torch.tensor([0, 3])
+    silent_module.modality_loss = 0.0
     logits = silent_module(clip)
     expected = smoothed_cross_entropy(logits, clip.target, 0.2)
     torch.testing.assert_close(silent_module.training_step(clip, 0), expected)

@@ -152,12 +152,12 @@ def test_fit_starts_from_the_pretrained_weights(
     fitted = torch.load(tmp_path / "fit" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     compared = 0
     for name, weights in fitted.items():  # a learning rate of zero left them as they were loaded
-        if not name.startswith("recognizer.head."):
+        if not name.startswith("recognizer.heads."):
             assert torch.equal(weights, pretrained[f"masked.{name}"]), name
             compared += 1
     own = CompressedVideoRecognizer(2).state_dict()
-    assert compared == len([name for name in own if not name.startswith("head.")])
-    assert f"last.ckpt: {compared} weights loaded, all but head.0.weight, head.0.bias" in caplog.text
+    assert compared == len([name for name in own if not name.startswith("heads.")])
+    assert f"last.ckpt: {compared} weights loaded, all but heads.0.0.weight, heads.0.0.bias" in caplog.text
 
 
 def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) -> None:
@@ -175,15 +175,15 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
     }
     torch.save(checkpoint, tmp_path / "x.ckpt")
     module = RecognitionModule(["d", "e"], preset="tiny", dropout=0.5)
-    head = module.recognizer.head[2].weight.clone()
+    head = module.recognizer.heads[1][2].weight.clone()
     names = load_pretrained(module.recognizer, tmp_path / "x.ckpt")
     assert torch.equal(module.recognizer.transformer.cls, trained.recognizer.transformer.cls)
-    assert torch.equal(module.recognizer.head[2].weight, head)
+    assert torch.equal(module.recognizer.heads[1][2].weight, head)
     assert set(names.loaded) | set(names.left) == set(module.recognizer.state_dict())
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["d", "e", "f"]])
-def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
+def test_the_heads_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
     trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["unified", "spikes"])
     about = {
         "sampling": {},
@@ -198,8 +198,8 @@ def test_the_heads_of_late_fusion_stay_as_they_are(classes: list[str], tmp_path:
     module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "unified"])
     names = load_pretrained(module.recognizer, tmp_path / "x.ckpt")
     assert names.left
-    assert {name.split(".heads.")[0] for name in names.left} == {"late_fusion"}
-    heads, others = (module.recognizer.late_fusion.heads, trained.recognizer.late_fusion.heads)
+    assert {name.split(".")[0] for name in names.left} == {"heads"}
+    heads, others = (module.recognizer.heads, trained.recognizer.heads)
     assert not torch.equal(heads[0][2].weight, others[0][2].weight)
 
 
@@ -242,7 +242,7 @@ def damaged(tmp_path: Path, change: str) -> Path:
     [
         ("missing", r"1 missing \(transformer.cls\)"),
         ("unknown", r"1 not of this model \(antenna\)"),
-        ("shape", r"1 of another shape \(transformer.cls \(3,\) for \(64,\)\)"),
+        ("shape", r"1 of another shape \(transformer.cls \(3,\) for \(2, 64\)\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_named_and_none_is_loaded(
