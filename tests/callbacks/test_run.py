@@ -41,7 +41,7 @@ PARTS = [
     "time",
     "transformer",
     "mixers",
-    "head",
+    "heads",
 ]
 PLACES = {"<layer>": ["layer1", "layer2", "layer3", "layer4"], "<part>": PARTS, "<clip>": ["0", "1"]}
 
