@@ -136,7 +136,7 @@ def test_weights_that_are_not_finite_are_not_saved(root: Path, tmp_path: Path) -
                 nn.init.constant_(pl_module.get_parameter("recognizer.heads.1.2.weight"), float("nan"))
 
     with pytest.raises(
-        TrainingError, match=r"the weights recognizer\.head\.2\.weight are not finite after step 4"
+        TrainingError, match=r"the weights recognizer\.heads\.1\.2\.weight are not finite after step 4"
     ):
         fit(root, tmp_path, MixedPrecision(), Poison(), checkpoints(tmp_path), max_epochs=3)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0

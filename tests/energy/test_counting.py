@@ -83,8 +83,9 @@ def test_kernels_computed_from_weights_count_whole() -> None:
 
 
 def test_attention_products_are_counted() -> None:
-    attention = SelfAttention(width=8, heads=2)
-    report = count(attention, torch.rand(1, 5, 8), torch.ones(1, 5, dtype=torch.bool))
+    attention = SelfAttention(width=8, heads=2, exchange=True)
+    exists, modality = torch.ones(1, 5, dtype=torch.bool), torch.tensor([0, 0, 1, 1, 1])
+    report = count(attention, torch.rand(1, 5, 8), exists, modality)
     assert sum(layer.dense for layer in report.layers) == 5 * 8 * 24 + 5 * 8 * 8 + 2 * 5 * 5 * 8
 
 
