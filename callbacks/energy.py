@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,12 @@ from cvr_lightning.callbacks.log_steps import is_logged
 from cvr_lightning.callbacks.loggers import log_scalars
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
-from cvr_lightning.energy.costs import CostTable, CostTableName, cost_table
+from cvr_lightning.energy.costs import CostTable, CostTableName, co2_grams, cost_table
 from cvr_lightning.energy.counters import CounterName, EnergyMeter, gpu_uuid, open_counters
 from cvr_lightning.energy.counting import OperationReport
 from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import energy_table
+from cvr_lightning.models.devices import synchronize
 from cvr_lightning.training.module import RecognitionModule
 
 MEASURED_INCLUDES = (
@@ -49,14 +51,17 @@ class EnergyMonitor(Callback):
     it includes reading, decoding, idle power and other processes. Works with any logger.
 
     Args:
-        costs: Energy per operation: the name of a table, or a custom ``{mac_pj, ac_pj, source}``.
+        costs: Energy per operation: the name of a table, or a custom ``{mac_pj, ac_pj, source}``,
+            optionally with ``memory_pj_per_byte``.
         counters: Counters to read, of ``nvml``, ``rapl`` and ``zeus``; missing ones are an error. null uses
             NVML and RAPL if available.
         min_seconds: Time below which a counter's resolution is too coarse.
         prints_table: Print a table of energies at the end; ``--verbose`` of the command line.
+        co2_g_per_kwh: Carbon intensity of your electricity. With it, and a counter, the table and
+            ``training_energy`` give grams of CO2 equivalent: measured joules times this factor, nothing else.
 
     Raises:
-        ValueError: The cost table is unknown.
+        ValueError: The cost table is unknown, or a number is negative.
     """
 
     def __init__(
@@ -65,11 +70,15 @@ class EnergyMonitor(Callback):
         counters: Sequence[CounterName] | None = None,
         min_seconds: float = 2.0,
         prints_table: bool = False,
+        co2_g_per_kwh: float | None = None,
     ) -> None:
+        if co2_g_per_kwh is not None and not 0 <= co2_g_per_kwh < math.inf:
+            raise ValueError(f"co2_g_per_kwh={co2_g_per_kwh} must be a non-negative number")
         self.costs = cost_table(costs)
         self.counter_names = counters
         self.min_seconds = min_seconds
         self.prints_table = prints_table
+        self.co2_g_per_kwh = co2_g_per_kwh
         self.training = {"joules": 0.0, "seconds": 0.0, "videos": 0, "epochs": 0}
         self.report: OperationReport | None = None
         self._clips = 0
@@ -197,14 +206,14 @@ class EnergyMonitor(Callback):
             self._count(trainer, pl_module, batch)
             self._meter.start()
         if batch_idx == 0 and trainer.num_test_batches[0] > 1:
-            _synchronize(pl_module.device)
+            synchronize(pl_module.device)
             self._start_test()
         elif is_logged(trainer, batch_idx + 1):
             self._meter.poll()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the meter and sum over processes."""
-        _synchronize(pl_module.device)
+        synchronize(pl_module.device)
         self._meter.stop()
         self._is_short = self._meter.seconds < self.min_seconds
         own = None if self._is_short else self._meter.total
@@ -244,7 +253,11 @@ class EnergyMonitor(Callback):
         """Measured energy of training; null without a counter."""
         joules, videos = self.training["joules"], self.training["videos"]
         measured = self.training["seconds"] > 0
+        co2 = {}
+        if measured and self.co2_g_per_kwh is not None:
+            co2 = {"co2_g": co2_grams(joules, self.co2_g_per_kwh), "co2_g_per_kwh": self.co2_g_per_kwh}
         return {
+            **co2,
             "measured_j": joules if measured else None,
             "measured_j_per_video": joules / videos if measured and videos else None,
             "videos": videos,
@@ -286,8 +299,3 @@ def _over_processes(trainer: Trainer, joules: float | None, clips: int) -> tuple
         own = own.float() if trainer.strategy.root_device.type == "mps" else own
         own = trainer.strategy.reduce(own.to(trainer.strategy.root_device), reduce_op="sum").cpu()
     return (float(own[0]) if own[1] else None), int(own[2])
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -1,11 +1,12 @@
 """Counting operations, spikes and joules.
 
-Theoretical energy is that of the computation, without memory traffic and decoding. Terms follow NeuroBench
-(2.3): *Effective_MACs* are operations of a non-zero weight and a non-zero real-valued input, *Effective_ACs*
-those of a non-zero weight and a spike, which need no multiplication. GMAC includes padding zeros, as usual in
-the literature; NeuroBench's *Dense* excludes them and is reported separately. Unlike NeuroBench, attention
-products and neuron updates are counted; :meth:`OperationReport.synaptic_operations` excludes them.
-Normalization, softmax, activation functions and pooling are not counted.
+Theoretical energy is that of the computation, without decoding; ``memory.py`` has that of memory accesses, a
+number of its own. Terms follow NeuroBench (2.3): *Effective_MACs* are operations of a non-zero weight and a
+non-zero real-valued input, *Effective_ACs* those of a non-zero weight and a spike, which need no
+multiplication. GMAC includes padding zeros, as usual in the literature; NeuroBench's *Dense* excludes them
+and is reported separately. Unlike NeuroBench, attention products and neuron updates are counted;
+:meth:`OperationReport.synaptic_operations` excludes them. Normalization, softmax, activation functions and
+pooling are not counted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from cvr_lightning.energy.costs import CostTable, CostTableName, cost_table
+from cvr_lightning.energy.memory import parameter_bytes, state_bytes
 from cvr_lightning.energy.synapses import is_spikes, synaptic_operations
 from cvr_lightning.models.global_motion import GlobalMotionCurrent
 from cvr_lightning.models.modulator import TemporalReadout
@@ -40,6 +42,8 @@ class LayerCount:
     """NeuroBench's Dense: multiply-accumulates of weights and inputs; 0 for attention and neurons."""
     effective_macs: int = 0
     effective_acs: int = 0
+    memory_bytes: int = 0
+    """Bytes of weights read, and of neuron states read and written."""
     outputs: int = 0
     """Neuron outputs over all sub-steps; 0 for a layer that does not spike."""
     spikes: float = 0.0
@@ -91,6 +95,11 @@ class OperationReport:
         return picojoules_e9 * 1e-3
 
     @property
+    def memory_j(self) -> float:
+        """Energy of accesses to weights and neuron states per video, in joules; not in :attr:`energy_j`."""
+        return self._per_video("memory_bytes") * self.costs.memory_pj_per_byte * 1e-12
+
+    @property
     def activation_sparsity(self) -> float | None:
         """Fraction of zeros in all neuron outputs; None without spiking layers."""
         outputs = sum(layer.outputs for layer in self.layers)
@@ -117,6 +126,10 @@ class OperationReport:
         """Theoretical energy per video, in joules, of each direct child of the model; sums to the total."""
         mac, ac = self.costs.mac_pj * 1e-12, self.costs.ac_pj * 1e-12
         return self._by_part(lambda layer: layer.effective_macs * mac + layer.effective_acs * ac)
+
+    def memory_by_part(self) -> dict[str, float]:
+        """Energy of memory accesses per video, in joules, of each direct child; sums to :attr:`memory_j`."""
+        return self._by_part(lambda layer: layer.memory_bytes * self.costs.memory_pj_per_byte * 1e-12)
 
     def _by_part(self, cost: Callable[[LayerCount], float]) -> dict[str, float]:
         parts: dict[str, float] = {}
@@ -234,16 +247,21 @@ class OperationCounter:
                 count.outputs += layer.levels * spikes.numel()
                 count.spikes += float(spikes.sum())
                 count.effective_macs += dense
+                count.memory_bytes += state_bytes(spikes, 1 if layer.adaptation is None else 2)
             elif isinstance(layer, SelfAttention | TemporalReadout | GlobalMotionCurrent):
                 count.effective_macs += dense
+                if isinstance(layer, TemporalReadout):
+                    count.memory_bytes += state_bytes(inputs[0], 2 if layer.current_readout else 1)
             else:
                 levels = getattr(layer, "levels", 1)
                 synapses, effective = synaptic_operations(layer, inputs[0], levels)  # type: ignore[arg-type]
                 count.synapses += synapses
-                if is_spikes(inputs[0], levels):
+                spiking = is_spikes(inputs[0], levels)
+                if spiking:
                     count.effective_acs += effective
                 else:
                     count.effective_macs += effective
+                count.memory_bytes += parameter_bytes(layer, output, effective if spiking else dense)
 
         return hook
 

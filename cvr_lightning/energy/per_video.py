@@ -81,6 +81,12 @@ def cost_results(
             "theoretical": report.energy_j * clips,
             "theoretical_per_view": report.energy_j,
             "by_part": {part: joules * clips for part, joules in report.energy_by_part().items()},
+            "memory_access": report.memory_j * clips,
+            "memory_by_part": {part: joules * clips for part, joules in report.memory_by_part().items()},
+            "memory_includes": (
+                f"weights and neuron states at {report.costs.memory_pj_per_byte:g} pJ per byte, counted as "
+                "by spikingjelly 2.0; not in theoretical"
+            ),
             "measured": measured,
             "includes": f"compute of the model; {report.costs.source}",
             "measured_includes": measured_includes,

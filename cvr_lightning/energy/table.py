@@ -17,15 +17,20 @@ def energy_table(costs: dict[str, Any], training: dict[str, Any]) -> str:
         training: ``training_energy`` of results.json.
     """
     energy = costs["energy_j_per_video"]
-    total = energy["theoretical"]
-    rows = [["energy per video, theoretical", "mJ", "fraction"]]
+    total, memory = energy["theoretical"], energy["memory_by_part"]
+    rows = [["energy per video, theoretical", "mJ", "fraction", "memory access, mJ"]]
     rows += [
-        [f"  {part}", f"{1e3 * joules:.4f}", f"{100 * joules / total:.1f} %" if total else "-"]
+        [
+            f"  {part}",
+            f"{1e3 * joules:.4f}",
+            f"{100 * joules / total:.1f} %" if total else "-",
+            f"{1e3 * memory[part]:.4f}",
+        ]
         for part, joules in energy["by_part"].items()
     ]
     operations = costs["synaptic_operations_per_video"]
     rows += [
-        ["  all", f"{1e3 * total:.4f}", ""],
+        ["  all", f"{1e3 * total:.4f}", "", f"{1e3 * energy['memory_access']:.4f}"],
         ["  one view", f"{1e3 * energy['theoretical_per_view']:.4f}", ""],
         ["synaptic operations per video", "1e6", ""],
         *([f"  {name}", f"{1e-6 * count:.2f}", ""] for name, count in operations.items()),
@@ -38,8 +43,15 @@ def energy_table(costs: dict[str, Any], training: dict[str, Any]) -> str:
             "",
         ],
     ]
-    notes = f"  theoretical: {energy['includes']}\n  measured: {energy['measured_includes']}"
-    return f"{align(rows)}\n{notes}"
+    if "co2_g" in training:
+        factor = f"at {training['co2_g_per_kwh']:g} g/kWh"
+        rows.append(["  training, CO2", f"{training['co2_g']:.3f} g", factor])
+    notes = [
+        f"  theoretical: {energy['includes']}",
+        f"  memory access: {energy['memory_includes']}",
+        f"  measured: {energy['measured_includes']}",
+    ]
+    return "\n".join([align([row + [""] * (4 - len(row)) for row in rows]), *notes])
 
 
 def _joules(value: float | None) -> str:

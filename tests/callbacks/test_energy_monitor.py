@@ -159,6 +159,9 @@ def test_the_table_shows_what_was_measured_and_what_was_not(monkeypatch: pytest.
     assert rows["per video, test"] == "2.000"
     assert rows["per video, training"] == "measured"  # not measured
     assert "theoretical: compute of the model; M. Horowitz" in lines
+    assert "memory access: weights and neuron states at 24.96 pJ per byte" in lines
+    assert lines.splitlines()[0].split()[-3:] == ["memory", "access,", "mJ"]
+    assert "CO2" not in lines
 
 
 def test_a_requested_counter_must_be_available() -> None:
@@ -171,3 +174,22 @@ def test_a_requested_counter_must_be_available() -> None:
 def test_an_unknown_cost_table_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="45nm-int8"):
         EnergyMonitor(costs="7nm")  # type: ignore[arg-type]
+
+
+def test_co2_is_measured_joules_times_the_given_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = FakeCounter()
+    loop = Loop(counter, monkeypatch, co2_g_per_kwh=400.0)
+    train(loop, counter, joules=3.6e6)
+    results = loop.monitor.training_results()
+    assert results["co2_g"] == pytest.approx(400)
+    lines = energy_table(loop.results(1, views=1), results)
+    (line,) = (line for line in lines.splitlines() if "CO2" in line)
+    assert line.split() == ["training,", "CO2", "400.000", "g", "at", "400", "g/kWh"]
+
+
+def test_without_a_counter_there_is_no_co2(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(None, monkeypatch, co2_g_per_kwh=400.0)
+    train(loop, None)
+    assert "co2_g" not in loop.monitor.training_results()
+    with pytest.raises(ValueError, match="co2_g_per_kwh=-1"):
+        EnergyMonitor(co2_g_per_kwh=-1)

@@ -3,7 +3,7 @@ import torch
 from helpers.factories import make_clip
 from torch import nn
 
-from cvr_lightning.energy.costs import CostTable
+from cvr_lightning.energy.costs import CostTable, co2_grams
 from cvr_lightning.energy.counting import OperationCounter
 from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import spikes_text
@@ -180,3 +180,31 @@ def test_operations_of_a_clip_are_the_same_whatever_its_iframes_and_its_batch() 
     assert one.synaptic_operations()["Dense"] == other.synaptic_operations()["Dense"]
     assert len(shared.iframes[0]) == 1  # the batch itself is left as it was
     assert cost_results(one, clips=10)["gmac_per_video"] == pytest.approx(10 * other.gmac)
+
+
+def test_memory_accesses_by_hand() -> None:
+    """Four bytes per use of a weight, bias and state: 24.96 pJ each byte."""
+    layer, spikes = nn.Linear(10, 3), torch.zeros(4, 10)
+    spikes[:, :2] = 1
+    of_bias = 4 * 3
+    assert count(layer, spikes).memory_j == pytest.approx((4 * 2 * 3 + of_bias) * 4 * 24.96e-12)
+    real = torch.rand(4, 10) + 0.1
+    assert count(layer, real).memory_j == pytest.approx((4 * 10 * 3 + of_bias) * 4 * 24.96e-12)
+    current, alive = torch.zeros(5, 1, 2, 3, 3), torch.ones(5, 1, dtype=torch.bool)
+    for adaptation, states in ((0.2, 2), (None, 1)):
+        neurons = AdaptiveLIF(2, adaptation=adaptation)
+        accesses = 2 * states * current.numel()  # a read and a write in each step
+        assert count(neurons, current, alive).memory_j == pytest.approx(accesses * 4 * 24.96e-12)
+
+
+def test_memory_accesses_are_a_number_of_their_own() -> None:
+    model = CompressedVideoRecognizer(5, residual_channels=6).eval()
+    report = count_clips(model, [make_clip(batch=1)])
+    assert sum(report.memory_by_part().values()) == pytest.approx(report.memory_j)
+    costs = cost_results(report, clips=3)["energy_j_per_video"]
+    assert costs["memory_access"] == pytest.approx(3 * report.memory_j)
+    assert costs["theoretical"] == pytest.approx(sum(costs["by_part"].values()))  # without memory
+
+
+def test_joules_become_co2_by_the_given_factor_alone() -> None:
+    assert co2_grams(7.2e6, grams_per_kwh=400.0) == 800.0
