@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cvr_lightning.callbacks.gradients import gradients
 from cvr_lightning.callbacks.log_steps import has_logged, will_log
 from cvr_lightning.callbacks.process_guard import ProcessGuard
+from cvr_lightning.models.devices import synchronize
 
 IN_A_ROW = 3
 """Consecutive times that a process must be slowest before the log names it."""
@@ -170,8 +171,8 @@ class DDPMonitor(ProcessGuard):
     @staticmethod
     def _clock(trainer: Trainer, pl_module: LightningModule) -> float:
         """The time, after synchronizing the device in logged steps only."""
-        if pl_module.device.type == "cuda" and will_log(trainer):
-            torch.cuda.synchronize(pl_module.device)
+        if will_log(trainer):
+            synchronize(pl_module.device)
         return time.perf_counter()
 
 

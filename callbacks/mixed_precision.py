@@ -14,6 +14,7 @@ from cvr_lightning.callbacks.finite import FiniteGradients, loss_scaler
 from cvr_lightning.callbacks.gradients import fractions_out_of_range, gradients
 from cvr_lightning.callbacks.log_steps import will_log
 from cvr_lightning.errors import RunError
+from cvr_lightning.models.devices import computes_bfloat16, device_name
 
 COMPUTED_IN = {
     "32-true": torch.float32,
@@ -108,13 +109,8 @@ def check_precision(asked: str, given: str, device: torch.device) -> None:
         raise RunError(f"precision {asked} is not supported; choose one of {', '.join(COMPUTED_IN)}")
     if asked != given:
         raise RunError(f"precision {asked} is not available on this {device.type}: {remedy}")
-    if (
-        asked.startswith("bf16")
-        and device.type == "cuda"
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        name = torch.cuda.get_device_name(device)
-        raise RunError(f"precision {asked}: {name} does not compute in bfloat16: {remedy}")
+    if asked.startswith("bf16") and not computes_bfloat16(device):
+        raise RunError(f"precision {asked}: {device_name(device)} does not compute in bfloat16: {remedy}")
     if asked == "bf16-true":
         rank_zero_warn(
             "precision bf16-true: bfloat16 has 8 significant bits, so relative changes below 1/256 "

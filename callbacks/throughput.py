@@ -13,14 +13,14 @@ from lightning.pytorch import Callback
 from cvr_lightning.callbacks.log_steps import is_logged
 from cvr_lightning.callbacks.loggers import log_scalars
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.models.devices import synchronize
 
 GIB = 2**30
 
 
 def synchronized_clock(device: torch.device) -> float:
     """Seconds of a monotonic clock, after synchronizing the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(device)
     return time.perf_counter()
 
 

@@ -9,16 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.printable import printable, shown
 from cvr_lightning.files.video_files import list_folder
 from cvr_lightning.inference.classify import Classifier, Prediction
-
-PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
-"""What ``--precision`` may be."""
+from cvr_lightning.inference.compute import PRECISIONS, add_device, compute_on
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per file (default: 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    add_device(parser)
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
     )
@@ -39,8 +35,9 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("top", "batch_size"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
-    classifier.dtype = PRECISIONS[options.precision]
+    device, dtype = compute_on("cvr classify", options.device, options.precision)
+    classifier = Classifier.from_checkpoint(options.checkpoint, device)
+    classifier.dtype = dtype
     failed = 0
     files = [file for path in options.files for file in _files(path)]
     labels = classifier.stream(files, options.top, options.batch_size)

@@ -21,14 +21,15 @@ cannot continue, 130 stopped by Ctrl-C."""
 def main(arguments: Sequence[str]) -> None:
     """Run ``cvr label``."""
     options = _parse(arguments)
-    from cvr_lightning.cli.classify import PRECISIONS
     from cvr_lightning.cli.prepare import INTERRUPTED
     from cvr_lightning.inference.classify import Classifier
+    from cvr_lightning.inference.compute import compute_on
     from cvr_lightning.inference.labeling.run import Options, label
     from cvr_lightning.inference.labeling.table import Columns
 
-    classifier = Classifier.from_checkpoint(options.checkpoint, options.device)
-    classifier.dtype = PRECISIONS[options.precision]
+    device, dtype = compute_on("cvr label", options.device, options.precision)
+    classifier = Classifier.from_checkpoint(options.checkpoint, device)
+    classifier.dtype = dtype
     top, spans = min(options.top, len(classifier.class_names)), options.every is not None
     columns = Columns(top, options.scores, options.embeddings, spans)
     job = (options.job.number, options.job.count)
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     from cvr_lightning.cli.prepare import array_job, at_least_one
+    from cvr_lightning.inference.compute import PRECISIONS, add_device
     from cvr_lightning.tools.prepare.run import usable_cores
     from cvr_lightning.tools.prepare.tree import ArrayJob
 
@@ -73,9 +75,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--scores", action="store_true", help="write the probability of every class")
     parser.add_argument("--embeddings", action="store_true", help="write the features before the head")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    add_device(parser)
     parser.add_argument(
-        "--precision", choices=("32", "bf16"), default="32", help="bf16 is faster where the hardware has it"
+        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
     )
     parser.add_argument(
         "--batch-size", type=at_least_one, default=8, metavar="N", help="videos scored at once (default: 8)"

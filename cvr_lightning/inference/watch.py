@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cvr_lightning.files.printable import printable
+from cvr_lightning.inference.compute import add_device, compute_on
 
 if TYPE_CHECKING:  # report wrong arguments before importing torch
     from cvr_lightning.inference.streaming import StreamPrediction
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         help="at a damaged packet stop with its error (default), or skip to the next I-frame",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object for every P-frame")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    add_device(parser)
     return parser
 
 
@@ -55,8 +56,9 @@ def _watch(options: argparse.Namespace) -> None:
     from cvr_lightning.codec.container.packets import open_packets
     from cvr_lightning.inference.streaming import StreamingRecognizer
 
+    device, _ = compute_on("cvr watch", options.device)
     recognizer = StreamingRecognizer.from_checkpoint(
-        options.checkpoint, options.stride, options.segments, options.device
+        options.checkpoint, options.stride, options.segments, device
     )
     with open_packets(options.file) as packets:
         predictions: Iterator[StreamPrediction] = recognizer(packets, options.on_error)

@@ -43,6 +43,7 @@ from cvr_lightning.training.checkpoint_model import (
     require_fit,
 )
 from cvr_lightning.training.checkpoint_schema import FORMAT, HYPER_PARAMETERS, chosen, taken
+from cvr_lightning.training.compiling import compile_in_place
 from cvr_lightning.training.loss import cross_entropy, modality_cross_entropy
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 from cvr_lightning.training.scoring import ScoringModule
@@ -195,7 +196,7 @@ class RecognitionModule(ScoringModule):
         if stage == "fit" and not self.iframe_lr:
             own_recognizer(model, "iframe_lr").iframe_encoder.requires_grad_(False)
         if stage == "fit" and self.compiles:
-            model.compile()  # in place, which keeps the names of the weights
+            compile_in_place(model, self.trainer.strategy.root_device)
 
     def on_fit_start(self) -> None:
         """Log the size of the model."""

@@ -209,7 +209,8 @@ def test_an_unavailable_precision_is_refused(asked: str, given: str, message: st
 def test_bfloat16_is_refused_on_a_gpu_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
-    with pytest.raises(RunError, match="bf16-mixed: Tesla V100 does not compute in bfloat16: use 16-mixed"):
+    message = r"bf16-mixed: Tesla V100 \(cuda:0\) does not compute in bfloat16: use 16-mixed"
+    with pytest.raises(RunError, match=message):
         check_precision("bf16-mixed", "bf16-mixed", torch.device("cuda", 0))
     check_precision("16-mixed", "16-mixed", torch.device("cuda", 0))
 
