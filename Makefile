@@ -19,7 +19,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-lowest bench check docs format demo clean
+.PHONY: help install test test-lowest bench gpu-bench gpu-wheels check audit docs format demo clean
 
 help: ## list these targets
 	@echo "make TARGET [PYTHON=python3.11] [ARGS=...]"
@@ -48,10 +48,27 @@ $(BENCH)/venv/.installed: pyproject.toml $(CONSTRAINTS)
 	$(BENCH)/venv/bin/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %) torch -e ".[bench]"
 	@touch $@
 
-check: $(STAMP) docs ## check lint, formatting, types and documentation without changes
+gpu-bench: $(STAMP) ## measure on a GPU, under 8 minutes, and write a report; ARGS=--dry runs it without one
+	$(BIN)/python -m pip install --disable-pip-version-check -q $(CONSTRAINTS:%=-c %) -e ".[energy]"
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
+
+# What a machine with PyTorch but without a network may lack; install there with pip --no-index --no-deps.
+GPU_PYTHON ?= 3.12
+GPU_WHEELS ?= av braceexpand decord2 docstring_parser jsonargparse lightning lightning-utilities llvmlite numba \
+  nvidia-ml-py pytorch-lightning torchmetrics typeshed-client webdataset
+
+gpu-wheels: $(STAMP) ## collect wheels in build/gpu/wheels for a GPU machine without a network; GPU_PYTHON=3.12
+	$(BIN)/python -m pip download --disable-pip-version-check $(CONSTRAINTS:%=-c %) --no-deps --only-binary=:all: \
+	  --python-version $(GPU_PYTHON) --implementation cp --platform manylinux_2_28_x86_64 \
+	  --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 -d build/gpu/wheels $(GPU_WHEELS)
+
+check: $(STAMP) docs audit ## check lint, formatting, types, documentation and known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(STAMP) ## look up the pinned releases in the vulnerability database; one line without a network
+	$(BIN)/python .ci/audit.py
 
 docs: $(STAMP) ## build the documentation in build/site; a broken link is an error
 	$(BIN)/sphinx-build -q -W --keep-going docs build/site

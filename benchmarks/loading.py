@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Trainer
@@ -31,10 +32,11 @@ from page import arguments, publish
 from reading import interleave
 from rgb_frames import FRAME_READERS
 
-from cvr_lightning.datamodules import Folder
+from cvr_lightning.datamodules import CompressedVideoDataModule, Folder
 from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
 from cvr_lightning.datamodules.loader import VideoLoader
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw
+from cvr_lightning.models import Preset
 from cvr_lightning.training.module import RecognitionModule
 
 SEGMENTS, PFRAMES, BATCH = 8, 3, 8
@@ -93,10 +95,10 @@ def measure_waiting(root: Path, index_dir: Path, workers: int) -> list[Measured]
     ]
 
 
-def datamodule(root: Path, index_dir: Path | None, workers: int) -> Folder:
+def datamodule(root: Path, index_dir: Path | None, workers: int, batch: int = BATCH) -> Folder:
     return Folder(
         root,
-        batch_size=BATCH,
+        batch_size=batch,
         num_workers=workers,
         sampling=ClipSampling(segments=SEGMENTS, pframes=PFRAMES),
         index_dir=index_dir,
@@ -129,11 +131,14 @@ def label_of(dataset: DrawnDataset, draw: Draw) -> int:
     return dataset[draw].label
 
 
-def waiting(data: Folder) -> float:
-    """Fraction of the second epoch in which training waits for a batch."""
+def waiting(
+    data: CompressedVideoDataModule, preset: Preset = "tiny", precision: Any = "32-true", epochs: int = 2
+) -> float:
+    """Fraction of the epochs after the first in which training waits for a batch."""
     profiler = SimpleProfiler()
     trainer = Trainer(
-        max_epochs=2,
+        precision=precision,
+        max_epochs=epochs,
         profiler=profiler,
         logger=False,
         enable_checkpointing=False,
@@ -143,8 +148,8 @@ def waiting(data: Folder) -> float:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    trainer.fit(RecognitionModule(data.class_names, data.residual_channels, preset="tiny"), datamodule=data)
+    trainer.fit(RecognitionModule(data.class_names, data.residual_channels, preset=preset), datamodule=data)
     durations = profiler.recorded_durations
     wait = next(times for action, times in durations.items() if action.endswith("train_dataloader_next"))
-    batches = len(wait) // 2
-    return sum(wait[batches:]) / durations["run_training_epoch"][-1]
+    batches = len(wait) // epochs
+    return sum(wait[batches:]) / sum(durations["run_training_epoch"][1:])

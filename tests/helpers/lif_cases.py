@@ -47,3 +47,13 @@ class Case:
         for name, tensor in {**given, "start": start}.items():
             setattr(other, name, tensor.detach().double().requires_grad_())
         return other
+
+    def on(self, device: torch.device) -> "Case":
+        """The same numbers on a device."""
+        other = Case.__new__(Case)
+        other.mask = self.mask.to(device)
+        other.weights = [weight.to(device) for weight in self.weights]
+        for name in ("current", "threshold", "constants", "start"):
+            tensor = getattr(self, name)
+            setattr(other, name, None if tensor is None else tensor.detach().to(device).requires_grad_())
+        return other
