@@ -28,6 +28,7 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.energy.counters import gpu_uuid
 from cvr_lightning.models import Preset
+from cvr_lightning.training.loss import cross_entropy
 from cvr_lightning.training.module import RecognitionModule
 
 TITLE = "Training"
@@ -74,7 +75,8 @@ def _step(preset: Preset, clip: CompressedClip, dtype: torch.dtype) -> Callable[
 
     def step() -> None:
         with torch.autocast(device().type, dtype=dtype, enabled=dtype != torch.float32):
-            loss = module.loss(module(clip), clip)
+            logits, modality_loss = module._logits_and_modality_loss(clip)
+            loss = cross_entropy(logits, clip, module.label_smoothing) + modality_loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

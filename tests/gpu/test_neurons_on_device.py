@@ -78,7 +78,7 @@ def test_the_model_on_the_device_gives_the_logits_and_gradients_of_the_cpu(devic
         moved = model.to(where)
         logits = moved(clip.to(where))
         loss = logits.square().sum()
-        gradients = torch.autograd.grad(loss, [*moved.head.parameters(), moved.modulation.weight])
+        gradients = torch.autograd.grad(loss, [*moved.heads.parameters(), moved.modulation.weight])
         return [logits.detach().cpu(), *(gradient.cpu() for gradient in gradients)]
 
     expected = run(torch.device("cpu"))
