@@ -112,7 +112,7 @@ class UnifiedTransformer(nn.Module):
         Returns:
             The cls tokens of both modalities (B, 2, D), and the I- and P-tokens.
         """
-        batch, lengths = len(tokens[0]), [1 + part_BLD.shape[1] for part_BLD in tokens]
+        batch, lengths = tokens[0].shape[0], [1 + part_BLD.shape[1] for part_BLD in tokens]
         parts = []
         for cls_D, part_BLD in zip(self.cls.to(tokens[0].dtype), tokens, strict=True):
             parts += [cls_D.expand(batch, 1, -1), part_BLD]
