@@ -73,7 +73,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "no adaptation": {"model": {"ablate": ("adaptation",)}},
     "no current readout": {"model": {"ablate": ("current_readout",)}},
     "late fusion": {"model": {"ablate": ("unified",)}},
-    "no mixer": {"model": {"ablate": ("mixer",)}},
+    "with mixer": {"model": {"mixers": 1}},
     "no modality loss": {"model": {"modality_loss": 0.0}},
     "pixel representation": {"data": {"representation": "pixel"}},
     "accumulated": {"data": {"accumulate": True}},

@@ -21,12 +21,10 @@ from cvr_lightning.models.presets import Architecture
 from cvr_lightning.models.segments import of_segments
 from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem
 
-Ablation = Literal[
-    "global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "unified", "mixer"
-]
+Ablation = Literal["global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "unified"]
 """Components that can be ablated: global motion compensation, spiking neurons (replaced by a ReLU), threshold
-adaptation, the I-frame's threshold term, the current readout, attention between modalities and the mixer
-(which leaves late fusion), the mixer alone."""
+adaptation, the I-frame's threshold term, the current readout, attention between modalities (which leaves
+late fusion)."""
 Representation = Literal["block", "pixel", "rgb"]
 """Representation of P-frames; ``rgb`` has decoded frames in place of I-frames, and no P-frames."""
 

@@ -21,7 +21,6 @@ class Architecture:
         depth: Blocks of the transformer.
         heads: Attention heads of a block.
         mlp_ratio: Ratio of an MLP's width to ``width``.
-        mixers: Number of multi-modal mixers.
     """
 
     crop: int
@@ -32,7 +31,6 @@ class Architecture:
     depth: int
     heads: int
     mlp_ratio: int
-    mixers: int
 
 
 PRESETS: dict[Preset, Architecture] = {
@@ -45,7 +43,6 @@ PRESETS: dict[Preset, Architecture] = {
         depth=2,
         heads=4,
         mlp_ratio=2,
-        mixers=1,
     ),
     "lite": Architecture(
         crop=160,
@@ -56,7 +53,6 @@ PRESETS: dict[Preset, Architecture] = {
         depth=2,
         heads=4,
         mlp_ratio=2,
-        mixers=1,
     ),
     "small": Architecture(
         crop=160,
@@ -67,7 +63,6 @@ PRESETS: dict[Preset, Architecture] = {
         depth=3,
         heads=5,
         mlp_ratio=2,
-        mixers=2,
     ),
     "base": Architecture(
         crop=224,
@@ -78,7 +73,6 @@ PRESETS: dict[Preset, Architecture] = {
         depth=6,
         heads=6,
         mlp_ratio=4,
-        mixers=2,
     ),
 }
 """ImageNet weights exist for the I-paths of lite (EfficientNet-Lite0), small (ConvNeXt-Atto) and base

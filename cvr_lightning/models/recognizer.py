@@ -26,6 +26,8 @@ from cvr_lightning.models.presets import PRESETS, Preset
 from cvr_lightning.models.segments import joint_exists, mean_over_segments, modulate, of_segments, uses
 from cvr_lightning.models.transformer import UnifiedTransformer, grid_embedding, sinusoidal
 
+MAX_MIXERS = 8
+"""Bound on a number that may come from a file."""
 HEADS = "heads."
 """Prefix of the weights that ``reset_classifier`` replaces."""
 
@@ -52,12 +54,13 @@ class CompressedVideoRecognizer(DualEncoder):
         representation: Representation of P-frames.
         ablate: Components to leave out.
         levels: Most spikes of a neuron per step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
+        mixers: Number of multi-modal mixers after the transformer, 0 to 8.
 
     Attributes:
         architecture: These options, as plain values: ``CompressedVideoRecognizer(**architecture)``.
 
     Raises:
-        ValueError: A preset, representation or component is unknown, or levels are out of range.
+        ValueError: A preset, representation or component is unknown, or a number is out of range.
     """
 
     def __init__(
@@ -69,11 +72,14 @@ class CompressedVideoRecognizer(DualEncoder):
         representation: Representation = "block",
         ablate: Sequence[Ablation] = (),
         levels: int = 4,
+        mixers: int = 0,
     ) -> None:
         _check_choice("preset", preset, get_args(Preset))
         _check_choice("representation", representation, get_args(Representation))
         for part in ablate:
             _check_choice("part", part, get_args(Ablation))
+        if not 0 <= mixers <= MAX_MIXERS:
+            raise ValueError(f"mixers={mixers} must be between 0 and {MAX_MIXERS}")
         arch = PRESETS[preset]
         super().__init__(arch, residual_channels, representation, ablate, levels)
         self.architecture: dict[str, Any] = {
@@ -84,6 +90,7 @@ class CompressedVideoRecognizer(DualEncoder):
             "representation": representation,
             "ablate": sorted(ablate),
             "levels": levels,
+            "mixers": mixers,
         }
         high_channels = arch.iframe_widths[3]
         self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
@@ -91,9 +98,8 @@ class CompressedVideoRecognizer(DualEncoder):
         self.pframe_tokens = nn.Linear(self.pframe_encoder.out_channels, arch.width)
         self.modality = nn.Parameter(torch.zeros(2, arch.width))
         self.time = nn.Linear(arch.width, arch.width)
-        exchange = "unified" not in ablate
-        self.transformer = UnifiedTransformer(arch.width, arch.depth, arch.heads, arch.mlp_ratio, exchange)
-        mixers = arch.mixers if exchange and "mixer" not in ablate else 0
+        blocks = (arch.width, arch.depth, arch.heads, arch.mlp_ratio)
+        self.transformer = UnifiedTransformer(*blocks, exchange="unified" not in ablate)
         self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
         self.heads = self._new_heads()
         nn.init.zeros_(self.modulation.weight)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from cvr_lightning import datamodules
 from cvr_lightning.errors import CheckpointError
 
-FORMAT = 2
+FORMAT = 3
 """Version of a checkpoint's own section and of the names of its weights; other versions are refused."""
 MAX_TEXT = 4096
 """Most characters of a name or path."""
@@ -44,6 +44,7 @@ MODEL: dict[str, Kind] = {
     "learning_rate": float,
     "levels": int,
     "mask_ratio": float,
+    "mixers": int,
     "modality_loss": float,
     "preset": str,
     "warmup_ratio": float,
@@ -114,6 +115,7 @@ DATA: dict[str, Kind] = {
 ARCHITECTURE: dict[str, Kind] = {
     "dropout": float,
     "levels": int,
+    "mixers": int,
     "model": str,
     "num_classes": int,
     "preset": str,

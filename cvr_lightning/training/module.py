@@ -15,17 +15,15 @@ from torch import Tensor, nn
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
-from cvr_lightning.errors import CheckpointError, naming
+from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging
 from cvr_lightning.files.printable import count_text
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
 from cvr_lightning.models.iframe_encoder import check_frame_size
-from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.architecture import (
     architecture_of,
     checked_logits,
-    own_recognizer,
     refuse_options,
 )
 from cvr_lightning.training.checkpoint import (
@@ -37,13 +35,13 @@ from cvr_lightning.training.checkpoint import (
 from cvr_lightning.training.checkpoint_model import (
     adopt_form,
     build_model,
-    load_pretrained,
     recognizer_weights,
     refuse_other_model,
     require_fit,
 )
 from cvr_lightning.training.checkpoint_schema import FORMAT, HYPER_PARAMETERS, chosen, taken
 from cvr_lightning.training.compiling import compile_in_place
+from cvr_lightning.training.initial_weights import set_initial_weights
 from cvr_lightning.training.loss import cross_entropy, modality_cross_entropy
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 from cvr_lightning.training.scoring import ScoringModule
@@ -70,8 +68,9 @@ class RecognitionModule(ScoringModule):
         preset: Size of the model.
         ablate: Components to leave out: ``global_motion`` (no compensation), ``spikes`` (replaced by a ReLU),
             ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``, ``unified`` (attention
-            between modalities, and the mixer; leaves late fusion), ``mixer``.
+            between modalities, which leaves late fusion).
         levels: Most spikes of a neuron per step, 1 to 4; 1 gives binary spikes.
+        mixers: Number of multi-modal mixers after the transformer, 0 to 8.
         dropout: Fraction of the features dropped before the heads.
         label_smoothing: Fraction of the target spread over all classes.
         modality_loss: Weight of the sum of each modality's own cross entropy. Custom models have none.
@@ -104,6 +103,7 @@ class RecognitionModule(ScoringModule):
         preset: Preset = "tiny",
         ablate: Sequence[Ablation] = (),
         levels: int = 4,
+        mixers: int = 0,
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
         modality_loss: float = 0.5,
@@ -126,6 +126,7 @@ class RecognitionModule(ScoringModule):
             "dropout": dropout,
             "ablate": ablate,
             "levels": levels,
+            "mixers": mixers,
         }
         of_own = {"iframe_weights": iframe_weights, "pretrained": pretrained, "iframe_lr": iframe_lr}
         if model is not None:
@@ -181,20 +182,8 @@ class RecognitionModule(ScoringModule):
         if is_own and isinstance(data, CompressedVideoDataModule):
             for crop in (data.sampling.crop, data.test_sampling.crop):
                 check_frame_size(crop, crop)
-        if stage == "fit" and self.iframe_weights is not None:
-            encoder = own_recognizer(model, "iframe_weights").iframe_encoder
-            with naming("iframe_weights"):
-                left = load_imagenet_weights(encoder, self.iframe_weights)
-            rank_zero_info(f"I-frame encoder: {self.iframe_weights}, leaving out {', '.join(left)}")
-        if stage == "fit" and self.pretrained is not None:
-            recognizer = own_recognizer(model, "pretrained")
-            with naming("pretrained"):
-                names = load_pretrained(recognizer, self.pretrained)
-            rank_zero_info(
-                f"{self.pretrained}: {len(names.loaded)} weights loaded, all but {', '.join(names.left)}"
-            )
-        if stage == "fit" and not self.iframe_lr:
-            own_recognizer(model, "iframe_lr").iframe_encoder.requires_grad_(False)
+        if stage == "fit":
+            set_initial_weights(model, self.iframe_weights, self.pretrained, self.iframe_lr)
         if stage == "fit" and self.compiles:
             compile_in_place(model, self.trainer.strategy.root_device)
 

@@ -72,7 +72,7 @@ class PretrainingModule(LightningModule):
         self.masked = MaskedPretraining(preset, residual_channels, pframes)
         self.architecture: dict[str, Any] = {
             name: self.recognizer.architecture[name]
-            for name in ("preset", "residual_channels", "representation", "ablate", "levels")
+            for name in ("preset", "residual_channels", "representation", "ablate", "levels", "mixers")
         }
         self.mask_ratio = mask_ratio
         self.learning_rate = learning_rate

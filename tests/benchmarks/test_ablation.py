@@ -23,7 +23,7 @@ def ablation() -> ModuleType:
 
 
 def jobs(ablation: ModuleType) -> list[Any]:
-    rows, splits = ["whole", "no mixer"], [1, 2]
+    rows, splits = ["whole", "late fusion"], [1, 2]
     options = {"recipe": "ucf101", "root": "r", "subset": "val", "rows": rows, "splits": splits}
     return list(ablation.all_jobs(argparse.Namespace(**options, seeds=[0, 1], epochs=3)))
 
@@ -55,5 +55,5 @@ def test_differences_are_paired_by_split_and_seed(ablation: ModuleType) -> None:
         if (job.split, job.seed) in scores:
             runs.append(run(ablation, job, scores[job.split, job.seed]))
     rows = ablation.report("ucf101", 3, "val", runs).splitlines()
-    assert rows[-1].startswith("| no mixer | 3 | 0.467 ± 0.058 | -0.133 ± 0.033 |")
+    assert rows[-1].startswith("| late fusion | 3 | 0.467 ± 0.058 | -0.133 ± 0.033 |")
     assert rows[-2].startswith("| whole | 4 | 0.675 ± 0.171 |  |")

@@ -40,7 +40,6 @@ PARTS = [
     "pframe_tokens",
     "time",
     "transformer",
-    "mixers",
     "heads",
 ]
 PLACES = {"<layer>": ["layer1", "layer2", "layer3", "layer4"], "<part>": PARTS, "<clip>": ["0", "1"]}

@@ -200,13 +200,26 @@ def test_a_model_of_counts_trains_all_its_weights(levels: int, clip: CompressedC
     }
 
 
-def test_unsupported_levels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"levels=5 must be between 1 and 4"):
-        CompressedVideoRecognizer(5, levels=5)
+def test_mixers_are_trained_and_change_the_logits_once_trained(clip: CompressedClip) -> None:
+    torch.manual_seed(0)
+    model = CompressedVideoRecognizer(5, residual_channels=6, mixers=2, dropout=0.0)
+    without = CompressedVideoRecognizer(5, residual_channels=6, dropout=0.0)
+    without.load_state_dict(model.state_dict(), strict=False)
+    torch.testing.assert_close(model(clip), without(clip))
+    nn.functional.cross_entropy(model(clip), clip.label).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    nn.init.normal_(model.mixers[1].fc2.weight)
+    assert (model(clip) - without(clip)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("option", "value", "least", "most"), [("levels", 5, 1, 4), ("mixers", 9, 0, 8)])
+def test_numbers_out_of_range_are_refused(option: str, value: int, least: int, most: int) -> None:
+    with pytest.raises(ValueError, match=rf"{option}={value} must be between {least} and {most}"):
+        CompressedVideoRecognizer(5, **{option: value})
 
 
 def test_an_unknown_component_is_refused_with_a_list() -> None:
-    with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*mixer"):
+    with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*unified"):
         CompressedVideoRecognizer(5, ablate=["mixing"])  # type: ignore[list-item]
 
 
