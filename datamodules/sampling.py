@@ -160,6 +160,9 @@ class ClipSampling:
                 f"modalities={self.modalities}: representation='rgb' reads decoded frames only; use "
                 "('iframes',)"
             )
+        for name in ("size", "coefficients"):  # a checkpoint's lists have any length
+            if len(getattr(self, name)) != 2:
+                raise ValueError(f"{name}={getattr(self, name)} must be two numbers")
         for name in ("segments", "pframes", "views"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")

@@ -26,6 +26,7 @@ from cvr_lightning.training.checkpoint_schema import (
     taken,
 )
 
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool)
 CHECKPOINT_KEY = "cvr_lightning"
 """Key of a checkpoint's section for use without the data set: plain numbers, strings and lists."""
 
@@ -113,7 +114,8 @@ def check_weights(path: str | os.PathLike[str], weights: Any) -> None:
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise CheckpointError(f"{path}: it has no weights; copy it again, or train again")
     for name, tensor in weights.items():
-        if tensor.layout != torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
+        known = tensor.layout == torch.strided and tensor.dtype in _DTYPES
+        if not known or tensor.nbytes > tensor.untyped_storage().nbytes():
             raise CheckpointError(f"{path}: the weight {name} is stored in an unsupported way; train again")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(

@@ -130,9 +130,8 @@ def _build_own(
     try:
         with torch.device("meta"):
             expected = CompressedVideoRecognizer(**architecture).state_dict()
-        shapes = {name: tensor.shape for name, tensor in weights.items()}
-        if shapes != {name: tensor.shape for name, tensor in expected.items()}:
-            raise ValueError("weights of other shapes")
+        if _forms(weights) != _forms(expected):
+            raise ValueError("weights of other names, shapes or types")
         if architecture["num_classes"] != len(about["class_names"]):
             raise ValueError(f"{architecture['num_classes']} classes with {len(about['class_names'])} names")
         recognizer = CompressedVideoRecognizer(**architecture)
@@ -144,6 +143,11 @@ def _build_own(
             "again"
         ) from error
     return recognizer
+
+
+def _forms(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
+    """Shapes, and whether numbers have a point; loading would convert others without a word."""
+    return {name: (tensor.shape, tensor.is_floating_point()) for name, tensor in weights.items()}
 
 
 def stored_sampling(source: str, about: Mapping[str, Any]) -> ClipSampling:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from helpers.disks import held_elsewhere, small_disk
-from helpers.tiny_runs import TINY_CLIPS, write_two_classes
+from helpers.tiny_runs import TINY_CLIPS, untrained_checkpoint, write_two_classes
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.datamodules import Folder
@@ -86,6 +86,40 @@ def test_a_full_disk_stops_packing(videos: Path, tmp_path: Path, capsys: pytest.
         assert "cannot be written (No space left on device)" in failure(arguments, capsys)
         assert not list(unfinished_files(disk))
         assert not (disk / "out" / "index.json").exists()
+
+
+@pytest.fixture(scope="module")
+def labeling(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Label one video forty times."""
+    folder = tmp_path_factory.mktemp("labeling")
+    checkpoint = untrained_checkpoint(folder / "a.ckpt", ["a", "b"], SAMPLING)
+    (folder / "list.txt").write_text(40 * f"{videos}/train/a/0.avi\n")
+    options = ["--checkpoint", str(checkpoint), "--workers=1", "--embeddings", "--batch-size=4", "--output"]
+    return ["label", str(folder / "list.txt"), *options]
+
+
+def test_a_full_disk_stops_labeling_which_goes_on_where_there_is_room(
+    labeling: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", "24k") as disk:
+        message = failure([*labeling, str(disk / "labels.jsonl")], capsys)
+        assert "labels.jsonl.partial: cannot be written (No space left on device)" in message
+        assert sorted(path.name for path in disk.iterdir()) == [".labels.jsonl.lock", "labels.jsonl.partial"]
+        subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+        main([*labeling, str(disk / "labels.jsonl")])
+        main([*labeling, str(tmp_path / "labels.jsonl")])
+        assert (disk / "labels.jsonl").read_bytes() == (tmp_path / "labels.jsonl").read_bytes()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        message = failure([*labeling, str(disk / "more.csv")], capsys)
+    assert "cannot be written (Read-only file system)" in message
+
+
+def test_two_runs_do_not_write_one_table(
+    labeling: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held_elsewhere(tmp_path, ".labels.csv.lock") as pid:
+        message = failure([*labeling, str(tmp_path / "labels.csv")], capsys)
+    assert f"another process is writing to it (pid {pid} on " in message
 
 
 def test_a_full_disk_only_affects_the_index(

@@ -48,6 +48,8 @@ def test_clip_sampling_survives_json():
         ({"crop": 220}, "multiple of 8"),
         ({"crop": 264}, r"size=\(256, 340\)"),
         ({"coefficients": (65, 4)}, "between 1 and 64"),
+        ({"coefficients": (16,)}, r"coefficients=\(16,\) must be two numbers"),
+        ({"size": (256, 340, 3)}, r"size=\(256, 340, 3\) must be two numbers"),
         ({"segments": 0}, "segments=0 must be at least 1"),
     ],
 )

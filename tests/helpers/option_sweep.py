@@ -1,10 +1,11 @@
 """Gives every option of every command values that it does not take.
 
-    python tests/helpers/option_sweep.py [COMMAND...]
+    python tests/helpers/option_sweep.py [VALUES] [COMMAND...]
 
-No value may end in a traceback, and the message of a value that is refused names its option. Values that a
-command accepts end where all runs do: the videos here cannot be read. Prints each message that does not name
-its option; those are to be read.
+VALUES is the number of values for each option, all by default; each option begins with another one. No value
+may end in a traceback, and the message of a value that is refused names its option. Values that a command
+accepts end where all runs do: the videos here cannot be read. Prints each message that does not name its
+option; those are to be read.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 from helpers.tiny_runs import untrained_checkpoint
 
 VALUES = ("", "x", "-1", "0", "nan", "1e999", "99999999999999999999", "null", "[]", "{a: 1}", "nowhere/x.y")
-SLOW = re.compile(r"--(workers|help|version|import|print_config|data\.help|[\w.]+\.help)$")
-"""Options whose values start processes, and those that take none."""
+SLOW = re.compile(r"--(.*workers|.*num_nodes|help|version|import|print_config|[\w.]+\.help)$")
+"""Options whose values start processes or wait for others, and those that take none."""
 TRAINER = ("fit", "pretrain", "validate", "test", "predict")
 
 
@@ -82,10 +83,11 @@ def options(command: str) -> list[str]:
     return [name for name in names if not SLOW.match(name)]
 
 
-def sweep(command: str, arguments: list[str]) -> Iterator[tuple[str, str, int, str]]:
+def sweep(command: str, arguments: list[str], count: int) -> Iterator[tuple[str, str, int, str]]:
     """Option, value, exit status and output of each case."""
-    for option in options(command):
-        for value in VALUES:
+    for number, option in enumerate(options(command)):
+        for shift in range(count):
+            value = VALUES[(number + shift) % len(VALUES)]
             yield option, value, *call([*arguments, f"{option}={value}"])
 
 
@@ -101,14 +103,15 @@ def verdict(option: str, status: int, text: str, accepted: str) -> str:
 
 def run() -> int:
     """Sweep the commands named on the command line; the number of tracebacks."""
-    counts = Counter[str]()
+    counts, names = Counter[str](), sys.argv[1:]
+    values = int(names.pop(0)) if names and names[0].isdigit() else len(VALUES)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         lines = commands(Path(folder))
-        for command in sys.argv[1:] or lines:
+        for command in names or lines:
             status, text = call(lines[command])
             usual = text.splitlines()[-1][:60] if status else ""
-            for option, value, ended, shown in sweep(command, lines[command]):
+            for option, value, ended, shown in sweep(command, lines[command], values):
                 found = verdict(option, ended, shown, usual)
                 counts[found] += 1
                 if found in ("traceback", "unnamed"):

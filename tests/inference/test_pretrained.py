@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers.factories import make_clip
 from helpers.own_model import MotionNet
+from safetensors.torch import load_file, save_file
 
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError, WeightsError
@@ -92,6 +93,16 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
         Classifier.from_pretrained(folder)
     weights.unlink()
     with pytest.raises(WeightsError, match=r"model\.safetensors: no such file"):
+        Classifier.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_another_type_are_refused(folder: Path, dtype: torch.dtype) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name, tensor in weights.items() if tensor.ndim > 1)
+    save_file({**weights, name: weights[name].to(dtype)}, path)
+    with pytest.raises(CheckpointError, match=r"another architecture|stored in an unsupported way"):
         Classifier.from_pretrained(folder)
 
 
