@@ -22,7 +22,7 @@ from cvr_lightning.codec.prepared.form import Form
 from cvr_lightning.codec.prepared.recipe import RECIPE, Recipe
 from cvr_lightning.datamodules.protocols import Crops
 from cvr_lightning.errors import RunError
-from cvr_lightning.files.bounds import CLIP_PIXELS
+from cvr_lightning.files.bounds import CLIP_PIXELS, PREPARED_PIXELS
 
 MOST_VIEWS = 1000
 """Limit for views per video, since checkpoints set it."""
@@ -213,8 +213,10 @@ class ClipSampling:
         if set(recipe) != {item.name for item in fields(Recipe)}:
             raise ValueError(f"recipe: unknown or missing names in {sorted(recipe)}")
         sampling = cls(**_with_tuples({**values, "recipe": Recipe(**_with_tuples(recipe))}))
-        for sides in (sampling.size, sampling.recipe.size or (sampling.recipe.short_side or 0,) * 2):
-            CLIP_PIXELS.check(sampling.segments * sampling.pframes * math.prod(sides))
+        delivered, segments = math.prod(sampling.size), sampling.segments
+        prepared = math.prod(sampling.recipe.size or (sampling.recipe.short_side or 0,) * 2)
+        CLIP_PIXELS.check(segments * sampling.pframes * max(delivered, prepared))
+        PREPARED_PIXELS.check(segments * sampling.recipe.gop * prepared)
         if sampling.views > MOST_VIEWS:
             raise ValueError(f"views={sampling.views} must be at most {MOST_VIEWS}")
         return sampling

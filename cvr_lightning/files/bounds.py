@@ -68,6 +68,8 @@ class Limit:
 CLASSES = Limit("CVR_MAX_CLASSES", 100_000, "classes")
 CLIP_PIXELS = Limit("CVR_MAX_CLIP_PIXELS", 1 << 27, "pixels of a clip's P-frames")
 """Requested by a checkpoint; 64 windows of 12 P-frames of 340x256 take half of it."""
+PREPARED_PIXELS = Limit("CVR_MAX_PREPARED_PIXELS", 1 << 31, "pixels of a clip's prepared frames")
+"""Requested by a checkpoint; 16 GOPs of 250 frames of 340x256 take a sixth of it."""
 VIDEO_BYTES = Limit("CVR_MAX_VIDEO_BYTES", 4 << 30, "bytes of a video in a shard")
 TEXT_BYTES = Limit("CVR_MAX_TEXT_BYTES", 128 << 20, "bytes of text")
 """Of a list of videos, a table of results, the index of shards: half a million videos take some 80 MB."""

@@ -169,6 +169,13 @@ def test_a_clip_of_any_size_is_not_read_because_a_checkpoint_asks_for_it(tmp_pat
         Classifier.from_checkpoint(saved(tmp_path / "a.ckpt", contents(sampling=huge)))
 
 
+def test_a_preparation_of_any_size_is_not_done_because_a_checkpoint_asks_for_it(tmp_path):
+    recipe = {"size": None, "short_side": 8190, "gop": 600}
+    huge = ClipSampling().to_dict() | {"segments": 1, "pframes": 1, "recipe": recipe}
+    with pytest.raises(CheckpointError, match="set CVR_MAX_PREPARED_PIXELS="):
+        Classifier.from_checkpoint(saved(tmp_path / "a.ckpt", contents(sampling=huge)))
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x05\x06" + bytes(18), pickle.dumps({"a": 1}), b"text\n"])
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, data):
     path = tmp_path / "a.ckpt"
