@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from cvr_lightning.codec.container.length import HEAD_BYTES, declared_size
+from cvr_lightning.codec.container.length import length_fault
 from cvr_lightning.codec.container.opening import open_container, require_regular
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
@@ -159,6 +159,8 @@ class Demuxer:
                 stream = best_video(self.path, container)
                 if stream.width or stream.height:
                     check_size(self.path, stream.width, stream.height)
+                if stream.frames > self.size:
+                    raise self.error(f"it declares {stream.frames} frames in {self.size} bytes")
             except BaseException:
                 container.close()
                 raise
@@ -169,9 +171,8 @@ class Demuxer:
         return open_container(self.path if self._data is None else io.BytesIO(self._data), self.path)
 
     def _check_length(self) -> None:
-        declared = declared_size(self.read(0, HEAD_BYTES))
-        if declared is not None and declared > self.size:
-            raise self.error(f"it is cut short: its header declares {declared} bytes, it has {self.size}")
+        if cause := length_fault(self.read, self.size):
+            raise self.error(cause)
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
         """Yield the remaining packets; an empty one may follow them."""
@@ -269,7 +270,7 @@ class Demuxer:
         if self._next >= 0 and 0 <= first - self._next < _SEEK_PACKETS:
             return
         dts = keys[first][0]
-        if dts != NO_TIMESTAMP:
+        if first and dts != NO_TIMESTAMP:
             with contextlib.suppress(*PYAV_ERRORS, UnreadableVideoError, StopIteration):
                 self.container.seek(dts, stream=self.stream)
                 packets = self._clear()

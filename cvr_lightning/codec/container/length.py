@@ -1,16 +1,68 @@
-"""Declared length of a file, which FFmpeg does not report.
+"""Declared length of a file, which FFmpeg does not report, and numbers of samples, which it does not check.
 
-Without the declared length, a file truncated between two packets would be taken for a shorter video.
+Without the declared length, a file truncated between two packets would be taken for a shorter video. An MP4
+file may declare any number of samples of one size, for each of which FFmpeg allocates.
 """
 
 from __future__ import annotations
 
-HEAD_BYTES = 4096
+import struct
+from collections.abc import Callable, Iterator
+
+_HEAD_BYTES = 4096
 """Bytes at the start of a file that :func:`declared_size` needs."""
+_BOXES_OF_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
+_SAMPLE_FIELDS = 0xF00
+"""Flags of a fragment (trun) whose samples have fields of their own, which the file must hold."""
+_SAMPLES_PER_BYTE = 32
+"""Most samples in a byte of a file: those of compressed sound, which QuickTime counts before compression."""
 _EBML = b"\x1a\x45\xdf\xa3"
 _UNKNOWN = 0xFFFFFFFF
 """Size in an AVI file that was written to a pipe."""
 _SEGMENT = b"\x18\x53\x80\x67"
+
+
+def length_fault(read: Callable[[int, int], bytes], size: int) -> str:
+    """Why a file is shorter than it declares; empty if it is not.
+
+    Args:
+        read: Reads from a position a number of bytes, fewer at the end of the file.
+        size: Size of the file in bytes.
+    """
+    declared = declared_size(read(0, _HEAD_BYTES))
+    if declared is not None and declared > size:
+        return f"it is cut short: its header declares {declared} bytes, it has {size}"
+    samples = max(_declared_samples(read, size), default=0)
+    if samples > size * _SAMPLES_PER_BYTE:
+        return f"its header declares {samples} samples in a file of {size} bytes"
+    return ""
+
+
+def _declared_samples(read: Callable[[int, int], bytes], size: int) -> Iterator[int]:
+    """Numbers of samples that the tracks and fragments of an MP4 file declare without a field for each."""
+    if read(4, 4) not in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"):
+        return
+    waiting = [(0, size)]
+    while waiting:
+        place, end = waiting.pop()
+        head = read(place, 32)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        start = 16 if length == 1 else 8
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        following = place + length if length else end
+        if len(head) < start or following < place + start:
+            continue
+        if following < end:
+            waiting.append((following, end))
+        if kind in _BOXES_OF_BOXES:
+            waiting.append((place + start, min(end, following)))
+        elif kind in (b"stsz", b"trun") and len(head) >= start + 12:
+            flags, first, second = struct.unpack_from(">3I", head, start)
+            if kind == b"stsz" and first:
+                yield second
+            elif kind == b"trun" and not flags & _SAMPLE_FIELDS:
+                yield first
 
 
 def declared_size(head: bytes) -> int | None:
