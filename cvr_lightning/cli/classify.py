@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cvr_lightning.cli.prepare import at_least_one
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.printable import printable, shown
@@ -24,17 +25,18 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="video files, or folders of them")
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per file (default: 5)")
+    parser.add_argument(
+        "--top", type=at_least_one, default=5, metavar="K", help="classes per file (default: 5)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
     add_device(parser)
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
     )
-    parser.add_argument("--batch-size", type=int, default=8, help="files labeled at once (default: 8)")
+    parser.add_argument(
+        "--batch-size", type=at_least_one, default=8, metavar="N", help="files labeled at once (default: 8)"
+    )
     options = parser.parse_args(arguments)
-    for name in ("top", "batch_size"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
     device, dtype = compute_on("cvr classify", options.device, options.precision)
     classifier = Classifier.from_checkpoint(options.checkpoint, device)
     classifier.dtype = dtype

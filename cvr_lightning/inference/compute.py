@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cvr_lightning.errors import RunError
+from cvr_lightning.errors import OptionError
 from cvr_lightning.files.printable import shown
 
 if TYPE_CHECKING:  # report wrong arguments before importing torch
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # report wrong arguments before importing torch
 
 PRECISIONS = ("32", "bf16")
 """What ``--precision`` may be."""
+_AUTO = "--device auto takes what works here"
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def compute_on(command: str, asked: str, precision: str = "32") -> tuple[torch.d
         precision: One of :data:`PRECISIONS`. Without bfloat16 in hardware, float32 is used.
 
     Raises:
-        RunError: The device does not exist or does not compute.
+        OptionError: The device does not exist or does not compute.
     """
     import torch
 
@@ -55,7 +56,7 @@ def _required(asked: str) -> torch.device:
     """A device that was asked for.
 
     Raises:
-        RunError: It does not exist or does not compute.
+        OptionError: It does not exist or does not compute.
     """
     import torch
 
@@ -64,7 +65,7 @@ def _required(asked: str) -> torch.device:
     try:
         device = torch.device(asked)
     except RuntimeError as error:
-        raise RunError(f"--device {asked}: {first_line(error)}") from error
+        raise OptionError(f"--device {asked}: {first_line(error)}; {_AUTO}") from error
     if reason := unusable(device):
-        raise RunError(f"--device {asked}: {reason}; --device auto takes what works here")
+        raise OptionError(f"--device {asked}: {reason}; {_AUTO}")
     return device

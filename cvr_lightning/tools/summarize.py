@@ -27,6 +27,8 @@ from cvr_lightning.files.printable import count_text, printable
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
+_MOST = 10_000
+"""Largest count that an option takes."""
 _MOTIONS = ("left", "rotate_clockwise", "zoom_in")
 
 
@@ -100,11 +102,14 @@ def main(arguments: Sequence[str]) -> None:
         recognizer, name = classifier.recognizer, options.checkpoint
         sampling = classifier.sampling
     else:
-        sampling = ClipSampling(
-            segments=options.segments,
-            pframes=options.pframes,
-            crop=options.crop or PRESETS[options.preset].crop,
-        )
+        for name in ("classes", "segments", "pframes"):
+            if not 1 <= getattr(options, name) <= _MOST:
+                parser.error(f"--{name} {getattr(options, name)}: must be from 1 to {_MOST}")
+        crop = PRESETS[options.preset].crop if options.crop is None else options.crop
+        try:
+            sampling = ClipSampling(segments=options.segments, pframes=options.pframes, crop=crop)
+        except ValueError as error:
+            parser.error(f"--crop {crop}: {error}")
         torch.manual_seed(0)
         recognizer = CompressedVideoRecognizer(options.classes, options.preset, sampling.residual_channels)
         name = f"{options.preset}, random weights, {options.classes} classes"

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers.tiny_runs import untrained_checkpoint
 
 from cvr_lightning import datamodules
 from cvr_lightning.cli.main import main
+from cvr_lightning.datamodules.sampling import ClipSampling
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,48 @@ def test_a_folder_whose_name_is_no_text_is_named(
     root = os.fsdecode(b"caf\xe9")
     error = refusal(capsys, *command, "--data=Folder", f"--data.root={root}")
     assert r"caf\udce9: its bytes are no text in this locale" in error
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--device=0", "; --device auto takes what works here"),
+        ("--device=meta", "--device meta: "),
+        ("--device=", "--device : "),
+        ("--device=cuda:99", "--device cuda:99: "),
+        (
+            "--batch-size=99999999999999999999",
+            "argument --batch-size: '99999999999999999999' must be a whole",
+        ),
+        ("--top=0", "argument --top: '0' must be a whole number, at least 1"),
+    ],
+)
+@pytest.mark.parametrize("command", ["classify", "label"])
+def test_tools_name_the_option_and_what_it_takes(
+    command: str, option: str, message: str, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = ["--output", "labels.csv"] if command == "label" else []
+    assert message in refusal(capsys, command, "x.avi", "--checkpoint", checkpoint, *output, option)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("checkpoint") / "a.ckpt"
+    return str(untrained_checkpoint(path, ["a", "b"], ClipSampling()))
+
+
+@pytest.mark.parametrize("option", ["--segments=0", "--classes=-1", "--pframes=1000000", "--crop=7"])
+def test_summarize_names_the_option(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, _, value = option.partition("=")
+    assert f"{name} {value}: " in refusal(capsys, "summarize", "--preset=tiny", option)
+
+
+@pytest.mark.parametrize("name", ["pretrained", "iframe_weights"])
+def test_weights_that_are_missing_are_named_with_their_option(
+    name: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = [f"--trainer.default_root_dir={tmp_path}", "--run=x"]
+    sampling = ["--data.sampling.modalities=[iframes]", "--data.on_error=skip", "--data.num_workers=0"]
+    with pytest.raises(SystemExit):
+        main(["fit", "--data=Folder", f"--data.root={videos}", *sampling, *place, f"--model.{name}=nowhere"])
+    assert f"cvr: {name}=nowhere: no such " in capsys.readouterr().err

@@ -58,6 +58,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "results": ["results", str(folder)],
         "report": ["report", str(folder)],
         "summarize": ["summarize", str(video), *labels],
+        "presets": ["summarize", str(video), "--preset=tiny"],
         "prepare": ["prepare", str(folder / "videos"), str(folder / "prepared"), "--workers=1"],
         "pack": ["pack", str(folder / "shards"), *data],
     }
@@ -76,7 +77,7 @@ def call(command: list[str]) -> tuple[int, str]:
 
 def options(command: str) -> list[str]:
     """The options that the help of a command lists."""
-    texts = [call([command, "--help"])[1]]
+    texts = [call([{"presets": "summarize"}.get(command, command), "--help"])[1]]
     if command in TRAINER or command == "pack":
         texts.append(call([command, "--data.help", "Folder"])[1])
     names = dict.fromkeys(name for text in texts for name in re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
