@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Timer
 
 from cvr_lightning.errors import OptionError
 
+_MAX_PROCESSES = 10_000
 _MAX_SEED = 2**32 - 1
 """Largest seed of NumPy's global generator."""
 
@@ -48,6 +49,10 @@ def check_trainer_options(options: Namespace) -> None:
         value = trainer[name]
         if value is not None and value < 1:
             raise OptionError(f"--trainer.{name} {value}: must be at least 1")
+    for name in ("devices", "num_nodes"):  # a process is started for each
+        value = trainer[name]
+        if isinstance(value, int | str) and str(value).isdigit() and int(str(value)[:9]) > _MAX_PROCESSES:
+            raise OptionError(f"--trainer.{name} {value}: must be at most {_MAX_PROCESSES}")
     if trainer.val_check_interval == 0:
         raise OptionError("--trainer.val_check_interval 0: must be positive; 1.0 validates once per epoch")
     for name in ("pretrained", "iframe_weights"):

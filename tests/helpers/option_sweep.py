@@ -28,7 +28,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 from helpers.tiny_runs import untrained_checkpoint
 
 VALUES = ("", "x", "-1", "0", "nan", "1e999", "99999999999999999999", "null", "[]", "{a: 1}", "nowhere/x.y")
-SLOW = re.compile(r"--(.*workers|.*num_nodes|help|version|import|print_config|[\w.]+\.help)$")
+SLOW = re.compile(r"--(.*workers|.*num_nodes|.*devices|help|version|import|print_config|[\w.]+\.help)$")
 """Options whose values start processes or wait for others, and those that take none."""
 TRAINER = ("fit", "pretrain", "validate", "test", "predict")
 
