@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with the keys of results.json")
     options = parser.parse_args(arguments)
-    if options.checkpoint:
+    if options.checkpoint is not None:
         classifier = Classifier.from_checkpoint(options.checkpoint)
         recognizer, name = classifier.recognizer, options.checkpoint
         sampling = classifier.sampling

@@ -121,6 +121,12 @@ def test_summarize_names_the_option(option: str, capsys: pytest.CaptureFixture[s
     assert f"{name} {value}: " in refusal(capsys, "summarize", "--preset=tiny", option)
 
 
+def test_an_empty_name_is_no_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(["summarize", "--checkpoint="])
+    assert "no such checkpoint" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["pretrained", "iframe_weights"])
 def test_weights_that_are_missing_are_named_with_their_option(
     name: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
