@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -53,8 +54,7 @@ def check_trainer_options(options: Namespace) -> None:
         value = trainer[name]
         if isinstance(value, int | str) and str(value).isdigit() and int(str(value)[:9]) > _MAX_PROCESSES:
             raise OptionError(f"--trainer.{name} {value}: must be at most {_MAX_PROCESSES}")
-    if trainer.val_check_interval == 0:
-        raise OptionError("--trainer.val_check_interval 0: must be positive; 1.0 validates once per epoch")
+    _check_interval(trainer.val_check_interval)
     for name in ("pretrained", "iframe_weights"):
         if options.model.get(name) == "":
             raise OptionError(f"--model.{name} is empty: give a file, or leave it out")
@@ -64,6 +64,19 @@ def check_trainer_options(options: Namespace) -> None:
         raise OptionError(
             f"--trainer.max_time {trainer.max_time!r}: write days:hours:minutes:seconds, such as 00:12:00:00"
         ) from error
+
+
+def _check_interval(value: Any) -> None:
+    name = f"--trainer.val_check_interval {value}"
+    if value == 0:
+        raise OptionError(f"{name}: must be positive; 1.0 validates once per epoch")
+    if isinstance(value, Mapping):  # of timedelta
+        try:
+            timedelta(**value)
+        except (TypeError, OverflowError) as error:
+            raise OptionError(
+                f"{name}: write a number of batches, a fraction, or a time (00:12:00:00)"
+            ) from error
 
 
 def check_data_options(data: Namespace | None) -> None:

@@ -20,6 +20,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling
         ("--trainer.accumulate_grad_batches=0", "--trainer.accumulate_grad_batches 0: must be at least 1"),
         ("--trainer.check_val_every_n_epoch=0", "--trainer.check_val_every_n_epoch 0: must be at least 1"),
         ("--trainer.val_check_interval=0", "--trainer.val_check_interval 0: must be positive"),
+        ("--trainer.val_check_interval={a: 1}", "--trainer.val_check_interval {'a': 1}: write a number"),
         ("--trainer.devices=1000000", "--trainer.devices 1000000: must be at most 10000"),
         ("--trainer.max_time=abc", "--trainer.max_time 'abc': write days:hours:minutes:seconds"),
         ("--trainer.max_time=", "--trainer.max_time '': write days:hours:minutes:seconds"),
