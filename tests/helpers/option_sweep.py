@@ -96,7 +96,7 @@ def verdict(option: str, status: int, text: str, accepted: str) -> str:
     """What a case shows: ``traceback``, ``named``, ``accepted``, or ``unnamed`` where somebody is to look."""
     if "Traceback" in text or "is a bug in" in text or status not in (0, 1, 2, 141):
         return "traceback"
-    last = [line for line in text.splitlines() if line.strip()][-8:]
+    last = [line for line in text.splitlines() if line.strip()][-20:]
     if status and option.rpartition(".")[2].lstrip("-") in "\n".join(last):
         return "named"
     return "accepted" if not status or accepted in text else "unnamed"
