@@ -9,6 +9,7 @@ Every input must be read, or refused by an error of the family, within seconds a
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import sqlite3
 import sys
@@ -324,6 +325,7 @@ def run(inputs: int, seed: int, kind: str, form: Format) -> Counter[str]:
 def main() -> None:
     inputs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    logging.disable(logging.WARNING)  # of each damaged journal
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + LIMIT_BYTES,) * 2)
     with tempfile.TemporaryDirectory() as folder:

@@ -117,7 +117,7 @@ def run() -> int:
                 counts[found] += 1
                 if found in ("traceback", "unnamed"):
                     print(f"{found}: cvr {command} {option}={value!r}: {shown.strip()[-600:]}\n", flush=True)
-    print(dict(counts))
+            print(command, dict(counts), flush=True)
     return counts["traceback"]
 
 
