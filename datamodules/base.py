@@ -17,17 +17,17 @@ from cvr_lightning.datamodules.device import DeviceTransforms
 from cvr_lightning.datamodules.drawn_dataset import DrawnDataset
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.index_cache import IndexCache
-from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, leave_seeds
+from cvr_lightning.datamodules.loader import VideoLoader, collate_or_carry, start_worker
 from cvr_lightning.datamodules.pipelines import Augmentation, TrainTransform
 from cvr_lightning.datamodules.protocols import ProtocolName, choose_protocol, evaluation_of
 from cvr_lightning.datamodules.reading import ReadingLog
 from cvr_lightning.datamodules.sampling import (
     ClipRepresentation,
     ClipSampling,
-    VideoSampler,
     check_choice,
     check_seed,
 )
+from cvr_lightning.datamodules.video_sampler import VideoSampler
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -291,7 +291,7 @@ class CompressedVideoDataModule(DeviceTransforms, ABC):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate_or_carry,
-            worker_init_fn=leave_seeds,
+            worker_init_fn=start_worker,
             # Otherwise creating a loader would draw from the global generator.
             generator=torch.Generator().manual_seed(self.seed),
         )

@@ -229,7 +229,7 @@ def _records(root: Path, names: Sequence[str], workers: int) -> Iterator[Record 
         return
     jobs = ((root, name) for name in names)
     workers = min(workers, 1 + len(names) // _VIDEOS_PER_WORKER)
-    for (_, name), result in pool.run(make_record, jobs, workers, start_method="fork"):
+    for (_, name), result in pool.run(make_record, jobs, workers):
         yield _record_of_crash(root, name, result) if isinstance(result, pool.Died) else result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from torch.utils.data import DataLoader
 
 from cvr_lightning.clip import CompressedClip, Sample, collate
-from cvr_lightning.datamodules.sampling import VideoSampler
+from cvr_lightning.datamodules.video_sampler import VideoSampler
 from cvr_lightning.errors import TrainingError, UserError
 
 
@@ -18,11 +19,15 @@ def collate_or_carry(fetched: list[Sample] | UserError) -> CompressedClip | User
     return fetched if isinstance(fetched, UserError) else collate(fetched)
 
 
-def leave_seeds(worker: int) -> None:
-    """Worker initialization that does nothing, since draws already determine all randomness.
+def start_worker(worker: int) -> None:
+    """Initialize a reading process; seeds need no care, since draws already determine all randomness.
 
-    Without one, Lightning adds its own, which imports Lightning in spawned workers.
+    A forked process inherits decoders without the threads that serve them, and collecting one that its parent
+    had not collected yet would wait for those threads forever. The garbage collector ignores frozen objects.
+
+    Without this function, Lightning adds its own, which imports Lightning in spawned workers.
     """
+    gc.freeze()
 
 
 class VideoLoader(DataLoader[Sample | None]):

@@ -1,15 +1,22 @@
-"""Worker processes whose crash does not end the others or the run."""
+"""Worker processes whose crash does not end the others or the run.
+
+Workers are fresh interpreters. A forked process lacks the threads of its parent, but has their locks and the
+decoders that they served: freeing such a decoder, it waits for them forever. A process that multiprocessing
+spawns imports the main module again, which scripts without a main guard do not survive.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import Pipe, util
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cvr_lightning.errors import PrepareError
 
@@ -17,7 +24,7 @@ MAX_DEATHS = 10
 """Consecutive worker deaths after which the run gives up, since then videos are not the cause."""
 
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
-StartMethod = Literal["spawn", "fork"]
+_START = "import sys; sys.path[:] = {}; from cvr_lightning.files.pool import serve; serve({})"
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -27,15 +34,15 @@ R = TypeVar("R")
 class Died:
     """Result of a job whose worker died."""
 
-    exitcode: int | None
+    exitcode: int
 
     @property
     def is_crash(self) -> bool:
         """Whether the job itself crashed the worker, rather than a signal from outside."""
-        return self.exitcode is not None and -self.exitcode in _CRASHES
+        return -self.exitcode in _CRASHES
 
     def __str__(self) -> str:
-        if self.exitcode is None or self.exitcode >= 0:
+        if self.exitcode >= 0:
             return f"its worker process ended with exit code {self.exitcode}"
         name = signal.Signals(-self.exitcode).name
         hint = ", probably out of memory: try fewer workers" if name == "SIGKILL" else ""
@@ -52,42 +59,44 @@ class Part:
 class _Worker(Generic[J, R]):
     """A process that works on one job at a time."""
 
-    def __init__(self, work: Callable[[J], R], start_method: StartMethod, elders: list[Connection]) -> None:
-        context: Any = multiprocessing.get_context(start_method)
-        self.connection, far_end = context.Pipe()
-        # A forked process would keep the pipes of its siblings open and never see them close.
-        inherited = [self.connection, *elders] if start_method == "fork" else []
-        self._process = context.Process(target=_serve, args=(work, far_end, inherited), daemon=True)
+    def __init__(self, work: Callable[[J], R]) -> None:
+        self.connection, far_end = Pipe()
+        start = _START.format(sys.path, far_end.fileno())
+        command = [sys.executable, *util._args_from_interpreter_flags(), "-c", start]  # type: ignore[attr-defined]
         # Ctrl-C reaches the worker too: blocked from its start, it cannot end the worker with a traceback.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        self._process.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[far_end.fileno()])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         far_end.close()  # so the pipe closes when the process ends
+        self._send(work)
 
     def give(self, job: J) -> None:
         self.job = job
+        self._send(job)
+
+    def _send(self, value: object) -> None:
         with contextlib.suppress(OSError):  # it has died; take() reports that
-            self.connection.send(job)
+            self.connection.send(value)
 
     def take(self) -> Any:  # R, or an Exception of the job, or Part, or Died
         try:
             return self.connection.recv()
         except (EOFError, OSError):
-            self._process.join()
-            return Died(self._process.exitcode)
+            return Died(self._process.wait())
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.join()
+        self._process.wait()
         self.connection.close()
 
 
-def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Connection]) -> None:
-    for other in inherited:
-        other.close()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process inherits its parent's handler
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
+def serve(descriptor: int) -> None:
+    """Do jobs until the parent closes its end of the pipe: the whole life of a worker process."""
+    connection = Connection(descriptor)
     with contextlib.suppress(EOFError, OSError):  # the parent has ended
+        work = connection.recv()
         while True:
             job = connection.recv()
             try:
@@ -101,17 +110,14 @@ def _serve(work: Callable[[J], R], connection: Connection, inherited: list[Conne
             connection.send(result)
 
 
-def run(
-    work: Callable[[J], R], jobs: Iterable[J], workers: int, start_method: StartMethod = "spawn"
-) -> Generator[tuple[J, R | Died], None, None]:
+def run(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[tuple[J, R | Died], None, None]:
     """Run jobs in processes, and yield each with its result as soon as it is done.
 
     Args:
-        work: A module-level function; an exception in it ends the run. Of a generator each item is yielded
-            as a :class:`Part`, and None at its end.
+        work: A function of an importable module; an exception in it ends the run. Of a generator each item
+            is yielded as a :class:`Part`, and None at its end.
         jobs: Its arguments.
         workers: Number of processes.
-        start_method: ``spawn`` for fresh interpreters, ``fork`` if the main module cannot be imported again.
 
     Raises:
         PrepareError: Several workers died in a row.
@@ -120,7 +126,7 @@ def run(
     staff: dict[object, _Worker[J, R]] = {}
 
     def hire(job: J) -> None:
-        worker = _Worker(work, start_method, [elder.connection for elder in staff.values()])
+        worker = _Worker(work)
         staff[worker.connection] = worker
         worker.give(job)
 

@@ -19,7 +19,7 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.codec import BlockMode
 from cvr_lightning.codec.errors import UnreadableVideoError
 from cvr_lightning.datamodules import CompressedVideoDataModule, Folder, MotionShapes, catalog
-from cvr_lightning.datamodules.loader import leave_seeds
+from cvr_lightning.datamodules.loader import start_worker
 
 SMALL = {"segments": 2, "pframes": 2, "size": (64, 88), "crop": 64, "batch_size": 4}
 ONE_SCENE = {"train_scenes": 1, "val_scenes": 1, "test_scenes": 1}
@@ -81,7 +81,7 @@ def test_spawned_workers_read_the_same_batches_under_a_trainer(shapes_root, shap
     kept, expected = Keep(), Keep()
     for model, data in ((kept, parallel), (expected, shapes)):
         Trainer(logger=False, enable_checkpointing=False, accelerator="cpu").validate(model, data)
-    assert loader.worker_init_fn is leave_seeds  # Lightning has put none of its own there
+    assert loader.worker_init_fn is start_worker  # Lightning has put none of its own there
     assert same(kept.batches, expected.batches)
 
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ import torch
 from helpers.batches import epoch, same
 from helpers.encoders import encode
 from helpers.factories import data_options
+from helpers.mortal_jobs import record_all_but
 from lightning.pytorch.trainer.states import TrainerFn
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex
@@ -189,15 +191,8 @@ def test_a_writer_killed_in_a_transaction_loses_nothing_else(root, indexed):
 
 @pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_decoder_crash_only_affects_its_video(root, monkeypatch, caplog, indexed, crash):
-    build = index_cache.build_index
-
-    def die_at_the_third(demuxer):
-        if demuxer.path.endswith(NAMES[2]):
-            os.kill(os.getpid(), crash)
-        return build(demuxer)
-
     with monkeypatch.context() as patch:
-        patch.setattr(index_cache, "build_index", die_at_the_third)
+        patch.setattr(index_cache, "make_record", partial(record_all_but, NAMES[2], crash))
         cache_of(root).update(NAMES, workers=2)
     assert f"{root / NAMES[2]}: FFmpeg crashed: its worker process was killed by {crash.name}" in caplog.text
     cache = updated(root)
@@ -209,15 +204,8 @@ def test_a_decoder_crash_only_affects_its_video(root, monkeypatch, caplog, index
 
 
 def test_a_worker_killed_from_outside_does_not_mark_its_video(root, monkeypatch, caplog, indexed):
-    build = index_cache.build_index
-
-    def die_at_the_third(demuxer):
-        if demuxer.path.endswith(NAMES[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return build(demuxer)
-
     with monkeypatch.context() as patch:
-        patch.setattr(index_cache, "build_index", die_at_the_third)
+        patch.setattr(index_cache, "make_record", partial(record_all_but, NAMES[2], signal.SIGKILL))
         cache_of(root).update(NAMES, workers=2)
     assert "probably out of memory" in caplog.text
     updated(root)

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from cvr_lightning.datamodules import sampling
-from cvr_lightning.datamodules.sampling import ClipSampling, VideoSampler, training_offsets, view_offset
+from cvr_lightning.datamodules import video_sampler
+from cvr_lightning.datamodules.sampling import ClipSampling, training_offsets, view_offset
+from cvr_lightning.datamodules.video_sampler import VideoSampler
 from cvr_lightning.errors import RunError
 
 
@@ -16,7 +17,7 @@ def ranks(monkeypatch):
     """Call with (rank, world) to stand in for a process group."""
 
     def become(rank: int, world: int) -> None:
-        monkeypatch.setattr(sampling, "_rank_and_world", lambda: (rank, world))
+        monkeypatch.setattr(video_sampler, "_rank_and_world", lambda: (rank, world))
 
     return become
 

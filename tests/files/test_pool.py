@@ -1,6 +1,11 @@
 """Workers that die, and what becomes of the others' work."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from helpers.encoders import encode
 from helpers.mortal_jobs import double
 
 from cvr_lightning.errors import PrepareError
@@ -33,3 +38,23 @@ def test_a_run_whose_workers_keep_dying_gives_up(monkeypatch: pytest.MonkeyPatch
 
 def test_no_jobs_need_no_workers() -> None:
     assert list(pool.run(double, [], workers=2)) == []
+
+
+SCRIPT = """
+import gc, sys
+sys.path[:] = {path}
+from helpers.mortal_jobs import collect
+from helpers.threaded_decoders import garbage_with_threads
+from cvr_lightning.files import pool
+gc.disable()
+garbage_with_threads({video!r})
+print([result for _, result in pool.run(collect, [1, 2], workers=1)])
+"""
+
+
+def test_workers_inherit_no_decoders_and_need_no_main_module(tmp_path: Path) -> None:
+    """A forked worker would wait for the threads of the decoder; a spawned one would run the script again."""
+    video = encode(tmp_path / "a.mp4", (64, 48), 8, "libx264")
+    script = SCRIPT.format(path=sys.path, video=str(video))
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[1, 2]\n", done.stderr

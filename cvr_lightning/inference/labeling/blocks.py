@@ -154,9 +154,7 @@ def _put(ready: queue.Queue[Any], item: object, stopped: threading.Event) -> Non
 
 def _parts(work: Iterable[Block], how: How, workers: int) -> Generator[Part, None, None]:
     begun: set[int] = set()
-    with contextlib.closing(
-        pool.run(partial(_read_block, how), work, workers, start_method="fork")
-    ) as results:
+    with contextlib.closing(pool.run(partial(_read_block, how), work, workers)) as results:
         for block, result in results:
             if isinstance(result, pool.Part):
                 yield Part(block, result.value, first=block.number not in begun, last=False)
@@ -172,7 +170,7 @@ def _parts(work: Iterable[Block], how: How, workers: int) -> Generator[Part, Non
 
 def _alone(block: Block, entry: Entry, how: How) -> Iterator[Part]:
     """Read a video whose block killed its process in a process of its own, which only the culprit ends."""
-    for _, result in pool.run(partial(_read_block, how), [Block(0, (entry,))], 1, start_method="fork"):
+    for _, result in pool.run(partial(_read_block, how), [Block(0, (entry,))], 1):
         if isinstance(result, pool.Part):
             yield Part(block, result.value, first=False, last=False)
         elif isinstance(result, pool.Died):

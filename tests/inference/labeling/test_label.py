@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from helpers.encoders import encode
+from helpers.mortal_jobs import read_all_but_3
 from helpers.tiny_runs import untrained_checkpoint
 
 from cvr_lightning.cli.main import main
@@ -27,7 +28,7 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import RunError
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.inference.labeling import blocks as module
-from cvr_lightning.inference.labeling.blocks import How, Reading, blocks, read_ahead
+from cvr_lightning.inference.labeling.blocks import How, blocks, read_ahead
 from cvr_lightning.inference.labeling.sources import Entry, expand
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -203,14 +204,7 @@ def test_an_output_that_exists_is_kept(videos: Path, checkpoint: str, tmp_path: 
 def test_a_process_that_dies_costs_the_video_that_killed_it(
     videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_entry = module.read_entry
-
-    def fragile(entry: Entry, how: How) -> Iterator[Reading]:
-        if entry.name.endswith("3.avi"):
-            os.kill(os.getpid(), signal.SIGSEGV)
-        return read_entry(entry, how)
-
-    monkeypatch.setattr(module, "read_entry", fragile)
+    monkeypatch.setattr(module, "_read_block", read_all_but_3)
     entries = [Entry(name, name) for name in (str(videos / f"{number}.avi") for number in range(6))]
     errors = {
         reading.entry.name[-5:]: reading.error
