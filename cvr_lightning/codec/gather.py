@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import io
+from collections.abc import Sequence
+from itertools import cycle
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +17,7 @@ from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
 from cvr_lightning.codec.container.pictures import PictureScanner
 
 BATCH_BYTES = 1 << 20
-"""Packets are scanned together in batches of this size, or alone if they are larger."""
+"""Packets are read together in batches of about this size."""
 _CONTIGUOUS = frozenset({"mov", "matroska", "avi"})
 """Containers in which the data of a packet lie in one piece."""
 _PROBE_BYTES = 64
@@ -57,41 +60,30 @@ def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
         UnreadableVideoError: The container is damaged, or holds no packet.
         UnsupportedStreamError: The video is encrypted.
     """
-    pts: list[int | None] = []
-    dts: list[int | None] = []
-    positions: list[int | None] = []
-    flags: list[tuple[bool, bool, bool]] = []
     contiguous = scanner is not None and _CONTIGUOUS & set(demuxer.container.format.name.split(","))
+    batches: list[Packets] = []
     with demuxer.buffer() as file:
-        batches = _Batches(np.frombuffer(file, np.uint8), scanner)
-        for packet, data, keyframe in demuxer.scan(keep=not contiguous):
-            if not batches.add(data):
-                batches.flush(positions, flags)
-                batches.add(data)
-            pts.append(packet.pts)
-            dts.append(packet.dts)
-            positions.append(packet.pos)
-            flags.append((keyframe, packet.is_discard, packet.is_corrupt))
-        batches.flush(positions, flags)
-        sizes, places = batches.sizes, batches.places
-    if not flags:
+        reader = _Reader(np.frombuffer(file, np.uint8), scanner)
+        content, metadata = io.BytesIO(), list[int | None]()
+        for packet in demuxer.scan(keep=not contiguous):
+            content.write(packet)
+            metadata += (
+                packet.pts, packet.dts, packet.pos, packet.size,
+                packet.is_keyframe, packet.is_discard, packet.is_corrupt,
+            )  # fmt: skip
+            if content.tell() >= BATCH_BYTES:
+                batches.append(reader.read(metadata, content.getbuffer()))
+                content.seek(0)
+                metadata.clear()
+        if metadata:
+            batches.append(reader.read(metadata, content.getbuffer()))
+    if not batches:
         raise demuxer.error("it holds no packet of video")
-    return Packets(
-        _times(pts), _times(dts), _positions(positions), np.concatenate(sizes), np.concatenate(places),
-        *np.array(flags, bool).T,
-    )  # fmt: skip
+    return Packets(*map(np.concatenate, zip(*batches, strict=True)))
 
 
-def _times(values: list[int | None]) -> npt.NDArray[np.int64]:
-    return np.array([NO_TIMESTAMP if value is None else value for value in values], np.int64)
-
-
-def _positions(values: list[int | None]) -> npt.NDArray[np.int64]:
-    return np.array([-1 if value is None else value for value in values], np.int64)
-
-
-class _Batches:
-    """Collects packets in one buffer, then scans them and finds their positions together.
+class _Reader:
+    """Reads batches of packets: their metadata, their positions in the file, their headers.
 
     A demuxer's position may be that of the chunk or block header before the packet; containers may also
     compress, interleave or rewrite packets.
@@ -99,53 +91,59 @@ class _Batches:
     Args:
         file: (bytes,) uint8, the content of the file.
         scanner: Reads their headers; without one, positions are not determined.
-
-    Attributes:
-        sizes: Sizes of the packets, per batch.
-        places: Positions of their data, per batch.
     """
 
     def __init__(self, file: npt.NDArray[np.uint8], scanner: PictureScanner | None) -> None:
-        self.sizes: list[npt.NDArray[np.int64]] = []
-        self.places: list[npt.NDArray[np.int64]] = []
         self._file, self._scanner = file, scanner
-        self._data = np.empty(BATCH_BYTES, np.uint8)
-        self._view = self._data.data
-        self._ends: list[int] = []
-        self._used = 0
         self._last_end = np.zeros(1, np.int64)
 
-    def add(self, data: memoryview) -> bool:
-        """Add a packet; false if the batch must be flushed before."""
-        end = self._used + len(data)
-        if end > len(self._view):
-            if self._ends:
-                return False
-            self._data = np.empty(end, np.uint8)
-            self._view = self._data.data
-        self._view[self._used : end] = data
-        self._used = end
-        self._ends.append(end)
-        return True
+    def read(self, metadata: Sequence[int | None], content: memoryview) -> Packets:
+        """Read the next packets.
 
-    def flush(self, positions: list[int | None], flags: list[tuple[bool, bool, bool]]) -> None:
-        """Read the packets of the batch; the lists hold those of all packets so far."""
-        count = len(self._ends)
-        if not count:
-            return
-        ends, places = np.array(self._ends, np.int64), np.full(count, -1, np.int64)
+        Args:
+            metadata: Of each packet: display and decoding time, position, size, whether it is a keyframe,
+                discarded, corrupt.
+            content: Their data, one after the other, maybe followed by other bytes.
+        """
+        pts, dts, positions, sizes, keyframes, discarded, corrupt = _columns(metadata)
+        places = np.full_like(sizes, -1)
+        flags = keyframes.astype(bool)
         if self._scanner is not None:
-            data = self._data[: self._used]
-            call(_find, self._file, data, ends, _positions(positions[-count:]), self._last_end, places)
-            self._scanner.scan(data, ends, np.array([flag[0] for flag in flags[-count:]], bool))
-        self.sizes.append(np.diff(ends, prepend=0))
-        self.places.append(places)
-        self._ends, self._used = [], 0
+            ends = np.cumsum(sizes)
+            data = np.frombuffer(content, np.uint8, ends[-1])
+            call(_find, self._file, data, ends, positions, self._last_end, places)
+            self._scanner.scan(data, ends, flags)
+        return Packets(
+            pts, dts, positions, sizes, places, flags, discarded.astype(bool), corrupt.astype(bool)
+        )
+
+
+def _columns(metadata: Sequence[int | None]) -> npt.NDArray[np.int64]:
+    """(7, P) the metadata of packets, with the default of each column in place of None."""
+    try:
+        values = np.fromiter(cast(Sequence[int], metadata), np.int64, len(metadata))
+    except TypeError:  # there are Nones
+        defaults = cycle((NO_TIMESTAMP, NO_TIMESTAMP, -1, 0, 0, 0, 0))
+        told = zip(metadata, defaults, strict=False)
+        values = np.array([default if value is None else value for value, default in told], np.int64)
+    return np.ascontiguousarray(values.reshape(-1, 7).T)
+
+
+@kernel
+def _same_probes(file, start, data, begin, size):  # type: ignore[no-untyped-def]
+    probe = min(size, _PROBE_BYTES)
+    for place in (size - probe, size - probe >> 1):
+        if not same_bytes(file, start + place, data, begin + place, probe):
+            return False
+    return True
 
 
 @kernel
 def _find(file, data, ends, positions, last_end, places):  # type: ignore[no-untyped-def]
-    """Position of each packet in the file, -1 if its data are not found near the demuxer's position."""
+    """Position of each packet in the file, -1 if its data are not found near the demuxer's position.
+
+    Compares the first, middle and last bytes: a container that rewrites packets changes those.
+    """
     begin = 0
     for n in range(len(ends)):
         size = ends[n] - begin
@@ -155,7 +153,7 @@ def _find(file, data, ends, positions, last_end, places):  # type: ignore[no-unt
         places[n] = -1
         while start <= stop:
             if file[start] == data[begin] and same_bytes(file, start, data, begin, probe):
-                if start + size <= len(file) and same_bytes(file, start, data, begin, size):
+                if start + size <= len(file) and _same_probes(file, start, data, begin, size):
                     places[n] = start
                     last_end[0] = start + size
                 break

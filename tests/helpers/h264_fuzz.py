@@ -1,28 +1,11 @@
-"""A fuzzer of the H.264 parser: seeded mutations of real packets, run with bounds checks in the kernels.
-
-    python tests/helpers/h264_fuzz.py [PACKETS [SEED]]
-
-Every packet must give whole, plausible macroblocks or a fault, within a second; a packet that is cut short
-must give a
-fault. What it finds it prints with the number of the packet, which is the same in every run of a seed.
-"""
+"""What :mod:`helpers.fuzz` does to H.264: packets of small clips, and what holds for all that is read."""
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-import time
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-if __name__ == "__main__":  # numba reads these once; kernels with bounds checks need a cache of their own
-    os.environ["NUMBA_BOUNDSCHECK"] = "1"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / "cvr_lightning_h264_fuzz"))
-    sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-
-import numba
 import numpy as np
 
 from cvr_lightning.codec import BlockMode, CompressedVideoReader
@@ -39,6 +22,7 @@ from cvr_lightning.codec.h264.parameters import parameter_units
 from cvr_lightning.codec.h264.parser import H264Parser
 from cvr_lightning.codec.parser import BlockFields, BlockGrid
 from helpers.encoders import encode
+from helpers.fuzz import MUTATIONS, Fuzzer, coefficients, mutate
 
 TOOLS = (
     "bframes=0:qp=20:partitions=all:8x8dct=1:ref=4",
@@ -49,8 +33,6 @@ TOOLS = (
     "bframes=2:b-adapt=0:direct=temporal:cabac=0:8x8dct=1:partitions=all:slices=2:qp=18",
     "bframes=3:b-adapt=0:direct=temporal:partitions=all:8x8dct=0:qp=24",
 )
-SECONDS = 1.0
-"""Longest time that a packet may take."""
 SHAPE = (3, 4)
 
 
@@ -77,33 +59,6 @@ def seeds(folder: Path) -> list[Seed]:
             for frame, kind in enumerate(video.info.frame_types):
                 out.append(Seed(parser._coded(frame), parser._stream, kind, header))
     return out
-
-
-def mutate(seed: Seed, others: list[Seed], rng: np.random.Generator) -> tuple[str, bytes]:
-    """One mutation: its name, the packet."""
-    data = bytearray(seed.coded.data)
-    name = str(rng.choice(["bits", "bytes", "cut", "drop", "insert", "splice", "header", "ones"]))
-    place = int(rng.integers(5, len(data)))
-    if name in ("bits", "header"):
-        last = len(data) if name == "bits" else min(len(data), 16)
-        for _ in range(int(rng.integers(1, 9))):
-            bit = int(rng.integers(40 if name == "bits" else 0, 8 * last))
-            data[bit // 8] ^= 0x80 >> bit % 8
-    elif name == "bytes":
-        noise = rng.integers(0, 256, int(rng.integers(1, 32)), np.uint8).tobytes()
-        data[place : place + len(noise)] = noise[: len(data) - place]
-    elif name == "cut":
-        del data[place:]
-    elif name == "drop":
-        del data[place : place + int(rng.integers(1, 9))]
-    elif name == "insert":
-        data[place:place] = rng.integers(0, 256, int(rng.integers(1, 9)), np.uint8).tobytes()
-    elif name == "splice":
-        other = others[int(rng.integers(len(others)))].coded.data
-        data[place:] = other[int(rng.integers(4, len(other))) :]
-    else:
-        data[place:] = bytes([int(rng.choice([0, 0xFF]))]) * (len(data) - place)
-    return name, bytes(data)
 
 
 def check(seed: Seed, data: bytes, kept: tuple[int, int]) -> None:
@@ -154,65 +109,27 @@ def scan(seed: Seed, data: bytes) -> None:
         assert len(row)
 
 
-def run(packets: int, seed: int, folder: Path) -> Counter[str]:
-    """Read mutated packets.
+def fuzzer(folder: Path) -> Fuzzer:
+    """The fuzzer, with its kernels compiled.
 
-    Returns:
-        How often each kind of mutation was parsed, and how often it was refused.
-
-    Raises:
-        AssertionError: A packet broke a rule; the message names it.
+    Args:
+        folder: Where clips are encoded.
     """
     sound = seeds(folder)
-    for each in sound:  # compiles the kernels
+    packets = [each.coded.data for each in sound]
+    for each in sound:
         check(each, each.coded.data, (64, 64))
         scan(each, each.coded.data)
-    results: Counter[str] = Counter()
-    for number in range(packets):
-        rng = np.random.default_rng((seed, number))
+
+    def draw(rng: np.random.Generator) -> tuple[str, Callable[[], None]]:
         chosen = sound[int(rng.integers(len(sound)))]
-        name, data = mutate(chosen, sound, rng)
-        kept = (64, 64) if number % 2 else (int(rng.integers(1, 65)), int(rng.integers(1, 65)))
-        began = time.perf_counter()
-        verdict = "parsed"
-        try:
+        name = str(rng.choice(MUTATIONS))
+        data, kept = mutate(name, chosen.coded.data, 5, packets, rng), coefficients(rng)
+
+        def read() -> None:
             scan(chosen, data)
             check(chosen, data, kept)
-        except DamagedPictureError:
-            verdict = "refused"
-        except Exception as error:
-            raise AssertionError(f"packet {number} of seed {seed} ({name}): {error!r}") from error
-        took = time.perf_counter() - began
-        assert took < SECONDS, f"packet {number} of seed {seed} ({name}) took {took:.1f} s"
-        cut = name == "cut" and verdict == "parsed"
-        assert not cut, f"packet {number} of seed {seed} is cut short and was parsed"
-        results[f"{name} {verdict}"] += 1
-    return results
 
+        return name, read
 
-@numba.njit
-def _beyond(array):  # type: ignore[no-untyped-def]
-    return array[array.size + 3]
-
-
-def main() -> None:
-    packets = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    try:
-        _beyond(np.zeros(1))
-    except IndexError:
-        pass
-    else:
-        raise SystemExit("bounds checks are off")
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        results = run(packets, seed, Path(folder))
-    print(
-        f"{packets} packets of seed {seed} in {time.perf_counter() - began:.0f} s, bounds checked, no finding"
-    )
-    for name, count in sorted(results.items()):
-        print(f"  {name:16} {count}")
-
-
-if __name__ == "__main__":
-    main()
+    return Fuzzer(draw, (DamagedPictureError,))

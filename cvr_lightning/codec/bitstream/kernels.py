@@ -56,8 +56,8 @@ def word_buffer(size: int) -> npt.NDArray[np.int64]:
 
 
 @kernel
-def fill_words(data, size, words):  # type: ignore[no-untyped-def]
-    """Store the 64 bits from every fourth byte of ``data[:size]``, followed by zeros."""
+def fill_words(data, size, words, padding=PADDING_WORDS):  # type: ignore[no-untyped-def]
+    """Store the 64 bits from every fourth byte of ``data[:size]``, followed by ``padding`` words of zero."""
     count = size // 4
     for i in range(count):
         words[i] = (
@@ -66,7 +66,7 @@ def fill_words(data, size, words):  # type: ignore[no-untyped-def]
             | np.int64(data[4 * i + 2]) << 8
             | np.int64(data[4 * i + 3])
         )
-    words[count : count + PADDING_WORDS] = 0
+    words[count : count + padding] = 0
     for k in range(size - 4 * count):
         words[count] |= np.int64(data[4 * count + k]) << (24 - 8 * k)
     for i in range(count + 1):

@@ -50,7 +50,7 @@ _HIGH_BITS = np.uint64(0x8080808080808080)
 
 
 @inlined
-def _has_two_zeros(data, place):  # type: ignore[no-untyped-def]
+def has_two_zeros(data, place):  # type: ignore[no-untyped-def]
     """Non-zero if two adjacent ones of the nine bytes from a place on are zero."""
     word = load_word(data, place) | load_word(data, place + 1)
     return (word - _ONES) & ~word & _HIGH_BITS
@@ -59,8 +59,15 @@ def _has_two_zeros(data, place):  # type: ignore[no-untyped-def]
 @kernel
 def find_start_code(data, place):  # type: ignore[no-untyped-def]
     """Position of the next 00 00 01 at or after a byte; the size of the data if there is none."""
+    while place + 65 <= data.size:
+        found = np.uint64(0)
+        for k in range(place, place + 64, 8):
+            found |= has_two_zeros(data, k)
+        if found:
+            break
+        place += 64
     while place + 18 <= data.size:
-        if _has_two_zeros(data, place) | _has_two_zeros(data, place + 8):
+        if has_two_zeros(data, place) | has_two_zeros(data, place + 8):
             for i in range(place, place + 16):
                 if data[i] == 0 and data[i + 1] == 0 and data[i + 2] == 1:
                     return i

@@ -175,21 +175,21 @@ class Demuxer:
             raise self.error(cause)
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
-        """Yield the remaining packets; an empty one may follow them."""
+        """Yield the remaining packets, without empty ones, which would flush a decoder."""
         number = 0
         try:
             for packet in self.container.demux(self.stream):
-                number += 1
-                yield packet
+                if packet.size:
+                    number += 1
+                    yield packet
         except PYAV_ERRORS as error:
             self._break_off(number, reason(error))
 
     def _clear(self) -> Iterator[Packet[VideoStream]]:
-        """Yield the remaining packets, without empty ones, which would flush a decoder."""
+        """Yield the remaining packets."""
         for packet in self._demux():
-            if packet.size:
-                self._check_clear(packet)
-                yield packet
+            self._check_clear(packet)
+            yield packet
 
     def _check_clear(self, packet: Packet[VideoStream]) -> None:
         if packet.has_sidedata("encryption_info"):
@@ -203,8 +203,8 @@ class Demuxer:
             log.warning("%s: the container breaks off after packet %d: %s", self.path, number - 1, cause)
         self._broken = True
 
-    def scan(self, keep: bool = True) -> Iterator[tuple[Packet[VideoStream], memoryview, bool]]:
-        """Yield all packets of the newly opened file, with their data and the container's keyframe flag.
+    def scan(self, keep: bool = True) -> Iterator[Packet[VideoStream]]:
+        """Yield all packets of the newly opened file.
 
         Args:
             keep: Keep all packets of a small file in memory for :meth:`fetch`, not only the first ones.
@@ -217,17 +217,12 @@ class Demuxer:
         number, last = 0, None
         self._next = -1
         for packet in self._demux():
-            data = memoryview(packet)
-            if not data:
-                continue
-            number += 1
-            last = packet
-            keyframe = packet.is_keyframe
-            if keyframe or number == 1:
+            if packet.is_keyframe or number == 0:
                 self._check_clear(packet)
-            if number <= most:
+            if number < most:
                 self._kept.append(packet)
-            yield packet, data, keyframe
+            number, last = number + 1, packet
+            yield packet
         if last is not None and last.is_corrupt and self.stream.frames > number:
             cause = f"packet {number - 1} of {self.stream.frames} is cut short, and the others are missing"
             raise self.error(cause)

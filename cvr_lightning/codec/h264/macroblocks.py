@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
-from cvr_lightning.codec.bitstream.kernels import fault, fault_parts, word_buffer
+from cvr_lightning.codec.bitstream.kernels import fault_parts, word_buffer
 from cvr_lightning.codec.bitstream.references import REFERENCE_WORDS, pin
 from cvr_lightning.codec.h264 import state
 from cvr_lightning.codec.h264.cabac_b_slices import read_cabac_b_packets
@@ -163,17 +163,19 @@ def _read(batch: Batch, room: Room, sink: Sink, fields: Fields, colocated: Coloc
             pin(value, memory)
     coming, macroblock = CABAC, 0
     while coming != DONE:
-        if coming in _B_READERS and colocated is None:
-            coming, macroblock = fault(MISSING_REFERENCE, 0), 0
-        elif coming in _B_READERS:
+        if coming not in _B_READERS:
+            coming, macroblock = call(_READERS[coming], batch, room, sink, fields)
+        elif colocated is not None:
             coming, macroblock = call(_B_READERS[coming], batch, room, sink, fields, colocated)
         else:
-            coming, macroblock = call(_READERS[coming], batch, room, sink, fields)
+            raise _damage(batch, MISSING_REFERENCE, 0, 0)
         if coming < 0:
-            code, position = fault_parts(int(coming))
-            number = int(batch.progress[P_PACKET])
-            bit = _packet_bit(batch, number, position)
-            raise DamagedPictureError(FAULTS[code], int(macroblock), bit, number)
+            raise _damage(batch, *fault_parts(int(coming)), int(macroblock))
+
+
+def _damage(batch: Batch, code: int, position: int, macroblock: int) -> DamagedPictureError:
+    number = int(batch.progress[P_PACKET])
+    return DamagedPictureError(FAULTS[code], macroblock, _packet_bit(batch, number, position), number)
 
 
 def _packet_bit(batch: Batch, number: int, bit: int) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.words import has_two_zeros
 
 SLICE: Final = 1
 PARTITION_A: Final = 2
@@ -100,9 +101,17 @@ def next_unit(data, position, limit, prefix):  # type: ignore[no-untyped-def]
 @kernel
 def unescape(data, begin, end, out):  # type: ignore[no-untyped-def]
     """Copy ``data[begin:end]`` without emulation prevention bytes to ``out``; returns the bytes written."""
-    size, zeros = 0, 0
-    for i in range(begin, end):
+    size, zeros, i = 0, 0, begin
+    while i < end:
+        if zeros == 0 and i + 9 <= end and not has_two_zeros(data, i):
+            for k in range(8):
+                out[size + k] = data[i + k]
+            zeros = np.int64(data[i + 7] == 0)
+            i += 8
+            size += 8
+            continue
         byte = data[i]
+        i += 1
         if zeros >= 2 and byte == 3:
             zeros = 0
             continue

@@ -47,6 +47,7 @@ NO_PICTURE: Final = 3
 LETTERS: Final = np.frombuffer(b"PBIN", "S1")
 _HEAD_BYTES = 64
 LONGEST_HEADER = 4096
+_HEAD_PADDING = 64  # words; reading a header beyond its end is noticed before it has read as many
 _RECOVERY_POINT = 6
 
 
@@ -57,7 +58,7 @@ def read_slice_start(data, begin, end, rows, places, buffers, payload, words):  
     for attempt in range(2):
         most = LONGEST_HEADER if attempt else _HEAD_BYTES
         size = unescape(data, begin, min(end, begin + most), payload)
-        fill_words(payload, size, words)
+        fill_words(payload, size, words, _HEAD_PADDING)
         position = read_header(words, 8 * size, rows, places, buffers)
         if position >= 0 or end - begin <= most:
             break

@@ -124,10 +124,9 @@ def fill_lists(header, q, order, decoded, modifications):  # type: ignore[no-unt
         for i in range(header[H_REFERENCES_0 + which], MOST_REFERENCES + 1):
             places[i] = -1
         _modify(header, q, decoded, modifications, which, places)
-    for which in range(2):
-        used = header[H_REFERENCES_0 + which] if which <= header[H_TYPE] <= B else 0
-        for i in range(MOST_REFERENCES + 1):
-            row = lists[which, i] if i < used else -1
+    for which in range(1 + header[H_TYPE] if header[H_TYPE] <= B else 0):
+        for i in range(header[H_REFERENCES_0 + which]):
+            row = lists[which, i]
             exists = row >= 0
             lists[which, i] = pictures[row, PICTURE] if exists else MISSING
             decoded.kinds[which, i] = exists and pictures[row, MARK] == LONG_TERM

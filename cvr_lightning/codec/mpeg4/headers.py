@@ -199,17 +199,18 @@ class SequenceHeaders:
         return False
 
 
-def group_seconds(data: bytes) -> int | None:
-    """The time code of a group of VOPs in seconds (6.2.4), None if absent."""
-    start = data.rfind(GROUP_START)
-    bits = BitReader(data[start + 4 : start + 8])
-    try:
-        hours, minutes = bits.read(5), bits.read(6)
-        bits.skip(1)
-        seconds = bits.read(6)
-    except EOFError:
-        return None
-    return None if start < 0 else seconds + 60 * (minutes + 60 * hours)
+def split_group(front: bytes) -> tuple[bytes, int | None]:
+    """Take the header of a group of VOPs (6.2.4) out of the headers before a VOP.
+
+    Returns:
+        The other headers, and the time code of the group in seconds, None if absent or cut short.
+    """
+    start = front.rfind(GROUP_START)
+    bits = int.from_bytes(front[start + 4 : start + 7], "big")
+    if start < 0 or len(front) < start + 7:
+        return front, None
+    seconds = bits >> 6 & 63
+    return front[:start] + front[start + 7 :], seconds + 60 * ((bits >> 13 & 63) + 60 * (bits >> 19))
 
 
 def user_data(data: bytes) -> list[bytes]:

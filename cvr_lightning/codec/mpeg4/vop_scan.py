@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.container.pictures import Pictures
 from cvr_lightning.codec.mpeg4.bitstream import B_VOP, I_VOP, kernel
-from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, group_seconds
+from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, split_group
 from cvr_lightning.codec.mpeg4.vop_header import TYPES, next_vop, vop_start
 
 _KINDS = np.frombuffer(TYPES.encode() + b"N?", np.uint8)
@@ -62,6 +62,7 @@ class VopScanner:
         self.headers = [extradata]
         self._in_force = SequenceHeaders(extradata)
         self._context = self._new_context()
+        self._last = b""
         self._state = np.zeros(3, np.int64)
         self._waiting = np.empty((0, _COLUMNS), np.int64)
         self._rows: list[npt.NDArray[np.int64]] = []
@@ -101,26 +102,26 @@ class VopScanner:
 
     def _read_headers(self, front: bytes, began: bool) -> _Context:
         """Read the headers before a packet's first VOP; ``began`` if there were packets before it."""
-        if self._in_force.read(front) and began:  # the first one replaces the extradata
-            self.headers.append(self._in_force.header)
-        self.headers[-1] = self._in_force.header
-        self._context = self._new_context()
-        seconds = group_seconds(front)
+        headers, seconds = split_group(front)
+        if headers and headers != self._last:  # else they repeat themselves before each I-frame
+            self._last = headers
+            if self._in_force.read(headers) and began:  # the first one replaces the extradata
+                self.headers.append(self._in_force.header)
+            self.headers[-1] = self._in_force.header
+            self._context = self._new_context()
         return self._context if seconds is None else self._context._replace(seconds=seconds)
 
     def _read_contexts(
         self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         """Parameters of each packet; those that begin with a VOP keep the ones in force."""
-        contexts = np.empty((len(ends), len(_Context._fields)), np.int64)
         fronts = np.empty((len(ends), 3), np.int64)
-        done = 0
+        found, firsts = [self._context], [0]
         for packet, begin, end in fronts[: call(_find_fronts, data, ends, fronts)].tolist():
-            contexts[done:packet] = self._context
-            contexts[packet] = self._read_headers(data[begin:end].tobytes(), bool(packet or self._rows))
-            done = packet + 1
-        contexts[done:] = self._context
-        return contexts
+            found += self._read_headers(data[begin:end].tobytes(), bool(packet or self._rows)), self._context
+            firsts += packet, packet + 1
+        counts = np.diff(firsts, append=len(ends))
+        return np.repeat(np.array(found, np.int64), counts, axis=0)
 
 
 @kernel

@@ -70,7 +70,7 @@ class Source:
     def _decode(self) -> Iterator[VideoFrame]:
         context, packets = self._demuxer.stream.codec_context, 0
         try:
-            for packet, *_ in self._demuxer.scan(keep=False):
+            for packet in self._demuxer.scan(keep=False):
                 packets += 1
                 if packet.is_corrupt:
                     raise self._demuxer.damage(f"packet {packets - 1} is cut short or damaged")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import h264_fuzz
+from helpers import fuzz, h264_fuzz
 from helpers.encoders import encode
 
 from cvr_lightning.codec import CompressedVideoReader
@@ -146,7 +146,17 @@ def test_a_damaged_iframe_is_refused(clip: Path) -> None:
         video.read(video.segments(1, 1), modalities=("iframes",))
 
 
+def test_a_b_slice_without_the_picture_that_it_refers_to_is_refused(tmp_path: Path) -> None:
+    options = {"x264-params": "bframes=2:b-adapt=0"}
+    path = encode(tmp_path / "clip.mp4", (96, 64), 6, "libx264", options=options)
+    with CompressedVideoReader(path) as video:
+        parser, frame = parser_of(video), video.info.frame_types.index("B")
+        coded = parser._coded(frame)._replace(colocated=None)
+        with pytest.raises(DamagedPictureError, match="predicted from a picture that is not in the stream"):
+            read_macroblocks(coded, parser._stream, (4, 6), frame, "B")
+
+
 def test_mutated_packets_never_crash(tmp_path: Path) -> None:
-    results = h264_fuzz.run(200, 1, tmp_path)
+    results = fuzz.run(h264_fuzz.fuzzer(tmp_path), 200, 1)
     assert results["cut refused"] > 0
     assert sum(results.values()) == 200

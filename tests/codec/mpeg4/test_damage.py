@@ -12,7 +12,7 @@ from helpers.encoders import encode
 from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.errors import BitstreamError, UnreadableVideoError, VideoError
 
-FUZZER = Path(__file__).parents[2] / "helpers" / "mpeg4_fuzz.py"
+FUZZER = Path(__file__).parents[2] / "helpers" / "fuzz.py"
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_fuzzer(pytestconfig: pytest.Config) -> None:
     environment = {**os.environ}
     if pytestconfig.cache is not None:
         environment["NUMBA_CACHE_DIR"] = str(pytestconfig.cache.mkdir("bounds_checked_kernels"))
-    command = [sys.executable, str(FUZZER), "5000", "7"]
+    command = [sys.executable, str(FUZZER), "mpeg4", "5000", "7"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no finding" in done.stdout
