@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import kernel, subroutine
 from cvr_lightning.codec.bitstream.words import same_bytes
 from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
 from cvr_lightning.codec.container.pictures import PictureScanner
@@ -129,7 +129,7 @@ def _columns(metadata: Sequence[int | None]) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(values.reshape(-1, 7).T)
 
 
-@kernel
+@subroutine
 def _same_probes(file, start, data, begin, size):  # type: ignore[no-untyped-def]
     probe = min(size, _PROBE_BYTES)
     for place in (size - probe, size - probe >> 1):

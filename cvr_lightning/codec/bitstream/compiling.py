@@ -12,7 +12,17 @@ from typing import Any
 
 _PATIENCE = 1.5  # seconds; loading from the cache takes less
 _MESSAGE = "cvr_lightning: compiling the {}, once (about {} seconds)"
-_NAMES = {".h264.": ("H.264 parser", 25), ".mpeg4.": ("MPEG-4 parser", 10)}
+_PARSERS = {
+    "h264.cabac_packets": ("H.264 parser for CABAC", 30),
+    "h264.cavlc_packets": ("H.264 parser for CAVLC", 20),
+    "h264.cabac_b_slices": ("H.264 parser for B slices in CABAC", 20),
+    "h264.cavlc_b_slices": ("H.264 parser for B slices in CAVLC", 20),
+    "mpeg4.pframes": ("MPEG-4 parser", 10),
+    "mpeg4.reference_vop": ("MPEG-4 parser", 10),
+    "mpeg4.bidirectional_vop": ("MPEG-4 parser for B-VOPs", 10),
+}
+"""Name and seconds of the kernels that take longest, by their module."""
+_INDEX = "packet index", 10
 _lock = threading.Lock()
 _ready = set[Any]()
 
@@ -21,8 +31,8 @@ def call(kernel: Any, *arguments: object) -> Any:
     """Call a kernel; print a message on standard error if compiling it takes long."""
     if kernel in _ready:
         return kernel(*arguments)
-    named = (name for folder, name in _NAMES.items() if folder in kernel.__module__)
-    message = _MESSAGE.format(*next(named, ("index", 5)))
+    module = kernel.__module__.removeprefix("cvr_lightning.codec.")
+    message = _MESSAGE.format(*_PARSERS.get(module, _INDEX))
     timer = threading.Timer(_PATIENCE, print, [message], {"file": sys.stderr, "flush": True})
     timer.daemon = True
     with _lock:

@@ -20,13 +20,13 @@ PADDING_WORDS: Final = 1024
 _FAULT_BITS = 5
 # Without numba's runtime (_nrt), kernels cannot allocate and do not count array references. The atomic
 # reference counts took more than half of the time.
-_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False}
-_INNER: Final[dict[str, Any]] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False, "no_cfunc_wrapper": True}
+_INNER: Final[dict[str, Any]] = {**OPTIONS, "no_cpython_wrapper": True}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that releases the GIL and allocates no array; the result is cached on disk."""
-    return numba.njit(**_OPTIONS)(function)
+    return numba.njit(**OPTIONS)(function)
 
 
 def subroutine(function: Callable[..., Any]) -> Any:
@@ -55,7 +55,7 @@ def word_buffer(size: int) -> npt.NDArray[np.int64]:
     return np.empty(size // 4 + 1 + PADDING_WORDS, np.int64)
 
 
-@kernel
+@subroutine
 def fill_words(data, size, words, padding=PADDING_WORDS):  # type: ignore[no-untyped-def]
     """Store the 64 bits from every fourth byte of ``data[:size]``, followed by ``padding`` words of zero."""
     count = size // 4
@@ -85,7 +85,7 @@ def read_bits(words, position, count):  # type: ignore[no-untyped-def]
     return window(words, position) >> (32 - count)
 
 
-@kernel
+@subroutine
 def read_unsigned(words, position):  # type: ignore[no-untyped-def]
     """Read ue(v) (ITU-T H.264, 9.1): position, value.
 
@@ -103,7 +103,7 @@ def read_unsigned(words, position):  # type: ignore[no-untyped-def]
     return position + zeros + 1, (window(words, position) >> (31 - zeros)) - 1
 
 
-@kernel
+@subroutine
 def read_signed(words, position):  # type: ignore[no-untyped-def]
     """Read se(v) (9.1.1): position, value."""
     position, code = read_unsigned(words, position)

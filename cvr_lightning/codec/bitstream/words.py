@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from cvr_lightning.codec.bitstream.kernels import inlined, kernel
+from cvr_lightning.codec.bitstream.kernels import inlined, subroutine
 
 
 def _load_word(typing_context, array, place):  # type: ignore[no-untyped-def]
@@ -27,7 +27,7 @@ load_word: Any = intrinsic(_load_word)
 """The eight bytes of a contiguous uint8 array from a place on; the caller checks the bounds."""
 
 
-@kernel
+@subroutine
 def same_bytes(first, place, second, other, size):  # type: ignore[no-untyped-def]
     """Whether ``first[place : place + size]`` equals ``second[other : other + size]``; both must exist."""
     k = 0
@@ -56,7 +56,7 @@ def has_two_zeros(data, place):  # type: ignore[no-untyped-def]
     return (word - _ONES) & ~word & _HIGH_BITS
 
 
-@kernel
+@subroutine
 def find_start_code(data, place):  # type: ignore[no-untyped-def]
     """Position of the next 00 00 01 at or after a byte; the size of the data if there is none."""
     while place + 65 <= data.size:

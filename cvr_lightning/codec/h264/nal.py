@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import kernel, subroutine
 from cvr_lightning.codec.bitstream.words import has_two_zeros
 
 SLICE: Final = 1
@@ -46,7 +46,7 @@ def extradata_units(extradata: bytes) -> Iterator[bytes]:
             position += 2 + size
 
 
-@kernel
+@subroutine
 def _start_code(data, position, limit):  # type: ignore[no-untyped-def]
     """The next 00 00 01 at or behind ``position``, ``limit`` where there is none."""
     position += 2
@@ -98,7 +98,7 @@ def next_unit(data, position, limit, prefix):  # type: ignore[no-untyped-def]
     return begin, end, following
 
 
-@kernel
+@subroutine
 def unescape(data, begin, end, out):  # type: ignore[no-untyped-def]
     """Copy ``data[begin:end]`` without emulation prevention bytes to ``out``; returns the bytes written."""
     size, zeros, i = 0, 0, begin
@@ -121,7 +121,7 @@ def unescape(data, begin, end, out):  # type: ignore[no-untyped-def]
     return size
 
 
-@kernel
+@subroutine
 def stop_bit(data, size):  # type: ignore[no-untyped-def]
     """Bit of rbsp_stop_one_bit in ``data[:size]``, -1 where all are zero; cabac_zero_words may follow it."""
     while size and data[size - 1] == 0:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cvr_lightning.codec.bitstream.kernels import fault, fill_words, kernel
+from cvr_lightning.codec.bitstream.kernels import fault, fill_words, kernel, subroutine
 from cvr_lightning.codec.h264.faults import BAD_HEADER, BAD_UNIT, UNREAD_SLICE
 from cvr_lightning.codec.h264.nal import (
     IDR_SLICE,
@@ -65,7 +65,7 @@ def read_slice_start(data, begin, end, rows, places, buffers, payload, words):  
     return position
 
 
-@kernel
+@subroutine
 def _store_lists(header, decoded, order, lists, used):  # type: ignore[no-untyped-def]
     """Store the lists of a slice: the new length, -1 where there is no room.
 
@@ -91,7 +91,7 @@ def _store_lists(header, decoded, order, lists, used):  # type: ignore[no-untype
     return used + size
 
 
-@kernel
+@subroutine
 def _recovers_at_once(data, begin, end):  # type: ignore[no-untyped-def]
     """Whether an SEI unit holds a recovery point message with recovery_frame_cnt 0 (D.1.8)."""
     place = begin + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.h264.references import (
     FRAME_NUM,
     LONG,
@@ -29,7 +29,7 @@ from cvr_lightning.codec.h264.slice_header import (
 )
 
 
-@kernel
+@subroutine
 def _sort(rows, first, count, keys):  # type: ignore[no-untyped-def]
     """Insertion sort of ``rows[first:count]`` by ascending ``keys`` of each row."""
     for i in range(first + 1, count):
@@ -41,7 +41,7 @@ def _sort(rows, first, count, keys):  # type: ignore[no-untyped-def]
         rows[k] = row
 
 
-@kernel
+@subroutine
 def _initial_list(header, q, order, decoded, which):  # type: ignore[no-untyped-def]
     """Initialize a list (8.2.4.2) in ``decoded.scratch[0]``; returns its length."""
     pictures, rows, keys = decoded.pictures, decoded.scratch[0], decoded.scratch[1]
@@ -75,7 +75,7 @@ def _initial_list(header, q, order, decoded, which):  # type: ignore[no-untyped-
     return count
 
 
-@kernel
+@subroutine
 def _modify(header, q, decoded, modifications, which, places):  # type: ignore[no-untyped-def]
     """Modify a list of rows (8.2.4.3)."""
     pictures = decoded.pictures
@@ -101,7 +101,7 @@ def _modify(header, q, decoded, modifications, which, places):  # type: ignore[n
                 k += 1
 
 
-@kernel
+@subroutine
 def fill_lists(header, q, order, decoded, modifications):  # type: ignore[no-untyped-def]
     """Fill the reference lists of a slice (8.2.4)."""
     pictures, rows = decoded.pictures, decoded.scratch[0]

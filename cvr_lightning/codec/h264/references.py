@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.h264.slice_header import (
     H_DELTA_0,
     H_DELTA_1,
@@ -68,7 +68,7 @@ def no_pictures() -> DecodedPictures:
     return DecodedPictures(pictures, np.zeros(7, np.int64), lists, kinds, orders, scratch)
 
 
-@kernel
+@subroutine
 def begin_picture(header, q, decoded):  # type: ignore[no-untyped-def]
     """Fill gaps in frame_num and give the picture order count of a picture from its first slice."""
     pictures, state = decoded.pictures, decoded.state
@@ -93,7 +93,7 @@ def begin_picture(header, q, decoded):  # type: ignore[no-untyped-def]
     return _order_count(header, q, state, largest)
 
 
-@kernel
+@subroutine
 def _order_count(header, q, state, largest):  # type: ignore[no-untyped-def]
     """Top and bottom picture order count (8.2.1)."""
     if q[Q_ORDER_TYPE] == 0:
@@ -134,13 +134,13 @@ def _order_count(header, q, state, largest):  # type: ignore[no-untyped-def]
     return top, top + q[Q_OFFSET_BOTTOM] + header[H_DELTA_1]
 
 
-@kernel
+@subroutine
 def wrapped(frame_num, current, largest):  # type: ignore[no-untyped-def]
     """FrameNumWrap (8.2.4.1), which is PicNum of frames."""
     return frame_num - largest if frame_num > current else frame_num
 
 
-@kernel
+@subroutine
 def _slide(pictures, current, most, largest):  # type: ignore[no-untyped-def]
     """Sliding window marking (8.2.5.3): make room for one reference."""
     while True:
@@ -157,7 +157,7 @@ def _slide(pictures, current, most, largest):  # type: ignore[no-untyped-def]
         pictures[oldest, MARK] = _UNUSED
 
 
-@kernel
+@subroutine
 def _insert(pictures, mark, frame_num, long_index, order, picture, current, largest):  # type: ignore[no-untyped-def]
     place = -1
     for i in range(ROOM):
@@ -174,7 +174,7 @@ def _insert(pictures, mark, frame_num, long_index, order, picture, current, larg
         pictures[place, PICTURE] = picture
 
 
-@kernel
+@subroutine
 def find(pictures, mark, value, current, largest):  # type: ignore[no-untyped-def]
     """The row of a short-term picture by PicNum, of a long-term one by LongTermPicNum; -1 without."""
     for i in range(ROOM):
@@ -187,7 +187,7 @@ def find(pictures, mark, value, current, largest):  # type: ignore[no-untyped-de
     return -1
 
 
-@kernel
+@subroutine
 def end_picture(header, q, top, bottom, picture, decoded, operations):  # type: ignore[no-untyped-def]
     """Mark pictures after one is decoded (8.2.5); returns its order count, which may begin anew."""
     pictures, state = decoded.pictures, decoded.state
@@ -221,7 +221,7 @@ def end_picture(header, q, top, bottom, picture, decoded, operations):  # type: 
     return order
 
 
-@kernel
+@subroutine
 def _operate(pictures, command, value, index, frame_num, largest):  # type: ignore[no-untyped-def]
     """One memory management control operation (8.2.5.4)."""
     if command in (3, 6):  # the index is given away

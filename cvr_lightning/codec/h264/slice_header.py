@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.kernels import (
     fault,
-    kernel,
     read_bits,
     read_signed,
     read_unsigned,
+    subroutine,
 )
 from cvr_lightning.codec.h264.faults import BAD_HEADER, CUT_SHORT, NO_PARAMETERS, UNREAD_SLICE
 from cvr_lightning.codec.h264.nal import IDR_SLICE
@@ -74,7 +74,7 @@ def parameter_row(sequence: SequenceParameters, picture: PictureParameters) -> n
     return row
 
 
-@kernel
+@subroutine
 def slice_start(words):  # type: ignore[no-untyped-def]
     """first_mb_in_slice, slice_type and pic_parameter_set_id at the front of a slice: position, the three."""
     position, first = read_unsigned(words, 8)
@@ -83,7 +83,7 @@ def slice_start(words):  # type: ignore[no-untyped-def]
     return position, first, kind, number
 
 
-@kernel
+@subroutine
 def read_header(words, limit, rows, places, buffers):  # type: ignore[no-untyped-def]
     """Read the header of a slice: position of the slice data, or a fault.
 
@@ -147,7 +147,7 @@ def read_header(words, limit, rows, places, buffers):  # type: ignore[no-untyped
     return position if position <= limit else fault(CUT_SHORT, limit)
 
 
-@kernel
+@subroutine
 def _read_order(words, position, q, header):  # type: ignore[no-untyped-def]
     """Read idr_pic_id, what gives the picture order count, and redundant_pic_cnt."""
     if header[H_IDR]:
@@ -166,7 +166,7 @@ def _read_order(words, position, q, header):  # type: ignore[no-untyped-def]
     return position
 
 
-@kernel
+@subroutine
 def _read_references(words, position, limit, q, header, modifications):  # type: ignore[no-untyped-def]
     """Read the sizes of the reference lists and their modifications (7.3.3.1)."""
     kind = header[H_TYPE]
@@ -199,7 +199,7 @@ def _read_references(words, position, limit, q, header, modifications):  # type:
     return position
 
 
-@kernel
+@subroutine
 def _read_weights(words, position, limit, q, header, weights):  # type: ignore[no-untyped-def]
     """Read pred_weight_table (7.3.3.2)."""
     header[H_WEIGHTED] = 1
@@ -230,7 +230,7 @@ def _read_weights(words, position, limit, q, header, weights):  # type: ignore[n
     return position
 
 
-@kernel
+@subroutine
 def _read_marking(words, position, limit, header, operations):  # type: ignore[no-untyped-def]
     """Read dec_ref_pic_marking (7.3.3.3)."""
     if header[H_IDR]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from cvr_lightning.codec.arrays import BlockMode
+from cvr_lightning.codec.bitstream.kernels import kernel, subroutine
 from cvr_lightning.codec.mpeg4.bitstream import (
     BAD_MARKER,
     BAD_TYPE,
     CUT_SHORT,
     at_packet,
     fault,
-    kernel,
     packet_header,
     to_words,
     vop_end,
@@ -24,14 +24,14 @@ _FORWARD, _BACKWARD, _BOTH = 1, 2, 3
 _DIRECT, _INTERPOLATED, _BACKWARD_ONLY = 0, 1, 2  # leading zeros of mb_type (Table B-3); 3 is forward
 
 
-@kernel
+@subroutine
 def _fraction(value, part, whole):  # type: ignore[no-untyped-def]
     """``value * part / whole``, rounded toward zero."""
     product = value * part
     return product // whole if product >= 0 else -(-product // whole)
 
 
-@kernel
+@subroutine
 def _direct(colocated, past, future, y, x, dx, dy, since_past, between):  # type: ignore[no-untyped-def]
     """Derive the vectors of a direct macroblock from the co-located one (7.6.9.5)."""
     for axis in range(2):
@@ -47,7 +47,7 @@ def _direct(colocated, past, future, y, x, dx, dy, since_past, between):  # type
                     future[j, i, axis] = _fraction(vector, since_past - between, between)
 
 
-@kernel
+@subroutine
 def _read_type(words, position):  # type: ignore[no-untyped-def]
     """Read modb, mb_type and cbpb: position, type, coded block pattern, whether modb is 1."""
     bits = window(words, position)
@@ -64,7 +64,7 @@ def _read_type(words, position):  # type: ignore[no-untyped-def]
     return position + 6, kind, window(words, position) >> 26, False
 
 
-@kernel
+@subroutine
 def _read_vectors(words, position, vop, kind, y, x, last, past, future):  # type: ignore[no-untyped-def]
     """Read the vectors of a non-direct macroblock; ``last`` (2, 2) holds those of the previous one."""
     for backward in range(2):
@@ -82,7 +82,7 @@ def _read_vectors(words, position, vop, kind, y, x, last, past, future):  # type
     return position, last
 
 
-@kernel
+@subroutine
 def _read_packet(words, position, vop, quantizer, coded, macroblock):  # type: ignore[no-untyped-def]
     """Read the header of a video packet, whose first macroblock may be skipped, without coded bits."""
     begin = position

@@ -15,6 +15,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.codec.bitstream.kernels import OPTIONS, subroutine
+
 I_VOP: Final = 0
 P_VOP: Final = 1
 B_VOP: Final = 2
@@ -41,9 +43,6 @@ FAULTS: Final = {
 }
 QUARTERS_OF_HALF: Final = 2
 _PADDING_WORDS = 8
-# Without numba's runtime (_nrt), kernels cannot allocate and do not count array references. The atomic
-# reference counts took more than half of the time.
-_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "_nrt": False}
 _RESYNC_ZEROS = 16
 _WIDEST_B_MARKER = 18
 
@@ -90,14 +89,9 @@ class Vop(NamedTuple):
     no_stuffing: bool
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that releases the GIL and allocates no array; the result is cached on disk."""
-    return numba.njit(**_OPTIONS)(function)
-
-
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function inline: a call would pass each array as a dozen words."""
-    return numba.njit(inline="always", **_OPTIONS)(function)
+    return numba.njit(inline="always", **OPTIONS)(function)
 
 
 def word_buffer(size: int) -> npt.NDArray[np.int64]:
@@ -127,7 +121,7 @@ def window(words, position):  # type: ignore[no-untyped-def]
     return words[position >> 5] << (position & 31) >> 32 & 0xFFFFFFFF
 
 
-@kernel
+@subroutine
 def fault(code, position):  # type: ignore[no-untyped-def]
     """Encode a fault, returned in place of a position."""
     return -(position << 4 | code)
@@ -147,7 +141,7 @@ def at_packet(words, position, limit):  # type: ignore[no-untyped-def]
     return bits >> (32 - stuffing - _RESYNC_ZEROS) == expected and position + stuffing + 24 <= limit
 
 
-@kernel
+@subroutine
 def packet_header(words, position, vop, quantizer):  # type: ignore[no-untyped-def]
     """Read video_packet_header (6.2.5.2): position, number of its first macroblock, quantizer.
 
@@ -192,7 +186,7 @@ def past_stuffing(words, position, kind):  # type: ignore[no-untyped-def]
     return position
 
 
-@kernel
+@subroutine
 def vop_end(data, position, no_stuffing):  # type: ignore[no-untyped-def]
     """The position after the last macroblock, or a fault if the VOP does not end there.
 

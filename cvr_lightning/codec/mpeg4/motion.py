@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cvr_lightning.codec.mpeg4.bitstream import BAD_VECTOR, fault, inlined, kernel, window
+from cvr_lightning.codec.bitstream.kernels import subroutine
+from cvr_lightning.codec.mpeg4.bitstream import BAD_VECTOR, fault, inlined, window
 from cvr_lightning.codec.mpeg4.tables import MVD
 
 
@@ -44,7 +45,7 @@ def read_vector(words, position, x, y, code):  # type: ignore[no-untyped-def]
     return position, x, y
 
 
-@kernel
+@subroutine
 def _median(a, b, c):  # type: ignore[no-untyped-def]
     return max(min(a, b), min(max(a, b), c))
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import BlockMode
 from cvr_lightning.codec.bitstream.compiling import call
-from cvr_lightning.codec.mpeg4.bitstream import Vop, inlined, kernel, word_buffer
+from cvr_lightning.codec.bitstream.kernels import kernel, subroutine
+from cvr_lightning.codec.mpeg4.bitstream import Vop, inlined, word_buffer
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, fault_error, kernel_header
 from cvr_lightning.codec.mpeg4.reference_vop import read_vop
 from cvr_lightning.codec.mpeg4.texture import intra_memory
@@ -134,7 +135,7 @@ def _vop(row):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@subroutine
 def _deliver(vectors, modes, luma, chroma, grid, motion, residual, out_modes):  # type: ignore[no-untyped-def]
     """Write the blocks of a frame to zeroed planes: vectors in pixels, chroma repeated on the luma grid."""
     rows, columns, scale = grid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cvr_lightning.codec.arrays import BlockMode
+from cvr_lightning.codec.bitstream.kernels import kernel, subroutine
 from cvr_lightning.codec.mpeg4.bitstream import (
     BAD_CBPY,
     BAD_MARKER,
@@ -16,7 +17,6 @@ from cvr_lightning.codec.mpeg4.bitstream import (
     at_packet,
     fault,
     inlined,
-    kernel,
     packet_header,
     past_stuffing,
     to_words,
@@ -84,7 +84,7 @@ def fill_block(field, y, x, value):  # type: ignore[no-untyped-def]
     field[y + 1, x + 1] = value
 
 
-@kernel
+@subroutine
 def _intra_macroblock(  # type: ignore[no-untyped-def]
     words, position, vop, matrix, kind, pattern, mb_y, mb_x, start, quantizer, memory, grids
 ):
@@ -165,7 +165,7 @@ def _inter_macroblock(  # type: ignore[no-untyped-def]
     return position, quantizer
 
 
-@kernel
+@subroutine
 def to_quarters(motion):  # type: ignore[no-untyped-def]
     """Convert vectors from half to quarter samples."""
     for y in range(motion.shape[0]):

@@ -9,15 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.codec.bitstream.kernels import subroutine
 from cvr_lightning.codec.fields.dct import COEFFICIENTS
-from cvr_lightning.codec.mpeg4.bitstream import (
-    BAD_COEFFICIENT,
-    BAD_DC,
-    fault,
-    inlined,
-    kernel,
-    window,
-)
+from cvr_lightning.codec.mpeg4.bitstream import BAD_COEFFICIENT, BAD_DC, fault, inlined, window
 from cvr_lightning.codec.mpeg4.tables import (
     DC_SCALE,
     DC_SIZE,
@@ -38,12 +32,12 @@ _LONGEST_CODE = 13  # bits of a coefficient and its sign, without escapes
 _NEUTRAL_DC = 1024  # mid-gray: prediction from an unavailable neighbor (7.4.3.1)
 
 
-@kernel
+@subroutine
 def _saturate(value):  # type: ignore[no-untyped-def]
     return min(max(value, -2048), 2047)
 
 
-@kernel
+@subroutine
 def _escape(words, position, table, lmax, rmax):  # type: ignore[no-untyped-def]
     """Read the data after an escape code (7.4.1.3): position, run, signed level, last."""
     bits = window(words, position)
@@ -108,7 +102,7 @@ def inter_block(words, position, quantizer, mpeg, matrix, out, row):  # type: ig
     return position
 
 
-@kernel
+@subroutine
 def _dc_difference(words, position, chroma):  # type: ignore[no-untyped-def]
     """Read a DC difference (7.4.1.1): position, value."""
     entry = DC_SIZE[chroma, window(words, position) >> 23]
@@ -129,7 +123,7 @@ def _dc_difference(words, position, chroma):  # type: ignore[no-untyped-def]
     return position + size, value
 
 
-@kernel
+@subroutine
 def _levels(words, position, place, scan, block):  # type: ignore[no-untyped-def]
     """Read the levels of a coded intra block after ``place``."""
     last = 0
@@ -155,14 +149,14 @@ def _levels(words, position, place, scan, block):  # type: ignore[no-untyped-def
     return position
 
 
-@kernel
+@subroutine
 def _divide(value, divisor):  # type: ignore[no-untyped-def]
     """Divide, rounding to nearest with halves away from zero."""
     half = divisor >> 1
     return (value + half) // divisor if value >= 0 else -((half - value) // divisor)
 
 
-@kernel
+@subroutine
 def _neighbor_dc(dc, y, x, available):  # type: ignore[no-untyped-def]
     return dc[y, x] if available else _NEUTRAL_DC
 
@@ -176,7 +170,7 @@ def intra_memory(rows: int, columns: int) -> IntraMemory:
     return np.empty(shape, np.int64), np.empty((*shape, 2, 8), np.int16), np.empty(COEFFICIENTS, np.int64)
 
 
-@kernel
+@subroutine
 def intra_block(words, position, n, y, x, flags, quantizers, layer, memory, out, row):  # type: ignore[no-untyped-def]
     """Read a block of an intra macroblock into row ``row`` of ``out``, which is zero.
 
@@ -238,7 +232,7 @@ def intra_block(words, position, n, y, x, flags, quantizers, layer, memory, out,
     return position
 
 
-@kernel
+@subroutine
 def _dequantize_intra(block, dc_scale, quantizer, mpeg, matrix, out, row):  # type: ignore[no-untyped-def]
     """Inverse quantization of an intra block (7.4.4)."""
     kept = out.shape[1]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvr_lightning.codec.bitstream.kernels import kernel, subroutine
 from cvr_lightning.codec.bitstream.words import find_start_code
-from cvr_lightning.codec.mpeg4.bitstream import B_VOP, P_VOP, kernel
+from cvr_lightning.codec.mpeg4.bitstream import B_VOP, P_VOP
 from cvr_lightning.codec.mpeg4.headers import VideoObjectLayer
 from cvr_lightning.codec.mpeg4.tables import DC_THRESHOLDS
 
@@ -109,7 +110,7 @@ def next_vop(data, begin, time_bits):  # type: ignore[no-untyped-def]
     return start, find_start_code(data, start + 4), *_read(data, start, time_bits)
 
 
-@kernel
+@subroutine
 def vop_start(data, begin):  # type: ignore[no-untyped-def]
     """Position of the first VOP at or after a byte; the size of the data if there is none."""
     start = find_start_code(data, begin)
@@ -118,7 +119,7 @@ def vop_start(data, begin):  # type: ignore[no-untyped-def]
     return start if start + 3 < data.size else data.size
 
 
-@kernel
+@subroutine
 def _bits(data, position, count):  # type: ignore[no-untyped-def]
     """Read ``count`` bits; bits after the data are zero."""
     value = 0

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
+from cvr_lightning.codec.bitstream.kernels import kernel
 from cvr_lightning.codec.container.pictures import Pictures
-from cvr_lightning.codec.mpeg4.bitstream import B_VOP, I_VOP, kernel
+from cvr_lightning.codec.mpeg4.bitstream import B_VOP, I_VOP
 from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, split_group
 from cvr_lightning.codec.mpeg4.vop_header import TYPES, next_vop, vop_start
 

@@ -1,10 +1,12 @@
 """The word to a user who waits for a kernel to compile."""
 
+import importlib
 import io
 import sys
 import threading
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 from cvr_lightning.codec.bitstream import compiling
 
@@ -37,6 +39,12 @@ def test_a_kernel_that_takes_long_is_announced_while_it_compiles(monkeypatch: py
     kernel.__module__ = "cvr_lightning.codec.mpeg4.pframes"
     assert compiling.call(kernel, 7) == (7, True)
     assert "compiling the MPEG-4 parser, once (about 10 seconds)" in screen.getvalue()
+
+
+def test_the_parsers_are_announced_by_name() -> None:
+    for module in compiling._PARSERS:
+        kernels = vars(importlib.import_module(f"cvr_lightning.codec.{module}")).values()
+        assert any(isinstance(kernel, Dispatcher) for kernel in kernels)
 
 
 def test_a_kernel_that_is_ready_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
