@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, ReduceLROnPlateau
@@ -41,7 +42,7 @@ from cvr_lightning.training.checkpoint import read_checkpoint
 from cvr_lightning.training.module import RecognitionModule
 from cvr_lightning.training.optimizer import with_cosine
 from cvr_lightning.training.pretraining import PretrainingModule
-from cvr_lightning.training.run_checkpoint import RunCheckpoint, WholeCheckpointIO
+from cvr_lightning.training.run_checkpoint import RunCheckpoint, StepCheckpoint, WholeCheckpointIO
 
 
 class CompressedVideoCLI(LightningCLI):
@@ -94,6 +95,12 @@ class CompressedVideoCLI(LightningCLI):
             type=str | None,
             default=None,
             help="Name of the run: its directory is default_root_dir/RUN. Default: the command and the time.",
+        )
+        parser.add_argument(
+            "--save_every",
+            type=PositiveInt | None,
+            default=None,
+            help="In training, write last.ckpt after so many steps too, not only after each epoch.",
         )
         parser.add_argument("--verbose", action="store_true", help="Print the table of energies at the end.")
         for name in self.linked:
@@ -201,6 +208,9 @@ class CompressedVideoCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = without_replaced(
             self.trainer_defaults["callbacks"], named if isinstance(named, list) else [named]
         )
+        steps = self.config[self.subcommand].save_every
+        if steps and self.subcommand == "fit":
+            self.trainer_defaults["callbacks"].append(StepCheckpoint(steps))
         for callback in self.trainer_defaults["callbacks"]:
             if isinstance(callback, RunCheckpoint):  # its default is the first logger's directory
                 callback.dirpath = str(Path(config.default_root_dir) / "checkpoints")

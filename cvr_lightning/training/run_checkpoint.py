@@ -107,3 +107,14 @@ class LastCheckpoint(RunCheckpoint):
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns
+
+
+class StepCheckpoint(RunCheckpoint):
+    """Saves ``last.ckpt`` after every N steps, in the middle of an epoch too.
+
+    Args:
+        steps: Number of steps.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(filename="last", every_n_train_steps=steps, enable_version_counter=False)

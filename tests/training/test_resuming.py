@@ -128,6 +128,20 @@ def test_a_checkpoint_from_the_middle_of_an_epoch_resumes_bit_for_bit(undisturbe
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_a_run_that_saves_every_few_steps_resumes_in_the_middle_of_an_epoch(
+    undisturbed, train, mortal, monkeypatch, command
+):
+    name = f"{command}-every"
+    mortal(command, 1, 3)
+    with pytest.raises(KilledError):
+        train(command, name, 2, "--save_every=3")
+    monkeypatch.undo()
+    left = torch.load(train.folder / name / "checkpoints" / "last.ckpt", weights_only=True)
+    assert left["global_step"] == BATCHES + 2  # the last multiple of 3
+    assert same(train(command, name, 2, "--save_every=3", "--ckpt_path=last"), undisturbed[command])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_checkpoint_in_float64_resumes_bit_for_bit(train, command):
     precision = "--trainer.precision=64-true"
     undisturbed = train(command, f"{command}-64", 0, precision)
