@@ -17,6 +17,7 @@ PAGES = (
     "callbacks",
     "frames",
     "indexing",
+    "labeling",
     "loading",
     "neurons",
     "precision",

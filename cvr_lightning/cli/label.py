@@ -24,17 +24,28 @@ def main(arguments: Sequence[str]) -> None:
     from cvr_lightning.cli.prepare import INTERRUPTED
     from cvr_lightning.inference.classify import Classifier
     from cvr_lightning.inference.compute import compute_on
-    from cvr_lightning.inference.labeling.run import Options, label
+    from cvr_lightning.inference.labeling.options import Options
+    from cvr_lightning.inference.labeling.run import label
     from cvr_lightning.inference.labeling.table import Columns
 
-    device, dtype = compute_on("cvr label", options.device, options.precision)
+    here = "cpu" if options.ray else options.device  # the machines of a cluster run the model
+    device, dtype = compute_on("cvr label", here, options.precision)
     classifier = Classifier.from_checkpoint(options.checkpoint, device)
     classifier.dtype = dtype
     top, spans = min(options.top, len(classifier.class_names)), options.every is not None
     columns = Columns(top, options.scores, options.embeddings, spans)
     job = (options.job.number, options.job.count)
-    sources = tuple(options.sources)
-    run = Options(sources, options.output, columns, options.batch_size, options.workers, job, options.every)
+    run = Options(
+        tuple(options.sources),
+        options.output,
+        columns,
+        options.batch_size,
+        options.workers,
+        job,
+        options.every,
+        options.device,
+        options.ray,
+    )
     try:
         summary = label(classifier, Path(options.checkpoint), run)
     except KeyboardInterrupt:
@@ -51,9 +62,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    from cvr_lightning.cli.prepare import array_job, at_least_one
+    from cvr_lightning.cli.prepare import RAY, array_job, at_least_one
     from cvr_lightning.inference.compute import PRECISIONS, add_device
-    from cvr_lightning.tools.prepare.run import usable_cores
     from cvr_lightning.tools.prepare.tree import ArrayJob
 
     parser = argparse.ArgumentParser(
@@ -85,10 +95,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=at_least_one,
-        default=usable_cores(),
         metavar="N",
-        help="reading processes (default: all cores)",
+        help="reading processes (default: all cores; with --ray, those of the cluster)",
     )
+    parser.add_argument("--ray", metavar="ADDRESS", help=RAY)
     parser.add_argument(
         "--job",
         type=array_job,

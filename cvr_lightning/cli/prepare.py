@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import get_args
 
 from cvr_lightning.codec.prepared.recipe import MAX_GOP, MAX_SIDE, Recipe
+from cvr_lightning.files.pool import usable_cores
 from cvr_lightning.files.printable import shown
 from cvr_lightning.tools.prepare.estimate import estimate
 from cvr_lightning.tools.prepare.row import Row, Status
-from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare, usable_cores
+from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare
 from cvr_lightning.tools.prepare.tree import ArrayJob
 
 INTERRUPTED = 130
+"""Conventional exit status after Ctrl-C."""
 _MOST = 1_000_000
 """Largest count that an option takes."""
-"""Conventional exit status after Ctrl-C."""
+RAY = "work on the machines of a Ray cluster: host:port, or auto for the cluster of this machine"
 DESCRIPTION = """\
 Re-encode every video of a folder in the usual form of the field: MPEG-4 Part 2 in mp4, 340x256, an I-frame
 every 12 frames, no B-frames, quantizer 2, no audio. Videos already in this form are linked. Lists of videos
@@ -37,10 +39,16 @@ def main(arguments: Sequence[str]) -> None:
     pack = _plan_pack(options)
     recipe = Recipe(None if options.short_side else options.size, options.short_side, options.gop)
     if options.dry_run:
-        print(shown(_forecast(make_plan(source, destination, recipe, options.job), options.workers)))
+        print(
+            shown(
+                _forecast(
+                    make_plan(source, destination, recipe, options.job), options.workers or usable_cores()
+                )
+            )
+        )
         return
     try:
-        rows, manifest = prepare(source, destination, recipe, options.workers, options.job)
+        rows, manifest = prepare(source, destination, recipe, options.workers, options.job, options.ray)
     except KeyboardInterrupt:
         print("cvr prepare: stopped; the same command resumes", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
@@ -83,10 +91,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=at_least_one,
-        default=usable_cores(),
         metavar="N",
-        help="processes (default: all cores)",
+        help="processes (default: all cores; with --ray, those of the cluster)",
     )
+    parser.add_argument("--ray", metavar="ADDRESS", help=RAY)
     parser.add_argument(
         "--job",
         type=array_job,

@@ -8,6 +8,7 @@ spawns imports the main module again, which scripts without a main guard do not 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -32,16 +33,22 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Died:
-    """Result of a job whose worker died."""
+    """Result of a job whose worker died.
 
-    exitcode: int
+    Attributes:
+        exitcode: Of the process; None if several tried the job.
+    """
+
+    exitcode: int | None
 
     @property
     def is_crash(self) -> bool:
         """Whether the job itself crashed the worker, rather than a signal from outside."""
-        return -self.exitcode in _CRASHES
+        return self.exitcode is not None and -self.exitcode in _CRASHES
 
     def __str__(self) -> str:
+        if self.exitcode is None:
+            return "all processes that tried it died"
         if self.exitcode >= 0:
             return f"its worker process ended with exit code {self.exitcode}"
         name = signal.Signals(-self.exitcode).name
@@ -110,14 +117,16 @@ def serve(descriptor: int) -> None:
             connection.send(result)
 
 
-def run(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[tuple[J, R | Died], None, None]:
+def run(
+    work: Callable[[J], R], jobs: Iterable[J], workers: int | None = None
+) -> Generator[tuple[J, R | Died], None, None]:
     """Run jobs in processes, and yield each with its result as soon as it is done.
 
     Args:
         work: A function of an importable module; an exception in it ends the run. Of a generator each item
             is yielded as a :class:`Part`, and None at its end.
         jobs: Its arguments.
-        workers: Number of processes.
+        workers: Number of processes; all cores by default.
 
     Raises:
         PrepareError: Several workers died in a row.
@@ -131,7 +140,7 @@ def run(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[tu
         worker.give(job)
 
     try:
-        for job in islice(waiting, workers):
+        for job in islice(waiting, workers or usable_cores()):
             hire(job)
         deaths = 0
         while staff:
@@ -155,3 +164,8 @@ def run(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[tu
     finally:
         for worker in staff.values():
             worker.stop()
+
+
+def usable_cores() -> int:
+    """Number of CPU cores available to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -152,6 +152,12 @@ class Classifier:
         trained = build_model(source, checkpoint, model)
         return cls(trained, about["class_names"], stored_sampling(source, about), about["averaging"], device)
 
+    def to(self, device: torch.device | str) -> Classifier:
+        """Move the model to a device."""
+        self.recognizer.to(device)
+        self.device = device
+        return self
+
     def __repr__(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
         return (

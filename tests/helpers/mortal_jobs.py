@@ -51,4 +51,4 @@ def read_all_but_3(how: How, block: Block) -> Iterator[list[Reading]]:
     """Read a block of videos, unless a name ends with 3."""
     if any(entry.name.endswith("3.avi") for entry in block.entries):
         os.kill(os.getpid(), signal.SIGSEGV)
-    return blocks._read_block(how, block)
+    return blocks.read_block(how, block)

@@ -98,14 +98,14 @@ def _reading_of(entry: Entry, span: Span) -> Reading:
     return Reading(entry, [span.arrays], "", span.prepared, place)
 
 
-def _read_block(how: How, block: Block) -> Generator[list[Reading], None, None]:
+def read_block(how: How, block: Block) -> Generator[list[Reading], None, None]:
     """Read a block; long videos come in several parts."""
     readings = (reading for entry in block.entries for reading in read_entry(entry, how))
     while part := list(islice(readings, max(MOST, len(block.entries)))):
         yield part
 
 
-def read_ahead(work: Iterable[Block], how: How, workers: int) -> Generator[Part, None, None]:
+def read_ahead(work: Iterable[Block], how: How, workers: int | None) -> Generator[Part, None, None]:
     """Yield what was read of blocks as it comes; a bounded number of parts is read ahead.
 
     Parts of several blocks alternate. Where the process of a block dies, the block begins once more.
@@ -113,7 +113,7 @@ def read_ahead(work: Iterable[Block], how: How, workers: int) -> Generator[Part,
     Args:
         work: The blocks.
         how: How videos are read.
-        workers: Number of processes.
+        workers: Number of processes; all cores by default.
 
     Raises:
         UserError: From ``work``, or if processes keep dying.
@@ -152,9 +152,9 @@ def _put(ready: queue.Queue[Any], item: object, stopped: threading.Event) -> Non
             return
 
 
-def _parts(work: Iterable[Block], how: How, workers: int) -> Generator[Part, None, None]:
+def _parts(work: Iterable[Block], how: How, workers: int | None) -> Generator[Part, None, None]:
     begun: set[int] = set()
-    with contextlib.closing(pool.run(partial(_read_block, how), work, workers)) as results:
+    with contextlib.closing(pool.run(partial(read_block, how), work, workers)) as results:
         for block, result in results:
             if isinstance(result, pool.Part):
                 yield Part(block, result.value, first=block.number not in begun, last=False)
@@ -170,7 +170,7 @@ def _parts(work: Iterable[Block], how: How, workers: int) -> Generator[Part, Non
 
 def _alone(block: Block, entry: Entry, how: How) -> Iterator[Part]:
     """Read a video whose block killed its process in a process of its own, which only the culprit ends."""
-    for _, result in pool.run(partial(_read_block, how), [Block(0, (entry,))], 1):
+    for _, result in pool.run(partial(read_block, how), [Block(0, (entry,))], 1):
         if isinstance(result, pool.Part):
             yield Part(block, result.value, first=False, last=False)
         elif isinstance(result, pool.Died):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,52 +14,13 @@ from tqdm import tqdm
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.lock import hold
 from cvr_lightning.files.printable import shown
-from cvr_lightning.inference.average import Scores
 from cvr_lightning.inference.classify import Classifier
-from cvr_lightning.inference.labeling.blocks import How, Reading, blocks, read_ahead
+from cvr_lightning.inference.labeling import on_ray
+from cvr_lightning.inference.labeling.blocks import Block, How, blocks, read_ahead
 from cvr_lightning.inference.labeling.journal import Journal
-from cvr_lightning.inference.labeling.sources import Entry, expand
-from cvr_lightning.inference.labeling.table import COLUMNS, Columns, Row, check_output, write_table
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of a run.
-
-    Attributes:
-        sources: Files, folders, lists, globs, tar files or URLs.
-        output: The table; its suffix chooses the format.
-        columns: What a row holds.
-        batch_size: Videos in a block.
-        workers: Reading processes.
-        job: Which of several jobs this is, counted from 1, and their number.
-        every: Label parts of so many seconds instead of whole videos.
-    """
-
-    sources: tuple[str, ...]
-    output: Path
-    columns: Columns = COLUMNS
-    batch_size: int = 8
-    workers: int = 1
-    job: tuple[int, int] = (1, 1)
-    every: float | None = None
-
-    @property
-    def size(self) -> int:
-        """Videos of a block; one that is labeled in parts fills a block."""
-        return self.batch_size if self.every is None else 1
-
-    @property
-    def table(self) -> Path:
-        """The output of this job."""
-        number, count = self.job
-        if count == 1:
-            return self.output
-        return self.output.with_stem(f"{self.output.stem}-{number:05d}-of-{count:05d}")
-
-    def entries(self) -> Iterator[Entry]:
-        """The videos of this job."""
-        return islice(expand(self.sources), self.job[0] - 1, None, self.job[1])
+from cvr_lightning.inference.labeling.options import Options
+from cvr_lightning.inference.labeling.rows import rows_of
+from cvr_lightning.inference.labeling.table import Row, check_output, write_table
 
 
 class Summary(NamedTuple):
@@ -115,55 +74,30 @@ def _settings(classifier: Classifier, checkpoint: Path, options: Options) -> dic
 def _score(classifier: Classifier, options: Options, journal: Journal, total: int) -> None:
     pending = (block for block in blocks(options.entries(), options.size) if not journal.has(block))
     done = min(total, len(journal) * options.size)
+    bar = tqdm(total=total, initial=done, desc="label", unit="video", smoothing=0.05)
+    label_blocks = _label_blocks if options.ray is None else on_ray.label_blocks
+    with bar, contextlib.closing(label_blocks(classifier, pending, options)) as finished:
+        for block, rows in finished:
+            journal.append(block, rows)
+            bar.update(len(block.entries))
+            for row in rows:
+                if "error" in row:
+                    bar.write(shown(f"cvr label: {row['error']}"), file=sys.stderr)
+
+
+def _label_blocks(
+    classifier: Classifier, pending: Iterable[Block], options: Options
+) -> Generator[tuple[Block, list[Row]], None, None]:
+    """Yield each finished block with its rows: processes read, this one scores."""
     how = How(classifier.sampling, options.every)
     rows: dict[int, list[Row]] = {}  # of the blocks at work
-    bar = tqdm(total=total, initial=done, desc="label", unit="video", smoothing=0.05)
-    with bar, contextlib.closing(read_ahead(pending, how, options.workers)) as parts:
+    with contextlib.closing(read_ahead(pending, how, options.workers)) as parts:
         for block, readings, first, last in parts:
             if first:
                 rows[block.number] = []
-            rows[block.number] += _rows(classifier, readings, options)
+            rows[block.number] += rows_of(classifier, readings, options.columns, options.batch_size)
             if last:
-                journal.append(block, rows.pop(block.number))
-                bar.update(len(block.entries))
-            for reading in readings:
-                if reading.error:
-                    bar.write(shown(f"cvr label: {reading.error}"), file=sys.stderr)
-
-
-def _rows(classifier: Classifier, readings: Sequence[Reading], options: Options) -> list[Row]:
-    """A row for each reading."""
-    columns = options.columns
-    readable = [reading.views for reading in readings if not reading.error]
-    scores = iter(classifier.score(readable, columns.embeddings, options.batch_size))
-    rows: list[Row] = []
-    for reading in readings:
-        row: Row = {"file": reading.entry.name}
-        if reading.span:
-            row |= {"start": _rounded(reading.span[0]), "end": _rounded(reading.span[1])}
-        if reading.error:
-            rows.append(row | {"error": reading.error})
-        else:
-            rows.append(row | _values(classifier, next(scores), columns) | {"prepared": reading.prepared})
-    return rows
-
-
-def _values(classifier: Classifier, scores: Scores, columns: Columns) -> Row:
-    """Columns of a labeled video."""
-    row: Row = {}
-    for rank, (name, probability) in enumerate(classifier.best(scores, columns.top), 1):
-        ending = f"_{rank}" if rank > 1 else ""
-        row |= {f"label{ending}": name, f"probability{ending}": _rounded(probability)}
-    if columns.scores:
-        row["scores"] = [_rounded(value) for value in scores.probabilities.tolist()]
-    if scores.embedding is not None:
-        row["embedding"] = [_rounded(value) for value in scores.embedding.tolist()]
-    return row
-
-
-def _rounded(value: float) -> float:
-    """Seven significant digits, as float32 has them."""
-    return float(f"{value:.7g}")
+                yield block, rows.pop(block.number)
 
 
 def _summary(journal: Journal) -> Summary:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.errors import PrepareError
-from cvr_lightning.files import pool
+from cvr_lightning.files import pool, ray_pool
 from cvr_lightning.files.atomic import atomic_path
 from cvr_lightning.files.printable import shown
 from cvr_lightning.tools.prepare import journal
@@ -66,9 +65,22 @@ def make_plan(source: Path, destination: Path, recipe: Recipe, job: ArrayJob) ->
 
 
 def prepare(
-    source: Path, destination: Path, recipe: Recipe, workers: int, job: ArrayJob
+    source: Path,
+    destination: Path,
+    recipe: Recipe,
+    workers: int | None,
+    job: ArrayJob,
+    ray: str | None = None,
 ) -> tuple[list[Row], Path | None]:
     """Prepare the videos of one job; an interrupted run is continued.
+
+    Args:
+        source: Folder of the videos.
+        destination: Folder to write.
+        recipe: The format to produce.
+        workers: Processes; all cores by default. With Ray, videos at once; by default all its CPUs.
+        job: Which of several jobs this is.
+        ray: Address of a Ray cluster that does the work; its machines share both folders.
 
     Returns:
         The rows of the job, and the path of the manifest if all jobs are complete, else None.
@@ -86,10 +98,9 @@ def prepare(
         if job.number == 1:
             _copy_annotations(plan)
         try:
-            rows = plan.done | _do(plan, book, workers)
-        except BaseException:  # workers were stopped within a video
+            rows = plan.done | _do(plan, book, workers, ray)
+        finally:  # of workers that were stopped or died within a video
             journal.remove_unfinished(destination, leftovers)
-            raise
     everybodys = journal.read_rows(destination) | rows
     missing = [name for name in plan.tree.videos if name not in everybodys]
     manifest = None
@@ -105,12 +116,16 @@ def prepare_video(job: Job) -> Row:
     return video.prepare_video(job)
 
 
-def _do(plan: Plan, book: journal.Journal, workers: int) -> dict[str, Row]:
+def _do(plan: Plan, book: journal.Journal, workers: int | None, ray: str | None) -> dict[str, Row]:
     """Prepare the pending videos; returns their rows."""
     rows = {}
-    results = pool.run(prepare_video, plan.pending, workers)
+    run = pool.run if ray is None else ray_pool.run
     bar = tqdm(total=len(plan.own), initial=len(plan.done), desc="prepare", unit="video", smoothing=0.05)
-    with contextlib.closing(results), bar:
+    with (
+        contextlib.nullcontext() if ray is None else ray_pool.cluster(ray),
+        contextlib.closing(run(prepare_video, plan.pending, workers)) as results,
+        bar,
+    ):
         for job, result in results:
             row = result if isinstance(result, Row) else _row_of_the_dead(job, result)
             book.append(row)
@@ -132,8 +147,3 @@ def _copy_annotations(plan: Plan) -> None:
         if not (copy.is_file() and filecmp.cmp(original, copy, shallow=False)):
             with atomic_path(copy) as unfinished:
                 shutil.copyfile(original, unfinished)
-
-
-def usable_cores() -> int:
-    """Number of CPU cores available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

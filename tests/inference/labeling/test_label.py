@@ -2,70 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
-import threading
 import time
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from helpers.encoders import encode
+from helpers.labels import NAMES, SAMPLING, read, run
 from helpers.mortal_jobs import read_all_but_3
-from helpers.tiny_runs import untrained_checkpoint
 
-from cvr_lightning.cli.main import main
 from cvr_lightning.codec import ClipArrays, CompressedVideoReader, Segment, segments
 from cvr_lightning.datamodules.clips import read_spans
-from cvr_lightning.datamodules.sampling import ClipSampling
-from cvr_lightning.errors import RunError
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.inference.labeling import blocks as module
 from cvr_lightning.inference.labeling.blocks import How, blocks, read_ahead
-from cvr_lightning.inference.labeling.sources import Entry, expand
+from cvr_lightning.inference.labeling.sources import Entry
 
 ROOT = Path(__file__).resolve().parents[3]
-NAMES = ["jump", "run", "wave"]
-SAMPLING = ClipSampling(segments=2, pframes=2, size=(64, 88), crop=64, coefficients=(4, 1), form="auto")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(untrained_checkpoint(tmp_path_factory.mktemp("checkpoint") / "a.ckpt", NAMES, SAMPLING))
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eleven readable videos, three of which no parser reads, and one that is none."""
-    root = tmp_path_factory.mktemp("videos")
-    (root / "more").mkdir()
-    for number in range(8):
-        encode(root / f"{number}.avi", (96, 64), 10 + number)
-    for number in range(3):
-        encode(root / "more" / f"{number}.mpg", (96, 64), 14, "mpeg1video")
-    (root / "broken.mp4").write_bytes(b"no video")
-    return root
-
-
-def run(*arguments: str | Path) -> int:
-    """Run ``cvr label``; returns the exit status."""
-    try:
-        main(["label", *map(str, arguments), "--workers", "1"])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_every_video_gets_a_row_in_order(
@@ -204,7 +161,7 @@ def test_an_output_that_exists_is_kept(videos: Path, checkpoint: str, tmp_path: 
 def test_a_process_that_dies_costs_the_video_that_killed_it(
     videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_read_block", read_all_but_3)
+    monkeypatch.setattr(module, "read_block", read_all_but_3)
     entries = [Entry(name, name) for name in (str(videos / f"{number}.avi") for number in range(6))]
     errors = {
         reading.entry.name[-5:]: reading.error
@@ -242,92 +199,3 @@ def test_a_part_is_read_as_the_video_of_its_frames(tmp_path: Path) -> None:
             assert isinstance(part.arrays, ClipArrays)
             assert (part.arrays.motion == expected.motion).all()
             assert (part.arrays.iframes == expected.iframes).all()
-
-
-@pytest.fixture
-def archive(videos: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "shard.tar"
-    with tarfile.open(path, "w") as tar:
-        for name in ("0.avi", "more/0.mpg"):
-            tar.add(videos / name, arcname=name)
-        tar.add(videos / "broken.mp4", arcname="notes.json")
-    return path
-
-
-def test_the_videos_in_a_tar_file(archive: Path, videos: Path, checkpoint: str, tmp_path: Path) -> None:
-    assert run(archive, "--checkpoint", checkpoint, "--output", tmp_path / "a.csv") == 0
-    rows = read(tmp_path / "a.csv")
-    assert [row["file"] for row in rows] == [f"{archive}/0.avi", f"{archive}/more/0.mpg"]
-    run(videos / "0.avi", videos / "more/0.mpg", "--checkpoint", checkpoint, "--output", tmp_path / "b.csv")
-    assert [row["probability"] for row in rows] == [row["probability"] for row in read(tmp_path / "b.csv")]
-
-
-def test_folders_globs_and_lists_name_videos(videos: Path, tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text(f"{videos}/1.avi\r\n\n{videos}/0.avi\n")
-    assert [entry.name for entry in expand([str(tmp_path / "list.txt")])] == [
-        f"{videos}/1.avi",
-        f"{videos}/0.avi",
-    ]
-    assert [entry.name for entry in expand([f"{videos}/**/*.mpg"])] == [
-        f"{videos}/more/{number}.mpg" for number in range(3)
-    ]
-    with pytest.raises(RunError, match="names no videos"):
-        list(expand([f"{tmp_path}/*.avi"]))
-    with pytest.raises(RunError, match="the list cannot be read"):
-        list(expand([f"{tmp_path}/nowhere.txt"]))
-
-
-@pytest.fixture
-def server(videos: Path, archive: Path) -> Iterator[str]:
-    """A plain web server of the videos, without ranges."""
-    (videos / "shard.tar").write_bytes(archive.read_bytes())
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(videos))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{web.server_port}"
-        web.shutdown()
-    (videos / "shard.tar").unlink()
-
-
-def test_videos_behind_a_web_server(server: str, videos: Path, checkpoint: str, tmp_path: Path) -> None:
-    pytest.importorskip("aiohttp")
-    sources = (f"{server}/0.avi?token=secret", f"{server}/nowhere.avi", f"{server}/more/")
-    assert run(*sources, "--checkpoint", checkpoint, "--output", tmp_path / "a.csv") == 1
-    rows = read(tmp_path / "a.csv")
-    assert [row["file"] for row in rows] == [
-        f"{server}/0.avi",
-        f"{server}/nowhere.avi",
-        *(f"{server}/more/{number}.mpg" for number in range(3)),
-    ]
-    assert "it cannot be fetched" in rows[1]["error"]
-    assert "secret" not in (tmp_path / "a.csv").read_text()
-    run(videos / "0.avi", "--checkpoint", checkpoint, "--output", tmp_path / "b.csv")
-    assert rows[0]["probability"] == read(tmp_path / "b.csv")[0]["probability"]
-
-
-def test_videos_in_a_bucket(
-    videos: Path, archive: Path, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    s3fs, moto = pytest.importorskip("s3fs"), pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
-    for name, value in {**keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
-        monkeypatch.setenv(name, value)
-    store = s3fs.S3FileSystem()
-    store.mkdir("films")
-    store.put([str(videos / "0.avi"), str(videos / "1.avi")], ["films/in/0.avi", "films/in/1.avi"])
-    store.put(str(archive), "films/shard.tar")
-    sources = ("s3://films/in/", "s3://films/in/*.avi", "s3://films/shard.tar")
-    assert run(*sources, "--checkpoint", checkpoint, "--output", tmp_path / "a.csv") == 0
-    server.stop()
-    rows = read(tmp_path / "a.csv")
-    two = ["s3://films/in/0.avi", "s3://films/in/1.avi"]
-    assert [row["file"] for row in rows] == [
-        *two,
-        *two,
-        "s3://films/shard.tar/0.avi",
-        "s3://films/shard.tar/more/0.mpg",
-    ]
-    assert rows[0]["probability"] == rows[2]["probability"] == rows[4]["probability"]
