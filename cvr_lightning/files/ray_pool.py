@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -32,8 +33,10 @@ def cluster(address: str) -> Iterator[None]:
     except ImportError as error:
         raise RunError("--ray needs Ray: pip install 'cvr-lightning[ray]'") from error
     try:
+        if address != "auto":
+            _check(address)
         ray.init(address=address, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(
             f"--ray {address}: no Ray cluster answers ({reason}); start one by: ray start --head"
@@ -42,6 +45,18 @@ def cluster(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Connect to an address, for which Ray itself would wait minutes.
+
+    Raises:
+        OSError: Nothing answers.
+        ValueError: It is not ``host:port``.
+    """
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10):
+        pass
 
 
 def run(

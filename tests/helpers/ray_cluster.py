@@ -58,6 +58,7 @@ def _start(*arguments: str, ports: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *COMMON, *workers]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     own = {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    own["RAY_worker_niceness"] = "0"  # by default workers starve beside other programs
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, env={**os.environ, **own}, stdout=quiet, stderr=quiet)
 
