@@ -78,9 +78,12 @@ def _fetch(entry: Entry) -> bytes:
     span = None if entry.offset == WHOLE else (entry.offset, entry.offset + entry.size)
     if _is_http(entry.location):
         return _fetch_http(filesystem, path, span)
+    data: bytes
     if span is None:
         VIDEO_BYTES.check(filesystem.size(path) or 0)
-    data: bytes = filesystem.cat_file(path, *(span or ()))
+        data = filesystem.cat_file(path)
+    else:
+        data = filesystem.cat_file(path, start=span[0], end=span[1])  # s3fs has another order
     return data
 
 
