@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cvr_lightning.cli.loggers import RunBoard
 from cvr_lightning.cli.main import main
 
 
@@ -87,3 +88,15 @@ def test_files_that_no_run_wrote_are_refused_by_name(
         assert error.startswith(f"cvr: {tmp_path / 'a' / file}: ")
         assert "Traceback" not in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_nothing_is_logged_through_a_link(tmp_path: Path) -> None:
+    run, victim = tmp_path / "run", tmp_path / "victim"
+    run.mkdir()
+    (run / "hparams.yaml").symlink_to(victim)
+    board = RunBoard(run)
+    board.log_metrics({"train/loss": 1.0}, 0)
+    board.save()
+    board.finalize("success")
+    assert not victim.exists()
+    assert any(path.name.startswith("events.") for path in run.iterdir())

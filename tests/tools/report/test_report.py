@@ -278,6 +278,14 @@ def test_a_directory_is_no_output(run: str, tmp_path: Path, capsys: pytest.Captu
     assert "it is a directory; give --output a file name" in capsys.readouterr().err
 
 
+def test_a_file_that_is_no_page_is_kept(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "video.avi").write_text("mine")
+    with pytest.raises(SystemExit, match="1"):
+        main(["report", run, "--output", str(tmp_path / "video.avi")])
+    assert "give --output a name that ends in .html" in capsys.readouterr().err
+    assert (tmp_path / "video.avi").read_text() == "mine"
+
+
 def test_a_curve_of_one_point_has_a_dot_and_one_of_many_is_averaged() -> None:
     dot = "fill: #ff0000"
     assert dot in curve_chart([Curve(np.array([[4.0, 0.5]]), "#ff0000")], "loss")
