@@ -59,7 +59,7 @@ class Plan:
     presets: tuple[Preset, ...] = ("small", "base")
     batches: tuple[int, ...] = (1, 16, 64, 256)
     peer_batches: tuple[int, ...] = (1, 16, 64)
-    compiled: tuple[int, ...] = (1, 64)
+    compiled: tuple[int, ...] = (64, 1)
     repetitions: int = 7
     seconds: float = 0.05
     idle_s: float = 5.0

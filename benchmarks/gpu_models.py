@@ -26,18 +26,25 @@ Call = Callable[[], object]
 
 
 def measure(plan: Plan) -> Records:
+    """The plain passes and the peers, then the compilers, which take long and may not end in time."""
+    held = {}
     for preset in plan.presets:
         classifier = build(preset, str(device()))
-        held = cut(classifier, read_all(clips(plan), classifier.sampling))
+        clip = cut(classifier, read_all(clips(plan), classifier.sampling))
+        held[preset] = classifier.recognizer, clip
         for batch in plan.batches:
-            clip = held.take(torch.arange(batch, device=held.mask.device) % len(held))
-            rates = _rates(preset, batch, ways(classifier.recognizer, clip), plan)
+            rates = _rates(preset, batch, ways(classifier.recognizer, _repeated(clip, batch)), plan)
             yield from guarded(f"{preset}, batch {batch}", rates, plan)
-        for batch in plan.compiled:
-            clip = held.take(torch.arange(batch, device=held.mask.device) % len(held))
-            rates = _with_compilers(preset, batch, classifier.recognizer, clip, plan)
-            yield from guarded(f"{preset}, compilers, batch {batch}", rates, plan)
     yield from _peers(plan)
+    for batch in plan.compiled:
+        for preset, (model, clip) in held.items():
+            rates = _with_compilers(preset, batch, model, _repeated(clip, batch), plan)
+            yield from guarded(f"{preset}, compilers, batch {batch}", rates, plan)
+
+
+def _repeated(clip: CompressedClip, batch: int) -> CompressedClip:
+    """A batch of the same few clips."""
+    return clip.take(torch.arange(batch, device=clip.mask.device) % len(clip))
 
 
 def ways(model: nn.Module, clip: CompressedClip) -> dict[str, Call]:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-MODULES = {"decord2": "decord", "torchcodec": "torchcodec.decoders"}
+MODULES = {"decord2": "decord", "nvidia-ml-py": "pynvml", "torchcodec": "torchcodec.decoders"}
 """Module to import to check a distribution, if its name differs."""
 
 
