@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     if not options.dry and not torch.cuda.is_available():
         sys.exit("gpu: no GPU that PyTorch can use; --dry runs every section on the CPU")
-    start = time.monotonic()
+    start, day = time.monotonic(), date.today()
     sections: dict[str, Section] = {}
     for place, name in enumerate(options.sections, 1):
         left = options.budget - (time.monotonic() - start)
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         command = [sys.executable, __file__, "--section", name, "--write", str(path)]
         fault = run([*command, *(["--dry"] if options.dry else [])], limit)
         sections[name] = outcome(name, path, fault)
-        page = compose(sections, options.output, gpu_device.card())
+        page = compose(sections, options.output, gpu_device.card(), day)
         said = f"[{place}/{len(options.sections)}] {name}: {fault or 'done'}"
         print(f"{said}, {time.monotonic() - start:.0f} s in all", flush=True)
     print(f"{page}: written")

@@ -21,15 +21,16 @@ PACKAGES = ("torch", "triton", "lightning", "numba", "av", "torchcodec", "decord
 Rows = Sequence[Measured]
 
 
-def compose(sections: Mapping[str, Section], folder: Path, card: str) -> Path:
+def compose(sections: Mapping[str, Section], folder: Path, card: str, day: date) -> Path:
     """Write the figures and the page, each atomically.
 
     Args:
         sections: The sections so far, by name.
         folder: Where ``<date>-gpu-<card>.md`` and the folder of its figures are written.
         card: Description of the card.
+        day: Date of the measurement.
     """
-    name = f"{date.today()}-gpu-{'-'.join(re.findall('[a-z0-9]+', card.split(',')[0].lower()))}"
+    name = f"{day}-gpu-{'-'.join(re.findall('[a-z0-9]+', card.split(',')[0].lower()))}"
     figures = {
         key: draw(rows)
         for key, (unit, draw) in FIGURES.items()
@@ -40,16 +41,18 @@ def compose(sections: Mapping[str, Section], folder: Path, card: str) -> Path:
             figure.savefig(unfinished, format="png")
     page = folder / f"{name}.md"
     with atomic_path(page) as unfinished:
-        text = "\n".join(lines(sections, name, set(figures), card))
+        text = "\n".join(lines(sections, name, set(figures), card, day))
         unfinished.write_text(text + "\n", encoding="utf-8")
     return page
 
 
-def lines(sections: Mapping[str, Section], name: str, figures: set[str], card: str) -> Iterator[str]:
+def lines(
+    sections: Mapping[str, Section], name: str, figures: set[str], card: str, day: date
+) -> Iterator[str]:
     """The page, line by line."""
     yield "<!-- written by `make gpu-bench`; change benchmarks/, not this file -->"
     yield f"# On a GPU: {card.split(',')[0]}\n"
-    yield f"{date.today()}, {card}; {cpu()}, {os.cpu_count()} cores, Python {platform.python_version()},"
+    yield f"{day}, {card}; {cpu()}, {os.cpu_count()} cores, Python {platform.python_version()},"
     yield f"{versions(PACKAGES)}. Medians with quartiles of interleaved repetitions; random weights.\n"
     for key, section in sections.items():
         yield f"## {section.title}\n"

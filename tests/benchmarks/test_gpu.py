@@ -69,7 +69,7 @@ def test_what_a_failing_section_has_measured_stays_and_the_page_names_the_fault(
     assert fault == "failed with exit status 3"
     sections = {"models": gpu.outcome("models", path, fault)}
     sections["energy"] = gpu.outcome("energy", tmp_path / "none.json", gpu.run(["unused"], limit=0))
-    text = gpu.compose(sections, tmp_path, "no GPU").read_text()
+    text = gpu.compose(sections, tmp_path, "no GPU", gpu.date(2026, 1, 2)).read_text()
     assert "| small | 1 | 1,000 |" in text
     assert "- the section: failed with exit status 3" in text
     assert "- the section: left out: the time was used up" in text
