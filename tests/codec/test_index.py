@@ -144,6 +144,31 @@ def test_an_index_that_contradicts_itself_is_refused(mpeg4: str, column: str, va
         PacketIndex.from_bytes(replace(index, **{column: changed}).to_bytes())
 
 
+@pytest.mark.parametrize("slices", [1, 3])
+@pytest.mark.parametrize(
+    ("column", "change", "message"),
+    [
+        ("reference_lists", 33, "reference_lists: no lengths of lists"),
+        ("reference_lists", -1, "reference_lists: no lengths of lists"),
+        ("reference_lists", 1, "reference_lists: no"),
+        ("frame_list_ends", 1, "reference_lists: no lengths of lists"),
+        ("frame_list_ends", -1000, "frame_list_ends: not the ends of the lists"),
+    ],
+)
+def test_reference_lists_that_contradict_themselves_are_refused(
+    tmp_path: Path, slices: int, column: str, change: int, message: str
+) -> None:
+    options = {"x264-params": f"slices={slices}:bframes=1"}
+    path = encode(tmp_path / "clip.mp4", (64, 48), 4, "libx264", options=options)
+    with CompressedVideoReader(path) as video:
+        index = video.index
+    changed = getattr(index, column).copy()
+    changed[0] += change
+    PacketIndex.from_bytes(index.to_bytes())
+    with pytest.raises(ValueError, match=message):
+        PacketIndex.from_bytes(replace(index, **{column: changed}).to_bytes())
+
+
 def test_an_index_that_expands_to_a_gigabyte_is_refused(mpeg4: str, monkeypatch) -> None:
     with CompressedVideoReader(mpeg4) as video:
         index = video.index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -50,17 +51,27 @@ def check_index(index: PacketIndex) -> None:
 
 def _check_lists(lists: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> None:
     """Check that the lists of each frame are complete (see :class:`PacketIndex`)."""
-    if (np.diff(ends, prepend=0) < 0).any() or int(ends[-1]) != len(lists):
+    sizes = np.diff(ends, prepend=0)
+    if (sizes < 0).any() or int(ends[-1]) != len(lists):
         raise ValueError("frame_list_ends: not the ends of the lists")
-    values, place = lists.tolist(), 0
-    for end in ends.tolist():
-        while place < end:
-            sizes = values[place : place + 2]
-            if len(sizes) < 2 or min(sizes) < 0 or max(sizes) > _LONGEST_LIST:
-                raise ValueError("reference_lists: no lengths of lists")
-            place += 2 + sum(sizes) * (2 if sizes[1] else 1)
-        if place != end:
-            raise ValueError("reference_lists: not whole")
+    begins = ends - sizes
+    first, second = (np.append(lists, (0, 0))[begins + k] for k in range(2))
+    sound = (np.minimum(first, second) >= 0) & (np.maximum(first, second) <= _LONGEST_LIST)
+    of_one_slice = sound & (sizes == 2 + (first + second) * np.where(second > 0, 2, 1))
+    for frame in np.flatnonzero((sizes > 0) & ~of_one_slice).tolist():
+        _check_slices(lists[begins[frame] : ends[frame]].tolist())
+
+
+def _check_slices(values: Sequence[int]) -> None:
+    """Check the lists of one frame."""
+    place = 0
+    while place < len(values):
+        sizes = values[place : place + 2]
+        if len(sizes) < 2 or min(sizes) < 0 or max(sizes) > _LONGEST_LIST:
+            raise ValueError("reference_lists: no lengths of lists")
+        place += 2 + sum(sizes) * (2 if sizes[1] else 1)
+    if place != len(values):
+        raise ValueError("reference_lists: not whole")
 
 
 def _check_facts(facts: StreamFacts) -> None:
