@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+INTERRUPTED = 130
+"""Conventional exit status after Ctrl-C."""
+
 
 class UserError(Exception):
     """Base class of errors whose message states the cause and what to do."""

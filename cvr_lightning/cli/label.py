@@ -21,7 +21,7 @@ cannot continue, 130 stopped by Ctrl-C."""
 def main(arguments: Sequence[str]) -> None:
     """Run ``cvr label``."""
     options = _parse(arguments)
-    from cvr_lightning.cli.prepare import INTERRUPTED
+    from cvr_lightning.errors import INTERRUPTED
     from cvr_lightning.inference.classify import Classifier
     from cvr_lightning.inference.compute import compute_on
     from cvr_lightning.inference.labeling.options import Options

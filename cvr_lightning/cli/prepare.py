@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from cvr_lightning.codec.prepared.recipe import MAX_GOP, MAX_SIDE, Recipe
+from cvr_lightning.errors import INTERRUPTED
 from cvr_lightning.files.pool import usable_cores
 from cvr_lightning.files.printable import shown
 from cvr_lightning.tools.prepare.estimate import estimate
@@ -18,8 +19,6 @@ from cvr_lightning.tools.prepare.row import Row, Status
 from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare
 from cvr_lightning.tools.prepare.tree import ArrayJob
 
-INTERRUPTED = 130
-"""Conventional exit status after Ctrl-C."""
 _MOST = 1_000_000
 """Largest count that an option takes."""
 RAY = "work on the machines of a Ray cluster: host:port, or auto for the cluster of this machine"

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from cvr_lightning.errors import INTERRUPTED
 from cvr_lightning.files.printable import printable
 from cvr_lightning.inference.compute import add_device, compute_on
 
 if TYPE_CHECKING:  # report wrong arguments before importing torch
     from cvr_lightning.inference.streaming import StreamPrediction
-
-_INTERRUPTED = 130  # conventional exit status after Ctrl-C
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         _watch(options)
     except KeyboardInterrupt:
-        raise SystemExit(_INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _parser() -> argparse.ArgumentParser:
