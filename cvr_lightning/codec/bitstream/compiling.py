@@ -15,8 +15,8 @@ _MESSAGE = "cvr_lightning: compiling the {}, once (about {} seconds)"
 _PARSERS = {
     "h264.cabac_packets": ("H.264 parser for CABAC", 30),
     "h264.cavlc_packets": ("H.264 parser for CAVLC", 20),
-    "h264.cabac_b_slices": ("H.264 parser for B slices in CABAC", 20),
-    "h264.cavlc_b_slices": ("H.264 parser for B slices in CAVLC", 20),
+    "h264.cabac_b_slices": ("H.264 parser for B slices in CABAC", 15),
+    "h264.cavlc_b_slices": ("H.264 parser for B slices in CAVLC", 10),
     "mpeg4.pframes": ("MPEG-4 parser", 10),
     "mpeg4.reference_vop": ("MPEG-4 parser", 10),
     "mpeg4.bidirectional_vop": ("MPEG-4 parser for B-VOPs", 10),
