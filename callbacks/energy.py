@@ -48,7 +48,7 @@ class EnergyMonitor(Callback):
     ``results.json`` contains these energies of the test, and those of the training stored in the checkpoint;
     with ``prints_table``, ``fit`` and ``test`` print them. Without a counter, or if the test took less than
     ``min_seconds``, the result is "not measured" and null, never 0. Measured energy is that of whole devices:
-    it includes reading, decoding, idle power and other processes. Works with any logger.
+    it includes reading, decoding, idle power and other processes.
 
     Args:
         costs: Energy per operation: the name of a table, or a custom ``{mac_pj, ac_pj, source}``,
@@ -57,8 +57,7 @@ class EnergyMonitor(Callback):
             NVML and RAPL if available.
         min_seconds: Time below which a counter's resolution is too coarse.
         prints_table: Print a table of energies at the end; ``--verbose`` of the command line.
-        co2_g_per_kwh: Carbon intensity of your electricity. With it, and a counter, the table and
-            ``training_energy`` give grams of CO2 equivalent: measured joules times this factor, nothing else.
+        co2_g_per_kwh: Carbon intensity of your electricity; turns measured joules into grams of CO2.
 
     Raises:
         ValueError: The cost table is unknown, or a number is negative.

@@ -25,7 +25,7 @@ from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
 from cvr_lightning.files.printable import count_text
 from cvr_lightning.inference.average import Scores, average, features_and_logits
-from cvr_lightning.inference.inputs import Video, Videos, opened, small_video
+from cvr_lightning.inference.inputs import Video, Videos, opened, small_video, views_or_error
 from cvr_lightning.inference.memory import keep_freed_memory
 from cvr_lightning.inference.pretrained import read_folder, write_folder
 from cvr_lightning.training.architecture import architecture_of
@@ -230,7 +230,7 @@ class Classifier:
             reading: deque[Future[Views | VideoError]] = deque()
             while True:
                 for video in islice(waiting, 2 * batch_size - len(reading)):
-                    reading.append(pool.submit(self._read, video))
+                    reading.append(pool.submit(views_or_error, video, self.sampling))
                 if not reading:
                     return
                 batch = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
@@ -239,13 +239,6 @@ class Classifier:
                 scores = iter(self.score(readable, batch_size=batch_size))
                 for views in batch:
                     yield views if isinstance(views, VideoError) else self.best(next(scores), top)
-
-    def _read(self, video: Video) -> Views | VideoError:
-        """The distinct temporal views of a video, or the reading error."""
-        try:
-            return read_views(opened(video), self.sampling)
-        except VideoError as error:
-            return error
 
     def _tell(self, batch: Sequence[Views | VideoError]) -> None:
         """Log once that videos are prepared in memory."""
