@@ -25,7 +25,7 @@ from helpers.worker_imports import modules_of_a_worker
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.codec import reader
-from cvr_lightning.datamodules import UCF101, MotionShapes, Shards, sampling
+from cvr_lightning.datamodules import UCF101, MotionShapes, Shards, video_sampler
 from cvr_lightning.datamodules import shard_files as files
 from cvr_lightning.datamodules.shard_index import ShardIndex
 from cvr_lightning.errors import ShardError
@@ -157,7 +157,7 @@ def test_each_video_is_read_once_over_all_ranks_and_workers(
     read: Counter[str] = Counter()
     steps = []
     for rank in range(world):
-        monkeypatch.setattr(sampling, "_rank_and_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(video_sampler, "_rank_and_world", lambda rank=rank: (rank, world))
         data = Shards(
             str(packed), **data_options(SMALL | {"batch_size": 1}, modalities=("iframes",), num_workers=2)
         )
