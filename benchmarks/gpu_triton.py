@@ -75,6 +75,15 @@ def _spikes(u, threshold, levels: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _constants_of(constants, c, channels, inside):  # type: ignore[no-untyped-def]
+    a = tl.load(constants + c, mask=inside)
+    b = tl.load(constants + channels + c, mask=inside)
+    r = tl.load(constants + 2 * channels + c, mask=inside)
+    k = tl.load(constants + 3 * channels + c, mask=inside)
+    return a, b, r, k
+
+
+@triton.jit
 def _forward(  # type: ignore[no-untyped-def]
     current, mask, raw, constants, spikes, readout,
     size, segments, channels, places, steps,
@@ -83,10 +92,7 @@ def _forward(  # type: ignore[no-untyped-def]
     at = tl.program_id(0) * block + tl.arange(0, block)
     inside = at < size
     c, m = at // places % channels, at // (places * channels)
-    a = tl.load(constants + c, mask=inside)
-    b = tl.load(constants + channels + c, mask=inside)
-    r = tl.load(constants + 2 * channels + c, mask=inside)
-    k = tl.load(constants + 3 * channels + c, mask=inside)
+    a, b, r, k = _constants_of(constants, c, channels, inside)
     base = _softplus(tl.load(raw + at, mask=inside))
     v, z, q = tl.zeros_like(base), tl.zeros_like(base), tl.zeros_like(base)
     for t in range(steps):
@@ -110,10 +116,7 @@ def _backward(  # type: ignore[no-untyped-def]
     at = tl.program_id(0) * block + tl.arange(0, block)
     inside = at < size
     c, m = at // places % channels, at // (places * channels)
-    a = tl.load(constants + c, mask=inside)
-    b = tl.load(constants + channels + c, mask=inside)
-    r = tl.load(constants + 2 * channels + c, mask=inside)
-    k = tl.load(constants + 3 * channels + c, mask=inside)
+    a, b, r, k = _constants_of(constants, c, channels, inside)
     resting = tl.load(raw + at, mask=inside)
     base = _softplus(resting)
     v, z, q = tl.zeros_like(base), tl.zeros_like(base), tl.zeros_like(base)

@@ -26,14 +26,16 @@ def _read_slice(picture, header, stop, sink, colocated):  # type: ignore[no-unty
         if wrong:
             return fault(wrong, position_of(picture.engine)), number
         enter(picture, number)
-        if read_skip(picture, SKIP):
+        skipped = read_skip(picture, SKIP)
+        if skipped:
             wrong = infer_direct(picture, colocated, 15)
             picture.slice[S_DELTA] = 0
         else:
             wrong = read_macroblock(picture, colocated)
-            deliver(picture, sink)
         if wrong:
             return fault(wrong, position_of(picture.engine)), number
+        if not skipped:
+            deliver(picture, sink)
         ends, position = end_macroblock(picture, stop)
         if ends:
             return position, number
