@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
-from cvr_lightning.codec.bitstream.kernels import kernel, subroutine
+from cvr_lightning.codec.bitstream.kernels import kernel
 from cvr_lightning.codec.bitstream.words import same_bytes
 from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
 from cvr_lightning.codec.container.pictures import PictureScanner
@@ -129,21 +129,9 @@ def _columns(metadata: Sequence[int | None]) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(values.reshape(-1, 7).T)
 
 
-@subroutine
-def _same_probes(file, start, data, begin, size):  # type: ignore[no-untyped-def]
-    probe = min(size, _PROBE_BYTES)
-    for place in (size - probe, size - probe >> 1):
-        if not same_bytes(file, start + place, data, begin + place, probe):
-            return False
-    return True
-
-
 @kernel
 def _find(file, data, ends, positions, last_end, places):  # type: ignore[no-untyped-def]
-    """Position of each packet in the file, -1 if its data are not found near the demuxer's position.
-
-    Compares the first, middle and last bytes: a container that rewrites packets changes those.
-    """
+    """Position of each packet in the file, -1 if its data are not found near the demuxer's position."""
     begin = 0
     for n in range(len(ends)):
         size = ends[n] - begin
@@ -153,7 +141,7 @@ def _find(file, data, ends, positions, last_end, places):  # type: ignore[no-unt
         places[n] = -1
         while start <= stop:
             if file[start] == data[begin] and same_bytes(file, start, data, begin, probe):
-                if start + size <= len(file) and _same_probes(file, start, data, begin, size):
+                if start + size <= len(file) and same_bytes(file, start, data, begin, size):
                     places[n] = start
                     last_end[0] = start + size
                 break
