@@ -143,7 +143,7 @@ class SpikingTemporalModulator(nn.Module):
             channels,
             # A current of two units, half the scale of the convolution's output, gives the most spikes.
             threshold=1.0 if options.levels == 1 else 2.0 / options.levels,
-            adaptation=0.2 / options.levels if options.adaptation else None,
+            adaptation=0.2 if options.adaptation else None,
             levels=options.levels,
             checkpoint_activations=options.checkpoint_activations,
         )

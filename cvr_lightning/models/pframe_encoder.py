@@ -46,21 +46,24 @@ class StandardizedConv2d(nn.Conv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
         self.levels = levels
-        self.gain = nn.Parameter(torch.full((out_channels, 1, 1, 1), gain / levels))
+        self.gain = nn.Parameter(torch.full((out_channels, 1, 1, 1), gain))
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
         """Convolve with the standardized weights."""
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
         fan_in = self.weight[0].numel()
-        weight = self.gain * (self.weight - mean) * torch.rsqrt(variance * fan_in + 1e-6)
+        # Dividing here, not in the gain's initial value, trains it alike for any number of levels.
+        weight = self.gain / self.levels * (self.weight - mean) * torch.rsqrt(variance * fan_in + 1e-6)
         return F.conv2d(features_MCHW, weight, stride=self.stride, padding=self.padding)
 
 
 class StreamConv2d(nn.Module):
     """Two parallel standardized convolutions: half of the output channels from motion, half from residuals.
 
+    The last input channel, the intra flag, is an input of both: an intra block has no vector.
+
     Args:
-        motion_channels: Leading input channels that hold motion; the rest hold residuals and modes.
+        motion_channels: Leading input channels that hold motion; the rest hold residuals and the intra flag.
         in_channels: Input channels.
         out_channels: Output channels, an even number.
         stride: Stride of both convolutions.
@@ -74,12 +77,13 @@ class StreamConv2d(nn.Module):
         self.motion_channels = motion_channels
         self.motion, self.residual = (
             StandardizedConv2d(channels, out_channels // 2, stride, gain)
-            for channels in (motion_channels, in_channels - motion_channels)
+            for channels in (motion_channels + 1, in_channels - motion_channels)
         )
 
     def forward(self, features_MCHW: Tensor) -> Tensor:
         """Convolve motion and residuals separately."""
-        motion_MCHW = self.motion(features_MCHW[:, : self.motion_channels])
+        vectors_MCHW, is_intra_MCHW = features_MCHW[:, : self.motion_channels], features_MCHW[:, -1:]
+        motion_MCHW = self.motion(torch.cat([vectors_MCHW, is_intra_MCHW], dim=1))
         residual_MCHW = self.residual(features_MCHW[:, self.motion_channels :])
         return torch.cat([motion_MCHW, residual_MCHW], dim=1)
 
