@@ -24,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from ablation_figure import figure
 from ablation_report import Run, report
 from ablation_rows import RECIPES, ROWS, Job
 from tqdm import tqdm
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, on one thread each")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation.jsonl"), help="what is done so far")
     parser.add_argument("--output", type=Path, help="also write the report to this file")
+    parser.add_argument("--figure", type=Path, help="draw accuracy against cost to this file")
     options = parser.parse_args()
     if options.subset == "val" and not options.recipe.startswith("ucf101"):
         parser.error("--subset val is for the recipes of UCF-101")
@@ -57,10 +59,13 @@ def main() -> None:
         for run in tqdm(run_all(todo, options.processes), total=len(todo), unit="run"):
             file.write(json.dumps(run) + "\n")
             file.flush()
-    text = report(options.recipe, jobs[0].epochs, options.subset, list(finished(options.runs, jobs)))
+    runs = list(finished(options.runs, jobs))
+    text = report(options.recipe, jobs[0].epochs, options.subset, runs)
     print(text)
     if options.output:
         options.output.write_text(text + "\n", encoding="utf-8")
+    if options.figure:
+        figure(runs).savefig(options.figure)
 
 
 def all_jobs(options: argparse.Namespace) -> Iterator[Job]:

@@ -32,8 +32,10 @@ def report(recipe: RecipeName, epochs: int, subset: str, runs: Sequence[Run]) ->
         f"{len(runs)} times."
     )
     lines = [heading(f"Ablation: {recipe}", PACKAGES, protocol), ""]
-    lines += ["| row | runs | top-1 | difference | parameters | GMAC/video | mJ/video | spikes per neuron |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    lines += [
+        "| row | runs | top-1 | difference | loss | parameters | GMAC/video | mJ/video | spikes per neuron |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
     whole = {pair(run): run["top1"] for run in runs if run["row"] == "whole"}
     for row in ROWS:
         done = [run for run in runs if run["row"] == row]
@@ -63,8 +65,9 @@ def _row(row: str, runs: Sequence[Run], whole: dict[tuple[int, int], float]) -> 
         f"{statistics.mean(run['spikes_per_neuron'][layer] for run in runs):.2f}"
         for layer in runs[0]["spikes_per_neuron"]
     )
+    loss = statistics.mean(run["loss"] for run in runs)
     energy = 1e3 * statistics.mean(run["energy_j"] for run in runs)
     return (
-        f"| {row} | {len(runs)} | {statistics.mean(top1):.3f}{spread} | {difference} | "
+        f"| {row} | {len(runs)} | {statistics.mean(top1):.3f}{spread} | {difference} | {loss:.3f} | "
         f"{runs[0]['parameters'] / 1e6:.2f} M | {runs[0]['gmac']:.3f} | {energy:.3f} | {spikes} |"
     )

@@ -75,6 +75,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "late fusion": {"model": {"ablate": ("unified",)}},
     "with mixer": {"model": {"mixers": 1}},
     "no modality loss": {"model": {"modality_loss": 0.0}},
+    "RGB frames": {"data": {"representation": "rgb", "segments": 8}},
     "pixel representation": {"data": {"representation": "pixel"}},
     "accumulated": {"data": {"accumulate": True}},
     "T = 1": {"data": {"pframes": 1}},

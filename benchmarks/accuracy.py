@@ -25,13 +25,13 @@ from data_options import data_options
 from inference import PEERS, build, cut, read_all, run_model, run_peer
 from lightning import seed_everything
 from measured import AS_MADE, AS_TRAINED, JOULES, RUNS, SECONDS, TOP1, Measured
+from peers import count_peer
 from reading import interleave
-from torch import nn
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import MotionShapes
 from cvr_lightning.datamodules.pipelines import EvalTransform
-from cvr_lightning.energy.counting import OperationCounter, OperationReport
+from cvr_lightning.energy.counting import OperationReport
 from cvr_lightning.energy.per_video import count_clips
 from cvr_lightning.evaluation.results import read_results
 from cvr_lightning.models import PRESETS, Preset
@@ -131,19 +131,6 @@ def measure_cost(clip: Path, root: Path, repetitions: int) -> list[Measured]:
     for (name, group), seconds in interleave(calls, repetitions).items():
         rows.append(Measured(name, SECONDS, tuple(1e3 * s for s in seconds), group))
     return rows
-
-
-@torch.inference_mode()
-def count_peer(model: nn.Module, inputs: Sequence[torch.Tensor]) -> OperationReport:
-    """Count its convolutions and linear layers, without operations on zeros, as for our models."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "no operation count"
-        )  # norms, activations, pooling: not counted for any model
-        counter = OperationCounter(model, strict=False)
-        with counter:
-            run_peer(model, inputs)
-    return counter.report(videos=1)
 
 
 def _operations(name: str, report: OperationReport) -> list[Measured]:

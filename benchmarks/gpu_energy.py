@@ -12,12 +12,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from accuracy import count_peer
 from gpu_device import Note, Plan, Records, clips, device, synchronize
 from gpu_models import forward
 from inference import X3D_S, build, cut, read_all
 from measured import Measured
-from peers import X3D
+from peers import X3D, count_peer
 
 from cvr_lightning.energy.counters import EnergyCounter, gpu_uuid, open_counters
 from cvr_lightning.energy.per_video import count_clips

@@ -7,8 +7,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+from cvr_lightning.energy.counting import OperationCounter, OperationReport
 
 SEGMENTS = 25
 COVIAR_SIDE = 224
@@ -123,3 +128,15 @@ class X3D(nn.Sequential):
     def inputs() -> tuple[Tensor, ...]:
         """Random frames at the published size."""
         return (torch.rand(1, *X3D_INPUT),)
+
+
+@torch.inference_mode()
+def count_peer(model: nn.Module, inputs: Sequence[Tensor]) -> OperationReport:
+    """Count its convolutions and linear layers, without operations on zeros, as for our models."""
+    with warnings.catch_warnings():
+        # Norms, activations and pooling are not counted for any model.
+        warnings.filterwarnings("ignore", "no operation count")
+        counter = OperationCounter(model, strict=False)
+        with counter:
+            model(*inputs)
+    return counter.report(videos=1)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from cvr_lightning import datamodules
 from cvr_lightning.errors import CheckpointError
 
-FORMAT = 3
+FORMAT = 4
 """Version of a checkpoint's own section and of the names of its weights; other versions are refused."""
 MAX_TEXT = 4096
 """Most characters of a name or path."""

@@ -29,7 +29,7 @@ def jobs(ablation: ModuleType) -> list[Any]:
 
 
 def run(ablation: ModuleType, job: Any, top1: float = 0.5) -> dict[str, Any]:
-    cost = {"gmac": 0.1, "energy_j": 1e-3, "spikes_per_neuron": {"1": 0.5}, "parameters": 10**6}
+    cost = {"gmac": 0.1, "energy_j": 1e-3, "spikes_per_neuron": {"1": 0.5}, "parameters": 10**6, "loss": 0.7}
     return {**dataclasses.asdict(job), "options": ablation.options_of(job), "top1": top1, **cost}
 
 
