@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401 - its log handler keeps the stderr of its import, not that of a test
 import pytest
 from helpers.tiny_runs import fit_arguments
 

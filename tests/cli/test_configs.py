@@ -20,6 +20,7 @@ from cvr_lightning.cli.main import main
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = [
     *TINY_CLIPS,
+    "--data.augmentation.scale_jitter=[1.0]",  # the frames are as high as the crop
     "--data.num_workers=0",
     "--data.batch_size=2",
     "--trainer.max_epochs=1",
@@ -109,8 +110,8 @@ OVERLAYS = ("ddp.yaml", "slurm.yaml")
 
 
 def test_every_configuration_has_a_case() -> None:
-    without_labels = {"pretrain.yaml"}  # in test_pretraining.py
-    assert {*CASES, *OVERLAYS} | without_labels == {path.name for path in CONFIGS.glob("*.yaml")}
+    others = {"pretrain.yaml", "imagenet.yaml"}  # the first in test_pretraining.py, the second below
+    assert {*CASES, *OVERLAYS} | others == {path.name for path in CONFIGS.glob("*.yaml")}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -130,6 +131,17 @@ def test_overlay_configurations_fit_an_experiment(
     (callback,) = trainer["callbacks"]
     names = {"precision": "MixedPrecision", "processes": "DDPMonitor"}
     assert callback["class_path"] == f"cvr_lightning.callbacks.{names[watched]}"
+
+
+def test_imagenet_weights_are_added_to_an_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(
+            ["fit", *(f"--config={CONFIGS / file}.yaml" for file in ("hmdb51", "imagenet")), "--print_config"]
+        )
+    config = yaml.safe_load(capsys.readouterr().out)
+    chosen = {name: config["model"][name] for name in ("preset", "iframe_weights", "iframe_lr")}
+    assert chosen == {"preset": "lite", "iframe_weights": "imagenet", "iframe_lr": 0.0}
+    assert config["data"]["class_path"].endswith("HMDB51")
 
 
 @pytest.fixture(scope="module")
