@@ -76,8 +76,8 @@ class CompressedVideoRecognizer(DualEncoder):
     ) -> None:
         _check_choice("preset", preset, get_args(Preset))
         _check_choice("representation", representation, get_args(Representation))
-        for part in ablate:
-            _check_choice("part", part, get_args(Ablation))
+        for component in ablate:
+            _check_choice("ablate", component, get_args(Ablation))
         if not 0 <= mixers <= MAX_MIXERS:
             raise ValueError(f"mixers={mixers} must be between 0 and {MAX_MIXERS}")
         arch = PRESETS[preset]
@@ -169,7 +169,7 @@ class CompressedVideoRecognizer(DualEncoder):
         width = self.modality.shape[1]
         return nn.ModuleList(
             ClassHead(width, classes, dropout).to(self.modality) for _ in range(2 if classes else 0)
-        )
+        ).train(self.training)
 
     @property
     def num_features(self) -> int:

@@ -30,7 +30,7 @@ def test_a_clip_without_pframes_is_classified_by_its_iframes(
     )
 
 
-def test_other_heads_have_other_classes_and_leaves_the_features(
+def test_other_heads_have_other_classes_and_leave_the_features(
     recognizer: CompressedVideoRecognizer, clip: CompressedClip
 ) -> None:
     before = recognizer.forward_features(clip)
@@ -50,6 +50,14 @@ def test_without_classes_the_model_returns_its_features(
 def test_a_new_head_has_the_type_of_the_other_weights(recognizer: CompressedVideoRecognizer) -> None:
     recognizer.double().reset_classifier(3)
     assert {parameter.dtype for parameter in recognizer.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_new_heads_drop_features_in_training_only(
+    recognizer: CompressedVideoRecognizer, training: bool
+) -> None:
+    recognizer.train(training).reset_classifier(3)
+    assert {module.training for module in recognizer.heads.modules()} == {training}
 
 
 def test_a_negative_number_of_classes_is_refused(recognizer: CompressedVideoRecognizer) -> None:

@@ -219,7 +219,7 @@ def test_numbers_out_of_range_are_refused(option: str, value: int, least: int, m
 
 
 def test_an_unknown_component_is_refused_with_a_list() -> None:
-    with pytest.raises(ValueError, match=r"unknown part 'mixing'; choose one of .*unified"):
+    with pytest.raises(ValueError, match=r"unknown ablate 'mixing'; choose one of .*unified"):
         CompressedVideoRecognizer(5, ablate=["mixing"])  # type: ignore[list-item]
 
 
