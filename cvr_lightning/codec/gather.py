@@ -124,8 +124,8 @@ def _columns(metadata: Sequence[int | None]) -> npt.NDArray[np.int64]:
         values = np.fromiter(cast(Sequence[int], metadata), np.int64, len(metadata))
     except TypeError:  # there are Nones
         defaults = cycle((NO_TIMESTAMP, NO_TIMESTAMP, -1, 0, 0, 0, 0))
-        told = zip(metadata, defaults, strict=False)
-        values = np.array([default if value is None else value for value, default in told], np.int64)
+        pairs = zip(metadata, defaults, strict=False)
+        values = np.array([default if value is None else value for value, default in pairs], np.int64)
     return np.ascontiguousarray(values.reshape(-1, 7).T)
 
 

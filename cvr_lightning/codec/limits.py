@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from cvr_lightning.codec.errors import UnsupportedStreamError
-from cvr_lightning.errors import RunError
+from cvr_lightning.files.bounds import Limit
 
-MAX_PIXELS = 1 << 24
-"""Default limit on the pixels of a frame: 4096x4096."""
-VARIABLE = "CVR_MAX_PIXELS"
-"""Environment variable that overrides the limit."""
-
-RAISE = f"set {VARIABLE} in the environment to more pixels if you trust the file, or leave it out"
+PIXELS = Limit("CVR_MAX_PIXELS", 1 << 24, "pixels of a frame")
+"""4096x4096 by default."""
+RAISE = f"set {PIXELS.variable} in the environment to more pixels if you trust the file, or leave it out"
 """Advice for frames above the limit."""
 
 
@@ -22,12 +17,7 @@ def max_pixels() -> int:
     Raises:
         RunError: The environment variable is not a positive integer.
     """
-    value = os.environ.get(VARIABLE, "")
-    if not value:
-        return MAX_PIXELS
-    if not (value.isascii() and value.isdigit() and int(value[:18])):
-        raise RunError(f"{VARIABLE}={value}: give a whole number of pixels, such as {MAX_PIXELS}")
-    return int(value[:18])
+    return PIXELS.value
 
 
 def check_size(path: str, width: int, height: int) -> None:

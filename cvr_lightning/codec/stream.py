@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "skip"]
 _PARSERS: dict[str, Callable[[PacketStream], StreamParser]] = {"mpeg4": Mpeg4Stream, "h264": H264Stream}
-_LITTLE = (1, 1)  # coefficients parsed if none are requested
+_FEWEST = (1, 1)  # coefficients parsed if none are requested
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class CompressedStream:
             motion = motion[:, :0]
         if "residual" not in self._modalities:
             residual = residual[:, :0]
-        kept = self._coefficients if "residual" in self._modalities else _LITTLE
+        kept = self._coefficients if "residual" in self._modalities else _FEWEST
         picture.fill(kept, self._grid_of(picture.size), BlockFields(motion, residual, modes))
         arrays.mask[:], arrays.age[:] = True, picture.number - self._iframe_number
 

@@ -31,12 +31,12 @@ class LeftOut:
     def __str__(self) -> str:
         """For example ``left out of walk: 2 in sub-folders (old/a.avi); of run: 1 hidden (._b.avi)``."""
         folders = sorted(self._found)
-        told = [f"of {folder or 'the root'}: {_reasons(self._found[folder])}" for folder in folders[:_SHOWN]]
+        parts = [f"of {folder or 'the root'}: {_reasons(self._found[folder])}" for folder in folders[:_SHOWN]]
         more = folders[_SHOWN:]
         if more:
             count = sum(number for folder in more for number, _ in self._found[folder].values())
-            told.append(f"{count} of {len(more)} other folders")
-        return f"left out {'; '.join(told)}"
+            parts.append(f"{count} of {len(more)} other folders")
+        return f"left out {'; '.join(parts)}"
 
 
 def _reasons(reasons: dict[str, tuple[int, str]]) -> str:

@@ -75,7 +75,7 @@ def run(
     """
     import ray
 
-    remote = ray.remote(num_cpus=1, num_gpus=_share() if gpus else 0, max_retries=RETRIES)(_call)
+    remote = ray.remote(num_cpus=1, num_gpus=_gpu_fraction() if gpus else 0, max_retries=RETRIES)(_call)
     waiting = iter(jobs)
     running: dict[Any, J] = {}
     deaths = 0
@@ -107,8 +107,8 @@ def _cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 0)))
 
 
-def _share() -> float:
-    """Part of a GPU that each CPU gets.
+def _gpu_fraction() -> float:
+    """Fraction of a GPU for each CPU.
 
     Raises:
         RunError: The cluster has no GPU.

@@ -1,4 +1,4 @@
-"""Opens files in folders that may come from strangers: regular ones, and none through a link to write."""
+"""Opens files in untrusted folders: only regular files, and not through a link for writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def open_to_read(path: Path) -> BinaryIO:
     """Open a regular file; opening a named pipe could block, and a device may have no end.
 
     Raises:
-        OSError: It cannot be opened, or is no regular file.
+        OSError: It cannot be opened, or is not a regular file.
     """
     return _open(path, "rb", os.O_RDONLY)
 
@@ -22,7 +22,7 @@ def open_to_append(path: Path) -> BinaryIO:
     """Open or create a regular file to read and append; a link could lead out of its folder.
 
     Raises:
-        OSError: It cannot be opened, is no regular file, or is a link.
+        OSError: It cannot be opened, is not a regular file, or is a link.
     """
     try:
         return _open(path, "a+b", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW)
@@ -36,7 +36,7 @@ def _open(path: Path, mode: str, flags: int) -> BinaryIO:
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         return os.fdopen(descriptor, mode)  # type: ignore[return-value]
     except BaseException:
         os.close(descriptor)

@@ -16,12 +16,12 @@ KINDS = ("cuda", "xpu", "mps")
 
 def unusable(device: torch.device) -> str:
     """Why a device cannot compute; empty if it can."""
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # an old driver is a warning only
         try:
             found = torch.ones(2, device=device).sum().item()
         except Exception as error:  # differs between devices, builds and drivers
-            return first_line(said[0].message if said else error)
+            return first_line(caught[0].message if caught else error)
     return "" if found == 2 else f"1 + 1 is {found} on it"
 
 
@@ -45,10 +45,10 @@ def choose_device() -> tuple[torch.device, str]:
 def _is_present(kind: str) -> tuple[bool, str]:
     """Whether a kind of device is listed, and the warning of its driver."""
     backend = torch.backends.mps if kind == "mps" else getattr(torch, kind)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         present = bool(backend.is_available())
-    return present, first_line(said[0].message) if said else ""
+    return present, first_line(caught[0].message) if caught else ""
 
 
 def device_name(device: torch.device) -> str:

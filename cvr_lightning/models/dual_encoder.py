@@ -108,7 +108,7 @@ class DualEncoder(nn.Module):
         return IFrameFeatures(*(feature.unflatten(0, iframes.shape[:2]) for feature in features))
 
     def pframes(self, clip: CompressedClip) -> PFrames:
-        """Input of the P-path; zero for skipped blocks unless the camera moves."""
+        """Input of the P-path; zero for skipped blocks unless global motion is subtracted."""
         fields = self.stem(clip)
         dtype = self.dtype
         global_motion = (

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cvr_lightning.errors import WeightsError as WeightsError
+from cvr_lightning.errors import WeightsError
 from cvr_lightning.models.efficientnet import EfficientNetLite0
 from cvr_lightning.models.efficientnet_weights import IMAGENET, find_package, fold, read_pth
 from cvr_lightning.models.iframe_encoder import IFrameEncoder
@@ -89,29 +90,36 @@ def _our_name(name: str) -> str:
 
 
 def _check(path: Path, own: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    problems = [
-        ("missing", sorted(own.keys() - found.keys())),
-        ("not of this model", sorted(found.keys() - own.keys())),
-        (
-            "of another shape",
-            [
-                f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
-                for name in sorted(own.keys() & found.keys())
-                if own[name].shape != found[name].shape
-            ],
-        ),
-    ]
-    report = [
-        f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
-        for what, names in problems
-        if names
-    ]
-    if report:
+    differences = weight_differences(own, found)
+    if differences:
         raise WeightsError(
-            f"{path}: these weights do not fit the I-frame encoder: {'; '.join(report)}; take "
+            f"{path}: these weights do not fit the I-frame encoder: {differences}; take "
             f"{IMAGENET} for the preset lite, ConvNeXt-Atto for small (timm/convnext_atto.d2_in1k), "
             "-Pico for base (timm/convnext_pico.d1_in1k)"
         )
+
+
+def weight_differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Names and shapes in which weights differ from those of a model; empty if they fit.
+
+    Args:
+        own: The weights of the model by name.
+        found: The weights to load by name.
+    """
+    problems = {
+        "missing": sorted(own.keys() - found.keys()),
+        "not of this model": sorted(found.keys() - own.keys()),
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
+            for name in sorted(own.keys() & found.keys())
+            if own[name].shape != found[name].shape
+        ],
+    }
+    return "; ".join(
+        f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+        for what, names in problems.items()
+        if names
+    )
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -26,6 +26,11 @@ _STORAGES = {
 }
 """Bytes per element of each storage type."""
 
+_DAMAGE = (
+    *(pickle.UnpicklingError, zlib.error, struct.error, ArithmeticError, LookupError, AttributeError),
+    *(EOFError, MemoryError, RuntimeError, TypeError, ValueError),
+)
+"""Errors that the unpickler raises on damaged data."""
 MOST_VALUES = 1_000_000
 """Limit for values (numbers, strings, containers), counted at every reference."""
 
@@ -63,9 +68,7 @@ def check_checkpoint_file(path: str | os.PathLike[str]) -> None:
         raise
     except zipfile.BadZipFile as error:
         raise CheckpointFileError("it was not written by torch, or is truncated") from error
-    except (pickle.UnpicklingError, zlib.error, struct.error, ArithmeticError, LookupError) as error:
-        raise CheckpointFileError(f"damaged: {error}") from error
-    except (AttributeError, EOFError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise CheckpointFileError(f"damaged: {error}") from error
 
 

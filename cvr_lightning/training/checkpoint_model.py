@@ -18,6 +18,7 @@ from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import CLASSES, LimitError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.recognizer import HEADS
+from cvr_lightning.models.weights import weight_differences
 from cvr_lightning.training.architecture import OTHER, architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, read_checkpoint
 
@@ -25,7 +26,6 @@ PREFIX = "recognizer."
 """Prefix of the names of the model's weights in a checkpoint."""
 _FREE = ("num_classes", "dropout")
 """Options that may differ between a pretrained model and the one that starts from it."""
-_SHOWN = 5
 
 
 class Loaded(NamedTuple):
@@ -146,7 +146,7 @@ def _build_own(
 
 
 def _forms(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
-    """Shapes, and whether numbers have a point; loading would convert others without a word."""
+    """Shape of each weight and whether it is floating point, since loading converts dtypes silently."""
     return {name: (tensor.shape, tensor.is_floating_point()) for name, tensor in weights.items()}
 
 
@@ -238,22 +238,9 @@ def require_fit(
         CheckpointError: They are not; the message names the first of them.
     """
     own = {name: tensor for name, tensor in model.state_dict().items() if name not in ignored}
-    problems = {
-        "missing": sorted(own.keys() - found.keys()),
-        "not of this model": sorted(found.keys() - own.keys()),
-        "of another shape": [
-            f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
-            for name in sorted(own.keys() & found.keys())
-            if own[name].shape != found[name].shape
-        ],
-    }
-    report = [
-        f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
-        for what, names in problems.items()
-        if names
-    ]
-    if report:
+    differences = weight_differences(own, found)
+    if differences:
         raise CheckpointError(
-            f"{source}: these weights do not fit the model: {'; '.join(report)}; give both models the "
+            f"{source}: these weights do not fit the model: {differences}; give both models the "
             "same options, and train with this version"
         )

@@ -10,7 +10,7 @@ from cvr_lightning.models.devices import cannot_compile
 
 
 def compile_in_place(model: nn.Module, device: torch.device) -> None:
-    """Compile a model, or say in one line why it trains without; the results are equal up to rounding.
+    """Compile a model, or warn why it is not compiled; the results are equal up to rounding.
 
     Args:
         model: The model; its weights keep their names.
@@ -18,6 +18,6 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
     """
     reason = cannot_compile(device)
     if reason:
-        rank_zero_warn(f"torch.compile does not work on {device}: {reason}; training goes on without it")
+        rank_zero_warn(f"torch.compile does not work on {device}: {reason}; training continues without it")
     else:
         model.compile()

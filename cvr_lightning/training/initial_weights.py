@@ -12,7 +12,7 @@ from cvr_lightning.training.checkpoint_model import load_pretrained
 
 
 def set_initial_weights(
-    model: nn.Module, iframe_weights: str | None, pretrained: str | None, iframe_lr: float
+    model: nn.Module, iframe_weights: str | None, pretrained: str | None = None, iframe_lr: float = 1.0
 ) -> None:
     """Load initial weights, and freeze the I-path if its learning rate is zero.
 

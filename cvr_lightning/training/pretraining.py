@@ -8,20 +8,19 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor
 
 from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
-from cvr_lightning.errors import CheckpointError, CropError, naming
+from cvr_lightning.errors import CheckpointError, CropError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
 from cvr_lightning.models.iframe_encoder import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
-from cvr_lightning.models.weights import load_imagenet_weights
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs, refuse_other_optimizer
 from cvr_lightning.training.checkpoint_schema import FORMAT, taken
+from cvr_lightning.training.initial_weights import set_initial_weights
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
 
@@ -98,10 +97,8 @@ class PretrainingModule(LightningModule):
             check_frame_size(data.sampling.crop, data.sampling.crop)
             if data.sampling.crop == STRIDE:
                 raise CropError(f"crop={STRIDE} gives a single token, with no other to predict it from")
-        if stage == "fit" and self.iframe_weights is not None:
-            with naming("iframe_weights"):
-                left = load_imagenet_weights(self.recognizer.iframe_encoder, self.iframe_weights)
-            rank_zero_info(f"I-frame encoder: {self.iframe_weights}, unused: {', '.join(left)}")
+        if stage == "fit":
+            set_initial_weights(self.recognizer, self.iframe_weights)
 
     def configure_model(self) -> None:
         """Convert to float64 before a checkpoint is loaded; Lightning converts after, when it is rounded."""

@@ -311,7 +311,7 @@ def with_container_size(data: bytes, width: int, height: int) -> bytes:
     return data[:place] + struct.pack("<ii", width, height) + data[place + 8 :]
 
 
-def test_a_small_file_of_huge_frames_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_small_file_of_huge_frames_is_refused_and_named(tmp_path: Path) -> None:
     data, path = small(tmp_path / "clip.avi").read_bytes(), tmp_path / "huge.avi"
     path.write_bytes(with_layer_size(with_container_size(data, 8176, 8176), 8176, 8176))
     with pytest.raises(UnsupportedStreamError, match=r"huge\.avi.*at most 16777216 pixels are read"):
@@ -328,7 +328,7 @@ def test_a_small_file_of_huge_frames_is_refused_by_name(tmp_path: Path) -> None:
     assert disagreements(path) == []  # FFmpeg takes the size of the layer
 
 
-def test_a_layer_without_pixels_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_layer_without_pixels_is_refused_and_named(tmp_path: Path) -> None:
     path = tmp_path / "no_width.avi"
     path.write_bytes(with_layer_size(small(tmp_path / "clip.avi").read_bytes(), 0, 64))
     assert disagreements(path) == []  # FFmpeg takes the size that the container declares

@@ -13,7 +13,7 @@ def random_planes(rows: int, columns: int) -> dct.ResidualPlanes:
     return luma, cb, cr
 
 
-def test_zigzag_order() -> None:
+def test_zigzag_has_the_order_of_the_standard() -> None:
     order = [8 * row + column for row, column in dct.ZIGZAG.tolist()]
     assert order[:15] == [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4]
     assert order[-3:] == [55, 62, 63]

@@ -59,7 +59,7 @@ def test_frame_types_of_encodes(tmp_path: Path, codec: str, suffix: str, options
     assert indexed_types(str(path)) == decoded_types(str(path))
 
 
-def test_packed_bitstream(clip: Callable[[str], str]) -> None:
+def test_a_packed_bitstream_has_its_frames_in_display_order(clip: Callable[[str], str]) -> None:
     with CompressedVideoReader(clip("xvid_asp_packed_bframes.avi")) as video:
         index = video.index
     assert index.frame_types.startswith("IBBPBBP")
@@ -103,7 +103,7 @@ def same_index(index: PacketIndex) -> None:
         np.testing.assert_array_equal(after, before, item.name)
 
 
-def test_index_is_used(mpeg4: str) -> None:
+def test_a_given_index_leads_to_the_same_clip(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         index = PacketIndex.from_bytes(video.index.to_bytes())
         expected = video.read(video.segments(4, 3), t=3)
@@ -113,7 +113,7 @@ def test_index_is_used(mpeg4: str) -> None:
     np.testing.assert_array_equal(clip.iframes, expected.iframes)
 
 
-def test_damaged_bytes_are_no_index(mpeg4: str) -> None:
+def test_damaged_bytes_are_not_an_index(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         data = bytearray(video.index.to_bytes())
     data[len(data) // 2] ^= 1
@@ -182,7 +182,7 @@ def test_an_index_that_expands_to_a_gigabyte_is_refused(mpeg4: str, monkeypatch)
     assert len(PacketIndex.from_bytes(data).headers) == 33 << 20
 
 
-def test_vol_is_aligned(tmp_path: Path) -> None:
+def test_aligning_a_header_rounds_its_size_up_to_macroblocks(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.mp4", (130, 34), frames=2)
     with av.open(str(path)) as container:
         extradata = container.streams.video[0].codec_context.extradata
@@ -194,7 +194,7 @@ def test_vol_is_aligned(tmp_path: Path) -> None:
     assert align_vols(align_vols(extradata)) == align_vols(extradata)
 
 
-def test_stream_info(tmp_path: Path) -> None:
+def test_stream_info_gives_codec_size_gops_and_rate(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.mp4", codec="libx264", options=SINGLE_REFERENCE)
     with CompressedVideoReader(path) as video:
         info = video.info

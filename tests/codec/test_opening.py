@@ -105,7 +105,7 @@ def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path, read: Callable[[s
     ],
 )
 @pytest.mark.parametrize("read", READERS)
-def test_an_address_is_no_file(address: str, read: Callable[[str], object], tmp_path: Path) -> None:
+def test_an_address_is_not_a_file(address: str, read: Callable[[str], object], tmp_path: Path) -> None:
     other = encode(tmp_path / "other.avi", frames=6)
     with pytest.raises(UnreadableVideoError, match=r"no such file|not a valid path"):
         read(address.format(other=other))

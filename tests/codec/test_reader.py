@@ -27,7 +27,7 @@ def assert_same(clip: ClipArrays, other: ClipArrays) -> None:
         np.testing.assert_array_equal(getattr(clip, name), getattr(other, name), err_msg=name)
 
 
-def test_shapes_and_dtypes(mpeg4: str) -> None:
+def test_arrays_have_the_documented_shapes_and_dtypes(mpeg4: str) -> None:
     clip = read(mpeg4, coefficients=(10, 3))
     assert clip.iframes.shape == (3, 3, 144, 176)
     assert clip.iframe_index.tolist() == [0, 0, 1, 2]
@@ -120,7 +120,7 @@ def test_the_age_of_a_pframe_counts_from_its_iframe(mpeg4: str) -> None:
     assert clip.age.tolist() == [[1, 11, 0], [1, 0, 0]]
 
 
-def test_video_of_iframes_alone(tmp_path: Path) -> None:
+def test_a_video_of_iframes_alone_has_no_pframes(tmp_path: Path) -> None:
     clip = read(str(encode(tmp_path / "clip.avi", (64, 48), gop=1)), t=2)
     assert len(clip.iframes) == 4
     assert not clip.mask.any()
@@ -169,7 +169,7 @@ def test_pixels_agree_with_blocks(mpeg4: str) -> None:
 
 
 @pytest.mark.parametrize("representation", ["block", "pixel"])
-def test_accumulated_fields(mpeg4: str, representation: Representation) -> None:
+def test_accumulation_starts_at_the_iframe_and_adds_up(mpeg4: str, representation: Representation) -> None:
     first, second, late = Segment(0, (1, 2)), Segment(0, (2,)), Segment(12, (20,))
     with CompressedVideoReader(mpeg4) as video:
         plain = video.read([first], representation=representation)
@@ -200,7 +200,7 @@ def test_accumulated_fields_rebuild_the_frame(clip: Callable[[str], str]) -> Non
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_rotated_file(tmp_path: Path, rotation: int) -> None:
+def test_a_rotated_file_gives_rotated_fields(tmp_path: Path, rotation: int) -> None:
     upright = encode(tmp_path / "upright.mp4", (96, 64), options=COARSE)
     rotated = encode(tmp_path / "rotated.mp4", (96, 64), options=COARSE, rotation=rotation)
     plain, turned = read(str(upright), coefficients=(64, 64)), read(str(rotated), coefficients=(64, 64))

@@ -45,7 +45,7 @@ def test_every_real_clip_has_an_expectation(clip: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(VERDICTS))
-def test_real_clip_is_read_or_refused_by_name(clip: Callable[[str], str], name: str) -> None:
+def test_real_clip_is_read_or_refused_and_named(clip: Callable[[str], str], name: str) -> None:
     verdict = VERDICTS[name]
     with CompressedVideoReader(clip(name)) as video:
         segments = video.segments(4, 3)

@@ -195,7 +195,7 @@ def test_a_pipe_that_must_be_read_from_its_end_is_refused(tmp_path: Path) -> Non
         read(packets)
 
 
-def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.avi").write_bytes(b"not a video")
     for name, message in [("x.avi", "FFmpeg cannot open it"), ("none.avi", "no such file")]:
         with pytest.raises(UnreadableVideoError, match=message), open_packets(tmp_path / name):

@@ -84,6 +84,6 @@ def test_arguments_are_checked(n: int, t: int, offsets: object) -> None:
         segments("IP", n, t, offsets)  # type: ignore[arg-type]
 
 
-def test_no_iframe() -> None:
+def test_a_video_without_an_iframe_is_refused() -> None:
     with pytest.raises(ValueError, match="no I-frame"):
         segments("PP", 1, 1)

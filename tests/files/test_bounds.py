@@ -1,4 +1,4 @@
-"""Limits: what is larger is refused, and the message tells how to allow it."""
+"""Limits: larger files are refused, and the message says how to allow them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_text_that_is_too_long_or_too_deep_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "many", "-1", "0", "1.5"])
-def test_a_limit_that_is_no_number_is_refused(monkeypatch, text):
+def test_a_limit_that_is_not_a_number_is_refused(monkeypatch, text):
     monkeypatch.setenv(TEXT_BYTES.variable, text)
     with pytest.raises(RunError, match="CVR_MAX_TEXT_BYTES="):
         parse_json("{}")

@@ -1,4 +1,4 @@
-"""Devices are chosen by what works; what does not is told with its reason."""
+"""Devices that compute are chosen; the reason is printed for those that do not."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_an_accelerator_that_does_not_compute_is_passed_over_with_its_reason(pre
     assert devices.choose_device() == (CPU, f"cuda is not used: {fault}")
 
 
-def test_without_an_accelerator_nothing_is_told(present, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_accelerator_nothing_is_printed(present, capsys: pytest.CaptureFixture[str]) -> None:
     present(set(), {})
     assert compute_on("cvr classify", "auto") == (CPU, torch.float32)
     assert compute_on("cvr classify", "cpu", "bf16") == (CPU, torch.bfloat16)
     assert capsys.readouterr().err == ""
 
 
-def test_an_old_driver_is_told_in_one_line(
+def test_an_old_driver_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def is_available() -> bool:
@@ -66,11 +66,11 @@ def test_a_device_that_was_asked_for_is_required() -> None:
     with pytest.raises(RunError, match=r"^--device cpux: .*cpux"):
         compute_on("cvr classify", "cpux")
     if not torch.cuda.is_available():
-        with pytest.raises(RunError, match=r"^--device cuda: .+; --device auto takes what works here$"):
+        with pytest.raises(RunError, match=r"^--device cuda: .+; --device auto selects one that works here$"):
             compute_on("cvr classify", "cuda")
 
 
-def test_without_bfloat16_in_hardware_float32_is_used_and_told(
+def test_without_bfloat16_in_hardware_float32_is_used_and_reported(
     present, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     present({"cuda"}, {})

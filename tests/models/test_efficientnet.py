@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvr_lightning.errors import WeightsError
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.efficientnet import EfficientNetLite0
-from cvr_lightning.models.weights import WeightsError, load_imagenet_weights
+from cvr_lightning.models.weights import load_imagenet_weights
 
 BLOCKS = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
 BLOCKS += ((4, 5, 2, 6, 192), (1, 3, 1, 6, 320))

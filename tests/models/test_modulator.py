@@ -1,4 +1,4 @@
-"""What a modulator is made of: parts that are left out leave nothing behind."""
+"""Parts of the modulator: an ablated one leaves no parameters behind."""
 
 import pytest
 import torch

@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvr_lightning.errors import WeightsError
 from cvr_lightning.models.iframe_encoder import IFrameEncoder
-from cvr_lightning.models.weights import WeightsError, load_imagenet_weights
+from cvr_lightning.models.weights import load_imagenet_weights
 
 WIDTHS, DEPTHS = (8, 12, 16, 24), (1, 2, 1, 1)
 

@@ -30,7 +30,7 @@ class Reference(types.Type):
 
     @property
     def key(self) -> Any:
-        """What tells one type from another."""
+        """Identity of the type."""
         return self.target
 
 

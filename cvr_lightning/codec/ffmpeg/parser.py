@@ -71,10 +71,10 @@ class FFmpegParser:
 
         Args:
             frames: Frame numbers.
-            convert: Makes of a decoded frame what is kept of it.
+            convert: Converts a decoded frame to what is returned.
 
         Yields:
-            What ``convert`` returned for each frame, in the requested order.
+            The converted frames, in the requested order.
 
         Raises:
             UnreadableVideoError: A frame is damaged or missing.
@@ -82,13 +82,13 @@ class FFmpegParser:
         for first, wanted in runs(self._index, frames):
             found = self._pictures(self._plain, first, wanted, convert)
             for frame in wanted:
-                yield found[frame] if frame in found else self._picture_from_afar(frame, convert)
+                yield found[frame] if frame in found else self._from_earlier_start(frame, convert)
 
     @cached_property
     def _plain(self) -> Decoder:
         return Decoder(self._demuxer, self._index.frame_of_packet)
 
-    def _picture_from_afar(self, frame: int, convert: Callable[[VideoFrame], Picture]) -> Picture:
+    def _from_earlier_start(self, frame: int, convert: Callable[[VideoFrame], Picture]) -> Picture:
         """Decode a frame from an earlier start, if the best start does not reproduce the full decode."""
         for first in starts_before(self._index, frame)[1:]:
             decoder = self._plain if first else Decoder(self._demuxer, self._index.frame_of_packet)

@@ -1,4 +1,4 @@
-"""The word to a user who waits for a kernel to compile."""
+"""The message to a user who waits for a kernel to compile."""
 
 import importlib
 import io

@@ -62,7 +62,7 @@ def test_every_truncation_is_refused(clip: Path) -> None:
                     parse_vop(data[:length], layer, header, (1, 1), colocated, ticks)
 
 
-def test_index_of_another_file(clip: Path) -> None:
+def test_an_index_of_another_file_is_refused(clip: Path) -> None:
     with CompressedVideoReader(clip) as video:
         index = video.index
     data = clip.read_bytes()
@@ -93,7 +93,7 @@ def test_damaged_files_never_crash(clip: Path) -> None:
         assert np.isfinite(arrays.residual).all()
 
 
-def test_fuzzer(pytestconfig: pytest.Config) -> None:
+def test_fuzzed_packets_are_never_read_out_of_bounds(pytestconfig: pytest.Config) -> None:
     """The kernels with bounds checks, which numba wants to be told before it is imported."""
     environment = {**os.environ}
     if pytestconfig.cache is not None:

@@ -58,7 +58,7 @@ def assert_exact(path: str | Path, frames: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("tool", TOOLS)
-def test_encoded_clips(tmp_path: Path, tool: str, size: tuple[int, int]) -> None:
+def test_encodes_with_every_tool_are_exact(tmp_path: Path, tool: str, size: tuple[int, int]) -> None:
     path = encode(tmp_path / "clip.avi", size, frames=14, options=TOOLS[tool])
     assert_exact(path, 14)
     with CompressedVideoReader(path) as video:
@@ -106,7 +106,7 @@ def raw_stream(path: Path) -> bytes:
         return (stream.codec_context.extradata or b"") + b"".join(packets)
 
 
-def test_raw_stream(tmp_path: Path) -> None:
+def test_a_raw_stream_is_exact(tmp_path: Path) -> None:
     options = {"bf": "2", "flags": "+mv4", "mbd": "rd"}
     path = tmp_path / "clip.m4v"
     path.write_bytes(raw_stream(encode(tmp_path / "clip.mp4", (96, 64), frames=26, options=options)))
@@ -116,7 +116,7 @@ def test_raw_stream(tmp_path: Path) -> None:
         assert video.read(video.segments(3, 2)).iframes.any()
 
 
-def test_matrices_of_the_stream(tmp_path: Path) -> None:
+def test_matrices_in_the_stream_are_used(tmp_path: Path) -> None:
     encoded = encode(tmp_path / "clip.mp4", (64, 48), frames=14, options={"mpeg_quant": "1", **FINE})
     path = tmp_path / "clip.m4v"
     path.write_bytes(with_matrices(raw_stream(encoded)))
@@ -129,7 +129,7 @@ def test_matrices_of_the_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
-def test_containers(tmp_path: Path, suffix: str) -> None:
+def test_frames_in_every_container_are_exact(tmp_path: Path, suffix: str) -> None:
     path = encode(tmp_path / f"clip.{suffix}", (96, 64), frames=26, options={"bf": "2"})
     assert_exact(path, 26)
     with CompressedVideoReader(path) as video:
@@ -137,11 +137,11 @@ def test_containers(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_clips(clip: Callable[[str], str], name: str) -> None:
+def test_real_clips_are_exact(clip: Callable[[str], str], name: str) -> None:
     assert_exact(clip(name), REAL[name])
 
 
-def test_hockey() -> None:
+def test_xvid_clips_are_exact() -> None:
     paths = sorted(HOCKEY.rglob("*.avi"))
     if not paths:
         pytest.skip(f"no clips in {HOCKEY}")
