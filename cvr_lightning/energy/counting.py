@@ -1,7 +1,7 @@
 """Counting operations, spikes and joules.
 
-Theoretical energy is that of the computation, without decoding; ``memory.py`` has that of memory accesses, a
-number of its own. Terms follow NeuroBench (2.3): *Effective_MACs* are operations of a non-zero weight and a
+Theoretical energy is that of the computation, without decoding; ``memory.py`` has that of memory accesses,
+a separate number. Terms follow NeuroBench (2.3): *Effective_MACs* are operations of a non-zero weight and a
 non-zero real-valued input, *Effective_ACs* those of a non-zero weight and a spike, which need no
 multiplication. GMAC includes padding zeros, as usual in the literature; NeuroBench's *Dense* excludes them
 and is reported separately. Unlike NeuroBench, attention products and neuron updates are counted;
@@ -216,7 +216,10 @@ class OperationCounter:
             elif next(layer.children(), None) is None and not isinstance(layer, FREE):
                 unsupported.append(f"{name} ({type(layer).__name__})")
         if unsupported:
-            message = f"no operation count for {', '.join(unsupported)}; add a formula to energy.FORMULAS"
+            message = (
+                f"no operation count for {', '.join(unsupported)}; add a formula to "
+                "cvr_lightning.energy.counting.FORMULAS"
+            )
             if self.strict:
                 self._remove()
                 raise TypeError(message)

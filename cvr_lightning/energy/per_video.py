@@ -96,5 +96,5 @@ def cost_results(
         },
         "activation_sparsity": report.activation_sparsity,
         "spikes_per_neuron": report.spiking_layers(),
-        "spikes_pay_below": report.costs.mac_pj / report.costs.ac_pj,
+        "break_even_spikes": report.costs.mac_pj / report.costs.ac_pj,
     }

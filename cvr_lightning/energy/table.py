@@ -58,11 +58,11 @@ def _joules(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.3f}"
 
 
-def spikes_text(spikes: float, pay_below: float) -> str:
+def spikes_text(spikes: float, break_even: float) -> str:
     """Spikes per neuron and window of a layer, and whether they cost less than multiplications.
 
     A real-valued layer multiplies once per window; one with spikes as input accumulates rate times T times.
     """
-    is_cheap = spikes < pay_below
-    verdict = f"< {pay_below:.1f}: cheaper" if is_cheap else f">= {pay_below:.1f}: more costly"
+    is_cheap = spikes < break_even
+    verdict = f"< {break_even:.1f}: cheaper" if is_cheap else f">= {break_even:.1f}: more costly"
     return f"{spikes:.2f} spikes/neuron ({verdict} than a ReLU)"

@@ -83,5 +83,5 @@ def as_latex(rows: Sequence[Sequence[str]]) -> str:
 
 
 def latex_escaped(text: str) -> str:
-    """Text that LaTeX sets as it is."""
+    """Escape the characters that are special in LaTeX."""
     return printable(text).translate(_LATEX)

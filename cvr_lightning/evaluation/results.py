@@ -110,10 +110,10 @@ def results_column(results: dict[str, Any]) -> dict[str, str]:
 
 def _spikes(results: dict[str, Any]) -> str:
     """Spikes per neuron and window of each spiking layer, and the number that costs as much as a ReLU."""
-    below, layers = results.get("spikes_pay_below"), results.get("spikes_per_neuron")
-    if not layers or below is None:  # without spikes, or an older file
+    break_even, layers = results.get("break_even_spikes"), results.get("spikes_per_neuron")
+    if not layers or break_even is None:  # without spikes, or an older file
         return "-"
-    return f"{', '.join(f'{spikes:.2f}' for spikes in layers.values())} (break-even {below:.1f})"
+    return f"{', '.join(f'{spikes:.2f}' for spikes in layers.values())} (break-even {break_even:.1f})"
 
 
 def _data(protocol: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ RESULTS: dict[str, tuple[type, ...]] = {
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "missing": (int, _NONE),
     "spikes_per_neuron": (dict, _NONE),
-    "spikes_pay_below": (*_NUMBER, _NONE),
+    "break_even_spikes": (*_NUMBER, _NONE),
     "config": (dict, _NONE),
     "versions": (dict, _NONE),
 }

@@ -55,10 +55,10 @@ def _text(about: str, result: dict[str, Any], steps: int) -> str:
         f"  activation sparsity   {'-' if sparsity is None else f'{100 * sparsity:.1f} %'}",
         f"  mJ/video theoretical  {1e3 * energy['theoretical']:.2f}  ({energy['includes']})",
     ]
-    layers, below = result["spikes_per_neuron"], result["spikes_pay_below"]
+    layers, break_even = result["spikes_per_neuron"], result["break_even_spikes"]
     if layers:
         lines += ["", f"  spikes of a neuron in {steps} steps"]
-    lines += [f"    {name:<40} {spikes_text(spikes, below)}" for name, spikes in layers.items()]
+    lines += [f"    {name:<40} {spikes_text(spikes, break_even)}" for name, spikes in layers.items()]
     return "\n".join(lines)
 
 
@@ -77,8 +77,7 @@ def _batches(files: Sequence[str], sampling: ClipSampling) -> list[CompressedCli
     return [crop(collate([Sample(0, 0, -1, file, read_clip(file, sampling))])) for file in files]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run ``cvr summarize``."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cvr summarize",
         description="Parameters, operations by part and theoretical energy of a model, per video. "
@@ -96,22 +95,35 @@ def main(arguments: Sequence[str]) -> None:
         "--costs", choices=get_args(CostTableName), default="45nm-fp32", help="energy of an operation"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with the keys of results.json")
+    return parser
+
+
+def _preset(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> tuple[CompressedVideoRecognizer, ClipSampling]:
+    """A preset with random weights, and how its clips are read."""
+    for name in ("classes", "segments", "pframes"):
+        if not 1 <= getattr(options, name) <= _MOST:
+            parser.error(f"--{name} {getattr(options, name)}: must be from 1 to {_MOST}")
+    crop = PRESETS[options.preset].crop if options.crop is None else options.crop
+    try:
+        sampling = ClipSampling(segments=options.segments, pframes=options.pframes, crop=crop)
+    except ValueError as error:
+        parser.error(f"--crop {crop}: {error}")
+    torch.manual_seed(0)
+    return CompressedVideoRecognizer(options.classes, options.preset, sampling.residual_channels), sampling
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``cvr summarize``."""
+    parser = _parser()
     options = parser.parse_args(arguments)
+    recognizer: nn.Module
     if options.checkpoint is not None:
         classifier = Classifier.from_checkpoint(options.checkpoint)
-        recognizer, name = classifier.recognizer, options.checkpoint
-        sampling = classifier.sampling
+        recognizer, sampling, name = classifier.recognizer, classifier.sampling, options.checkpoint
     else:
-        for name in ("classes", "segments", "pframes"):
-            if not 1 <= getattr(options, name) <= _MOST:
-                parser.error(f"--{name} {getattr(options, name)}: must be from 1 to {_MOST}")
-        crop = PRESETS[options.preset].crop if options.crop is None else options.crop
-        try:
-            sampling = ClipSampling(segments=options.segments, pframes=options.pframes, crop=crop)
-        except ValueError as error:
-            parser.error(f"--crop {crop}: {error}")
-        torch.manual_seed(0)
-        recognizer = CompressedVideoRecognizer(options.classes, options.preset, sampling.residual_channels)
+        recognizer, sampling = _preset(parser, options)
         name = f"{options.preset}, random weights, {options.classes} classes"
     with tempfile.TemporaryDirectory() as folder:
         files = options.files or _generated(Path(folder), sampling.segments)

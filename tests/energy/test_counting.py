@@ -19,7 +19,7 @@ def count(model: nn.Module, *inputs: torch.Tensor, videos: int = 1):
     return counter.report(videos)
 
 
-def test_layers_by_hand() -> None:
+def test_layers_cost_what_their_formulas_give() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, groups=1), nn.Conv2d(8, 8, 3, groups=8), nn.Linear(6, 4)
     )
@@ -130,7 +130,7 @@ def test_rates_are_those_of_the_neurons() -> None:
 def test_a_layer_that_spikes_too_often_is_reported_as_more_costly(steps: int, says: str) -> None:
     report = count(AdaptiveLIF(1), torch.full((steps, 1, 1, 1, 1), 100.0), torch.ones(steps, 1).bool())
     results = cost_results(report, clips=1)
-    assert spikes_text(results["spikes_per_neuron"][""], results["spikes_pay_below"]) == says
+    assert spikes_text(results["spikes_per_neuron"][""], results["break_even_spikes"]) == says
 
 
 def test_the_parts_of_the_model_add_up() -> None:

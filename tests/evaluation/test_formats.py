@@ -43,7 +43,7 @@ RESULTS = {
     "energy_j_per_video": {"theoretical": 0.01264321, "measured": None},
     "activation_sparsity": 0.9,
     "spikes_per_neuron": {"modulator1": 1.02, "modulator2": 7.3},
-    "spikes_pay_below": 4.6 / 0.9,
+    "break_even_spikes": 4.6 / 0.9,
 }
 
 

@@ -107,7 +107,9 @@ def test_weights_that_do_not_fit_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_invalid_score_files_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_score_files_are_refused_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "garbage").mkdir()
     (tmp_path / "garbage" / "scores.npz").write_bytes(b"not an archive")
     (tmp_path / "pickled").mkdir()

@@ -185,7 +185,7 @@ def _results(folder: Path) -> dict[str, Format]:
         "gmac_per_video": 0.2,
         "activation_sparsity": 0.9,
         "spikes_per_neuron": {"a": 1.0},
-        "spikes_pay_below": 5.1,
+        "break_even_spikes": 5.1,
     }
     (folder / "results.json").write_text(json.dumps(results))
     return {

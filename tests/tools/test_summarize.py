@@ -17,8 +17,8 @@ def test_the_preset_small_costs_what_its_budget_says(capsys: pytest.CaptureFixtu
     assert set(result["spikes_per_neuron"]) == {
         f"pframe_encoder.layers.layer{number}.modulator.neurons" for number in (1, 2, 3, 4)
     }
-    assert result["spikes_pay_below"] == pytest.approx(4.6 / 0.9)
-    assert all(spikes < result["spikes_pay_below"] for spikes in result["spikes_per_neuron"].values())
+    assert result["break_even_spikes"] == pytest.approx(4.6 / 0.9)
+    assert all(spikes < result["break_even_spikes"] for spikes in result["spikes_per_neuron"].values())
 
 
 def test_spikes_are_counted_on_the_given_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def follow(path: str | os.PathLike[str], recognizer: StreamingRecognizer) -> Fol
     """Run a model over a video, as ``cvr watch`` does.
 
     Raises:
-        VideoError: The video is damaged, is not MPEG-4 Part 2, or has no P-frame behind an I-frame.
+        VideoError: The video is damaged, cannot be read as a stream, or has no P-frame after an I-frame.
     """
     rows: list[npt.NDArray[np.float32]] = []
     fired: dict[str, list[Tensor | None]] = {}

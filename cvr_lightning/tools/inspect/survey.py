@@ -144,8 +144,8 @@ def survey(path: str | os.PathLike[str]) -> Survey:
         statistics = _statistics(video, errors) if "motion" in readable else None
         columns = _columns(video, readable, statistics, errors)
         unsupported = [error for error in errors if isinstance(error, UnsupportedStreamError)]
-        refusal = refusal or "".join(_told(error) for error in unsupported[:1])
-        damage = tuple(_told(error) for error in errors if error not in unsupported)
+        refusal = refusal or "".join(_described(error) for error in unsupported[:1])
+        damage = tuple(_described(error) for error in errors if error not in unsupported)
         return Survey(
             path=os.fspath(path),
             file_bytes=video.index.facts.file_size,
@@ -226,7 +226,7 @@ def _segment(video: CompressedVideoReader, pframe: int) -> Segment:
     return Segment(video.info.frame_types.rindex("I", 0, pframe), (pframe,))
 
 
-def _told(error: VideoError) -> str:
+def _described(error: VideoError) -> str:
     return error.cause if error.frame is None else f"frame {error.frame}: {error.cause}"
 
 

@@ -119,7 +119,7 @@ def gops_text(lengths: tuple[int, ...]) -> str:
 def bitrate_text(survey: Survey) -> str:
     """Bit rate, and mean size of a frame of each type."""
     info = survey.info
-    rate = f"{info.bit_rate / 1000:.1f} kbit/s" if info.bit_rate else "unknown, as the duration is"
+    rate = f"{info.bit_rate / 1000:.1f} kbit/s" if info.bit_rate else "unknown, since the duration is unknown"
     means = []
     for kind in "IPB":
         bits = [int(n) for n, of in zip(survey.bits, info.frame_types, strict=True) if of == kind]
@@ -132,9 +132,11 @@ def blocks_text(survey: Survey) -> str:
     if survey.pframes is None:
         return "unknown: no P-frame can be read"
     fractions = ((survey.mode_name(mode, MODE_NAMES[mode]), survey.fraction(mode)) for mode in survey.modes)
-    told = ", ".join(f"{name} {100 * fraction:.1f} %" for name, fraction in fractions if fraction is not None)
+    parts = ", ".join(
+        f"{name} {100 * fraction:.1f} %" for name, fraction in fractions if fraction is not None
+    )
     total = survey.info.frame_types.count("P")
-    return f"{told} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames)"
+    return f"{parts} (8x8 blocks of {len(survey.pframes.frames)} of {total} P-frames)"
 
 
 def vectors_text(survey: Survey) -> str:

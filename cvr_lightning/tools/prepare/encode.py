@@ -25,7 +25,7 @@ def encode(source: Source, target: Path, recipe: Recipe) -> Encoded:
     """Encode the frames of a source, rotated upright and scaled, to ``target``.
 
     Raises:
-        VideoError: The source is damaged, or rotated by an angle that is no multiple of 90 degrees.
+        VideoError: The source is damaged, or rotated by an angle that is not a multiple of 90 degrees.
         av.FFmpegError: The file cannot be written.
     """
     frames = source.frames()

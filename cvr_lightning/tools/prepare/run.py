@@ -56,7 +56,7 @@ def make_plan(source: Path, destination: Path, recipe: Recipe, job: ArrayJob) ->
     """
     inner, outer = destination.resolve(), source.resolve()
     if inner == outer or outer in inner.parents:
-        raise PrepareError(f"{destination} lies in {source}, which stays as it is: give another folder")
+        raise PrepareError(f"{destination} is inside {source}, which is never changed: give another folder")
     tree = read_tree(source)
     journal.check_recipe(destination, recipe)
     rows, own = journal.read_rows(destination), job.of(tree.videos)
@@ -92,20 +92,20 @@ def prepare(
     if plan.tree.left_out:
         print(shown(f"{source}: {plan.tree.left_out}"), file=sys.stderr)
     journal.claim(destination, recipe)
-    with journal.Journal(destination, job) as book:
+    with journal.Journal(destination, job) as finished:
         leftovers = None if job.count == 1 else plan.own  # other jobs may be writing theirs
         journal.remove_unfinished(destination, leftovers)
         if job.number == 1:
             _copy_annotations(plan)
         try:
-            rows = plan.done | _do(plan, book, workers, ray)
+            rows = plan.done | _prepare_pending(plan, finished, workers, ray)
         finally:  # of workers that were stopped or died within a video
             journal.remove_unfinished(destination, leftovers)
-    everybodys = journal.read_rows(destination) | rows
-    missing = [name for name in plan.tree.videos if name not in everybodys]
+    rows_of_all = journal.read_rows(destination) | rows
+    missing = [name for name in plan.tree.videos if name not in rows_of_all]
     manifest = None
     if not missing:
-        manifest = journal.write_manifest(destination, [everybodys[name] for name in plan.tree.videos])
+        manifest = journal.write_manifest(destination, [rows_of_all[name] for name in plan.tree.videos])
     return [rows[name] for name in plan.own], manifest
 
 
@@ -116,7 +116,9 @@ def prepare_video(job: Job) -> Row:
     return video.prepare_video(job)
 
 
-def _do(plan: Plan, book: journal.Journal, workers: int | None, ray: str | None) -> dict[str, Row]:
+def _prepare_pending(
+    plan: Plan, finished: journal.Journal, workers: int | None, ray: str | None
+) -> dict[str, Row]:
     """Prepare the pending videos; returns their rows."""
     rows = {}
     run = pool.run if ray is None else ray_pool.run
@@ -127,8 +129,8 @@ def _do(plan: Plan, book: journal.Journal, workers: int | None, ray: str | None)
         bar,
     ):
         for job, result in results:
-            row = result if isinstance(result, Row) else _row_of_the_dead(job, result)
-            book.append(row)
+            row = result if isinstance(result, Row) else _failed_row(job, result)
+            finished.append(row)
             rows[job.name] = row
             if row.error:
                 bar.write(shown(f"failed: {row.error}"), file=sys.stderr)
@@ -136,7 +138,7 @@ def _do(plan: Plan, book: journal.Journal, workers: int | None, ray: str | None)
     return rows
 
 
-def _row_of_the_dead(job: Job, end: pool.Died) -> Row:
+def _failed_row(job: Job, end: pool.Died) -> Row:
     return Row(job.name, source_bytes=file_size(job.source / job.name), error=f"{job.name}: {end}")
 
 

@@ -242,7 +242,7 @@ def test_a_hostile_name_is_drawn_printed_and_quoted(
         ("text.mp4", b"no video", "text.mp4: FFmpeg cannot open it"),
     ],
 )
-def test_a_file_that_is_no_video_is_an_error_with_a_solution(
+def test_a_file_that_is_not_a_video_is_an_error_with_a_solution(
     name: str, content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / name

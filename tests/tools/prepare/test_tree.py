@@ -49,7 +49,7 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path) -> None:
         (["notes.txt"], "no videos in it"),
     ],
 )
-def test_what_cannot_be_prepared_is_refused_by_name(tmp_path: Path, names: list[str], message: str) -> None:
+def test_what_cannot_be_prepared_is_refused_and_named(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(PrepareError, match=message):
         read_tree(fill(tmp_path, *names))
 

@@ -107,7 +107,7 @@ def test_the_same_source_gives_the_same_bytes(source: Path, tmp_path: Path, prep
         ("a.mpg", "mpeg1video", "yuv420p"),
     ],
 )
-def test_other_codecs_and_pixel_formats(
+def test_other_codecs_and_pixel_formats_are_encoded(
     name: str, codec: str, pix_fmt: str, source: Path, prepare: Prepare
 ) -> None:
     row = prepare(encode(source / name, size=(96, 64), frames=6, codec=codec, pix_fmt=pix_fmt))
@@ -282,7 +282,7 @@ def test_a_damaged_video_fails_with_its_cause_and_leaves_nothing(
     ("content", "cause"),
     [(b"", "the file is empty"), (b"not a video at all", "FFmpeg cannot open it"), (None, "no such file")],
 )
-def test_what_is_no_video_fails_by_name(
+def test_what_is_not_a_video_fails_and_is_named(
     content: bytes | None, cause: str, source: Path, prepare: Prepare
 ) -> None:
     path = source / "a.avi"

@@ -255,7 +255,7 @@ def test_missing_parts_are_named_on_the_page_and_by_the_command(
         ({"scores.npz": "no zip"}, "not a valid score file"),
     ],
 )
-def test_a_folder_that_is_no_run_is_an_error(
+def test_a_folder_that_is_not_a_run_is_an_error(
     files: dict[str, str] | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "run"
@@ -272,13 +272,15 @@ def test_a_folder_that_is_no_run_is_an_error(
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_directory_is_no_output(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_is_not_an_output(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         main(["report", run, "--output", str(tmp_path)])
     assert "it is a directory; give --output a file name" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_page_is_kept(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_page_is_kept(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "video.avi").write_text("mine")
     with pytest.raises(SystemExit, match="1"):
         main(["report", run, "--output", str(tmp_path / "video.avi")])
