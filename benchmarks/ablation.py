@@ -1,7 +1,7 @@
-"""What each part of the model and each field of the data is worth: accuracy without it, and its cost.
+"""Ablations: accuracy and cost without each component of the model and each field of the data.
 
-Every row trains the same recipe for each split and seed and is tested once, with the last weights. What is
-done is kept in a file of one line a run; the same command goes on from there.
+Every row trains the same recipe for each split and seed and is tested once, with the last weights. Finished
+runs are stored in a file, one per line; the same command continues from there.
 
     python benchmarks/ablation.py hard --runs runs/ablation.jsonl [--output report.md]
     python benchmarks/ablation.py folder --root VIDEOS --rows whole "I-frames only" --seeds 0 1 2 3 4
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, help="of each training (default: the recipe's)")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, on one thread each")
-    parser.add_argument("--runs", type=Path, default=Path("runs/ablation.jsonl"), help="what is done so far")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation.jsonl"), help="finished runs")
     parser.add_argument("--output", type=Path, help="also write the report to this file")
     parser.add_argument("--figure", type=Path, help="draw accuracy against cost to this file")
     options = parser.parse_args()
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def all_jobs(options: argparse.Namespace) -> Iterator[Job]:
-    """The runs that were asked for, all rows of a split and seed before the next."""
+    """The requested runs, all rows of a split and seed before the next."""
     recipe = RECIPES[options.recipe]
     epochs = options.epochs or recipe.epochs
     for seed in options.seeds:
@@ -79,7 +79,7 @@ def all_jobs(options: argparse.Namespace) -> Iterator[Job]:
 
 
 def finished(path: Path, jobs: Sequence[Job]) -> Iterator[Run]:
-    """The runs of these jobs with the options of now; a line that was cut off is no run."""
+    """The finished runs of these jobs with the current options; incomplete lines are ignored."""
     wanted = {key(dataclasses.asdict(job)): options_of(job) for job in jobs}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         if line.endswith("}"):
@@ -89,7 +89,7 @@ def finished(path: Path, jobs: Sequence[Job]) -> Iterator[Run]:
 
 
 def options_of(job: Job) -> Any:
-    """What a job asks of model and data, as it is kept with its run."""
+    """Options of model and data, as stored with a run."""
     return json.loads(json.dumps({"model": job.model, "data": job.data}))
 
 
@@ -98,7 +98,7 @@ def key(run: Run) -> tuple[Any, ...]:
 
 
 def run_all(jobs: Sequence[Job], processes: int) -> Iterator[Run]:
-    """The runs as they finish; one that fails is named and leaves the others alone."""
+    """Yield runs as they finish; one that fails is reported, and the others continue."""
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         futures = {pool.submit(train, job): job for job in jobs}
         for future in as_completed(futures):

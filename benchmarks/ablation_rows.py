@@ -14,7 +14,7 @@ from cvr_lightning.datamodules.annotations import Listed
 RecipeName = Literal["hard", "folder", "ucf101", "ucf101-imagenet"]
 Subset = Literal["val", "test"]
 HELD_OUT = range(22, 26)
-"""Groups of UCF-101 that no split tests: what is chosen on them is chosen on no test video."""
+"""Groups of UCF-101 that no split tests, so that choices made on them use no test video."""
 
 SIZES = {"pframes": 6, "size": (160, 216), "crop": 128, "batch_size": 8}
 VIEWS = {"views": 4, "crops": 3, "test_crop": 160}
@@ -55,9 +55,9 @@ RECIPES: dict[RecipeName, Recipe] = {
         (1, 2, 3),
     ),
 }
-"""HardMotionShapes, a folder of one's own, and UCF-101 or some of its classes (``--root``).
+"""HardMotionShapes, a folder of videos, and UCF-101 or some of its classes (``--root``).
 
-The scenes of seed 1 were looked at by no one while the model and its recipe were chosen.
+The scenes of seed 1 were not used while the model and its recipe were chosen.
 """
 ROWS: dict[str, dict[str, Any]] = {
     "whole": {},

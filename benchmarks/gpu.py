@@ -132,7 +132,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.output is None:  # a dry run is no measurement
+    if options.output is None:  # a dry run does not measure anything
         options.output = WORK / "dry" if options.dry else ROOT / "docs" / "benchmarks"
     return options
 

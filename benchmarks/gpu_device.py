@@ -23,7 +23,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Note(NamedTuple):
-    """What was not measured and why, or an outcome that is no number."""
+    """What was not measured and why, or an outcome that is not a number."""
 
     what: str
     text: str

@@ -1,8 +1,8 @@
-"""Joules per video by the card's counter, idle power told and taken off, beside the theoretical figure.
+"""Joules per video by the card's counter, in all and above idle power, and the theoretical number.
 
 The models run alone, back to back, on a batch that lies on the card. The counter covers the whole card, not
-the processor that feeds it. The theoretical figure counts operations at 45 nm: it ranks models, and is no
-prediction for this card.
+the processor that feeds it. The theoretical number counts operations at 45 nm: it ranks models, and does
+not predict this card's energy.
 """
 
 from __future__ import annotations

@@ -54,9 +54,8 @@ class _Watch:
                 if self.found is None and not _finite(tensor):
                     side = "output" if all(map(_finite, _tensors(inputs))) else "input"
                     self.found = f"the {side} of {name} ({type(layer).__name__}, {_name(tensor.dtype)})"
-                if (
-                    tensor.requires_grad and id(tensor) not in self._noted
-                ):  # a parent may return its child's output
+                # A parent may return its child's output.
+                if tensor.requires_grad and id(tensor) not in self._noted:
                     self._noted.add(id(tensor))
                     self.outputs.append((name, tensor))
 

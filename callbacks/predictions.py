@@ -40,5 +40,5 @@ class Predictions(Callback):
                 name, label_name = csv_text(names[video], "./"), csv_text(pl_module.class_names[index])
                 writer.writerow([name, label_name, f"{probability:.4f}"])
         # The progress bar has not ended its line.
-        told = f"{len(table)} videos labeled in {path}, {len(table.unreadable)} unreadable"
-        print(f"\n{shown(told)}")
+        summary = f"{len(table)} videos labeled in {path}, {len(table.unreadable)} unreadable"
+        print(f"\n{shown(summary)}")

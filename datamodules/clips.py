@@ -151,7 +151,7 @@ def _read_part(video: VideoReader, sampling: ClipSampling, first: int, end: int)
     else:
         types = video.info.frame_types
         begin = max(types.rfind("I", 0, first + 1), 0)
-        # Frames between the I-frame and the part are made such that no window takes.
+        # Frames between the I-frame and the part are marked as B, so that no window contains them.
         visible = types[begin] + "B" * (first - begin - 1) + types[max(first, begin + 1) : end]
         if "I" not in visible:
             raise UnreadableVideoError(video.path, "it has no I-frame up to here", FETCH_AGAIN, first)

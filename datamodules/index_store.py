@@ -103,7 +103,7 @@ class IndexStore:
         """What SQLite must not touch: it writes through links, and deletes the file that a journal names."""
         for name in _FILES:
             if os.path.lexists(self.folder / name) and not stat.S_ISREG(os.lstat(self.folder / name).st_mode):
-                return f"is damaged ({name} is no regular file)"
+                return f"is damaged ({name} is not a regular file)"
         try:
             with open_to_read(self.folder / f"{DATABASE}-journal") as journal:
                 journal.seek(-min(len(_JOURNAL_NAMES_FILE), os.fstat(journal.fileno()).st_size), os.SEEK_END)

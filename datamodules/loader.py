@@ -20,7 +20,7 @@ def collate_or_carry(fetched: list[Sample] | UserError) -> CompressedClip | User
 
 
 def start_worker(worker: int) -> None:
-    """Initialize a reading process; seeds need no care, since draws already determine all randomness.
+    """Initialize a reading process; no seeding, since draws already determine all randomness.
 
     A forked process inherits decoders without the threads that serve them, and collecting one that its parent
     had not collected yet would wait for those threads forever. The garbage collector ignores frozen objects.
@@ -62,10 +62,10 @@ class VideoLoader(DataLoader[Sample | None]):
                 self._yielded += 1
                 yield batch
         except RuntimeError as error:
-            told = _worker_error(error)
-            if told is None:
+            converted = _worker_error(error)
+            if converted is None:
                 raise
-            raise told from error
+            raise converted from error
 
     def _seek(self, sampler: VideoSampler) -> None:
         """Start at the epoch's first batch, or at the loaded state."""
@@ -86,10 +86,7 @@ class VideoLoader(DataLoader[Sample | None]):
 
 def _worker_error(error: RuntimeError) -> TrainingError | None:
     """Convert PyTorch's error about a dead worker or full shared memory; None for other errors."""
-    text, fewer = (
-        str(error),
-        "use fewer --data.num_workers (0 for none) or a smaller --data.batch_size",
-    )
+    text, fewer = str(error), "use fewer --data.num_workers (0 for none) or a smaller --data.batch_size"
     if "shared memory" in text:
         return TrainingError(
             f"the reading processes have too little shared memory ({_shared_memory()}): start a container "

@@ -11,13 +11,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from cvr_lightning.codec.prepared.encode import LAMBDA
 from cvr_lightning.datamodules.motion_scenes import GOP, HEIGHT, TILE, WIDTH, Shot, Texture, pose_at
 from cvr_lightning.files.atomic import atomic_path
 
 FPS = 25
 QUANTIZER = 2
-LAMBDA = 118
-"""FFmpeg counts the quality of a stream in units of 1/118 quantizer (FF_QP2LAMBDA)."""
 
 Plane = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]

@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def with_bundled_configs(arguments: list[str]) -> list[str]:
-    """Move configurations directly behind the command, and replace names of bundled ones by their paths.
+    """Move configurations directly after the command, and replace names of bundled ones by their paths.
 
     The parser reads from left to right, so every other option then overrides the configurations, which keep
     their order. A user's file takes precedence over a bundled one; the paths of bundled ones are printed.
@@ -31,19 +31,19 @@ def with_bundled_configs(arguments: list[str]) -> list[str]:
     Raises:
         RunError: A configuration is neither a file nor bundled.
     """
-    configs: list[str] = []
+    moved: list[str] = []
     rest: list[str] = []
     previous = ""
     for argument in arguments:
         option, is_joined, value = argument.partition("=")
         if previous in _OPTIONS:
-            configs.append(config_path(argument))
+            moved.append(config_path(argument))
         elif option in _OPTIONS:
-            configs.append(f"{option}={config_path(value)}" if is_joined else option)
+            moved.append(f"{option}={config_path(value)}" if is_joined else option)
         else:
             rest.append(argument)
         previous = argument
-    return [*rest[:1], *configs, *rest[1:]]
+    return [*rest[:1], *moved, *rest[1:]]
 
 
 def config_path(name: str) -> str:

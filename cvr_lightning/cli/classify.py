@@ -20,23 +20,7 @@ from cvr_lightning.inference.compute import PRECISIONS, add_device, compute_on
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``cvr classify``."""
-    parser = argparse.ArgumentParser(
-        prog="cvr classify", description="Label video files with a trained model."
-    )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="video files, or folders of them")
-    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
-    parser.add_argument(
-        "--top", type=at_least_one, default=5, metavar="K", help="classes per file (default: 5)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
-    add_device(parser)
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
-    )
-    parser.add_argument(
-        "--batch-size", type=at_least_one, default=8, metavar="N", help="files labeled at once (default: 8)"
-    )
-    options = parser.parse_args(arguments)
+    options = _parse(arguments)
     device, dtype = compute_on("cvr classify", options.device, options.precision)
     classifier = Classifier.from_checkpoint(options.checkpoint, device)
     classifier.dtype = dtype
@@ -57,8 +41,28 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="cvr classify", description="Label video files with a trained model."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="video files, or folders of them")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
+    parser.add_argument(
+        "--top", type=at_least_one, default=5, metavar="K", help="classes per file (default: 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
+    add_device(parser)
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
+    )
+    parser.add_argument(
+        "--batch-size", type=at_least_one, default=8, metavar="N", help="files labeled at once (default: 8)"
+    )
+    return parser.parse_args(arguments)
+
+
 def _files(path: str) -> list[str]:
-    """A file itself, or the videos below a folder; one line says what else lies there.
+    """A file itself, or the videos below a folder; one line lists other files.
 
     Raises:
         RunError: There is no video in the folder.

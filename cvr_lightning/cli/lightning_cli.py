@@ -138,7 +138,7 @@ class CompressedVideoCLI(LightningCLI):
         config = self.config[command]
         if config.ckpt_path not in (None, "last", self._stored.path):
             raise RunError(
-                "ckpt_path in a configuration: name the checkpoint on the command line, by --ckpt_path"
+                "ckpt_path in a configuration: name the checkpoint on the command line, with --ckpt_path"
             )
         name = config.run or default_run_name(self.run_name(command))
         directory = without_parents(Path(config.trainer.default_root_dir or "runs") / name)
@@ -148,9 +148,8 @@ class CompressedVideoCLI(LightningCLI):
             require_weights(command, config.ckpt_path)
             config.trainer.enable_checkpointing = False
         if config.ckpt_path not in (None, "last"):
-            config.ckpt_path = os.path.abspath(
-                config.ckpt_path
-            )  # an absolute path cannot be mistaken for a URL or a registry
+            # An absolute path cannot be mistaken for a URL or a registry.
+            config.ckpt_path = os.path.abspath(config.ckpt_path)
         if config.lr_scheduler and not config.optimizer:
             raise OptionError(
                 "--lr_scheduler needs --optimizer, such as --optimizer AdamW --optimizer.lr 0.001"

@@ -24,15 +24,15 @@ train and evaluate
 
 tools
   prepare     re-encode a folder of videos     cvr prepare SRC DST
-  inspect     what a video holds, on a sheet   cvr inspect FILE [--checkpoint CKPT]
+  inspect     describe and draw a video        cvr inspect FILE [--checkpoint CKPT]
   pack        write a data set into tar files  cvr pack DST --data Folder --data.root VIDEOS
   classify    label a few files                cvr classify FILE... --checkpoint CKPT
-  label       label many, into a table         cvr label SOURCE... --checkpoint CKPT --output labels.parquet
+  label       label many videos into a table   cvr label SOURCE... --checkpoint CKPT --output labels.parquet
   watch       label a video while it plays     cvr watch FILE --checkpoint CKPT
   export      write a model for other runtimes cvr export CKPT OUTPUT.onnx
   results     compare, average or fuse runs    cvr results RUN... [--mean | --fuse W...] [--format latex]
-  report      runs as one HTML page            cvr report RUN... --output report.html
-  summarize   parameters, operations, joules   cvr summarize --preset small
+  report      write runs as one HTML page      cvr report RUN... --output report.html
+  summarize   count operations and energy      cvr summarize --preset small
 
 your own data sets and callbacks               cvr fit --import gestures.py --data gestures.Gestures ...
 """

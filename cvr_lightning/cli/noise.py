@@ -33,9 +33,9 @@ def leave_out_noise() -> None:
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_is_of_use)
+        logging.getLogger(name).addFilter(_is_relevant)
 
 
-def _is_of_use(record: logging.LogRecord) -> bool:
+def _is_relevant(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     return not any(text in message for text in LOGS)

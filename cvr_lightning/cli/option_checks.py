@@ -22,7 +22,7 @@ _MAX_SEED = 2**32 - 1
 
 
 def check_text(arguments: Sequence[str]) -> None:
-    """Refuse names that are no text in this locale, which configurations cannot hold.
+    """Refuse names that are not text in this locale, which configurations cannot hold.
 
     Raises:
         OptionError: Names the argument.
@@ -30,7 +30,7 @@ def check_text(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if not argument.isascii() and any("\ud800" <= letter <= "\udfff" for letter in argument):
             raise OptionError(
-                f"{argument}: its bytes are no text in this locale; set LC_ALL=C.UTF-8, or rename the folder"
+                f"{argument}: its bytes are not text in this locale; set LC_ALL=C.UTF-8, or rename the folder"
             )
 
 
@@ -80,7 +80,7 @@ def _check_interval(value: Any) -> None:
 
 
 def check_data_options(data: Namespace | None) -> None:
-    """Refuse null where a data set takes none, which the parser does not check.
+    """Refuse null where a data set does not accept it, which the parser does not check.
 
     Args:
         data: Class and options of a data set.

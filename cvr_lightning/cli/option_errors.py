@@ -68,4 +68,4 @@ def plain_errors() -> Iterator[None]:
 
 def _accelerators(message: str) -> str:
     about = any(word in message for word in ("accelerator", "backend"))
-    return "; --trainer.accelerator auto takes what this machine has" if about else ""
+    return "; --trainer.accelerator auto selects what this machine supports" if about else ""

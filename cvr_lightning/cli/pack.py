@@ -29,9 +29,7 @@ def plan(arguments: Sequence[str]) -> Callable[[], None]:
         description="Write the videos of a data set into tar files for --data Shards.",
     )
     parser.add_argument("destination", type=Path, metavar="DST", help="folder to write")
-    parser.add_argument(
-        "--shard-size", default="1GB", metavar="SIZE", help="size of a tar file, in MB or GB (default: 1GB)"
-    )
+    parser.add_argument("--shard-size", default="1GB", metavar="SIZE", help="size of a tar file, in MB or GB")
     parser.add_subclass_arguments(CompressedVideoDataModule, "data", required=True)
     read_no_values(parser)
     check_text(arguments)

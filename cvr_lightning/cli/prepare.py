@@ -38,13 +38,8 @@ def main(arguments: Sequence[str]) -> None:
     pack = _plan_pack(options)
     recipe = Recipe(None if options.short_side else options.size, options.short_side, options.gop)
     if options.dry_run:
-        print(
-            shown(
-                _forecast(
-                    make_plan(source, destination, recipe, options.job), options.workers or usable_cores()
-                )
-            )
-        )
+        plan = make_plan(source, destination, recipe, options.job)
+        print(shown(_forecast(plan, options.workers or usable_cores())))
         return
     try:
         rows, manifest = prepare(source, destination, recipe, options.workers, options.job, options.ray)

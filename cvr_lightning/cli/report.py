@@ -38,9 +38,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "confusion matrix, classes, cost, worst videos, configuration.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory")
-    parser.add_argument("--output", default="report.html", metavar="HTML", help="(default: report.html)")
+    parser.add_argument("--output", default="report.html", metavar="HTML", help="page (default: report.html)")
     parser.add_argument(
-        "--worst", type=_count, default=3, metavar="N", help="videos with the highest loss of each run (3)"
+        "--worst",
+        type=_count,
+        default=3,
+        metavar="N",
+        help="videos of each run with the highest loss (default: 3)",
     )
     return parser.parse_args(arguments)
 

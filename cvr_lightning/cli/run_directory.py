@@ -68,10 +68,9 @@ def require_last(trainer: Trainer) -> list[Path]:
         for callback in trainer.checkpoint_callbacks
         if isinstance(callback, ModelCheckpoint)
     ]
-    names = [path for folder in folders if Path(folder).is_dir() for path in sorted(Path(folder).iterdir())]
-    checkpoints = [
-        path for path in names if path.suffix == ".ckpt"
-    ]  # no glob pattern, since names may contain brackets
+    # No glob pattern with the folder, whose name may contain brackets.
+    files = [path for folder in folders if Path(folder).is_dir() for path in sorted(Path(folder).iterdir())]
+    checkpoints = [path for path in files if path.suffix == ".ckpt"]
     last = [path for path in checkpoints if path.name.startswith("last")]
     if last:
         return last
@@ -111,5 +110,5 @@ def require_weights(command: str, ckpt_path: str | None) -> None:
     if command == "fit" and ckpt_path in (None, "last"):
         return
     if not ckpt_path or not ckpt_path.endswith(".ckpt"):
-        given = f", and {ckpt_path} is no .ckpt file" if ckpt_path else ""
+        given = f", and {ckpt_path} is not a .ckpt file" if ckpt_path else ""
         raise RunError(f"cvr {command} needs trained weights{given}: --ckpt_path RUN/checkpoints/last.ckpt")

@@ -15,11 +15,11 @@ from cvr_lightning.models import CompressedVideoRecognizer
 
 
 class Scores(NamedTuple):
-    """What the model says of a video, averaged over its views.
+    """Scores of a video, averaged over its views.
 
     Attributes:
         probabilities: (classes,) probability of each class.
-        embedding: (D,) features before the head; None if not asked for.
+        embedding: (D,) features before the head; None if not requested.
     """
 
     probabilities: Tensor
@@ -45,7 +45,7 @@ def average(logits: Tensor, features: Tensor, sizes: Sequence[int], averaging: A
 
 
 def features_and_logits(recognizer: nn.Module, clip: CompressedClip) -> tuple[Tensor, Tensor]:
-    """Features (B, D) of a batch, and the logits (B, classes) that the head makes of them.
+    """Features (B, D) of a batch, and the head's logits (B, classes).
 
     Raises:
         CheckpointError: The model has neither ``forward_features`` nor a ``head``.

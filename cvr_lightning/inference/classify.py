@@ -82,7 +82,7 @@ class Classifier:
         self.device = device
         self.dtype = torch.float32
         self._cut = EvalTransform(sampling)
-        self._told = False
+        self._has_reported = False
 
     @classmethod
     def from_checkpoint(
@@ -234,16 +234,18 @@ class Classifier:
                 if not reading:
                     return
                 batch = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
-                self._tell(batch)
+                self._report_prepared(batch)
                 readable = [views.arrays for views in batch if not isinstance(views, VideoError)]
                 scores = iter(self.score(readable, batch_size=batch_size))
                 for views in batch:
                     yield views if isinstance(views, VideoError) else self.best(next(scores), top)
 
-    def _tell(self, batch: Sequence[Views | VideoError]) -> None:
+    def _report_prepared(self, batch: Sequence[Views | VideoError]) -> None:
         """Log once that videos are prepared in memory."""
-        if not self._told and any(not isinstance(views, VideoError) and views.prepared for views in batch):
-            self._told = True
+        if self._has_reported:
+            return
+        if any(not isinstance(views, VideoError) and views.prepared for views in batch):
+            self._has_reported = True
             log.warning(
                 "videos in another form than the model saw are prepared in memory: %s", self.sampling.recipe
             )
@@ -286,7 +288,7 @@ class Classifier:
 
     @torch.inference_mode()
     def _score(self, samples: Sequence[Sample], embeddings: bool) -> tuple[Tensor, Tensor]:
-        """Logits (samples x crops, classes) and features (samples x crops, D), empty if not asked for."""
+        """Logits (samples x crops, classes) and features (samples x crops, D), empty unless requested."""
         clip = self._cut(collate(samples).to(self.device))
         device = clip.mask.device.type
         with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):

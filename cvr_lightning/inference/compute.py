@@ -13,8 +13,8 @@ if TYPE_CHECKING:  # report wrong arguments before importing torch
     import torch
 
 PRECISIONS = ("32", "bf16")
-"""What ``--precision`` may be."""
-_AUTO = "--device auto takes what works here"
+"""Values of ``--precision``."""
+_AUTO = "--device auto selects one that works here"
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def compute_on(command: str, asked: str, precision: str = "32") -> tuple[torch.device, torch.dtype]:
-    """Choose device and precision, and say in one line what is not the plain CPU.
+    """Choose device and precision, and print one line unless both are the defaults of the CPU.
 
     Args:
         command: Name of the command, for the line.
@@ -42,13 +42,13 @@ def compute_on(command: str, asked: str, precision: str = "32") -> tuple[torch.d
     from cvr_lightning.models.devices import choose_device, computes_bfloat16, device_name
 
     device, reason = choose_device() if asked == "auto" else (_required(asked), "")
-    said = [reason] if reason else []
+    notes = [reason] if reason else []
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if precision == "bf16" and not computes_bfloat16(device):
         dtype = torch.float32
-        said.append("it does not compute in bfloat16: float32 is used")
-    if said or (asked == "auto" and device.type != "cpu"):
-        print(shown(f"{command}: {'; '.join([f'on {device_name(device)}', *said])}"), file=sys.stderr)
+        notes.append("it does not compute in bfloat16: float32 is used")
+    if notes or (asked == "auto" and device.type != "cpu"):
+        print(shown(f"{command}: {'; '.join([f'on {device_name(device)}', *notes])}"), file=sys.stderr)
     return device, dtype
 
 

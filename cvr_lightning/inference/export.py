@@ -100,12 +100,12 @@ def export_model(checkpoint: str | os.PathLike[str], output: str | os.PathLike[s
         raise ExportError(f"{checkpoint}: models of the pixel representation cannot be exported")
     model = WindowModel(loaded.recognizer).eval()
     about = metadata(loaded)
-    beside = output.with_name(output.name + ".json")
-    with torch.no_grad(), atomic_path(output) as model_path, atomic_path(beside) as metadata_path:
+    description = output.with_name(output.name + ".json")
+    with torch.no_grad(), atomic_path(output) as model_path, atomic_path(description) as metadata_path:
         run = write(model, loaded.sampling, about, model_path)
         _compare(run, model, random_inputs(loaded.sampling, clips=3), output)
         metadata_path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    return beside
+    return description
 
 
 def metadata(model: Classifier) -> dict[str, Any]:
@@ -233,8 +233,6 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint written by cvr fit")
     parser.add_argument("output", metavar="OUTPUT", help=".onnx for ONNX, .pt2 for torch.export")
     options = parser.parse_args(arguments)
-    beside = export_model(options.checkpoint, options.output)
+    description = export_model(options.checkpoint, options.output)
     size = Path(options.output).stat().st_size / 2**20
-    print(
-        shown(f"{options.output}: {size:.1f} MiB, checked against the model; inputs and classes in {beside}")
-    )
+    print(shown(f"{options.output}: {size:.1f} MiB, checked against the model, described in {description}"))

@@ -30,21 +30,21 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cvr watch",
-        description="Label a video of MPEG-4 Part 2 or H.264 while it plays: a line whenever the likeliest "
-        "class changes and one at the end; on a terminal the line is kept up to date.",
+        description="Label a video of MPEG-4 Part 2 or H.264 while it plays: a line whenever the top "
+        "class changes and one at the end; on a terminal the last line is updated in place.",
     )
     parser.add_argument("file", metavar="FILE", help="video file, named pipe, or - for standard input")
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
-    parser.add_argument("--stride", type=int, metavar="S", help="P-frames from segment to segment (12)")
+    parser.add_argument("--stride", type=int, metavar="S", help="P-frames between segments (default: 12)")
     parser.add_argument(
-        "--segments", type=int, metavar="N", help="segments of the window (those of the checkpoint)"
+        "--segments", type=int, metavar="N", help="segments of the window (default: as trained)"
     )
     parser.add_argument("--realtime", action="store_true", help="play at the video's frame rate")
     parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
         default="raise",
-        help="at a damaged packet stop with its error (default), or skip to the next I-frame",
+        help="at a damaged packet, stop with its error (default) or skip to the next I-frame",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object for every P-frame")
     add_device(parser)
@@ -99,7 +99,7 @@ class _Display:
     """Prints a line per change of the label.
 
     Args:
-        live: Keep the last line up to date, on a terminal.
+        live: Update the last line in place, on a terminal.
     """
 
     def __init__(self, live: bool) -> None:

@@ -60,8 +60,8 @@ def plot_clip(
     pictures = []
     for row, label in enumerate(labels):
         name = names[row] if names else f"video {int(clip.video[row])}"
-        said = f"{name}: {known[label]}" if label >= 0 else name
-        pictures.append(_picture(_arrays(clip, row), said, label))
+        heading = f"{name}: {known[label]}" if label >= 0 else name
+        pictures.append(_picture(_arrays(clip, row), heading, label))
     return draw_clips(pictures, known, title or f"{len(pictures)} of {len(clip)} clips")
 
 
