@@ -1,4 +1,4 @@
-"""The audit of `make check`: a finding fails, a documented one does not, what was not looked up is said."""
+"""The audit of `make check`: findings fail unless documented; what was not looked up is printed."""
 
 import importlib.util
 from pathlib import Path

@@ -121,7 +121,7 @@ def test_every_package_folder_is_listed(tree_files: list[Path]) -> None:
     assert found == set(PYPROJECT["tool"]["setuptools"]["packages"])
 
 
-def test_no_module_lies_in_a_folder_that_is_no_package(tree_files: list[Path]) -> None:
+def test_no_module_lies_in_a_folder_that_is_not_a_package(tree_files: list[Path]) -> None:
     modules = [n for n in tree_files if n.suffix == ".py" and n.parts[0] in (*MAPPED, "cvr_lightning")]
     assert [str(n) for n in modules if n.parent / "__init__.py" not in tree_files] == []
 

@@ -1,4 +1,4 @@
-"""What is said of many processes, without starting them: the figures, the graph, and who has died."""
+"""Metrics and messages about many processes, without starting them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured and when, by a counter that the test turns."""
+"""What is measured and when, with a counter that the test controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every figure that is logged, under a clock that the test turns."""
+"""Every metric that is logged, under a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def figures(videos: float, whole: float, worked: float) -> dict[str, float]:
     }
 
 
-def test_every_logged_figure(clock: Clock) -> None:
+def test_logged_rates_and_waiting_times_follow_the_clock(clock: Clock) -> None:
     loop = Loop(clock)
     loop.epoch()
     loop.step(wait=50, work=9)  # the first is left out

@@ -1,4 +1,4 @@
-"""What stands between a command and the terminal."""
+"""The boundary between commands and the terminal: encodings, pipes, errors."""
 
 from __future__ import annotations
 

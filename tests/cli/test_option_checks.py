@@ -80,18 +80,18 @@ def test_packing_names_the_option_too(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("command", [["fit"], ["pack", "shards"]])
-def test_a_folder_whose_name_is_no_text_is_named(
+def test_a_folder_whose_name_is_not_text_is_named(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = os.fsdecode(b"caf\xe9")
     error = refusal(capsys, *command, "--data=Folder", f"--data.root={root}")
-    assert r"caf\udce9: its bytes are no text in this locale" in error
+    assert r"caf\udce9: its bytes are not text in this locale" in error
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--device=0", "; --device auto takes what works here"),
+        ("--device=0", "; --device auto selects one that works here"),
         ("--device=meta", "--device meta: "),
         ("--device=", "--device : "),
         ("--device=cuda:99", "--device cuda:99: "),
@@ -122,7 +122,7 @@ def test_summarize_names_the_option(option: str, capsys: pytest.CaptureFixture[s
     assert f"{name} {value}: " in refusal(capsys, "summarize", "--preset=tiny", option)
 
 
-def test_an_empty_name_is_no_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_name_is_not_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         main(["summarize", "--checkpoint="])
     assert "no such checkpoint" in capsys.readouterr().err

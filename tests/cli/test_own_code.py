@@ -69,7 +69,7 @@ def test_a_value_that_a_data_set_refuses_is_one_message(
     assert "Traceback" not in message
 
 
-def test_null_is_refused_where_a_data_set_of_ones_own_takes_none(
+def test_null_is_refused_where_a_data_set_of_the_user_takes_none(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, message = fit_with(videos, tmp_path, capsys, "own_null", "--data.joints=null")

@@ -68,7 +68,7 @@ def test_options_that_training_cannot_follow_are_one_message(
         (["fit", "--trainer.max_epochs=two"], "- Expected a <class 'int'>\n"),
         (
             ["fit", "--trainer.accelerator=gpu", "--trainer.devices=99"],
-            "--trainer.accelerator auto takes what this machine has",
+            "--trainer.accelerator auto selects what this machine supports",
         ),
         (["fit", "--model.class_names=[a]"], "must be given via"),
         (["fit", "--data.batch_size=0"], "batch_size=0 must be at least 1"),
@@ -83,7 +83,7 @@ def test_options_that_training_cannot_follow_are_one_message(
             "<class 'int'>. Got value: two",
         ),
         (["test"], "needs trained weights: "),
-        (["test", "--ckpt_path", "runs"], "needs trained weights, and runs is no .ckpt file: "),
+        (["test", "--ckpt_path", "runs"], "needs trained weights, and runs is not a .ckpt file: "),
         (["test", "--ckpt_path", "nowhere.ckpt"], "no such checkpoint"),
         (["classify", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
         (["watch", "x.avi", "--checkpoint", "nowhere.ckpt"], "no such checkpoint"),
@@ -100,7 +100,7 @@ def test_options_that_training_cannot_follow_are_one_message(
         (["fit", "--model.iframe_lr=-1"], "iframe_lr=-1.0 must not be negative"),
         (["fit", "--seed_everything=-1"], "--seed_everything -1: must be between 0 and"),
         (["fit", "--config=/"], "--config /: no such file"),
-        (["fit", "--ckpt_path=/"], "needs trained weights, and / is no .ckpt file"),
+        (["fit", "--ckpt_path=/"], "needs trained weights, and / is not a .ckpt file"),
         (["fit", "--data.scene_seed=-1"], "scene_seed=-1 must not be negative"),
     ],
 )
@@ -187,7 +187,9 @@ def test_help_of_a_data_set_lists_the_options_of_all(
     assert "(type: Literal['raise', 'skip'], default: raise)" in text
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_refused_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"garbage")
     (tmp_path / "notes.ckpt").write_text("hello\n")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")

@@ -257,7 +257,7 @@ def test_the_trainer_crops_everything_and_augments_training_only(shapes, tmp_pat
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_video_stops_the_run_by_name(broken, workers):
+def test_a_broken_video_stops_the_run_and_is_named(broken, workers):
     with pytest.raises(
         UnreadableVideoError, match=r"^.*train/left/0000\.mp4: .*; fetch or encode the file again"
     ):

@@ -1,4 +1,4 @@
-"""Any folder of videos: classes, splits and what is said where something is missing."""
+"""Any folder of videos: classes, splits, and messages about what is missing."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_videos_of_one_prepared_form_are_recognized(
         assert (data.test_sampling.form, data.test_sampling.recipe) == ("prepared", recipe)
 
 
-def test_videos_that_differ_in_form_are_told_with_counts(
+def test_videos_that_differ_in_form_are_reported_with_counts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):

@@ -475,7 +475,7 @@ def test_it_is_beside_the_data_by_default(root, tmp_path_factory):
     assert Folder(root, **data_options(options)).class_names == ["a", "b"]
 
 
-def test_unreadable_files_are_skipped_by_name_without_reading_them_again(root, indexed, monkeypatch):
+def test_unreadable_files_are_skipped_and_named_without_reading_them_again(root, indexed, monkeypatch):
     (root / NAMES[0]).write_bytes(b"no video")
     data = Folder(
         root, **data_options(SMALL, num_workers=0, val_fraction=0.3, test_fraction=0, on_error="skip")

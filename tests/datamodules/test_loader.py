@@ -1,4 +1,4 @@
-"""A reading process that dies, or lacks shared memory, is told with what helps."""
+"""A reading process that dies or lacks shared memory is reported with what helps."""
 
 import gc
 import os

@@ -97,7 +97,7 @@ def test_without_options_a_training_clip_is_an_exact_slice():
         assert torch.equal(out.residual[row], clip.residual[row][..., rows, columns])
 
 
-def test_random_crops_reach_both_borders_of_frames_that_are_no_multiple_of_8():
+def test_random_crops_reach_both_borders_of_frames_that_are_not_a_multiple_of_8():
     clip = located(64, 84)
     lefts = {left for epoch in range(40) for _, left in corners(augmented(clip, training(), epoch))}
     assert lefts == {0, 8, 16, 24, 32}

@@ -62,13 +62,13 @@ def error_of(case: Case, root: Path) -> str:
     return str(error.value)
 
 
-def test_a_wrong_root(case: Case, tmp_path: Path) -> None:
+def test_a_wrong_root_is_named(case: Case, tmp_path: Path) -> None:
     message = error_of(case, tmp_path / "nowhere")
     assert f"the folder {tmp_path / 'nowhere'} with annotation file " in message
     assert "solution: set --data.root to the folder of the data set" in message
 
 
-def test_a_missing_annotation_file(case: Case, clips: Clips, tmp_path: Path) -> None:
+def test_a_missing_annotation_file_is_named_with_its_source(case: Case, clips: Clips, tmp_path: Path) -> None:
     root = case.write(tmp_path / "data", clips)
     for file in root.rglob(case.annotation):
         file.unlink()
@@ -83,7 +83,7 @@ def videos(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.suffix in (".avi", ".mp4"))
 
 
-def test_unprepared_vp9(case: Case, clips: Clips, tmp_path: Path) -> None:
+def test_unprepared_vp9_is_refused(case: Case, clips: Clips, tmp_path: Path) -> None:
     root = case.write(tmp_path / "data", clips)
     for path in videos(root):
         path.unlink()
@@ -92,7 +92,7 @@ def test_unprepared_vp9(case: Case, clips: Clips, tmp_path: Path) -> None:
         read_first(case, root)
 
 
-def test_a_corrupt_file(case: Case, clips: Clips, tmp_path: Path) -> None:
+def test_a_corrupt_file_is_named(case: Case, clips: Clips, tmp_path: Path) -> None:
     root = case.write(tmp_path / "data", clips)
     data = case.kind(root, **data_options(SMALL))
     data.setup()

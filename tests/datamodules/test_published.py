@@ -72,7 +72,7 @@ def test_a_root_without_any_of_the_videos_is_refused_with_the_layout(ucf):
         assert part in str(caught.value)
 
 
-def test_a_root_that_is_no_folder_is_refused(ucf, tmp_path):
+def test_a_root_that_is_not_a_folder_is_refused(ucf, tmp_path):
     with pytest.raises(DatasetNotFoundError, match="the folder does not exist"):
         UCF101(tmp_path / "nowhere", annotations=ucf / "ucfTrainTestlist").setup()
 

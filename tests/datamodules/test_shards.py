@@ -271,7 +271,7 @@ def test_a_cut_shard_stops_the_run_even_where_videos_are_skipped(
         epoch(data, "val")
 
 
-def test_a_damaged_video_in_a_sound_shard_is_skipped_by_name(packed: Path, tmp_path: Path) -> None:
+def test_a_damaged_video_in_a_sound_shard_is_skipped_and_named(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "shards")
     subset, shards = index_of(packed).subsets["val"], index_of(packed).shards
     with (tmp_path / "shards" / shards[subset.shards[0]]).open("r+b") as file:
@@ -296,7 +296,7 @@ def test_a_damaged_video_in_a_sound_shard_is_skipped_by_name(packed: Path, tmp_p
         ({"flop": 1}, "damaged"),
     ],
 )
-def test_what_is_no_folder_of_shards_is_refused(
+def test_what_is_not_a_folder_of_shards_is_refused(
     change: str | dict[str, object] | None, message: str, packed: Path
 ) -> None:
     memory = fsspec.filesystem("memory")

@@ -70,7 +70,7 @@ def test_left_and_right_are_labels_so_nothing_is_mirrored(root):
         SomethingSomethingV2(root, **data_options(crops=10))
 
 
-def test_unprepared_videos_are_refused_at_once_by_name_with_the_remedy(tmp_path, clips):
+def test_unprepared_videos_are_refused_at_once_and_named_with_the_remedy(tmp_path, clips):
     data = SomethingSomethingV2(write_ssv2(tmp_path / "ssv2", clips, ".webm"), on_error="skip")
     with pytest.raises(
         UnsupportedStreamError, match=r"78687\.webm: codec vp9: .* no motion vectors.*prepare"

@@ -194,7 +194,7 @@ def test_a_model_of_pixels_is_refused(checkpoint: Path, tmp_path: Path) -> None:
         export_model(tmp_path / "pixel.ckpt", tmp_path / "model.pt2")
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"garbage")
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         export_model(tmp_path / "x.ckpt", tmp_path / "model.pt2")

@@ -1,4 +1,4 @@
-"""A classifier within a program of one's own."""
+"""A classifier within another program."""
 
 from __future__ import annotations
 

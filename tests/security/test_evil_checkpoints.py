@@ -272,7 +272,7 @@ def test_only_files_of_this_machine_are_loaded(
             main(command)
         assert stop.value.code == 1
         error = capsys.readouterr().err
-        assert "download it" in error or "is no .ckpt file" in error or "no such checkpoint" in error
+        assert "download it" in error or "is not a .ckpt file" in error or "no such checkpoint" in error
         assert "secret" not in error
 
 

@@ -67,7 +67,7 @@ def metrics_of_one_long_field(run: Path, marker: Path) -> None:
         (metrics_of_one_long_field, "metrics.csv", ("report",)),
     ],
 )
-def test_files_that_no_run_wrote_are_refused_by_name(
+def test_files_that_no_run_wrote_are_refused_and_named(
     harm: Callable[[Path, Path], None],
     file: str,
     commands: tuple[str, ...],

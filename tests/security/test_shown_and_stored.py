@@ -61,7 +61,7 @@ def test_control_codes_in_class_names_do_not_reach_the_terminal(
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(
+def test_weights_that_are_not_numbers_are_refused(
     weight: float, run: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = changed(run, tmp_path / "x.ckpt", weight=weight)
@@ -73,7 +73,7 @@ def test_weights_that_are_no_numbers_are_refused(
         assert "contains NaN or infinity" in capsys.readouterr().err
 
 
-def test_scores_that_are_no_numbers_are_refused(
+def test_scores_that_are_not_numbers_are_refused(
     run: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = changed(run, tmp_path / "x.ckpt", weight=None)

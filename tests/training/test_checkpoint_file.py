@@ -177,7 +177,7 @@ def test_a_preparation_of_any_size_is_not_done_because_a_checkpoint_asks_for_it(
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x05\x06" + bytes(18), pickle.dumps({"a": 1}), b"text\n"])
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, data):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, data):
     path = tmp_path / "a.ckpt"
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="it was not written by torch"):

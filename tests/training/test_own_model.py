@@ -1,4 +1,4 @@
-"""Models of one's own in training, checkpoints and inference; modules built from checkpoints."""
+"""Custom models in training, checkpoints and inference; modules built from checkpoints."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_given_recognizer_keeps_its_options() -> None:
     assert module.architecture["preset"] == "lite"
 
 
-def test_logits_of_another_shape_are_refused_by_name() -> None:
+def test_logits_of_another_shape_are_refused_and_named() -> None:
     with pytest.raises(RunError, match=r"MotionNet returned \(2, 3\), expected logits \(2, 2\)"):
         RecognitionModule(["a", "b"], model=MotionNet(3))(make_clip())
 

@@ -256,7 +256,7 @@ def test_weights_that_do_not_fit_are_named_and_none_is_loaded(
         assert torch.equal(weights, before[name]), name
 
 
-def test_another_preset_and_other_inputs_are_refused_by_name(tmp_path: Path) -> None:
+def test_another_preset_and_other_inputs_are_refused_and_named(tmp_path: Path) -> None:
     module = RecognitionModule(["a", "b"], preset="small", residual_channels=24)
     with pytest.raises(
         CheckpointError, match="preset is 'tiny' there and 'small' here; residual_channels is 6"

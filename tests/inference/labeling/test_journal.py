@@ -109,6 +109,6 @@ def test_a_journal_is_a_file_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "victim")
     os.mkfifo(tmp_path / "pipe")
     for name in ("link", "pipe"):
-        with pytest.raises(OutputError, match=r"it is (a link|no regular file)"):
+        with pytest.raises(OutputError, match=r"it is (a link|not a regular file)"):
             Journal(tmp_path / name, {}, COLUMNS)
     assert not (tmp_path / "victim").exists()
