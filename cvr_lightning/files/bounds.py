@@ -32,7 +32,7 @@ class Limit:
 
     Attributes:
         variable: Environment variable that overrides it.
-        default: The bound if the variable is not set, or empty.
+        default: The bound if the variable is not set.
         unit: Unit of the bound, for messages.
     """
 
@@ -47,7 +47,7 @@ class Limit:
         Raises:
             RunError: The variable is not a positive whole number.
         """
-        text = os.environ.get(self.variable) or str(self.default)
+        text = os.environ.get(self.variable, str(self.default))
         if not text.isascii() or not text.isdigit() or not int(text[:18]):
             raise RunError(f"{self.variable}={text!r}: must be a positive whole number of {self.unit}")
         return int(text[:18])
