@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cvr_lightning.callbacks.gradients import gradients
 from cvr_lightning.callbacks.log_steps import has_logged, will_log
 from cvr_lightning.callbacks.process_guard import ProcessGuard
+from cvr_lightning.files.printable import counted
 from cvr_lightning.models.devices import synchronize
 
 IN_A_ROW = 3
@@ -181,8 +182,9 @@ def _statement(trainer: Trainer, clips: int | None, rate: float | None) -> list[
     processes, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     lines = []
     if clips is not None:
-        parts = f"{processes} processes x {clips} clips" + f" x {accumulated} batches" * (accumulated > 1)
-        lines.append(f"A step: {parts} = {processes * clips * accumulated} clips")
+        parts = f"{counted(processes, 'process', 'processes')} x {counted(clips, 'clip')}"
+        parts += f" x {accumulated} batches" * (accumulated > 1)
+        lines.append(f"A step: {parts} = {counted(processes * clips * accumulated, 'clip')}")
     if rate is not None:
         lines.append(f"Learning rate: {rate:g} not scaled by the number of processes")
     ddp = trainer.strategy.model

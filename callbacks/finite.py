@@ -14,6 +14,7 @@ from torch import Tensor
 from cvr_lightning.callbacks.gradients import gradients
 from cvr_lightning.callbacks.non_finite import locate_non_finite
 from cvr_lightning.errors import TrainingError
+from cvr_lightning.files.printable import counted
 
 
 class FiniteGradients(Callback):
@@ -61,9 +62,9 @@ class FiniteGradients(Callback):
         rank_zero_warn(f"step {trainer.global_step} is skipped, its gradient is not finite: {place}")
         if self._in_a_row >= self.patience:
             raise TrainingError(
-                f"{self.patience} steps in a row, to step {trainer.global_step}, had no finite gradient; the "
-                f"last was lost at {place}. {_last_checkpoint(trainer)} Lower learning_rate, set "
-                f"gradient_clip_val, or use a precision with a larger range than {trainer.precision}"
+                f"{counted(self.patience, 'step')} in a row, to step {trainer.global_step}, had no finite "
+                f"gradient; the last was lost at {place}. {_last_checkpoint(trainer)} Lower learning_rate, "
+                f"set gradient_clip_val, or use a precision with a larger range than {trainer.precision}"
             )
 
     def on_train_batch_end(

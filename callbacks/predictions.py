@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.files.atomic import atomic_path
-from cvr_lightning.files.printable import csv_text, shown
+from cvr_lightning.files.printable import counted, csv_text, shown
 from cvr_lightning.training.module import RecognitionModule
 
 
@@ -40,5 +40,5 @@ class Predictions(Callback):
                 name, label_name = csv_text(names[video], "./"), csv_text(pl_module.class_names[index])
                 writer.writerow([name, label_name, f"{probability:.4f}"])
         # The progress bar has not ended its line.
-        summary = f"{len(table)} videos labeled in {path}, {len(table.unreadable)} unreadable"
+        summary = f"{counted(len(table), 'video')} labeled in {path}, {len(table.unreadable)} unreadable"
         print(f"\n{shown(summary)}")

@@ -27,6 +27,7 @@ from torch.utils.data import default_collate
 
 from cvr_lightning.codec.arrays import BlockMode, ClipArrays, blocks
 from cvr_lightning.codec.errors import VideoError
+from cvr_lightning.files.printable import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,6 +90,7 @@ class CompressedClip:
         target: (B, classes) float, class fractions if clips are mixed in training; ``label`` is then the
             class with the largest fraction. None if clips are not mixed.
         unreadable: Index and error of each video of this batch that cannot be read.
+        prepared: A video of this batch was prepared in memory.
 
     In the pixel representation, ``motion`` and ``residual`` have the grid H x W, and C = 3 (RGB differences);
     ``modes`` remains on the block grid.
@@ -106,6 +108,7 @@ class CompressedClip:
     view: Tensor
     target: Tensor | None = None
     unreadable: dict[int, VideoError] = field(default_factory=dict)
+    prepared: bool = False
 
     def __len__(self) -> int:
         """Number of clips B."""
@@ -114,7 +117,8 @@ class CompressedClip:
     def __repr__(self) -> str:
         shapes = (f"{name} {tuple(getattr(self, name).shape)}" for name in ("iframes", "motion", "residual"))
         unreadable = f", {len(self.unreadable)} unreadable" if self.unreadable else ""
-        return f"CompressedClip({len(self)} clips on {self.mask.device}: {', '.join(shapes)}{unreadable})"
+        clips = counted(len(self), "clip")
+        return f"CompressedClip({clips} on {self.mask.device}: {', '.join(shapes)}{unreadable})"
 
     def plot(self, class_names: Sequence[str] = ()) -> Figure:
         """Draw a P-frame of each of the first clips; save it with ``.savefig("clip.png")``.
@@ -261,4 +265,5 @@ def collate(samples: Sequence[Sample]) -> CompressedClip:
         },
         **{name: column(name) for name in ("label", "video", "view")},
         unreadable=unreadable,
+        prepared=any(item.prepared for item in arrays),
     ).validate()

@@ -28,6 +28,7 @@ from cvr_lightning.datamodules.sampling import (
     check_seed,
 )
 from cvr_lightning.datamodules.video_sampler import VideoSampler
+from cvr_lightning.files.printable import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,7 +143,7 @@ class CompressedVideoDataModule(DeviceTransforms, ABC):
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(videos)} {subset}" for subset, videos in self.videos.items())
         return (
-            f"{type(self).__name__}({str(self.root)!r}: {self.num_classes} classes, "
+            f"{type(self).__name__}({str(self.root)!r}: {counted(self.num_classes, 'class', 'classes')}, "
             f"{counts or 'not set up'}, {self.sampling.summary()}, batches of {self.batch_size})"
         )
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
-from itertools import count
+from itertools import count, islice, pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +17,8 @@ from cvr_lightning.codec.windows import frames, segments
 from cvr_lightning.datamodules.sampling import ClipSampling, view_offset
 
 T = TypeVar("T")
+_MOST_FRAMES, _MOST_PARTS = 300, 16
+"""Limits of the parts of a video that are read, and held in memory, at once."""
 
 
 def read_clip(
@@ -68,21 +69,9 @@ def read_view(
     return _in_form(path, sampling, index, read)
 
 
-class Views(NamedTuple):
-    """The distinct temporal views of a video.
-
-    Attributes:
-        arrays: The clip of each view.
-        prepared: The video was prepared in memory.
-    """
-
-    arrays: list[ClipArrays]
-    prepared: bool
-
-
 def read_views(
     path: str | Path | VideoBytes, sampling: ClipSampling, index: PacketIndex | None = None
-) -> Views:
+) -> list[ClipArrays]:
     """Read the temporal views of a file; those that repeat the frames of another are left out.
 
     Raises:
@@ -93,9 +82,7 @@ def read_views(
         distinct = dict.fromkeys(map(tuple, _views(video, sampling, sampling.views)))
         return [_read(video, sampling, windows) for windows in distinct]
 
-    with _opened(path, sampling, index) as file:
-        arrays = file.read(read)
-        return Views(arrays, file.prepared)
+    return _in_form(path, sampling, index, read)
 
 
 class Span(NamedTuple):
@@ -105,13 +92,11 @@ class Span(NamedTuple):
         start: Begin of the part in seconds.
         end: End of the part in seconds.
         arrays: The clip, or why it cannot be read.
-        prepared: The video was prepared in memory.
     """
 
     start: float
     end: float
     arrays: ClipArrays | VideoError
-    prepared: bool
 
 
 def read_spans(
@@ -131,21 +116,38 @@ def read_spans(
         if seconds * info.fps < 0.99:  # a video has at most one part for each of its frames
             cause = f"parts of {seconds:g} s are shorter than its frames of {1 / info.fps:g} s"
             raise UnsupportedStreamError(file.video.path, cause, "label longer parts")
-        for number in count():
-            first, end = (min(round(n * seconds * info.fps), info.num_frames) for n in (number, number + 1))
-            if first >= info.num_frames:
-                return
-            read = partial(_read_part, sampling=sampling, first=first, end=max(end, first + 1))
-            arrays: ClipArrays | VideoError
-            try:
-                arrays = file.read(read)
-            except VideoError as error:
-                arrays = error
-            yield Span(first / info.fps, end / info.fps, arrays, file.prepared)
+        parts = _parts(info.num_frames, seconds * info.fps)
+        together = min(_MOST_PARTS, max(1, int(_MOST_FRAMES / (seconds * info.fps))))
+        while group := list(islice(parts, together)):
+            for (first, end), arrays in zip(group, _read_parts(file, sampling, group), strict=True):
+                yield Span(first / info.fps, end / info.fps, arrays)
 
 
-def _read_part(video: VideoReader, sampling: ClipSampling, first: int, end: int) -> ClipArrays:
-    """A clip of the frames ``first`` to ``end``, and of the I-frame in force at the first of them."""
+def _parts(frames: int, length: float) -> Iterator[tuple[int, int]]:
+    """First frame and end of each part of a video; ``length`` is in frames."""
+    bounds = pairwise(min(round(number * length), frames) for number in count())
+    for first, end in takewhile(lambda part: part[0] < frames, bounds):
+        yield first, max(end, first + 1)
+
+
+def _read_parts(
+    file: FileInForm, sampling: ClipSampling, parts: Sequence[tuple[int, int]]
+) -> Sequence[ClipArrays | VideoError]:
+    """A clip of each part; what several of them need is decoded once, unless one of them cannot be read."""
+
+    def read(video: VideoReader) -> ClipArrays:
+        return _read(video, sampling, [w for part in parts for w in _part_windows(video, sampling, *part)])
+
+    try:
+        return file.read(read).split(len(parts))
+    except VideoError as error:
+        if len(parts) == 1:
+            return [error]
+    return [clip for part in parts for clip in _read_parts(file, sampling, [part])]
+
+
+def _part_windows(video: VideoReader, sampling: ClipSampling, first: int, end: int) -> list[Segment]:
+    """Windows of the frames ``first`` to ``end``, and of the I-frame in force at the first of them."""
     if sampling.representation == "rgb":
         begin, windows = first, frames(end - first, sampling.segments)
     else:
@@ -157,8 +159,7 @@ def _read_part(video: VideoReader, sampling: ClipSampling, first: int, end: int)
             raise UnreadableVideoError(video.path, "it has no I-frame up to here", FETCH_AGAIN, first)
         pframes = 0 if sampling.modalities == ("iframes",) else sampling.pframes
         windows = segments(visible, sampling.segments, pframes)
-    moved = [Segment(begin + s.iframe, tuple(begin + frame for frame in s.pframes)) for s in windows]
-    return _read(video, sampling, moved)
+    return [Segment(begin + s.iframe, tuple(begin + frame for frame in s.pframes)) for s in windows]
 
 
 def _opened(

@@ -24,6 +24,7 @@ from cvr_lightning.datamodules.index_cache import IndexCache
 from cvr_lightning.datamodules.names import Names
 from cvr_lightning.datamodules.sampling import ClipSampling, Draw, training_offsets
 from cvr_lightning.files.left_out import LeftOut
+from cvr_lightning.files.printable import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -173,8 +174,8 @@ class VideoDataset(Dataset[Sample]):
         return sample
 
     def __repr__(self) -> str:
-        classes = f"{len(self.class_names)} classes" if self.class_names else "no class names"
-        return f"{type(self).__name__}({len(self)} videos, {classes}, {self.sampling.summary()})"
+        classes = counted(len(self.class_names), "class", "classes") if self.class_names else "no class names"
+        return f"{type(self).__name__}({counted(len(self), 'video')}, {classes}, {self.sampling.summary()})"
 
     def plot(self, sample: Sample) -> Figure:
         """Draw a P-frame of a sample of this data set."""

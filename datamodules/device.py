@@ -41,12 +41,13 @@ class DeviceTransforms(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: CompressedClip, dataloader_idx: int) -> CompressedClip:
         """Augment, or cut the views, on the device; log unreadable videos."""
-        self.reading.note(self._subset(), batch)
+        is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
+        sampling = self.test_sampling if is_test else self.sampling
+        self.reading.note(self._subset(), batch, sampling.recipe)
         if self.trainer is not None and self.trainer.training:
             own = clip_generators(self.seed, self.trainer.current_epoch, self._batch_videos)
             return self.train_transform(batch, own)
-        is_test = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
-        return EvalTransform(self.test_sampling if is_test else self.sampling)(batch)
+        return EvalTransform(sampling)(batch)
 
     def _subset(self) -> str:
         """The subset that the trainer currently reads; empty in its sanity check."""

@@ -216,6 +216,6 @@ def _note_others(root: Path, folder: str, known: Collection[str], left_out: Left
             elif is_folder(entry):
                 count = 0 if entry.name in known else len(list(visible_files(Path(entry.path), LeftOut())))
                 if count:
-                    left_out.add(folder, f"files in folders beside {', '.join(known)}", entry.name, count)
+                    left_out.add(folder, f"in folders beside {', '.join(known)}", entry.name, count)
             elif is_video(entry.name):
-                left_out.add(folder, "videos beside the class folders", entry.name)
+                left_out.add(folder, "beside the class folders", entry.name)

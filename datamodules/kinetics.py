@@ -19,6 +19,7 @@ from cvr_lightning.datamodules.annotations import (
 from cvr_lightning.datamodules.errors import DatasetError, DatasetMismatchError
 from cvr_lightning.datamodules.published import PublishedDataModule
 from cvr_lightning.datamodules.sampling import check_choice
+from cvr_lightning.files.printable import counted
 
 ANNOTATION_FOLDERS = ("annotations", "")
 WORDS = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
@@ -118,7 +119,7 @@ class Kinetics(PublishedDataModule):
         source = f"https://s3.amazonaws.com/kinetics/{number}/annotations/{subset}.csv"
         (file,) = annotation_files(type(self).__name__, folders, patterns, source)
         videos = read_annotations(file, subset)
-        rank_zero_info(f"{type(self).__name__} {subset}: {file} lists {len(videos)} videos")
+        rank_zero_info(f"{type(self).__name__} {subset}: {file} lists {counted(len(videos), 'video')}")
         return videos
 
 

@@ -1,4 +1,4 @@
-"""Logs unreadable videos, each once, and checks that an epoch had readable videos."""
+"""Logs unreadable videos and what is prepared in memory; checks that an epoch had readable videos."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch.distributed
 
 from cvr_lightning.clip import CompressedClip
+from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.datamodules.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -26,13 +27,23 @@ class ReadingLog:
         self._named: set[str] = set()
         self._causes: list[str] = []
         self._clips: dict[str, int] = {}
+        self._has_reported = False
 
     def start_epoch(self, subset: str) -> None:
         """Start counting the clips of a subset."""
         self._clips[subset] = 0
 
-    def note(self, subset: str, batch: CompressedClip) -> None:
-        """Count the clips of a batch, and log its unreadable videos."""
+    def note(self, subset: str, batch: CompressedClip, recipe: Recipe) -> None:
+        """Count the clips of a batch, log its unreadable videos, and once that videos are prepared.
+
+        Args:
+            subset: The subset; empty in the sanity check.
+            batch: The batch.
+            recipe: How videos are prepared in memory.
+        """
+        if batch.prepared and not self._has_reported:
+            self._has_reported = True
+            log.warning("videos in another form than the model's are prepared in memory: %s", recipe)
         if subset in self._clips:
             self._clips[subset] += len(batch)
         for error in batch.unreadable.values():

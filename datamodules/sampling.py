@@ -19,6 +19,7 @@ from cvr_lightning.codec.prepared.form import Form
 from cvr_lightning.codec.prepared.recipe import RECIPE, Recipe
 from cvr_lightning.datamodules.protocols import Crops
 from cvr_lightning.files.bounds import CLIP_PIXELS, PREPARED_PIXELS
+from cvr_lightning.files.printable import counted
 
 MOST_VIEWS = 1000
 """Limit for views per video, since checkpoints set it."""
@@ -185,8 +186,9 @@ class ClipSampling:
     def summary(self) -> str:
         """What a clip is, in a few words."""
         if self.representation == "rgb":
-            return f"{self.segments} frames, {self.crop} px"
-        return f"{self.segments} segments x {self.pframes} P-frames, {self.crop} px"
+            return f"{counted(self.segments, 'frame')}, {self.crop} px"
+        segments = counted(self.segments, "segment")
+        return f"{segments} x {counted(self.pframes, 'P-frame')}, {self.crop} px"
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain numbers, strings and lists, for checkpoints and JSON."""

@@ -13,6 +13,7 @@ from cvr_lightning.datamodules.dataset import VideoList
 from cvr_lightning.datamodules.errors import DatasetNotFoundError
 from cvr_lightning.datamodules.files import report_left_out
 from cvr_lightning.datamodules.sampling import check_seed
+from cvr_lightning.files.printable import counted
 from cvr_lightning.files.video_files import EXTENSIONS, list_folder
 
 
@@ -54,7 +55,9 @@ class Unlabeled(CompressedVideoDataModule):
         is_there = self.root.is_dir()
         names = self._list() if is_there else []
         if len(names) < 2:
-            too_few = f"{len(names)} videos ({', '.join(EXTENSIONS)}), one of which must be held out"
+            too_few = (
+                f"{counted(len(names), 'video')} ({', '.join(EXTENSIONS)}), one of which must be held out"
+            )
             raise DatasetNotFoundError.describe(
                 type(self).__name__,
                 self.root,

@@ -11,6 +11,7 @@ from torch.utils.data import DistributedSampler
 
 from cvr_lightning.datamodules.sampling import Draw
 from cvr_lightning.errors import RunError
+from cvr_lightning.files.printable import counted
 
 
 class VideoSampler(DistributedSampler[Draw]):
@@ -56,7 +57,8 @@ class VideoSampler(DistributedSampler[Draw]):
         if self.videos < world:
             subset = "training" if self.training else "validation or test"
             raise RunError(
-                f"{self.videos} {subset} videos cannot be split over {world} processes: use fewer processes"
+                f"{counted(self.videos, f'{subset} video')} cannot be split over {world} processes: "
+                "use fewer processes"
             )
         if not self.training:
             return list(range(rank, self.videos, world))

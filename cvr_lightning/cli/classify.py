@@ -12,7 +12,7 @@ from pathlib import Path
 from cvr_lightning.cli.prepare import at_least_one
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.errors import RunError
-from cvr_lightning.files.printable import printable, shown
+from cvr_lightning.files.printable import counted, printable, shown
 from cvr_lightning.files.video_files import list_folder
 from cvr_lightning.inference.classify import Classifier, Prediction
 from cvr_lightning.inference.compute import PRECISIONS, add_device, compute_on
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str]) -> None:
         else:
             print(_as_json(path, predictions) if options.json else _as_text(path, predictions), flush=True)
     if failed:
-        print(f"cvr classify: {failed} of {len(files)} files could not be labeled", file=sys.stderr)
+        print(
+            f"cvr classify: {failed} of {counted(len(files), 'file')} could not be labeled", file=sys.stderr
+        )
         raise SystemExit(1)
 
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cvr_lightning.files.printable import shown
+from cvr_lightning.files.printable import counted, shown
 
 DESCRIPTION = """\
 Label any number of videos with a trained model, into one table. Each SOURCE is a video, a folder, a glob, a
-list (.txt, one source per line), a tar file of videos, or a URL (http://, s3://, ...). Files that no parser
-reads are prepared in memory. A video that cannot be read is a row with its cause.
+list (.txt or .lst, one file or URL per line), a tar file of videos, or a URL (http://, s3://, ...). Files
+that no parser reads are prepared in memory. A video that cannot be read is a row with its cause.
 
 The same command resumes a stopped run. Exit status: 0 all labeled, 1 some could not be read or the run
 cannot continue, 130 stopped by Ctrl-C."""
@@ -51,11 +51,12 @@ def main(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("cvr label: stopped; the same command resumes", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
-    what = "videos" if options.every is None else "parts of videos"
+    what = ("video",) if options.every is None else ("part of a video", "parts of videos")
     if summary.prepared:
         recipe = classifier.sampling.recipe
-        print(f"cvr label: {summary.prepared} {what} were prepared in memory ({recipe})", file=sys.stderr)
-    print(shown(f"{summary.rows - summary.failed} of {summary.rows} {what} labeled: {run.table}"))
+        prepared = counted(summary.prepared, *what)
+        print(f"cvr label: prepared in memory ({recipe}): {prepared}", file=sys.stderr)
+    print(shown(f"{summary.rows - summary.failed} of {counted(summary.rows, *what)} labeled: {run.table}"))
     if summary.failed:
         print(f"cvr label: {summary.failed} could not be read, see the column error", file=sys.stderr)
         raise SystemExit(1)
@@ -78,7 +79,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--output", required=True, type=Path, metavar="TABLE", help="file to write: .parquet, .csv or .jsonl"
     )
     parser.add_argument(
-        "--top", type=at_least_one, default=5, metavar="K", help="classes per video (default: 5)"
+        "--top", type=at_least_one, default=5, metavar="K", help="most likely classes to write (default: 5)"
     )
     parser.add_argument(
         "--every", type=_seconds, metavar="TIME", help="label parts of this length, such as 10s, 2m or 1h"
@@ -104,7 +105,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=array_job,
         default=ArrayJob(),
         metavar="I/N",
-        help="label every N-th video from the I-th on, into a table of its own: for job arrays",
+        help="label every N-th video from the I-th on, into TABLE-I-of-N: for job arrays",
     )
     return parser.parse_args(arguments)
 

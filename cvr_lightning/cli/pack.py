@@ -11,7 +11,7 @@ from cvr_lightning.cli.option_errors import plain_errors
 from cvr_lightning.cli.parser import HelpfulParser, read_no_values
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.errors import ShardError
-from cvr_lightning.files.printable import shown
+from cvr_lightning.files.printable import counted, shown
 from cvr_lightning.tools.pack.writer import pack
 
 UNITS = {"MB": 10**6, "GB": 10**9}
@@ -44,7 +44,7 @@ def plan(arguments: Sequence[str]) -> Callable[[], None]:
         data.setup()
         index = pack(data, options.destination, shard_bytes)
         videos = ", ".join(f"{len(subset.names)} {name}" for name, subset in index.subsets.items())
-        print(shown(f"{options.destination}: {len(index.shards)} shards, {videos} videos"))
+        print(shown(f"{options.destination}: {counted(len(index.shards), 'shard')}, videos: {videos}"))
 
     return run
 

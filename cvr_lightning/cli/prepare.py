@@ -13,7 +13,7 @@ from typing import get_args
 from cvr_lightning.codec.prepared.recipe import MAX_GOP, MAX_SIDE, Recipe
 from cvr_lightning.errors import INTERRUPTED
 from cvr_lightning.files.pool import usable_cores
-from cvr_lightning.files.printable import shown
+from cvr_lightning.files.printable import counted, shown
 from cvr_lightning.tools.prepare.estimate import estimate
 from cvr_lightning.tools.prepare.row import Row, Status
 from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("cvr prepare: stopped; the same command resumes", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
-    print(f"{len(rows)} videos: {_counts(rows)}")
+    print(f"{counted(len(rows), 'video')}: {_counts(rows)}")
     print(shown(f"manifest: {manifest or 'written when the other jobs are done'}"))
     if pack is not None:
         pack()
     failed = sum(row.status == "failed" for row in rows)
     if failed:
-        print(f"cvr prepare: {failed} of {len(rows)} videos failed, see above", file=sys.stderr)
+        print(f"cvr prepare: {failed} of {counted(len(rows), 'video')} failed, see above", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -171,11 +171,12 @@ def _forecast(plan: Plan, workers: int) -> str:
     result = estimate(plan, workers)
     return "\n".join(
         [
-            f"{plan.source}: {len(tree.videos)} videos; lists to copy along: {len(tree.annotations)}",
+            f"{plan.source}: {counted(len(tree.videos), 'video')}; "
+            f"lists to copy along: {len(tree.annotations)}",
             *([str(tree.left_out)] if tree.left_out else []),
             f"{plan.destination}: {len(plan.done)} of this run's {len(plan.own)} are done, {left} remain",
             f"tried {len(result.rows)} of those: {_counts(result.rows)}",
-            f"estimate for all: {timedelta(seconds=round(result.seconds))} on {workers} workers, "
+            f"estimate for all: {timedelta(seconds=round(result.seconds))} on {counted(workers, 'worker')}, "
             f"{result.bytes / 1e6:.0f} MB",
             *(f"failed: {row.error}" for row in result.rows if row.error),
         ]

@@ -7,7 +7,7 @@ adds the batch dimension.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -62,6 +62,7 @@ class ClipArrays:
         modes: (N, T, H8, W8) uint8, the :class:`BlockMode` of each block.
         mask: (N, T) bool, true if the P-frame exists and was requested.
         age: (N, T) int64, frames from the segment's I-frame to the P-frame in display order; 0 if masked.
+        prepared: The video was prepared in memory to be read.
     """
 
     iframes: npt.NDArray[np.uint8]
@@ -71,6 +72,7 @@ class ClipArrays:
     modes: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
     age: npt.NDArray[np.int64]
+    prepared: bool = False
 
     def __repr__(self) -> str:
         shapes = (f"{name} {getattr(self, name).shape}" for name in ("iframes", "motion", "residual"))
@@ -81,6 +83,16 @@ class ClipArrays:
         from cvr_lightning import plot_arrays
 
         return plot_arrays(self, title)
+
+    def split(self, count: int) -> list[ClipArrays]:
+        """Divide the segments into ``count`` clips of as many, each with the I-frames that it refers to."""
+        clips = []
+        size = len(self.iframe_index) // count
+        for rows in (slice(size * number, size * (number + 1)) for number in range(count)):
+            distinct, index = np.unique(self.iframe_index[rows], return_inverse=True)
+            own = {name: getattr(self, name)[rows] for name in ("motion", "residual", "modes", "mask", "age")}
+            clips.append(replace(self, iframes=self.iframes[distinct], iframe_index=index, **own))
+        return clips
 
     @classmethod
     def without_pframes(

@@ -23,6 +23,7 @@ from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.scan import build_index
 from cvr_lightning.codec.windows import check_segments, needed_pframes, segments
+from cvr_lightning.files.printable import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +104,7 @@ class CompressedVideoReader:
         size, iframes = f"{info.width}x{info.height}", len(info.gop_lengths)
         return (
             f"CompressedVideoReader({self.path!r}: {info.codec} in {self.container}, {size}, "
-            f"{info.num_frames} frames, {iframes} I-frames, parser {self.parser})"
+            f"{counted(info.num_frames, 'frame')}, {counted(iframes, 'I-frame')}, parser {self.parser})"
         )
 
     def plot(self) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvr_lightning.files.printable import align
+from cvr_lightning.files.printable import align, counted
 
 NOT_MEASURED = "not measured"
 
@@ -38,7 +38,7 @@ def energy_table(costs: dict[str, Any], training: dict[str, Any]) -> str:
         ["  per video, test", _joules(energy["measured"]), ""],
         ["  per video, training", _joules(training["measured_j_per_video"]), ""],
         [
-            f"  training, {training['epochs']} {'epoch' if training['epochs'] == 1 else 'epochs'}",
+            f"  training, {counted(training['epochs'], 'epoch')}",
             _joules(training["measured_j"]),
             "",
         ],

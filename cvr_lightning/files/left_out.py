@@ -17,7 +17,7 @@ class LeftOut:
 
         Args:
             folder: Their folder relative to the root; empty for the root.
-            reason: Why they are left out, as a plural noun phrase.
+            reason: Why they are left out, in words that fit one and several, such as ``hidden``.
             example: Name of one of them.
             count: Their number.
         """

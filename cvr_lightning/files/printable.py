@@ -43,6 +43,17 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"  {line.rstrip()}" for line in lines)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number of things, as in ``1 video`` and ``3 classes``.
+
+    Args:
+        count: The number.
+        noun: The word for one.
+        plural: The word for several; by default with an ``s``.
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def count_text(count: int) -> str:
     """A number of parameters: in millions, or exactly if that would be zero."""
     return f"{count / 1e6:.2f} M" if count >= 5000 else f"{count:,}"

@@ -20,7 +20,7 @@ EXTENSIONS = (
 order is read: prepared files come before downloaded ones."""
 ARCHIVERS = "__MACOSX"
 """Folder of file attributes in archives made on macOS."""
-DANGLING, NO_FILES, OTHERS = "dangling links", "pipes or devices", "without a video suffix"
+DANGLING, NO_FILES, OTHERS = "linked to nothing", "not regular", "without a video suffix"
 """Reasons why entries of a video folder are left out."""
 
 Identity = tuple[int, int]
@@ -78,7 +78,7 @@ def _visible_files(root: Path, folder: str, above: tuple[Identity, ...], left_ou
     status = (root / folder).stat()
     identity = (status.st_dev, status.st_ino)
     if identity in above:
-        left_out.add(os.path.dirname(folder), "links back to a folder above", os.path.basename(folder))
+        left_out.add(os.path.dirname(folder), "linked to a folder above", os.path.basename(folder))
         return
     with os.scandir(root / folder) as entries:
         for entry in entries:

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from cvr_lightning.clip import Sample, collate
 from cvr_lightning.codec import ClipArrays
 from cvr_lightning.codec.errors import VideoError
-from cvr_lightning.datamodules.clips import Views, read_clip, read_views
+from cvr_lightning.datamodules.clips import read_clip, read_views
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging, require_finite
-from cvr_lightning.files.printable import count_text
+from cvr_lightning.files.printable import count_text, counted
 from cvr_lightning.inference.average import Scores, average, features_and_logits
 from cvr_lightning.inference.inputs import Video, Videos, opened, small_video, views_or_error
 from cvr_lightning.inference.memory import keep_freed_memory
@@ -160,8 +160,9 @@ class Classifier:
 
     def __repr__(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
+        classes = counted(len(self.class_names), "class", "classes")
         return (
-            f"Classifier({len(self.class_names)} classes, {type(self.recognizer).__qualname__} of "
+            f"Classifier({classes}, {type(self.recognizer).__qualname__} of "
             f"{count_text(parameters)} parameters, {self.sampling.summary()}, {self.device})"
         )
 
@@ -197,15 +198,15 @@ class Classifier:
             VideoError: A video cannot be read.
         """
         if isinstance(videos, list | tuple):
-            read = [read_views(opened(video), self.sampling).arrays for video in videos]
+            read = [read_views(opened(video), self.sampling) for video in videos]
             return [self.best(scores, top) for scores in self.score(read)]
-        (scores,) = self.score([read_views(opened(videos), self.sampling).arrays])
+        (scores,) = self.score([read_views(opened(videos), self.sampling)])
         return self.best(scores, top)
 
     def warm_up(self) -> None:
         """Load kernels and memory with one small video, so that the first call takes as long as others."""
         clip = read_views(small_video(self.sampling.pframes + 1), replace(self.sampling, form="stored"))
-        self.score([clip.arrays])
+        self.score([clip])
 
     def stream(
         self,
@@ -227,24 +228,22 @@ class Classifier:
         """
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             waiting = iter(videos)
-            reading: deque[Future[Views | VideoError]] = deque()
+            reading: deque[Future[list[ClipArrays] | VideoError]] = deque()
             while True:
                 for video in islice(waiting, 2 * batch_size - len(reading)):
                     reading.append(pool.submit(views_or_error, video, self.sampling))
                 if not reading:
                     return
                 batch = [reading.popleft().result() for _ in range(min(batch_size, len(reading)))]
-                self._report_prepared(batch)
-                readable = [views.arrays for views in batch if not isinstance(views, VideoError)]
+                readable = [views for views in batch if not isinstance(views, VideoError)]
+                self._report_prepared(readable)
                 scores = iter(self.score(readable, batch_size=batch_size))
                 for views in batch:
                     yield views if isinstance(views, VideoError) else self.best(next(scores), top)
 
-    def _report_prepared(self, batch: Sequence[Views | VideoError]) -> None:
+    def _report_prepared(self, videos: Sequence[Sequence[ClipArrays]]) -> None:
         """Log once that videos are prepared in memory."""
-        if self._has_reported:
-            return
-        if any(not isinstance(views, VideoError) and views.prepared for views in batch):
+        if not self._has_reported and any(clip.prepared for views in videos for clip in views):
             self._has_reported = True
             log.warning(
                 "videos in another form than the model saw are prepared in memory: %s", self.sampling.recipe

@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 from av.video.frame import VideoFrame
 
 from cvr_lightning.codec import VideoBytes
+from cvr_lightning.codec.arrays import ClipArrays
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.codec.prepared.encode import FALLBACK_RATE, Encoder
-from cvr_lightning.datamodules.clips import Views, read_views
+from cvr_lightning.datamodules.clips import read_views
 from cvr_lightning.datamodules.sampling import ClipSampling
 
 Video = str | os.PathLike[str] | bytes | BinaryIO
@@ -29,7 +30,7 @@ def opened(video: Video) -> str | VideoBytes:
     return VideoBytes(str(getattr(video, "name", _UNNAMED)), video.read())
 
 
-def views_or_error(video: Video, sampling: ClipSampling) -> Views | VideoError:
+def views_or_error(video: Video, sampling: ClipSampling) -> list[ClipArrays] | VideoError:
     """The distinct temporal views of a video, or the reading error."""
     try:
         return read_views(opened(video), sampling)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from cvr_lightning.clip import collate
 from cvr_lightning.datamodules.pipelines import EvalTransform
 from cvr_lightning.datamodules.sampling import Draw, clip_generators
+from cvr_lightning.files.printable import counted
 from cvr_lightning.plots.objects import plot_clip
 
 if TYPE_CHECKING:
@@ -46,5 +47,8 @@ def plot_subset(data: CompressedVideoDataModule, subset: str, videos: int) -> Fi
         batch = EvalTransform(replace(sampling, crops=1))(batch)
     names = [data.names[subset][video] for video in drawn]
     return plot_clip(
-        batch, data.class_names, names, f"{type(data).__name__}, {subset}: {len(names)} of {count} videos"
+        batch,
+        data.class_names,
+        names,
+        f"{type(data).__name__}, {subset}: {len(names)} of {counted(count, 'video')}",
     )

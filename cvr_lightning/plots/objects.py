@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from cvr_lightning.codec.arrays import MODALITIES, ClipArrays, Modality
 from cvr_lightning.codec.errors import UnsupportedStreamError
+from cvr_lightning.files.printable import counted
 from cvr_lightning.plots.clips import ClipPicture, Floats, draw_clips
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def plot_clip(
         name = names[row] if names else f"video {int(clip.video[row])}"
         heading = f"{name}: {known[label]}" if label >= 0 else name
         pictures.append(_picture(_arrays(clip, row), heading, label))
-    return draw_clips(pictures, known, title or f"{len(pictures)} of {len(clip)} clips")
+    return draw_clips(pictures, known, title or f"{len(pictures)} of {counted(len(clip), 'clip')}")
 
 
 def plot_reader(reader: CompressedVideoReader) -> Figure:
@@ -76,7 +77,7 @@ def plot_reader(reader: CompressedVideoReader) -> Figure:
         frames = f"frame {window.iframe}" + (f", P-frame {window.pframes[0]}" if window.pframes else "")
         pictures.append(_picture_of(arrays, segment, 0, frames, "", -1, None))
     info = reader.info
-    about = f"{info.codec}, {info.width}x{info.height}, {info.num_frames} frames"
+    about = f"{info.codec}, {info.width}x{info.height}, {counted(info.num_frames, 'frame')}"
     return draw_clips(pictures, (), f"{os.path.basename(reader.path)[-_SHOWN:]}: {about}")
 
 

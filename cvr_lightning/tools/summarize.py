@@ -23,7 +23,7 @@ from cvr_lightning.energy.costs import CostTableName
 from cvr_lightning.energy.counting import OperationReport, count_parameters
 from cvr_lightning.energy.per_video import cost_results, count_clips
 from cvr_lightning.energy.table import spikes_text
-from cvr_lightning.files.printable import count_text, printable
+from cvr_lightning.files.printable import count_text, counted, printable
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.models import PRESETS, CompressedVideoRecognizer, Preset
 
@@ -57,7 +57,7 @@ def _text(about: str, result: dict[str, Any], steps: int) -> str:
     ]
     layers, break_even = result["spikes_per_neuron"], result["break_even_spikes"]
     if layers:
-        lines += ["", f"  spikes of a neuron in {steps} steps"]
+        lines += ["", f"  spikes of a neuron in {counted(steps, 'step')}"]
     lines += [f"    {name:<40} {spikes_text(spikes, break_even)}" for name, spikes in layers.items()]
     return "\n".join(lines)
 
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> None:
         recognizer, sampling, name = classifier.recognizer, classifier.sampling, options.checkpoint
     else:
         recognizer, sampling = _preset(parser, options)
-        name = f"{options.preset}, random weights, {options.classes} classes"
+        name = f"{options.preset}, random weights, {counted(options.classes, 'class', 'classes')}"
     with tempfile.TemporaryDirectory() as folder:
         files = options.files or _generated(Path(folder), sampling.segments)
         batches = _batches(files, sampling)
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.json:
         print(json.dumps(result, indent=2))
         return
-    videos = f"{len(files)} {'given' if options.files else 'generated'} videos"
+    videos = counted(len(files), f"{'given' if options.files else 'generated'} video")
     clip = (
         f"{sampling.views} x {sampling.crops} crops of {sampling.segments} segments x {sampling.pframes} "
         f"P-frames, {sampling.crop} px"

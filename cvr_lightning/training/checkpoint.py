@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import LimitError
-from cvr_lightning.files.printable import without_secrets
+from cvr_lightning.files.printable import counted, without_secrets
 from cvr_lightning.training.checkpoint_file import CheckpointFileError, check_checkpoint_file
 from cvr_lightning.training.checkpoint_schema import (
     OPTIMIZERS,
@@ -167,6 +167,6 @@ def refuse_fewer_epochs(checkpoint: Mapping[str, Any], trainer: Trainer) -> None
     done, max_epochs = checkpoint.get("epoch", -1) + 1, trainer.max_epochs
     if trainer.state.fn == TrainerFn.FITTING and max_epochs is not None and 0 <= max_epochs < done:
         raise CheckpointError(
-            f"the checkpoint was trained for {done} epochs, more than --trainer.max_epochs {max_epochs}; "
-            "raise max_epochs to continue, or start another --run"
+            f"the checkpoint was trained for {counted(done, 'epoch')}, more than --trainer.max_epochs "
+            f"{max_epochs}; raise max_epochs to continue, or start another --run"
         )

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from lightning import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning_utilities.core.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import CLASSES, LimitError
+from cvr_lightning.files.printable import counted
 from cvr_lightning.models import CompressedVideoRecognizer
 from cvr_lightning.models.recognizer import HEADS
 from cvr_lightning.models.weights import weight_differences
@@ -54,9 +54,10 @@ def refuse_other_model(
     known, here = set(stored), set(class_names)
     if known != here:
         raise CheckpointError(
-            f"the checkpoint knows {len(stored)} classes, the data has {len(class_names)}; only in "
-            f"the checkpoint: {sorted(known - here)}, only in the data: {sorted(here - known)}. Point "
-            "--data.root at the same data set, or start from its weights with cvr fit --model.pretrained"
+            f"the checkpoint knows {counted(len(stored), 'class', 'classes')}, the data has "
+            f"{len(class_names)}; only in the checkpoint: {sorted(known - here)}, only in the data: "
+            f"{sorted(here - known)}. Point --data.root at the same data set, or start from its weights "
+            "with cvr fit --model.pretrained"
         )
     if list(stored) != list(class_names):
         index = next(i for i, name in enumerate(stored) if name != class_names[i])
@@ -177,9 +178,7 @@ def adopt_form(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
     """
     data = getattr(trainer, "datamodule", None)
     if trainer.state.fn != TrainerFn.FITTING and isinstance(data, CompressedVideoDataModule):
-        sampling = stored_sampling("the checkpoint", checkpoint[CHECKPOINT_KEY])
-        data.adopt_form(sampling)
-        rank_zero_info(f"Videos in another form than the model saw are prepared in memory: {sampling.recipe}")
+        data.adopt_form(stored_sampling("the checkpoint", checkpoint[CHECKPOINT_KEY]))
 
 
 def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLike[str]) -> Loaded:

@@ -18,7 +18,7 @@ from cvr_lightning.datamodules.reading import reading_log
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging
-from cvr_lightning.files.printable import count_text
+from cvr_lightning.files.printable import count_text, counted
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
 from cvr_lightning.models.iframe_encoder import check_frame_size
 from cvr_lightning.training.architecture import (
@@ -191,7 +191,8 @@ class RecognitionModule(ScoringModule):
         """Log the size of the model."""
         parameters = sum(parameter.numel() for parameter in self.recognizer.parameters())
         name = self.architecture.get("preset") or type(self.recognizer).__qualname__
-        rank_zero_info(f"Model {name}: {count_text(parameters)} parameters, {len(self.class_names)} classes")
+        classes = counted(len(self.class_names), "class", "classes")
+        rank_zero_info(f"Model {name}: {count_text(parameters)} parameters, {classes}")
 
     def on_train_epoch_start(self) -> None:
         """Exchange names of unreadable videos, so that each is logged once."""

@@ -31,7 +31,7 @@ def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None
     done = cvr("prepare", str(folder), str(tmp_path / "prepared"), **POSIX)
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
-    assert b"1 of 1 videos failed" in done.stderr
+    assert b"1 of 1 video failed" in done.stderr
     assert rb"\u8d70.avi" in done.stderr or rb"\udce8" in done.stderr
 
 

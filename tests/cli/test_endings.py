@@ -199,8 +199,6 @@ def test_a_test_ends_with_the_table_of_its_results(
     assert "energy per video" not in out
     assert caplog.messages == [
         "GPU available: False, used: False",
-        "Videos in another form than the model saw are prepared in memory: MPEG-4 Part 2, 96x80, "
-        "an I-frame every 12 frames",
         f"Loaded model weights from the checkpoint at {trained / 'last.ckpt'}",
     ]
     score("test", trained / "last.ckpt", tmp_path, "--verbose")

@@ -134,15 +134,15 @@ def test_one_line_says_what_is_left_out_of_each_class_and_why(tmp_path, caplog):
     lines = [message for message in caplog.messages if "left out" in message]
     assert len(lines) == 1
     for told in (
-        "of the root: 2 files in folders beside train, val (more)",
+        "of the root: 2 in folders beside train, val (more)",
         "of train: ",
         "1 hidden (__MACOSX)",
-        "1 videos beside the class folders (5.mp4)",
+        "1 beside the class folders (5.mp4)",
         "of train/a: ",
         "2 in sub-folders (old/3.mp4)",
         "1 without a video suffix (notes.doc)",
         "1 hidden (._1.AVI)",
-        "of val/a: 2 dangling links (gone.mp4)",
+        "of val/a: 2 linked to nothing (gone.mp4)",
     ):
         assert told in lines[0]
 

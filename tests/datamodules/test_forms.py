@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,6 +81,21 @@ def test_training_prepares_where_it_is_asked_to(tmp_path: Path) -> None:
     data.setup("fit")
     assert len(next(iter(data.train_dataloader()))) == 4
     assert data.test_sampling.form == "prepared"
+
+
+def test_what_is_prepared_in_memory_is_logged_once_and_only_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = folder(tmp_path, {"codec": "mpeg1video"}, {"codec": "libx264"})
+    batch = next(iter(data.test_dataloader()))
+    assert batch.prepared
+    for _ in range(2):
+        data.on_after_batch_transfer(replace(batch, prepared=False), 0)
+        assert not caplog.messages
+    for _ in range(2):
+        data.on_after_batch_transfer(batch, 0)
+    (line,) = caplog.messages
+    assert line.endswith("are prepared in memory: MPEG-4 Part 2, 340x256, an I-frame every 12 frames")
 
 
 def test_evaluation_takes_the_form_of_the_checkpoint(tmp_path: Path) -> None:

@@ -8,12 +8,17 @@ import pytest
 import torch
 
 from cvr_lightning.cli.main import main
-from cvr_lightning.files.printable import all_without_secrets, count_text, without_secrets
+from cvr_lightning.files.printable import all_without_secrets, count_text, counted, without_secrets
 
 
 @pytest.mark.parametrize(("count", "shown"), [(253698, "0.25 M"), (5000, "0.01 M"), (1346, "1,346")])
 def test_small_models_have_a_size_too(count: int, shown: str) -> None:
     assert count_text(count) == shown
+
+
+def test_one_thing_is_singular() -> None:
+    assert [counted(n, "video") for n in range(3)] == ["0 videos", "1 video", "2 videos"]
+    assert [counted(n, "class", "classes") for n in (1, 7)] == ["1 class", "7 classes"]
 
 
 @pytest.mark.parametrize(

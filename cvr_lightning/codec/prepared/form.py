@@ -41,11 +41,6 @@ class FileInForm:
         prepare = form == "prepared" and bool(recipe.misfit(source))
         self.video: VideoReader = PreparedVideoReader(source, recipe) if prepare else source
 
-    @property
-    def prepared(self) -> bool:
-        """Whether the file is prepared in memory."""
-        return isinstance(self.video, PreparedVideoReader)
-
     def read(self, read: Callable[[VideoReader], T]) -> T:
         """Return what a function reads; it is called again with a prepared reader if the file lacks it.
 
@@ -56,7 +51,7 @@ class FileInForm:
         try:
             return read(self.video)
         except UnsupportedStreamError:
-            if self._form == "stored" or self.prepared:
+            if self._form == "stored" or isinstance(self.video, PreparedVideoReader):
                 raise
         self.video = PreparedVideoReader(self._source, self._recipe)
         return read(self.video)

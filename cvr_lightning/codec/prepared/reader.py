@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from itertools import islice
@@ -100,7 +101,8 @@ class PreparedVideoReader:
         """Read segments, see :meth:`CompressedVideoReader.read`."""
         check_segments(segments, self.info.frame_types, self.path)
         with self._excerpt(segments) as (excerpt, moved):
-            return excerpt.read(moved, t, size, representation, accumulate, modalities, coefficients)
+            arrays = excerpt.read(moved, t, size, representation, accumulate, modalities, coefficients)
+        return replace(arrays, prepared=True)
 
     def read_frames(
         self,
@@ -110,7 +112,8 @@ class PreparedVideoReader:
     ) -> ClipArrays:
         """Decode frames, see :meth:`CompressedVideoReader.read_frames`."""
         with self._excerpt(segments) as (excerpt, moved):
-            return excerpt.read_frames(moved, size, coefficients)
+            arrays = excerpt.read_frames(moved, size, coefficients)
+        return replace(arrays, prepared=True)
 
     @contextmanager
     def _excerpt(self, segments: Sequence[Segment]) -> Iterator[tuple[CompressedVideoReader, list[Segment]]]:

@@ -40,14 +40,12 @@ class Reading(NamedTuple):
         entry: The video.
         views: The clip of each distinct temporal view; empty if it cannot be read.
         error: Why it cannot be read, empty if it can.
-        prepared: The video was prepared in memory.
         span: Start and end of the part in seconds; None for the whole video.
     """
 
     entry: Entry
     views: Sequence[ClipArrays] = ()
     error: str = ""
-    prepared: bool = False
     span: tuple[float, float] | None = None
 
 
@@ -80,8 +78,7 @@ def read_entry(entry: Entry, how: How) -> Iterator[Reading]:
     """Read a video; errors of the video become part of the result."""
     try:
         if how.every is None:
-            views, prepared = read_views(entry.load(), how.sampling)
-            yield Reading(entry, views, prepared=prepared)
+            yield Reading(entry, read_views(entry.load(), how.sampling))
         else:
             for span in read_spans(entry.load(), how.sampling, how.every):
                 yield _reading_of(entry, span)
@@ -94,8 +91,8 @@ def read_entry(entry: Entry, how: How) -> Iterator[Reading]:
 def _reading_of(entry: Entry, span: Span) -> Reading:
     place = (span.start, span.end)
     if isinstance(span.arrays, VideoError):
-        return Reading(entry, (), span.arrays.without_alternative(), span.prepared, place)
-    return Reading(entry, [span.arrays], "", span.prepared, place)
+        return Reading(entry, (), span.arrays.without_alternative(), place)
+    return Reading(entry, [span.arrays], "", place)
 
 
 def read_block(how: How, block: Block) -> Generator[list[Reading], None, None]:

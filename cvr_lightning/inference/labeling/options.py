@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from cvr_lightning.files.left_out import LeftOut
 from cvr_lightning.inference.labeling.sources import Entry, expand
 from cvr_lightning.inference.labeling.table import COLUMNS, Columns
 
@@ -51,6 +52,6 @@ class Options:
             return self.output
         return self.output.with_stem(f"{self.output.stem}-{number:05d}-of-{count:05d}")
 
-    def entries(self) -> Iterator[Entry]:
-        """The videos of this job."""
-        return islice(expand(self.sources), self.job[0] - 1, None, self.job[1])
+    def entries(self, left_out: LeftOut | None = None) -> Iterator[Entry]:
+        """The videos of this job; ``left_out`` records other files in folders."""
+        return islice(expand(self.sources, left_out), self.job[0] - 1, None, self.job[1])

@@ -24,7 +24,8 @@ def rows_of(
         if reading.error:
             rows.append(row | {"error": reading.error})
         else:
-            rows.append(row | _values(classifier, next(scores), columns) | {"prepared": reading.prepared})
+            prepared = any(clip.prepared for clip in reading.views)
+            rows.append(row | _values(classifier, next(scores), columns) | {"prepared": prepared})
     return rows
 
 

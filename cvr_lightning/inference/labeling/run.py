@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from cvr_lightning.errors import RunError
+from cvr_lightning.files.left_out import LeftOut
 from cvr_lightning.files.lock import hold
 from cvr_lightning.files.printable import shown
 from cvr_lightning.inference.classify import Classifier
@@ -45,7 +46,10 @@ def label(classifier: Classifier, checkpoint: Path, options: Options) -> Summary
     with hold(table.parent, f".{table.name}.lock"):
         if table.exists() and not partial.exists():
             raise RunError(f"{table} exists; give another --output, or delete it")
-        total = sum(1 for _ in options.entries())
+        left_out = LeftOut()
+        total = sum(1 for _ in options.entries(left_out))
+        if left_out:
+            print(shown(f"cvr label: {left_out}"), file=sys.stderr)
         with Journal(partial, _settings(classifier, checkpoint, options), options.columns) as journal:
             journal.check(-(-total // options.size))
             _score(classifier, options, journal, total)

@@ -20,7 +20,7 @@ from cvr_lightning.files.bounds import VIDEO_BYTES, LimitError
 from cvr_lightning.files.left_out import LeftOut
 from cvr_lightning.files.printable import without_secrets
 from cvr_lightning.files.regular import open_to_read
-from cvr_lightning.files.video_files import is_video, visible_files
+from cvr_lightning.files.video_files import OTHERS, is_video, visible_files
 
 LISTS = (".txt", ".lst")
 """Suffixes of files that hold one source per line."""
@@ -100,15 +100,20 @@ def _fetch_http(filesystem: Any, path: str, span: tuple[int, int] | None) -> byt
     return bytes(data)
 
 
-def expand(sources: Iterable[str]) -> Iterator[Entry]:
+def expand(sources: Iterable[str], left_out: LeftOut | None = None) -> Iterator[Entry]:
     """Yield the videos that sources name, each source's in sorted order; lists are read line by line.
+
+    Args:
+        sources: Files, folders, lists, globs, tar files or URLs.
+        left_out: Records other files in folders.
 
     Raises:
         RunError: A source names no video, or its place cannot be listed.
     """
+    left_out = LeftOut() if left_out is None else left_out
     for source in sources:
         empty = True
-        for entry in _expand(source):
+        for entry in _expand(source, left_out):
             empty = False
             yield entry
         if empty:
@@ -120,20 +125,28 @@ def is_url(source: str) -> bool:
     return "://" in source
 
 
-def _expand(source: str) -> Iterator[Entry]:
+def _expand(source: str, left_out: LeftOut) -> Iterator[Entry]:
     if is_url(source):
         yield from _expand_url(source)
     elif os.path.isdir(source):
-        names = sorted(name for name in visible_files(Path(source), LeftOut()) if _holds_video(name))
-        for name in names:
+        for name in sorted(_videos_in(source, left_out)):
             yield from _expand_file(os.path.join(source, name))
     elif source.lower().endswith(LISTS):
         yield from _expand_list(source)
     elif glob.has_magic(source) and not os.path.exists(source):
         for path in sorted(glob.glob(source, recursive=True)):
-            yield from _expand(path)
+            if not ("**" in source and os.path.isdir(path)):  # its files are matched too
+                yield from _expand(path, left_out)
     else:
         yield from _expand_file(source)
+
+
+def _videos_in(folder: str, left_out: LeftOut) -> Iterator[str]:
+    for name in visible_files(Path(folder), LeftOut()):
+        if _holds_video(name):
+            yield name
+        else:
+            left_out.add(folder, OTHERS, name)
 
 
 def _expand_list(path: str) -> Iterator[Entry]:

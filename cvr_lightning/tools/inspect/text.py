@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from cvr_lightning.codec.arrays import BlockMode
-from cvr_lightning.files.printable import printable
+from cvr_lightning.files.printable import counted, printable
 from cvr_lightning.tools.inspect.survey import Survey
 
 MODE_NAMES = {
@@ -156,4 +156,4 @@ def _damage(survey: Survey) -> list[str]:
     if not survey.damage:
         return ["none found in what was read"]
     more = len(survey.damage) - _DAMAGES_SHOWN
-    return [*survey.damage[:_DAMAGES_SHOWN], *([f"and {more} more frames"] if more > 0 else [])]
+    return [*survey.damage[:_DAMAGES_SHOWN], *([f"and {counted(more, 'more frame')}"] if more > 0 else [])]

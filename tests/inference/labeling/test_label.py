@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.encoders import encode
 from helpers.labels import NAMES, SAMPLING, read, run
 from helpers.mortal_jobs import read_all_but_3
 
 from cvr_lightning.codec import ClipArrays, CompressedVideoReader, Segment, segments
+from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.clips import read_spans
 from cvr_lightning.inference.classify import Classifier
 from cvr_lightning.inference.labeling import blocks as module
@@ -44,7 +47,7 @@ def test_every_video_gets_a_row_in_order(
             assert row["prepared"] == str(row["file"].endswith(".mpg"))
     out, err = capsys.readouterr()
     assert "11 of 12 videos labeled" in out
-    assert "3 videos were prepared in memory (MPEG-4 Part 2, 340x256" in err
+    assert "prepared in memory (MPEG-4 Part 2, 340x256, an I-frame every 12 frames): 3 videos\n" in err
     assert not output.with_name("labels.csv.partial").exists()
 
 
@@ -173,7 +176,9 @@ def test_a_process_that_dies_costs_the_video_that_killed_it(
     assert "killed by SIGSEGV" in errors["3.avi"]
 
 
-def test_parts_of_a_long_video_are_labeled_over_time(checkpoint: str, tmp_path: Path) -> None:
+def test_parts_of_a_long_video_are_labeled_over_time(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for codec, suffix in (("mpeg4", ".avi"), ("mpeg2video", ".mkv")):
         encode(tmp_path / f"a{suffix}", (96, 64), 485, codec, gop=30)  # 19.4 s: more parts than one message
         output = tmp_path / f"a{suffix}.csv"
@@ -184,6 +189,38 @@ def test_parts_of_a_long_video_are_labeled_over_time(checkpoint: str, tmp_path: 
         assert float(rows[-1]["end"]) == 19.4
         assert {row["prepared"] for row in rows} == {str(codec == "mpeg2video")}
         assert len({row["probability"] for row in rows}) > 10
+        assert "20 of 20 parts of videos labeled" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video"])
+def test_parts_that_share_frames_are_as_if_read_alone(
+    codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = encode(tmp_path / "a.mkv", (96, 64), 60, codec, gop=25)
+    together = list(read_spans(path, SAMPLING, 0.3))
+    monkeypatch.setattr("cvr_lightning.datamodules.clips._MOST_PARTS", 1)
+    alone = list(read_spans(path, SAMPLING, 0.3))
+    assert len(together) == len(alone) == 8
+    for one, other in zip(together, alone, strict=True):
+        assert (one.start, one.end) == (other.start, other.end)
+        assert isinstance(one.arrays, ClipArrays)
+        for item in fields(one.arrays):
+            assert np.array_equal(getattr(one.arrays, item.name), getattr(other.arrays, item.name))
+
+
+def test_a_damaged_part_does_not_cost_its_neighbors(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.avi", (96, 64), 75, gop=25)
+    data = bytearray(path.read_bytes())
+    with CompressedVideoReader(path) as video:
+        packets = video.index.frame_packets[26:50]
+        places, sizes = video.index.data_positions[packets], video.index.sizes[packets]
+    for place, size in zip(places.tolist(), sizes.tolist(), strict=True):
+        data[place + 8 : place + size] = b"\xff" * (size - 8)
+    path.write_bytes(data)
+    one, damaged, other = (part.arrays for part in read_spans(path, SAMPLING, 1.0))
+    assert isinstance(damaged, VideoError)
+    assert isinstance(one, ClipArrays)
+    assert isinstance(other, ClipArrays)
 
 
 def test_a_part_is_read_as_the_video_of_its_frames(tmp_path: Path) -> None:

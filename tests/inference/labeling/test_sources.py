@@ -43,10 +43,27 @@ def test_folders_globs_and_lists_name_videos(videos: Path, tmp_path: Path) -> No
     assert [entry.name for entry in expand([f"{videos}/**/*.mpg"])] == [
         f"{videos}/more/{number}.mpg" for number in range(3)
     ]
+    everything = [str(path) for path in sorted(videos.rglob("*.*"))]
+    for source in (f"{videos}", f"{videos}/*", f"{videos}/**"):
+        assert sorted(entry.name for entry in expand([source])) == sorted(everything)
     with pytest.raises(RunError, match="names no videos"):
         list(expand([f"{tmp_path}/*.avi"]))
     with pytest.raises(RunError, match="the list cannot be read"):
         list(expand([f"{tmp_path}/nowhere.txt"]))
+
+
+def test_what_a_folder_holds_beside_videos_is_told_once(
+    videos: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.avi", "notes.doc", "more/README"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((videos / "0.avi").read_bytes())
+    output = tmp_path / "labels.csv"
+    assert run(tmp_path, "--checkpoint", checkpoint, "--output", output) == 0
+    assert [row["file"] for row in read(output)] == [str(tmp_path / "a.avi")]
+    out, err = capsys.readouterr()
+    assert err.count(f"left out of {tmp_path}: 2 without a video suffix (more/README)") == 1
+    assert "1 of 1 video labeled" in out
 
 
 @pytest.fixture

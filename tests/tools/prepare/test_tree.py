@@ -66,7 +66,7 @@ def test_a_circle_of_links_and_a_pipe_stop_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.avi")
     tree = read_tree(tmp_path)
     assert tree.videos == ("a/1.wmv", "a/x.mp4", "a/y.mp4")  # reading the links names them
-    assert str(tree.left_out) == "left out of the root: 1 pipes or devices (pipe.avi)"
+    assert str(tree.left_out) == "left out of the root: 1 not regular (pipe.avi)"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
