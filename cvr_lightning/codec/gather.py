@@ -1,27 +1,35 @@
-"""The packets of a file: container metadata, positions in the file, and headers, in one pass."""
+"""The packets of a file: container metadata, positions in the file, and headers, in one pass.
+
+Packets are compared with the file as they come, and their headers read in the mapped file: none is copied.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.bitstream.kernels import kernel
-from cvr_lightning.codec.bitstream.words import same_bytes
+from cvr_lightning.codec.bitstream.words import byte_at, same_memory
 from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
 from cvr_lightning.codec.container.pictures import PictureScanner
 
-BATCH_BYTES = 1 << 20
-"""Packets are read together in batches of about this size."""
+BATCH_BYTES = 4 << 20
+"""The headers of packets are read together in batches of about this size."""
+_PACKET_BYTES = 1024  # of a batch besides its data
 _CONTIGUOUS = frozenset({"mov", "matroska", "avi"})
 """Containers in which the data of a packet lie in one piece."""
 _PROBE_BYTES = 64
 _NEAR_BYTES = 4096
+_DEFAULTS = (NO_TIMESTAMP, NO_TIMESTAMP, -1, 0, -1)
+"""Stand for numbers of a packet that are None."""
 
 
 class Packets(NamedTuple):
@@ -61,29 +69,16 @@ def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
         UnsupportedStreamError: The video is encrypted.
     """
     contiguous = scanner is not None and _CONTIGUOUS & set(demuxer.container.format.name.split(","))
-    batches: list[Packets] = []
     with demuxer.buffer() as file:
         reader = _Reader(np.frombuffer(file, np.uint8), scanner)
-        content, metadata = io.BytesIO(), list[int | None]()
-        for packet in demuxer.scan(keep=not contiguous):
-            content.write(packet)
-            metadata += (
-                packet.pts, packet.dts, packet.pos, packet.size,
-                packet.is_keyframe, packet.is_discard, packet.is_corrupt,
-            )  # fmt: skip
-            if content.tell() >= BATCH_BYTES:
-                batches.append(reader.read(metadata, content.getbuffer()))
-                content.seek(0)
-                metadata.clear()
-        if metadata:
-            batches.append(reader.read(metadata, content.getbuffer()))
+        batches = list(reader.read(demuxer.scan(keep=not contiguous)))
     if not batches:
         raise demuxer.error("it holds no packet of video")
     return Packets(*map(np.concatenate, zip(*batches, strict=True)))
 
 
 class _Reader:
-    """Reads batches of packets: their metadata, their positions in the file, their headers.
+    """Reads packets in batches: their metadata, their positions in the file, their headers.
 
     A demuxer's position may be that of the chunk or block header before the packet; containers may also
     compress, interleave or rewrite packets.
@@ -95,55 +90,80 @@ class _Reader:
 
     def __init__(self, file: npt.NDArray[np.uint8], scanner: PictureScanner | None) -> None:
         self._file, self._scanner = file, scanner
-        self._last_end = np.zeros(1, np.int64)
 
-    def read(self, metadata: Sequence[int | None], content: memoryview) -> Packets:
-        """Read the next packets.
+    def read(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packets]:
+        """Read all packets; yields batches."""
+        base, length = self._file.ctypes.data, len(self._file)
+        call(_find_place, base, length, 0, base, 0)  # compiled before the first packet
+        numbers, flags, loose = list[int | None](), list[bool](), dict[int, bytes]()
+        place, end, held = -1, 0, 0
+        for packet in packets:
+            position, size = packet.pos, packet.size
+            if self._scanner is not None:
+                near = end if position is None else position
+                place = _find_place(base, length, near, packet.buffer_ptr, size)
+                if place < 0:
+                    loose[len(numbers) // len(_DEFAULTS)] = bytes(packet)
+                else:
+                    end = place + size
+            numbers += packet.pts, packet.dts, position, size, place
+            flags += packet.is_keyframe, packet.is_discard, packet.is_corrupt
+            held += size + _PACKET_BYTES
+            if held >= BATCH_BYTES:
+                yield self._batch(numbers, flags, loose)
+                held = 0
+                for part in (numbers, flags, loose):
+                    part.clear()
+        if numbers:
+            yield self._batch(numbers, flags, loose)
+
+    def _batch(
+        self, numbers: Sequence[int | None], flags: Sequence[bool], loose: Mapping[int, bytes]
+    ) -> Packets:
+        """Read the headers of some packets.
 
         Args:
-            metadata: Of each packet: display and decoding time, position, size, whether it is a keyframe,
-                discarded, corrupt.
-            content: Their data, one after the other, maybe followed by other bytes.
+            numbers: Of each packet: display and decoding time, position, size, place in the file.
+            flags: Of each packet: whether it is a keyframe, discarded, corrupt.
+            loose: The data of packets that have no place in the file.
         """
-        pts, dts, positions, sizes, keyframes, discarded, corrupt = _columns(metadata)
-        places = np.full_like(sizes, -1)
-        flags = keyframes.astype(bool)
+        pts, dts, positions, sizes, places = _columns(numbers)
+        keyframes, discarded, corrupt = np.array(flags).reshape(-1, 3).T
         if self._scanner is not None:
-            ends = np.cumsum(sizes)
-            data = np.frombuffer(content, np.uint8, ends[-1])
-            call(_find, self._file, data, ends, positions, self._last_end, places)
-            self._scanner.scan(data, ends, flags)
-        return Packets(
-            pts, dts, positions, sizes, places, flags, discarded.astype(bool), corrupt.astype(bool)
-        )
+            data, begins = self._file, places
+            if loose:
+                spans = enumerate(zip(places.tolist(), sizes.tolist(), strict=True))
+                parts = [loose[n] if at < 0 else self._file[at : at + size] for n, (at, size) in spans]
+                data, begins = np.frombuffer(b"".join(parts), np.uint8), np.cumsum(sizes) - sizes
+            self._scanner.scan(data, begins, begins + sizes, keyframes)
+        return Packets(pts, dts, positions, sizes, places, keyframes, discarded, corrupt)
 
 
-def _columns(metadata: Sequence[int | None]) -> npt.NDArray[np.int64]:
-    """(7, P) the metadata of packets, with the default of each column in place of None."""
+def _columns(numbers: Sequence[int | None]) -> npt.NDArray[np.int64]:
+    """(5, P) the numbers of each packet, with the default of each column in place of None."""
     try:
-        values = np.fromiter(cast(Sequence[int], metadata), np.int64, len(metadata))
-    except TypeError:  # there are Nones
-        defaults = cycle((NO_TIMESTAMP, NO_TIMESTAMP, -1, 0, 0, 0, 0))
-        pairs = zip(metadata, defaults, strict=False)
-        values = np.array([default if value is None else value for value, default in pairs], np.int64)
-    return np.ascontiguousarray(values.reshape(-1, 7).T)
+        packed = struct.pack(f"{len(numbers)}q", *numbers)
+    except struct.error:  # there are Nones
+        pairs = zip(numbers, cycle(_DEFAULTS), strict=False)
+        packed = struct.pack(f"{len(numbers)}q", *(other if one is None else one for one, other in pairs))
+    return np.ascontiguousarray(np.frombuffer(packed, np.int64).reshape(-1, len(_DEFAULTS)).T)
 
 
 @kernel
-def _find(file, data, ends, positions, last_end, places):  # type: ignore[no-untyped-def]
-    """Position of each packet in the file, -1 if its data are not found near the demuxer's position."""
-    begin = 0
-    for n in range(len(ends)):
-        size = ends[n] - begin
-        start = positions[n] if positions[n] >= 0 else last_end[0]
-        probe = min(size, _PROBE_BYTES)
-        stop = min(start + _NEAR_BYTES + _PROBE_BYTES, len(file)) - probe
-        places[n] = -1
-        while start <= stop:
-            if file[start] == data[begin] and same_bytes(file, start, data, begin, probe):
-                if start + size <= len(file) and same_bytes(file, start, data, begin, size):
-                    places[n] = start
-                    last_end[0] = start + size
-                break
-            start += 1
-        begin = ends[n]
+def _find_place(file, length, near, packet, size):  # type: ignore[no-untyped-def]
+    """Position of a packet in the file, -1 if its data are not found near the demuxer's position.
+
+    Args:
+        file: Address of the file in memory.
+        length: Its bytes.
+        near: The demuxer's position.
+        packet: Address of the packet's data.
+        size: Their bytes.
+    """
+    probe = min(size, _PROBE_BYTES)
+    stop = min(near + _NEAR_BYTES + _PROBE_BYTES, length) - probe
+    for place in range(near, stop + 1):
+        start = file + place
+        if byte_at(start) == byte_at(packet) and same_memory(start, packet, probe):
+            return place if place + size <= length and same_memory(start, packet, size) else -1
+    return -1

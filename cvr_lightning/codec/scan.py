@@ -137,10 +137,11 @@ def _is_simple(demuxer: Demuxer, scanner: PacketScanner, packets: Packets) -> bo
     whole = scanner.plain and not packets.discarded.any() and not packets.corrupt.any()
     if not whole or (packets.pts == NO_TIMESTAMP).any():
         return False
-    distinct = len(np.unique(packets.pts)) == len(packets.pts)
-    depth = call(reorder_depth, packets.pts, np.empty_like(packets.pts), _MOST_HELD)
+    ordered = np.empty_like(packets.pts)
+    depth = call(reorder_depth, packets.pts, ordered, _MOST_HELD)  # above the most, not all are ordered
+    distinct = (ordered[1:] > ordered[:-1]).all()
     # Where the container stores no display times, FFmpeg counts packets instead.
-    return distinct and (depth <= context.reorder_depth if depth else not context.reorder_depth)
+    return bool(distinct) and (depth <= context.reorder_depth if depth else not context.reorder_depth)
 
 
 def _by_display_time(found: Pictures, pts: npt.NDArray[np.int64]) -> _Shown:

@@ -10,7 +10,6 @@ from av.video.frame import PictureType
 from helpers.encoders import SINGLE_REFERENCE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex, gather
-from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.container.demux import NO_TIMESTAMP
 from cvr_lightning.codec.mpeg4.headers import align_vols, find_vol
 
@@ -208,10 +207,11 @@ def test_stream_info_gives_codec_size_gops_and_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changed", [0, 100, 300, 999])
 def test_a_packet_whose_data_differ_from_the_file_in_any_byte_has_no_place_in_it(changed: int) -> None:
     file = np.random.default_rng(0).integers(256, size=3000, dtype=np.uint8)
-    data, ends, positions = file[500:1500].copy(), np.array([1000]), np.array([500])
-    places, last_end = np.full(1, -2), np.zeros(1, np.int64)
-    call(gather._find, file, data, ends, positions, last_end, places)
-    assert places.tolist() == [500]
+    data = file[500:1500].copy()
+
+    def place(near: int) -> int:
+        return gather._find_place(file.ctypes.data, 3000, near, data.ctypes.data, 1000)
+
+    assert (place(500), place(480), place(501), place(2900)) == (500, 500, -1, -1)
     data[changed] ^= 1
-    call(gather._find, file, data, ends, positions, last_end, places)
-    assert places.tolist() == [-1]
+    assert place(500) == -1

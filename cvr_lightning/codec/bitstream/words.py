@@ -27,19 +27,37 @@ load_word: Any = intrinsic(_load_word)
 """The eight bytes of a contiguous uint8 array from a place on; the caller checks the bounds."""
 
 
+def _loader(kind: types.Integer) -> Any:
+    def load(typing_context, address):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            loaded = builder.load(builder.inttoptr(arguments[0], ir.IntType(kind.bitwidth).as_pointer()))
+            loaded.align = 1
+            return loaded
+
+        return kind(types.intp), generate
+
+    return intrinsic(load)
+
+
+word_at: Any = _loader(types.uint64)
+"""The eight bytes of memory from an address on; the caller checks that they exist."""
+byte_at: Any = _loader(types.uint8)
+"""The byte of memory at an address."""
+
+
 @subroutine
-def same_bytes(first, place, second, other, size):  # type: ignore[no-untyped-def]
-    """Whether ``first[place : place + size]`` equals ``second[other : other + size]``; both must exist."""
+def same_memory(first, second, size):  # type: ignore[no-untyped-def]
+    """Whether the bytes of memory from two addresses on are equal; all must exist."""
     k = 0
     while k + 64 <= size:
         different = np.uint64(0)
         for i in range(k, k + 64, 8):
-            different |= load_word(first, place + i) ^ load_word(second, other + i)
+            different |= word_at(first + i) ^ word_at(second + i)
         if different:
             return False
         k += 64
     while k < size:
-        if first[place + k] != second[other + k]:
+        if byte_at(first + k) != byte_at(second + k):
             return False
         k += 1
     return True

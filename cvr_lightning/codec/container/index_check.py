@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import fields
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _LONGEST_SIDE = 1 << 16
 _LONGEST_TEXT = 100
 _LONGEST_LIST = 32
+_TYPES = b"?" + ascii_uppercase.encode()
 _OF_OTHER_LENGTH = ("headers", "header_ends", "reference_lists")
 
 
@@ -51,6 +53,8 @@ def check_index(index: PacketIndex) -> None:
 
 def _check_lists(lists: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> None:
     """Check that the lists of each frame are complete (see :class:`PacketIndex`)."""
+    if not len(lists) and not ends.any():  # other codecs than H.264
+        return
     sizes = np.diff(ends, prepend=0)
     if (sizes < 0).any() or int(ends[-1]) != len(lists):
         raise ValueError("frame_list_ends: not the ends of the lists")
@@ -103,8 +107,7 @@ def _check_lengths(index: PacketIndex) -> None:
 
 def _check_types(index: PacketIndex) -> None:
     for name in ("types", "frame_kinds"):
-        letters = set(getattr(index, name).tobytes())
-        if not all(chr(letter).isupper() or letter == ord("?") for letter in letters):
+        if getattr(index, name).tobytes().translate(None, _TYPES):
             raise ValueError(f"{name}: no types of pictures")
 
 

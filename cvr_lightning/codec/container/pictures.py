@@ -58,12 +58,17 @@ class PictureScanner(Protocol):
     """Reads the headers of packets."""
 
     def scan(
-        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], keyframes: npt.NDArray[np.bool_]
+        self,
+        data: npt.NDArray[np.uint8],
+        begins: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        keyframes: npt.NDArray[np.bool_],
     ) -> None:
         """Read the next packets.
 
         Args:
-            data: Their data, one after the other; valid during the call only.
+            data: Holds their data.
+            begins: (P,) where each begins.
             ends: (P,) where each ends.
             keyframes: (P,) the container's flags.
         """

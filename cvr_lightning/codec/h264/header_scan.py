@@ -70,9 +70,11 @@ class HeaderScan:
         self._lists: list[npt.NDArray[np.int64]] = []
         self._listed = 0
 
-    def scan(self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> None:
-        """Read the next packets, which lie one after the other in ``data``."""
-        rows, lists, contexts = self._read(data, ends)
+    def scan(
+        self, data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+    ) -> None:
+        """Read the next packets, each of which is ``data[begin:end]``."""
+        rows, lists, contexts = self._read(data, begins, ends)
         rows[:, C_LISTS] += self._listed
         self._listed += len(lists)
         self._rows.append(rows)
@@ -91,26 +93,26 @@ class HeaderScan:
         """Read one packet of an endless stream: its row, and the reference lists of its slices."""
         if self.parameters.current > _MOST_STATES:
             self.parameters = self.parameters.newest()
-        rows, lists, _ = self._read(np.frombuffer(data, np.uint8), np.array([len(data)]))
+        rows, lists, _ = self._read(np.frombuffer(data, np.uint8), np.array([0]), np.array([len(data)]))
         return rows[0], lists
 
     def _read(
-        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
+        self, data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], ...]:
         """Rows of the next packets, the lists of their slices, the parameter sets in force."""
-        contexts = self._read_parameters(data, ends)
+        contexts = self._read_parameters(data, begins, ends)
         rows = np.zeros((len(ends), COLUMNS), np.int64)
         scan, sets, lists = self._scan, self.parameters, list[npt.NDArray[np.int64]]()
-        begin = listed = 0
-        while begin < len(ends):
+        first = listed = 0
+        while first < len(ends):
             stop, used = call(
-                scan_packets, data, ends, begin, self.prefix, contexts, (sets.rows, sets.places),
+                scan_packets, data, begins, ends, first, self.prefix, contexts, (sets.rows, sets.places),
                 scan.decoded, scan.buffers, scan.payload, scan.words, rows, self._room,
             )  # fmt: skip
-            rows[begin:stop, C_LISTS] += listed
+            rows[first:stop, C_LISTS] += listed
             listed += used
             lists.append(self._room[:used].copy())
-            begin = stop
+            first = stop
         return rows, np.concatenate(lists), contexts
 
     @property
@@ -120,15 +122,17 @@ class HeaderScan:
         return set(pictures[pictures[:, MARK] != 0, PICTURE].tolist())
 
     def _read_parameters(
-        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
+        self, data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         """Take note of parameter sets in band; which are in force in each packet."""
         contexts = np.empty(len(ends), np.int64)
         units = np.empty((256, 3), np.int64)
-        packet, position = 0, 0
+        packet, position = 0, -1
         current = 0
         while packet < len(ends):
-            count, next_packet, position = _find_parameters(data, ends, packet, position, self.prefix, units)
+            count, next_packet, position = _find_parameters(
+                data, begins, ends, packet, position, self.prefix, units
+            )
             for number, begin, end in units[:count].tolist():
                 contexts[current:number] = self.parameters.current
                 current = number
@@ -139,13 +143,18 @@ class HeaderScan:
 
 
 @kernel
-def _find_parameters(data, ends, packet, position, prefix, units):  # type: ignore[no-untyped-def]
-    """List (packet, begin, end) of parameter sets until ``units`` is full: count, where to go on."""
+def _find_parameters(data, begins, ends, packet, position, prefix, units):  # type: ignore[no-untyped-def]
+    """List (packet, begin, end) of parameter sets until ``units`` is full: count, where to go on.
+
+    A position of -1 stands for the begin of the packet.
+    """
     count = 0
     while packet < ends.size:
+        if position < 0:
+            position = begins[packet]
         begin, end, position = next_unit(data, position, ends[packet], prefix)
         if begin < 0:
-            position = ends[packet]
+            position = -1
             packet += 1
             continue
         kind = data[begin] & 31
@@ -155,6 +164,6 @@ def _find_parameters(data, ends, packet, position, prefix, units):  # type: igno
             if count == len(units):
                 break
         elif kind in (SLICE, IDR_SLICE):  # none follows
-            position = ends[packet]
+            position = -1
             packet += 1
     return count, packet, position

@@ -47,7 +47,7 @@ def unread_tools(index: PacketIndex) -> str:
     """Why this parser does not read a stream; empty where it does."""
     if index.codec != "h264":
         return f"the codec is {index.codec}, not H.264"
-    strange = set(index.frame_types) - set("IPB")
+    strange = set(index.frame_kinds.tobytes().translate(None, b"IPB").decode())
     size = (index.facts.width, index.facts.height)
     shapes = set()
     for header in index.sequence_headers:

@@ -107,7 +107,7 @@ def _recovers_at_once(data, begin, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def scan_packets(  # type: ignore[no-untyped-def]
-    data, ends, first, prefix, contexts, parameters, decoded, buffers, payload, words, rows, lists
+    data, begins, ends, first, prefix, contexts, parameters, decoded, buffers, payload, words, rows, lists
 ):
     """Fill the rows of packets from ``first`` on: the packet to go on at, and the lists' length."""
     all_rows, all_places = parameters
@@ -117,7 +117,7 @@ def scan_packets(  # type: ignore[no-untyped-def]
         row = rows[packet]
         row[C_KIND], row[C_ROW], row[C_FAULT] = NO_PICTURE, -1, 0
         number = decoded.state[6]
-        position = ends[packet - 1] if packet else 0
+        position = begins[packet]
         places = all_places[contexts[packet]]
         top, bottom = np.int64(0), np.int64(0)
         firsts, plain = 0, True

@@ -28,6 +28,8 @@ from cvr_lightning.codec.h264.pictures import (
 from cvr_lightning.codec.h264.references import MISSING
 from cvr_lightning.codec.h264.slice_header import Q_FRAME_NUM_BITS, I
 
+_GIVES = np.where(np.arange(len(LETTERS)) == NO_PICTURE, b"", LETTERS)
+
 
 class PacketScanner:
     """Reads the headers of H.264 packets.
@@ -48,11 +50,15 @@ class PacketScanner:
         self._sizes = [np.empty(0, np.int64)]
 
     def scan(
-        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], keyframes: npt.NDArray[np.bool_]
+        self,
+        data: npt.NDArray[np.uint8],
+        begins: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        keyframes: npt.NDArray[np.bool_],
     ) -> None:
         """Read the next packets; the container's flags are not needed."""
-        self._scan.scan(data, ends)
-        self._sizes.append(np.diff(ends, prepend=0))
+        self._scan.scan(data, begins, ends)
+        self._sizes.append(ends - begins)
 
     def finish(self) -> Pictures:
         """What all packets hold."""
@@ -67,7 +73,7 @@ class PacketScanner:
         self.plain = bool(len(rows) and rows[:, C_PLAIN].all() and starts[0] and self._is_gapless(rows))
         return Pictures(
             types=letters,
-            gives=np.where(kinds == NO_PICTURE, b"", letters).astype("S1"),
+            gives=_GIVES[kinds],
             starts=starts,
             reference=rows[:, C_REFERENCE] != 0,
             rounding=np.zeros(len(rows), np.uint8),

@@ -53,7 +53,7 @@ def unread_tools(index: PacketIndex) -> str:
             return cause
         if (vol.width, vol.height) != size:
             return f"frames of {vol.width}x{vol.height} in a stream of {size[0]}x{size[1]}"
-    strange = set(index.frame_types) - set("IPB")
+    strange = set(index.frame_kinds.tobytes().translate(None, b"IPB").decode())
     return f"frames of type {', '.join(sorted(strange))}" if strange else ""
 
 

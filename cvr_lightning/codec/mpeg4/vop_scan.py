@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.bitstream.kernels import kernel
+from cvr_lightning.codec.bitstream.words import find_start_code
 from cvr_lightning.codec.container.pictures import Pictures
 from cvr_lightning.codec.mpeg4.bitstream import B_VOP, I_VOP
-from cvr_lightning.codec.mpeg4.headers import SequenceHeaders, split_group
+from cvr_lightning.codec.mpeg4.headers import GROUP_START, SequenceHeaders, split_group
 from cvr_lightning.codec.mpeg4.vop_header import TYPES, next_vop, vop_start
 
 _KINDS = np.frombuffer(TYPES.encode() + b"N?", np.uint8)
@@ -27,6 +28,8 @@ _COLUMNS = 7
 _ROW = 10
 """Of a packet: kind of its first VOP, kind of the decoded VOP, start, reference, other fields of that VOP."""
 _NO_TIME = -1
+_GROUP_CODE = GROUP_START[3]
+_GROUP_BYTES = len(GROUP_START) + 3
 _SECONDS, _PAST_SECONDS, _PACKETS = range(3)
 _TIME_BITS, _RESOLUTION, _PACKED, _HEADER, _TIME_CODE = range(5)  # the columns of contexts
 
@@ -69,15 +72,19 @@ class VopScanner:
         self._rows: list[npt.NDArray[np.int64]] = []
 
     def scan(
-        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], keyframes: npt.NDArray[np.bool_]
+        self,
+        data: npt.NDArray[np.uint8],
+        begins: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        keyframes: npt.NDArray[np.bool_],
     ) -> None:
         """Read the next packets."""
-        contexts = self._read_contexts(data, ends)
-        room = call(_count_vops, data, ends) if contexts[:, _PACKED].any() else len(ends)
+        contexts = self._read_contexts(data, begins, ends)
+        room = call(_count_vops, data, begins, ends) if contexts[:, _PACKED].any() else len(ends)
         queue = np.concatenate([self._waiting, np.empty((room, _COLUMNS), np.int64)])
         rows = np.zeros((len(ends), _ROW), np.int64)
         head, tail = call(
-            _scan, data, ends, contexts, keyframes, self._state, queue, len(self._waiting), rows
+            _scan, data, begins, ends, contexts, keyframes, self._state, queue, len(self._waiting), rows
         )
         self._waiting = queue[head:tail].copy()
         self._rows.append(rows)
@@ -113,57 +120,68 @@ class VopScanner:
         return self._context if seconds is None else self._context._replace(seconds=seconds)
 
     def _read_contexts(
-        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
+        self, data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         """Parameters of each packet; those that begin with a VOP keep the ones in force."""
-        fronts = np.empty((len(ends), 3), np.int64)
+        fronts = np.empty((len(ends), 4), np.int64)
+        fronts = fronts[: call(_find_fronts, data, begins, ends, fronts)]
+        timed = fronts[:, 3] != _NO_TIME
         found, firsts = [self._context], [0]
-        for packet, begin, end in fronts[: call(_find_fronts, data, ends, fronts)].tolist():
+        for packet, begin, end, _ in fronts[~timed].tolist():
             found += self._read_headers(data[begin:end].tobytes(), bool(packet or self._rows)), self._context
             firsts += packet, packet + 1
         counts = np.diff(firsts, append=len(ends))
-        return np.repeat(np.array(found, np.int64), counts, axis=0)
+        contexts = np.repeat(np.array(found, np.int64), counts, axis=0)
+        contexts[fronts[timed, 0], _TIME_CODE] = fronts[timed, 3]
+        return contexts
 
 
 @kernel
-def _find_fronts(data, ends, fronts):  # type: ignore[no-untyped-def]
-    """List (packet, begin, end) of what precedes the first VOP of packets, where anything does."""
-    count, begin = 0, 0
+def _find_fronts(data, begins, ends, fronts):  # type: ignore[no-untyped-def]
+    """List (packet, begin, end, seconds) of what precedes the first VOP of packets, where anything does.
+
+    The seconds are the time code of a front that is only the header of a group of VOPs (6.2.4): encoders
+    write one before each I-frame.
+    """
+    count = 0
     for p in range(len(ends)):
-        end = vop_start(data[begin : ends[p]], 0)
+        packet = data[begins[p] : ends[p]]
+        end = vop_start(packet, 0)
         if end:
-            fronts[count, 0], fronts[count, 1], fronts[count, 2] = p, begin, begin + end
+            fronts[count, 0], fronts[count, 1], fronts[count, 2] = p, begins[p], begins[p] + end
+            fronts[count, 3] = _NO_TIME
+            if end == _GROUP_BYTES and find_start_code(packet, 0) == 0 and packet[3] == _GROUP_CODE:
+                bits = np.int64(packet[4]) << 16 | np.int64(packet[5]) << 8 | np.int64(packet[6])
+                fronts[count, 3] = (bits >> 6 & 63) + 60 * ((bits >> 13 & 63) + 60 * (bits >> 19))
             count += 1
-        begin = ends[p]
     return count
 
 
 @kernel
-def _count_vops(data, ends):  # type: ignore[no-untyped-def]
+def _count_vops(data, begins, ends):  # type: ignore[no-untyped-def]
     """An upper bound of the VOPs in all packets."""
-    count, begin = 0, 0
+    count = 0
     for p in range(len(ends)):
-        packet = data[begin : ends[p]]
+        packet = data[begins[p] : ends[p]]
         at = vop_start(packet, 0)
         while at < packet.size:
             count += 1
             at = vop_start(packet, at + 4)
-        begin = ends[p]
     return count
 
 
 @kernel
-def _scan(data, ends, contexts, keyframes, state, queue, waiting, rows):  # type: ignore[no-untyped-def]
+def _scan(  # type: ignore[no-untyped-def]
+    data, begins, ends, contexts, keyframes, state, queue, waiting, rows
+):
     """Fill one row per packet; returns the pending range of the queue.
 
     ``state`` holds the seconds of the last reference and of the one before it, which is the time base of
     B-VOPs (6.3.5), and the number of packets so far. The queue starts with ``waiting`` pending VOPs.
     """
     head, tail = 0, waiting
-    begin = 0
     for p in range(ends.size):
-        packet = data[begin : ends[p]]
-        begin = ends[p]
+        packet = data[begins[p] : ends[p]]
         time_bits, resolution = contexts[p, _TIME_BITS], contexts[p, _RESOLUTION]
         if contexts[p, _TIME_CODE] != _NO_TIME:
             state[_SECONDS] = contexts[p, _TIME_CODE]

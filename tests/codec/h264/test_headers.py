@@ -127,7 +127,9 @@ def test_the_index_keeps_references(tmp_path: Path) -> None:
 def test_packets_without_a_picture_are_passed_over() -> None:
     scan = HeaderScan(b"")
     packets = (b"", b"\0\0\1", b"\0\0\1\x09\x10", b"\0\0\1\x41\xff", b"\xff" * 40, b"\0" * 40)
-    scan.scan(np.frombuffer(b"".join(packets), np.uint8), np.cumsum([len(packet) for packet in packets]))
+    sizes = np.array([len(packet) for packet in packets])
+    begins = np.cumsum(sizes) - sizes
+    scan.scan(np.frombuffer(b"".join(packets), np.uint8), begins, begins + sizes)
     rows, _ = scan.finish()
     assert rows[:, C_KIND].tolist() == 6 * [NO_PICTURE]
     assert rows[:, C_LISTS].tolist() == 6 * [0]

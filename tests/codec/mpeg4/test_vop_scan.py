@@ -24,9 +24,10 @@ def scan(extradata: bytes, packets: list[bytes], together: int = 1000) -> Pictur
     scanner = VopScanner(extradata)
     for first in range(0, len(packets), together):
         batch = packets[first : first + together]
-        ends = np.cumsum([len(packet) for packet in batch])
+        sizes = np.array([len(packet) for packet in batch])
+        begins = np.cumsum(sizes) - sizes
         keyframes = np.arange(first, first + len(batch)) == 0
-        scanner.scan(np.frombuffer(b"".join(batch), np.uint8), ends, keyframes)
+        scanner.scan(np.frombuffer(b"".join(batch), np.uint8), begins, begins + sizes, keyframes)
     return scanner.finish()
 
 
