@@ -128,7 +128,7 @@ class _Reader:
             loose: The data of packets that have no place in the file.
         """
         pts, dts, positions, sizes, places = _columns(numbers)
-        keyframes, discarded, corrupt = np.array(flags).reshape(-1, 3).T
+        keyframes, discarded, corrupt = np.ascontiguousarray(np.array(flags).reshape(-1, 3).T)
         if self._scanner is not None:
             data, begins = self._file, places
             if loose:

@@ -4,7 +4,8 @@ import pytest
 from helpers.encoders import encode
 
 from cvr_lightning.codec.container.pictures import Pictures
-from cvr_lightning.codec.mpeg4.headers import find_vol
+from cvr_lightning.codec.mpeg4.headers import GROUP_START, find_vol
+from cvr_lightning.codec.mpeg4.vop_header import VOP_START
 from cvr_lightning.codec.mpeg4.vop_scan import VopScanner
 
 DIVX_PACKED = b"\x00\x00\x01\xb2DivX503b1393p\x00"
@@ -94,6 +95,22 @@ def test_packets_before_a_sequence_header_are_unread(stream: tuple[bytes, list[b
     assert pictures.types.tobytes() == b"?IP"
     assert pictures.headers.tolist() == [0, 1, 1]
     assert pictures.starts.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("before", [b"", b"\0\0\1\xb2other"])
+def test_the_time_code_of_a_group_counts_alone_and_among_other_headers(
+    stream: tuple[bytes, list[bytes]], before: bytes
+) -> None:
+    extradata, packets = stream
+    vop = packets[0][packets[0].index(VOP_START) :]
+    hours, minutes, seconds = 1, 2, 3
+    code = (hours << 13 | minutes << 7 | 1 << 6 | seconds) << 6
+    front = before + GROUP_START + code.to_bytes(3, "big")
+    plain, timed = scan(extradata, [vop]), scan(extradata, [front + vop])
+    vol = find_vol(extradata)
+    assert vol is not None
+    assert timed.times[0] == plain.times[0] + 3723 * vol.resolution
+    assert timed.offsets[0] == len(front)
 
 
 def test_no_packet_gives_no_picture() -> None:
