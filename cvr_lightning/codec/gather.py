@@ -133,7 +133,9 @@ class _Reader:
             data, begins = self._file, places
             if loose:
                 spans = enumerate(zip(places.tolist(), sizes.tolist(), strict=True))
-                parts = [loose[n] if at < 0 else self._file[at : at + size] for n, (at, size) in spans]
+                parts = [
+                    loose[n] if at < 0 else self._file[at : at + size].tobytes() for n, (at, size) in spans
+                ]
                 data, begins = np.frombuffer(b"".join(parts), np.uint8), np.cumsum(sizes) - sizes
             self._scanner.scan(data, begins, begins + sizes, keyframes)
         return Packets(pts, dts, positions, sizes, places, keyframes, discarded, corrupt)

@@ -27,7 +27,7 @@ load_word: Any = intrinsic(_load_word)
 """The eight bytes of a contiguous uint8 array from a place on; the caller checks the bounds."""
 
 
-def _loader(kind: types.Integer) -> Any:
+def _loader(kind: Any) -> Any:
     def load(typing_context, address):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             loaded = builder.load(builder.inttoptr(arguments[0], ir.IntType(kind.bitwidth).as_pointer()))
