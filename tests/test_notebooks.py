@@ -1,10 +1,13 @@
-"""The notebooks of the documentation: executed without an error, and made of code that parses."""
+"""The notebooks of the documentation: executed without an error, with code that still runs."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,23 @@ def test_names_that_are_imported_exist(notebook: Path) -> None:
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cvr_lightning"):
                 module = importlib.import_module(node.module)
                 assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_code_runs_with_little_data(notebook: Path, tmp_path: Path) -> None:
+    code = "\n".join(map(source, code_cells(notebook)))
+    for full, little in (
+        ("train_scenes=30, val_scenes=3", "train_scenes=2, val_scenes=1"),
+        ("epochs=8", "epochs=1"),
+    ):
+        code = code.replace(full, little)
+    assert "train_scenes=30" not in code
+    assert "epochs=8" not in code
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_notebook_is_in_the_documentation() -> None:
