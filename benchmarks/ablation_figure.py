@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from ablation_rows import ROWS
 from figure_parts import MARKERS, PEERS, canvas, log_axis
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,7 +37,8 @@ def figure(runs: Sequence[Run]) -> Figure:
 
 
 def _dots(axes: Axes, runs: Sequence[Run], cost: str, scale: float) -> None:
-    for place, row in enumerate(dict.fromkeys(run["row"] for run in runs)):
+    done = {run["row"] for run in runs}
+    for place, row in enumerate(row for row in ROWS if row in done):
         own = [run for run in runs if run["row"] == row]
         top1 = [run["top1"] for run in own]
         at = scale * statistics.mean(run[cost] for run in own), statistics.mean(top1)

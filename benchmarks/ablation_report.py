@@ -33,7 +33,7 @@ def report(recipe: RecipeName, epochs: int, subset: str, runs: Sequence[Run]) ->
     )
     lines = [heading(f"Ablation: {recipe}", PACKAGES, protocol), ""]
     lines += [
-        "| row | runs | top-1 | difference | loss | parameters | GMAC/video | mJ/video | spikes per neuron |"
+        "| row | runs | top-1 | difference | loss | parameters | GMAC/view | mJ/view | spikes per neuron |"
     ]
     lines += ["|---|---|---|---|---|---|---|---|---|"]
     whole = {pair(run): run["top1"] for run in runs if run["row"] == "whole"}

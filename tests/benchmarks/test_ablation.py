@@ -57,3 +57,16 @@ def test_differences_are_paired_by_split_and_seed(ablation: ModuleType) -> None:
     rows = ablation.report("ucf101", 3, "val", runs).splitlines()
     assert rows[-1].startswith("| late fusion | 3 | 0.467 ± 0.058 | -0.133 ± 0.033 |")
     assert rows[-2].startswith("| whole | 4 | 0.675 ± 0.171 |  |")
+
+
+def test_the_figure_has_a_dot_for_each_row_beside_the_peer(ablation: ModuleType) -> None:
+    runs = [run(ablation, job) for job in reversed(jobs(ablation))]
+    picture = ablation.figure(runs)
+    (legend,) = picture.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["X3D-S, cost alone", "whole", "late fusion"]
+    energy, gmac = picture.axes
+    for axes, cost in ((energy, 1.0), (gmac, 0.1)):
+        peer, *dots = axes.lines
+        assert [dot.get_xdata()[0] for dot in dots] == pytest.approx([cost] * 2)
+        assert [dot.get_ydata()[0] for dot in dots] == [0.5] * 2
+        assert peer.get_xdata()[0] > cost
