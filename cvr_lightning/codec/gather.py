@@ -164,7 +164,7 @@ def _find_place(file, length, near, packet, size):  # type: ignore[no-untyped-de
     """
     probe = min(size, _PROBE_BYTES)
     stop = min(near + _NEAR_BYTES + _PROBE_BYTES, length) - probe
-    for place in range(near, stop + 1):
+    for place in range(max(near, 0), stop + 1):
         start = file + place
         if byte_at(start) == byte_at(packet) and same_memory(start, packet, probe):
             return place if place + size <= length and same_memory(start, packet, size) else -1
