@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,11 @@ def trained(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def signaled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def signaled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
     """The first step of an epoch sends a signal to its own process."""
     number, epoch = request.param
+    # Background jobs of a shell start with SIGINT ignored, and Lightning ignores it from the first one on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     step = RecognitionModule.training_step
 
     def step_with_signal(self, clip, batch_index):
@@ -60,6 +63,8 @@ def signaled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
         return step(self, clip, batch_index)
 
     monkeypatch.setattr(RecognitionModule, "training_step", step_with_signal)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +80,8 @@ def signaled(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 def test_a_signal_ends_a_training_with_its_status_and_how_to_resume(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, message: str
 ) -> None:
-    interrupt = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as stop:
         fit(videos, tmp_path, "--trainer.max_epochs=3")
-    signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from the first one on
     assert stop.value.code == status
     assert message.format(tmp_path / "x" / "checkpoints" / "last.ckpt") in capsys.readouterr().err
 

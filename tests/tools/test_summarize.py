@@ -27,7 +27,7 @@ def test_spikes_are_counted_on_the_given_videos(tmp_path: Path, capsys: pytest.C
     moving = json.loads(capsys.readouterr().out)
     main(["summarize", "--preset", "tiny", video])
     text = capsys.readouterr().out
-    assert "1 x 1 crops of 8 segments x 3 P-frames, 160 px; spikes counted on 1 given videos" in text
+    assert "1 x 1 crops of 8 segments x 3 P-frames, 160 px; spikes counted on 1 given video\n" in text
     assert "spikes of a neuron in 3 steps" in text
     verdict = "spikes/neuron (< 5.1: cheaper than a ReLU)"
     assert all(f"{spikes:.2f} {verdict}" in text for spikes in moving["spikes_per_neuron"].values())

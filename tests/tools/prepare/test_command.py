@@ -308,8 +308,8 @@ def test_a_dry_run_estimates_a_run_and_writes_nothing(
 @pytest.mark.parametrize(
     ("destination", "options", "message"),
     [
-        ("src", [], "which stays as it is"),
-        ("src/inside", [], "which stays as it is"),
+        ("src", [], "which is never changed"),
+        ("src/inside", [], "which is never changed"),
         ("full", [], "holds files that were not prepared here"),
         ("file/dst", [], "cannot be written (Not a directory)"),
         ("other", [], "but {'version': 2, 'codec': 'mpeg4', 'quantizer': 2, 'size': '96x64', 'gop': 12}"),
@@ -339,7 +339,7 @@ def test_a_destination_that_is_a_link_into_the_source_is_refused(
 ) -> None:
     (tmp_path / "link").symlink_to(videos)
     assert status(videos, tmp_path / "link" / "run") == 1
-    assert "which stays as it is" in capsys.readouterr().err
+    assert "which is never changed" in capsys.readouterr().err
 
 
 def test_a_prepared_folder_is_packed_by_the_same_command(videos: Path, tmp_path: Path) -> None:
