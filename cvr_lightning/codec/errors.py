@@ -12,10 +12,9 @@ from cvr_lightning.errors import UserError
 PYAV_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError)
 """Exceptions that PyAV raises for bad files: FFmpeg errors, undecodable text, missing values."""
 
-PREPARE = (
-    "prepare it: ffmpeg -i IN -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 OUT "
-    "(a folder: cvr prepare SRC DST)"
-)
+PREPARE_OPTIONS = "-an -vf scale=340:256,setsar=1:1 -q:v 1 -sc_threshold 1000000000 -c:v mpeg4"
+"""Options of the command ffmpeg for the form that ``cvr prepare`` writes."""
+PREPARE = f"prepare it: ffmpeg -i IN {PREPARE_OPTIONS} OUT (a folder: cvr prepare SRC DST)"
 """Advice for a stream without readable motion or residuals."""
 PREPARE_FOLDER = "put it into a folder and prepare that: cvr prepare SRC DST"
 """Advice for mirrored frames, which some versions of ffmpeg do not mirror back."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from cvr_lightning.codec import CompressedVideoReader
-from cvr_lightning.codec.errors import FETCH_AGAIN
+from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE_OPTIONS
 from cvr_lightning.codec.prepared.recipe import SUFFIX, Recipe
 
 Verdict = Literal["needed", "advised", "optional", "not needed", "damaged"]
@@ -63,10 +63,7 @@ def _commands(path: str) -> tuple[str, ...]:
     stem = os.path.splitext(path)[0]
     folder = os.path.dirname(path) or "."
     prepared = _destination(folder)
-    single = (
-        f"ffmpeg -i {_quoted(path)} -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4 "
-        f"{_quoted(f'{stem}_prepared{SUFFIX}')}"
-    )
+    single = f"ffmpeg -i {_quoted(path)} {PREPARE_OPTIONS} {_quoted(f'{stem}_prepared{SUFFIX}')}"
     return (single, f"cvr prepare {_quoted(folder)} {_quoted(prepared)}")
 
 

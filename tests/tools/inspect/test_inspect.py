@@ -17,7 +17,7 @@ from helpers.tiny_datasets import Clips
 
 from cvr_lightning.cli.main import main
 from cvr_lightning.codec.container.packets import open_packets
-from cvr_lightning.codec.errors import UnsupportedStreamError
+from cvr_lightning.codec.errors import PREPARE_OPTIONS, UnsupportedStreamError
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.inference.streaming import StreamingRecognizer
 from cvr_lightning.models import CompressedVideoRecognizer
@@ -157,7 +157,7 @@ def test_a_codec_without_vectors_shows_iframes_and_advises_to_prepare(
     text = capsys.readouterr().out
     assert "readable  I-frames; not more: codec vp9" in text
     assert "prepare   needed: codec vp9: FFmpeg exports no motion vectors of it" in text
-    assert f"ffmpeg -i {clips.webm} -vf scale=340:256,setsar=1:1 -q:v 1 -c:v mpeg4" in text
+    assert f"ffmpeg -i {clips.webm} {PREPARE_OPTIONS}" in text
     assert f"cvr prepare {clips.webm.parent}" in text
     assert matplotlib.image.imread(tmp_path / "sheet.png").std() > 0
 
