@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
+from ablation_report import Run
 from ablation_rows import ROWS
 from figure_parts import MARKERS, PEERS, canvas, log_axis
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from peers import X3D, count_peer
-
-Run = dict[str, Any]
 
 COSTS = (
     ("energy_j", 1e3, "theoretical mJ per view, 45 nm (log scale)"),

@@ -15,7 +15,7 @@ from cvr_lightning.errors import RunError
 from cvr_lightning.files.printable import counted, printable, shown
 from cvr_lightning.files.video_files import list_folder
 from cvr_lightning.inference.classify import Classifier, Prediction
-from cvr_lightning.inference.compute import PRECISIONS, add_device, compute_on
+from cvr_lightning.inference.compute import add_compute, compute_on
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -53,10 +53,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--top", type=at_least_one, default=5, metavar="K", help="classes per file (default: 5)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
-    add_device(parser)
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
-    )
+    add_compute(parser)
     parser.add_argument(
         "--batch-size", type=at_least_one, default=8, metavar="N", help="files labeled at once (default: 8)"
     )

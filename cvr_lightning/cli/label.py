@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     from cvr_lightning.cli.prepare import RAY, array_job, at_least_one
-    from cvr_lightning.inference.compute import PRECISIONS, add_device
+    from cvr_lightning.inference.compute import add_compute
     from cvr_lightning.tools.prepare.tree import ArrayJob
 
     parser = argparse.ArgumentParser(
@@ -86,10 +86,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--scores", action="store_true", help="write the probability of every class")
     parser.add_argument("--embeddings", action="store_true", help="write the features before the head")
-    add_device(parser)
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
-    )
+    add_compute(parser)
     parser.add_argument(
         "--batch-size", type=at_least_one, default=8, metavar="N", help="videos scored at once (default: 8)"
     )

@@ -11,15 +11,6 @@ RAISE = f"set {PIXELS.variable} in the environment to more pixels if you trust t
 """Advice for frames above the limit."""
 
 
-def max_pixels() -> int:
-    """The maximum number of pixels of a frame.
-
-    Raises:
-        RunError: The environment variable is not a positive integer.
-    """
-    return PIXELS.value
-
-
 def check_size(path: str, width: int, height: int) -> None:
     """Check the frame size that a file declares.
 
@@ -29,9 +20,10 @@ def check_size(path: str, width: int, height: int) -> None:
         height: Height in pixels.
 
     Raises:
+        RunError: The environment variable is not a positive integer.
         UnsupportedStreamError: The size is not positive, or is above the limit.
     """
-    bound = max_pixels()
+    bound = PIXELS.value
     if not (width > 0 and height > 0 and width * height <= bound):
         # FFmpeg ignores a size above the limit and reports 0.
         size = f"frames of {width}x{height} pixels" if width and height else "no frame size within the limit"

@@ -26,6 +26,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_compute(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device`` and ``--precision``."""
+    add_device(parser)
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="32", help="bf16 is faster where the hardware has it"
+    )
+
+
 def compute_on(command: str, asked: str, precision: str = "32") -> tuple[torch.device, torch.dtype]:
     """Choose device and precision, and print one line unless both are the defaults of the CPU.
 

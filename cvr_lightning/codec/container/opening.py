@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 
 from cvr_lightning.codec.errors import FETCH_AGAIN, PYAV_ERRORS, UnreadableVideoError, reason
-from cvr_lightning.codec.limits import max_pixels
+from cvr_lightning.codec.limits import PIXELS
 
 FORMATS = (
     *("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "asf_o", "flv", "ogg"),
@@ -40,7 +40,7 @@ def open_container(
     options = {
         "format_whitelist": ",".join(FORMATS),
         "protocol_whitelist": "pipe",
-        "max_pixels": str(max_pixels()),
+        "max_pixels": str(PIXELS.value),
     }
     file: Any = source
     if isinstance(source, str):

@@ -13,7 +13,7 @@ from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.rotation import display_rotation
 from cvr_lightning.codec.errors import BitstreamError
 from cvr_lightning.codec.ffmpeg.decoder import Decoder, checksum
-from cvr_lightning.codec.limits import check_size, max_pixels
+from cvr_lightning.codec.limits import PIXELS, check_size
 
 
 class ShownFrame(NamedTuple):
@@ -100,7 +100,7 @@ def decode_pass(demuxer: Demuxer, packets: Iterable[tuple[int, Packet[VideoStrea
         take(number, packet)
     take(number, None)
     if look is None:
-        cause = f"FFmpeg decodes no frame of it (larger ones than {max_pixels()} pixels are not tried)"
+        cause = f"FFmpeg decodes no frame of it (larger ones than {PIXELS.value} pixels are not tried)"
         raise demuxer.error(cause)
     return DecodedVideo(shown, damaged, look, interlaced)
 

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.errors import PYAV_ERRORS, BitstreamError, reason
-from cvr_lightning.codec.limits import max_pixels
+from cvr_lightning.codec.limits import PIXELS
 from cvr_lightning.codec.mpeg4 import headers as mpeg4_headers
 
 Skip = Literal["NONE", "NONREF"]
@@ -61,7 +61,7 @@ class Decoder:
         context.thread_type = ThreadType.NONE
         context.copy_opaque = True
         context.skip_frame = skip
-        context.options = {"max_pixels": str(max_pixels())}
+        context.options = {"max_pixels": str(PIXELS.value)}
         try:
             context.open()
         except PYAV_ERRORS as error:

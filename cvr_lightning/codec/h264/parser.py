@@ -37,7 +37,7 @@ from cvr_lightning.codec.h264.macroblocks import (
 from cvr_lightning.codec.h264.parameter_sets import PictureParameters, SequenceParameters, unread_tool
 from cvr_lightning.codec.h264.parameters import parameter_units, read_pair, read_sets, scales_of
 from cvr_lightning.codec.h264.slice_lists import read_slice_lists
-from cvr_lightning.codec.limits import max_pixels
+from cvr_lightning.codec.limits import PIXELS
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
 
 _KEPT_HEADERS = 64
@@ -71,7 +71,7 @@ def unread_tools(index: PacketIndex) -> str:
 def unread_pair(sequence: SequenceParameters, picture: PictureParameters) -> str:
     """Why pictures with these parameter sets are not read; empty where they are."""
     cause = unread_tool(sequence, picture)
-    if not cause and 256 * sequence.columns * sequence.rows > max_pixels():
+    if not cause and 256 * sequence.columns * sequence.rows > PIXELS.value:
         cause = f"frames of {16 * sequence.columns}x{16 * sequence.rows} pixels"
     if not cause and (sequence.crop[0] or sequence.crop[2]):
         cause = "frames cropped at their left or top: their blocks lie off the grid of 8x8"

@@ -24,7 +24,7 @@ from cvr_lightning.codec.errors import (
 )
 from cvr_lightning.codec.fields.dct import COEFFICIENTS
 from cvr_lightning.codec.fields.geometry import nearest_blocks
-from cvr_lightning.codec.limits import max_pixels
+from cvr_lightning.codec.limits import PIXELS
 from cvr_lightning.codec.mpeg4 import headers
 from cvr_lightning.codec.mpeg4.iframes import Coding, decode_iframe
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
@@ -61,7 +61,7 @@ def unread_tool(vol: headers.VideoObjectLayer) -> str:
     """A coding tool of a layer that this parser does not support; empty if it supports all."""
     if vol.unread:
         return vol.unread
-    if not 0 < vol.width * vol.height <= max_pixels():
+    if not 0 < vol.width * vol.height <= PIXELS.value:
         return f"frames of {vol.width}x{vol.height} pixels"
     if vol.interlaced:
         return "interlaced coding: vectors may refer to fields"

@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.rotation import upright_filters
 from cvr_lightning.codec.errors import PYAV_ERRORS, reason
-from cvr_lightning.codec.limits import max_pixels
+from cvr_lightning.codec.limits import PIXELS
 from cvr_lightning.codec.prepared.encode import source_rate
 
 
@@ -34,7 +34,7 @@ class Source:
             self._demuxer.close()
             raise
         context.thread_count = 1
-        context.options = {"max_pixels": str(max_pixels())}
+        context.options = {"max_pixels": str(PIXELS.value)}
         self.codec = context.codec.canonical_name
 
     def __enter__(self) -> Source:
