@@ -5,6 +5,7 @@ runs are stored in a file, one per line; the same command continues from there.
 
     python benchmarks/ablation.py hard --runs runs/ablation.jsonl [--output report.md]
     python benchmarks/ablation.py folder --root VIDEOS --rows whole "I-frames only" --seeds 0 1 2 3 4
+    python benchmarks/ablation.py folds --root VIDEOS --seeds 0    # five folds of the training subset
     python benchmarks/ablation.py ucf101 --root UCF101 --subset val --splits 1 --seeds 0 1 2    # to choose by
     python benchmarks/ablation.py ucf101 --root UCF101 --seeds 0 1                            # three splits
 """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from data_options import data_options
 
 from cvr_lightning.datamodules import UCF101, CompressedVideoDataModule, Folder, HardMotionShapes
 from cvr_lightning.datamodules.annotations import Listed
+from cvr_lightning.datamodules.dataset import VideoList
 
-RecipeName = Literal["hard", "folder", "ucf101", "ucf101-imagenet"]
+RecipeName = Literal["hard", "folder", "folds", "ucf101", "ucf101-imagenet"]
 Subset = Literal["val", "test"]
 HELD_OUT = range(22, 26)
 """Groups of UCF-101 that no split tests, so that choices made on them use no test video."""
@@ -40,13 +42,15 @@ class Recipe:
     splits: tuple[int, ...] = (1,)
 
 
+FOLDER = Recipe(
+    30,
+    {"learning_rate": 1e-3},
+    SIZES | VIEWS | AUGMENTATION | {"batch_size": 4, "segments": 4, "scale_jitter": (1.0, 1.125, 1.25)},
+)
 RECIPES: dict[RecipeName, Recipe] = {
     "hard": Recipe(12, {"learning_rate": 3e-3}, SIZES | {"segments": 3, "scene_seed": 1}),
-    "folder": Recipe(
-        30,
-        {"learning_rate": 1e-3},
-        SIZES | VIEWS | AUGMENTATION | {"batch_size": 4, "segments": 4, "scale_jitter": (1.0, 1.125, 1.25)},
-    ),
+    "folder": FOLDER,
+    "folds": replace(FOLDER, splits=(1, 2, 3, 4, 5)),
     "ucf101": Recipe(30, {"learning_rate": 1e-3}, UCF101_DATA, (1, 2, 3)),
     "ucf101-imagenet": Recipe(
         10,
@@ -96,6 +100,35 @@ class HeldOutGroups(UCF101):
         return {video for video in videos if int(self.recording(video).removeprefix("g")) in HELD_OUT}
 
 
+class Folds(Folder):
+    """The training subset of a folder, each class shuffled and dealt to five folds, one of which is scored.
+
+    Args:
+        root: Folder of the data set.
+        fold: The fold that is not trained on, 1 to 5.
+        **options: Options of :class:`Folder`.
+    """
+
+    def __init__(self, root: str, fold: int, **options: Any) -> None:
+        super().__init__(root, **options)
+        self.fold = fold
+
+    def scan(self) -> Mapping[str, VideoList]:
+        """The videos of the other folds, and those of this one."""
+        listed = super().scan()["train"]
+        videos = list(zip(listed.names, listed.labels.tolist(), strict=True))
+        shuffle, held_out = random.Random(0), set[tuple[str, int]]()
+        for label in range(self.num_classes):
+            own = [video for video in videos if video[1] == label]
+            shuffle.shuffle(own)
+            held_out |= set(own[self.fold - 1 :: 5])
+        train, test = (
+            VideoList(*zip(*(video for video in videos if (video in held_out) == scored), strict=True))
+            for scored in (False, True)
+        )
+        return {"train": train, "val": test, "test": test}
+
+
 @dataclass(frozen=True)
 class Job:
     """One training and the subset that it is scored on; ``epochs`` and ``root`` belong to it.
@@ -135,6 +168,8 @@ class Job:
             return HardMotionShapes(self.root, **data_options(options))
         if self.recipe == "folder":
             return Folder(self.root, **data_options(options))
+        if self.recipe == "folds":
+            return Folds(self.root, self.split, **data_options(options))
         if self.subset == "val":
             return HeldOutGroups(self.root, self.split, **data_options(options))
         return UCF101(self.root, self.split, **data_options(options), val_fraction=0)

@@ -70,3 +70,21 @@ def test_the_figure_has_a_dot_for_each_row_beside_the_peer(ablation: ModuleType)
         assert [dot.get_xdata()[0] for dot in dots] == pytest.approx([cost] * 2)
         assert [dot.get_ydata()[0] for dot in dots] == [0.5] * 2
         assert peer.get_xdata()[0] > cost
+
+
+def test_the_folds_divide_the_training_videos(ablation: ModuleType, tmp_path: Path) -> None:
+    for subset, count in (("train", 12), ("val", 1)):
+        for name in ("a", "b"):
+            folder = tmp_path / subset / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{number}.avi").touch()
+    scored = []
+    for split in (1, 2, 3, 4, 5):
+        data = ablation.Job("folds", str(tmp_path), 1, "test", "whole", split, seed=0).datamodule()
+        videos = {subset: set(listed.names) for subset, listed in data.scan().items()}
+        assert not videos["train"] & videos["test"]
+        assert len(videos["train"] | videos["test"]) == 24
+        assert {name.split("/")[1] for name in videos["test"]} == {"a", "b"}
+        scored += sorted(videos["test"])
+    assert len(scored) == len(set(scored)) == 24
