@@ -17,7 +17,9 @@ import dataclasses
 import json
 import logging
 import multiprocessing
+import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -100,13 +102,26 @@ def key(run: Run) -> tuple[Any, ...]:
 
 def run_all(jobs: Sequence[Job], processes: int) -> Iterator[Run]:
     """Yield runs as they finish; one that fails is reported, and the others continue."""
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=end_with_parent) as pool:
         futures = {pool.submit(train, job): job for job in jobs}
         for future in as_completed(futures):
             if (error := future.exception()) is not None:
                 print(f"failed: {futures[future]}: {error}", file=sys.stderr)
             else:
                 yield future.result()
+
+
+def end_with_parent() -> None:
+    """End this worker when its parent was killed, which would leave the training running."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def train(job: Job) -> Run:

@@ -87,18 +87,22 @@ class Results(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files and print the table."""
         assert isinstance(pl_module, RecognitionModule)
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        rates = self._clips_per_second(trainer, pl_module)
+        if trainer.is_global_zero:
+            self._write(trainer, pl_module, rates)
+
+    def _clips_per_second(self, trainer: Trainer, pl_module: RecognitionModule) -> tuple[float, float]:
+        """With reading, and of the model alone; sums over the processes."""
+        loop_s = self._loop_end - self._loop_start
+        rates = torch.tensor([self._clips / max(seconds, 1e-9) for seconds in (loop_s, self._model_s)])
+        with_reading, model_only = trainer.strategy.reduce(
+            rates.to(pl_module.device), reduce_op="sum"
+        ).tolist()
+        return with_reading, model_only
+
+    def _write(self, trainer: Trainer, pl_module: RecognitionModule, rates: tuple[float, float]) -> None:
+        data, table = trainer.datamodule, pl_module.table  # type: ignore[attr-defined]
         assert isinstance(data, CompressedVideoDataModule)
-        rates = torch.tensor(
-            [
-                self._clips / max(self._loop_end - self._loop_start, 1e-9),
-                self._clips / max(self._model_s, 1e-9),
-            ]
-        )
-        rates = trainer.strategy.reduce(rates.to(pl_module.device), reduce_op="sum")
-        if not trainer.is_global_zero:
-            return
-        table = pl_module.table
         assert table is not None
         views = float(table.views.mean())
         names = data.names["test"]
@@ -109,10 +113,7 @@ class Results(Callback):
             "missing": data.missing_counts["test"],
             "unreadable": sorted(names[video] for video in table.unreadable),
             "protocol": {**data.protocol, "averaging": table.averaging},
-            "videos_per_second": {
-                "with_reading": float(rates[0]) / views,
-                "model_only": float(rates[1]) / views,
-            },
+            "videos_per_second": {"with_reading": rates[0] / views, "model_only": rates[1] / views},
             "parameters": count_parameters(pl_module.recognizer),
             **NOT_COUNTED,
             **_of_others(trainer, pl_module),
