@@ -9,9 +9,7 @@ from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
 from cvr_lightning.codec.h264.parser import H264Parser
-from cvr_lightning.codec.h264.parser import unread_tools as unread_h264_tools
 from cvr_lightning.codec.mpeg4.parser import Mpeg4Parser
-from cvr_lightning.codec.mpeg4.parser import unread_tools as unread_mpeg4_tools
 from cvr_lightning.codec.parser import Parser
 
 ParserName = Literal["auto", "mpeg4", "h264", "ffmpeg"]
@@ -24,16 +22,12 @@ def choose_parser(demuxer: Demuxer, index: PacketIndex, name: ParserName) -> Par
     Raises:
         UnsupportedStreamError: The requested parser does not support the stream.
     """
-    if name == "mpeg4" or (name == "auto" and index.codec == "mpeg4"):
-        cause = unread_mpeg4_tools(index)
-        if not cause or name == "mpeg4":
-            return Mpeg4Parser(demuxer, index)
-        return _through_ffmpeg(demuxer, index, f"not by the MPEG-4 parser: {cause}")
-    if name == "h264" or (name == "auto" and index.codec == "h264"):
-        cause = unread_h264_tools(index)
-        if not cause or name == "h264":
-            return H264Parser(demuxer, index)
-        return _through_ffmpeg(demuxer, index, f"not by the H.264 parser: {cause}")
+    for parser in (Mpeg4Parser, H264Parser):
+        if name == parser.name or (name == "auto" and index.codec == parser.name):
+            cause = "" if name == parser.name else parser.unread_tools(index)
+            if not cause:
+                return parser(demuxer, index)
+            return _through_ffmpeg(demuxer, index, f"not by the {parser.standard} parser: {cause}")
     return FFmpegParser(demuxer, index)
 
 

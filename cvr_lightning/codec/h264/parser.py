@@ -6,18 +6,16 @@ packet is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
-import av
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.arrays import Modality, blocks
-from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.arrays import Modality
+from cvr_lightning.codec.bitstream.parser import BitstreamParser
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE, BitstreamError, UnsupportedStreamError
-from cvr_lightning.codec.fields.geometry import nearest_blocks
 from cvr_lightning.codec.h264.colocated import (
     Motion,
     colocated_distances,
@@ -38,7 +36,7 @@ from cvr_lightning.codec.h264.parameter_sets import PictureParameters, SequenceP
 from cvr_lightning.codec.h264.parameters import parameter_units, read_pair, read_sets, scales_of
 from cvr_lightning.codec.h264.slice_lists import read_slice_lists
 from cvr_lightning.codec.limits import PIXELS
-from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
+from cvr_lightning.codec.parser import BlockFields, BlockGrid
 
 _KEPT_HEADERS = 64
 
@@ -99,28 +97,13 @@ def stream_of(headers: tuple[bytes, ...]) -> Stream:
     return Stream(prefix, np.concatenate(rows), np.stack(scales), np.stack(places))
 
 
-class H264Parser:
-    """Frames of one H.264 video.
-
-    Args:
-        demuxer: The file; it is not opened as a container where the index says where packets lie.
-        index: Its index.
-
-    Raises:
-        UnsupportedStreamError: The stream uses tools that are not read here.
-    """
+class H264Parser(BitstreamParser):
+    """Frames of one H.264 video; arguments and errors as for :class:`BitstreamParser`."""
 
     name = "h264"
+    standard = "H.264"
     reason = "H.264: modes, vectors and coefficients parsed from each P-frame's own bits, exactly"
-
-    def __init__(self, demuxer: Demuxer, index: PacketIndex) -> None:
-        cause = unread_tools(index)
-        if cause:
-            raise UnsupportedStreamError(
-                demuxer.path, f"not read by the H.264 parser: {cause}", "read it with parser='auto'"
-            )
-        self._demuxer = demuxer
-        self._index = index
+    unread_tools = staticmethod(unread_tools)
 
     @cached_property
     def _stream(self) -> Stream:
@@ -142,44 +125,17 @@ class H264Parser:
             )
             raise UnsupportedStreamError(self._demuxer.path, cause, PREPARE)
 
-    def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
-        for frame in frames:
-            header = self._index.sequence_headers[self._index.frame_headers[frame]]
-            prefix, units = parameter_units(header)
-            coded = self._coded(frame)
-            self._check(frame, coded)
-            try:
-                rgb = decode_iframe(coded.data, prefix, units, self._index.facts.colors, size)
-            except av.FFmpegError as error:
-                raise self._demuxer.damage(f"FFmpeg cannot decode it: {error}", frame) from error
-            if rgb is None:
-                raise self._demuxer.damage("FFmpeg does not decode it to one picture", frame)
-            yield rgb
+    def _decode(self, frame: int, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+        prefix, units = parameter_units(self._header(frame))
+        coded = self._coded(frame)
+        self._check(frame, coded)
+        return decode_iframe(coded.data, prefix, units, self._index.facts.colors, size)
 
     def _check(self, frame: int, coded: Coded) -> None:
         try:
             check_whole(coded, self._stream, self._shape)
         except DamagedPictureError as fault:
             raise self._damage(frame, fault) from fault
-
-    def pframes(
-        self, frames: Sequence[int], coefficients: tuple[int, int] | None
-    ) -> Iterator[tuple[int, PFrame]]:
-        """See :meth:`cvr_lightning.codec.parser.Parser.pframes`."""
-        sides = (self._index.facts.height, self._index.facts.width)
-        rows, columns = (nearest_blocks(blocks(side), side, blocks(side), side) for side in sides)
-        grid = BlockGrid(rows, columns, np.full(2, 0.25, np.float32))
-        channels = coefficients[0] + 2 * coefficients[1] if coefficients else 0
-        for frame in frames:
-            fields = BlockFields(
-                np.zeros((1, 2, len(rows), len(columns)), np.float32),
-                np.zeros((1, channels, len(rows), len(columns)), np.float32),
-                np.zeros((1, len(rows), len(columns)), np.uint8),
-            )
-            self.fill([frame], [0], coefficients, grid, fields)
-            residual = fields.residual[0] if coefficients else None
-            yield frame, PFrame(fields.motion[0], residual, fields.modes[0])
 
     def fill(
         self,
@@ -196,9 +152,7 @@ class H264Parser:
 
     def parse(self, frame: int) -> Macroblocks:
         """All macroblocks of one frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
-        types = self._index.frame_types
-        if not 0 <= frame < len(types):
-            raise ValueError(f"frame must be in 0..{len(types) - 1}, got {frame}")
+        self._check_number(frame)
         return self._parse(frame, self._coded(frame))
 
     def _parse(self, frame: int, coded: Coded) -> Macroblocks:
@@ -265,18 +219,7 @@ class H264Parser:
     def _packet(self, frame: int) -> Coded:
         """The packet of a frame and its reference lists."""
         index = self._index
-        packet = int(index.frame_sources[frame])
-        if index.damaged[packet]:
-            cause = f"packet {packet} is damaged, or what it is predicted from is missing"
-            raise self._demuxer.damage(cause, frame)
-        size, place = int(index.sizes[packet]), int(index.data_positions[packet])
-        if place >= 0:
-            data = self._demuxer.read(place, size)
-        else:
-            _, whole = next(self._demuxer.fetch(packet, packet, index.keys))
-            data = bytes(whole)
-        if len(data) != size:
-            raise self._demuxer.error("it is not where the index says: the file has changed", frame)
+        data = self._bytes(frame, 0, int(index.sizes[index.frame_sources[frame]]))
         lists = list(read_slice_lists(index.lists_of(frame)))
         if not lists:
             raise self._demuxer.damage("none of its slices can be read", frame)

@@ -6,31 +6,28 @@ and no pixel is reconstructed. I-frames are decoded by PyAV, one VOP at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
-import av
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.arrays import Modality, blocks
-from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.arrays import Modality
+from cvr_lightning.codec.bitstream.parser import BitstreamParser
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import (
     FETCH_AGAIN,
     BitstreamError,
     UnreadableVideoError,
-    UnsupportedStreamError,
 )
 from cvr_lightning.codec.fields.dct import COEFFICIENTS
-from cvr_lightning.codec.fields.geometry import nearest_blocks
 from cvr_lightning.codec.limits import PIXELS
 from cvr_lightning.codec.mpeg4 import headers
 from cvr_lightning.codec.mpeg4.iframes import Coding, decode_iframe
 from cvr_lightning.codec.mpeg4.macroblocks import DamagedVopError, Layer, Macroblocks, parse_vop
 from cvr_lightning.codec.mpeg4.pframes import DamagedPFrameError, parse_pframes
 from cvr_lightning.codec.mpeg4.vop_header import VOP_START, VideoObjectPlane, parse_vop_header
-from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
+from cvr_lightning.codec.parser import BlockFields, BlockGrid
 
 _FORMATS = ("yuv420p", "yuvj420p")
 _KEPT_HEADERS = 16  # the files of a data set have few different ones
@@ -88,28 +85,13 @@ def read_layer(header: bytes) -> Layer:
     )
 
 
-class Mpeg4Parser:
-    """Frames of one MPEG-4 Part 2 video.
-
-    Args:
-        demuxer: The file; its container is not opened if the index has the positions of all packets.
-        index: The index of the file.
-
-    Raises:
-        UnsupportedStreamError: The stream uses unsupported coding tools.
-    """
+class Mpeg4Parser(BitstreamParser):
+    """Frames of one MPEG-4 Part 2 video; arguments and errors as for :class:`BitstreamParser`."""
 
     name = "mpeg4"
+    standard = "MPEG-4"
     reason = "MPEG-4 Part 2: modes, vectors and coefficients parsed from each P-frame's own bits, exactly"
-
-    def __init__(self, demuxer: Demuxer, index: PacketIndex) -> None:
-        cause = unread_tools(index)
-        if cause:
-            raise UnsupportedStreamError(
-                demuxer.path, f"not read by the MPEG-4 parser: {cause}", "read it with parser='auto'"
-            )
-        self._demuxer = demuxer
-        self._index = index
+    unread_tools = staticmethod(unread_tools)
 
     @cached_property
     def _layers(self) -> list[Layer]:
@@ -118,37 +100,10 @@ class Mpeg4Parser:
     def require(self, modalities: Sequence[Modality], accumulate: bool = False) -> None:
         """See :meth:`cvr_lightning.codec.parser.Parser.require`; all modalities are available."""
 
-    def iframes(self, frames: Sequence[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """See :meth:`cvr_lightning.codec.parser.Parser.iframes`."""
+    def _decode(self, frame: int, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
         facts = self._index.facts
-        for frame in frames:
-            header = self._index.sequence_headers[self._index.frame_headers[frame]]
-            coding = Coding(facts.codec_tag, facts.width, facts.height, header, facts.colors)
-            try:
-                rgb = decode_iframe(self._vop(frame), coding, size)
-            except av.FFmpegError as error:
-                raise self._demuxer.damage(f"FFmpeg cannot decode it: {error}", frame) from error
-            if rgb is None:
-                raise self._demuxer.damage("FFmpeg does not decode it to one sound picture", frame)
-            yield rgb
-
-    def pframes(
-        self, frames: Sequence[int], coefficients: tuple[int, int] | None
-    ) -> Iterator[tuple[int, PFrame]]:
-        """See :meth:`cvr_lightning.codec.parser.Parser.pframes`."""
-        sides = (self._index.facts.height, self._index.facts.width)
-        rows, columns = (nearest_blocks(blocks(side), side, blocks(side), side) for side in sides)
-        grid = BlockGrid(rows, columns, np.full(2, 0.25, np.float32))
-        channels = coefficients[0] + 2 * coefficients[1] if coefficients else 0
-        for frame in frames:
-            fields = BlockFields(
-                np.zeros((1, 2, len(rows), len(columns)), np.float32),
-                np.zeros((1, channels, len(rows), len(columns)), np.float32),
-                np.zeros((1, len(rows), len(columns)), np.uint8),
-            )
-            self.fill([frame], [0], coefficients, grid, fields)
-            residual = fields.residual[0] if coefficients else None
-            yield frame, PFrame(fields.motion[0], residual, fields.modes[0])
+        coding = Coding(facts.codec_tag, facts.width, facts.height, self._header(frame), facts.colors)
+        return decode_iframe(self._vop(frame), coding, size)
 
     def fill(
         self,
@@ -169,8 +124,7 @@ class Mpeg4Parser:
 
     def parse(self, frame: int) -> Macroblocks:
         """Parse all macroblocks of a frame, see :meth:`cvr_lightning.codec.CompressedVideoReader.parse`."""
-        if not 0 <= frame < len(self._index.frame_types):
-            raise ValueError(f"frame must be in 0..{len(self._index.frame_types) - 1}, got {frame}")
+        self._check_number(frame)
         return self._parse(frame, (COEFFICIENTS, COEFFICIENTS))
 
     def _parse(self, frame: int, kept: tuple[int, int]) -> Macroblocks:
@@ -210,19 +164,10 @@ class Mpeg4Parser:
 
     def _vop(self, frame: int) -> bytes:
         """The bytes of a frame's VOP."""
-        index = self._index
-        packet, size = int(index.frame_sources[frame]), int(index.frame_sizes[frame])
-        if index.damaged[packet]:
-            cause = f"packet {packet} is damaged, or what it is predicted from is missing"
-            raise self._demuxer.damage(cause, frame)
-        offset, place = int(index.frame_offsets[frame]), int(index.data_positions[packet])
-        if place >= 0:
-            data = self._demuxer.read(place + offset, size)
-        else:
-            _, whole = next(self._demuxer.fetch(packet, packet, index.keys))
-            data = bytes(whole)[offset : offset + size]
-        if len(data) != size or not data.startswith(VOP_START):
-            raise self._demuxer.error("it is not where the index says: the file has changed", frame)
+        offset, size = int(self._index.frame_offsets[frame]), int(self._index.frame_sizes[frame])
+        data = self._bytes(frame, offset, size)
+        if not data.startswith(VOP_START):
+            raise self._changed(frame)
         return data
 
     def _damage(self, frame: int, fault: DamagedVopError) -> UnreadableVideoError:

@@ -58,7 +58,7 @@ class _Picture:
         except av.FFmpegError as error:
             raise self._damage(f"FFmpeg cannot decode it: {reason(error)}") from error
         if rgb is None:
-            raise self._damage("FFmpeg does not decode it to one sound picture")
+            raise self._damage("FFmpeg does not decode it to one picture")
         return rgb
 
     def fill(self, coefficients: tuple[int, int], grid: BlockGrid, fields: BlockFields) -> None:
