@@ -1,13 +1,14 @@
 """The packets of a file: container metadata, positions in the file, and headers, in one pass.
 
-Packets are compared with the file as they come, and their headers read in the mapped file: none is copied.
+Where the sample tables of an MP4 file tell its packets, only their headers are read. Elsewhere, packets are
+compared with the file as they come, and their headers read in the mapped file: none is copied.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import chain, cycle, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,10 @@ from av.video.stream import VideoStream
 from cvr_lightning.codec.bitstream.compiling import call
 from cvr_lightning.codec.bitstream.kernels import kernel
 from cvr_lightning.codec.bitstream.words import byte_at, same_memory
-from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
+from cvr_lightning.codec.container.demux import Demuxer
+from cvr_lightning.codec.container.keys import NO_TIMESTAMP, PacketKeys
 from cvr_lightning.codec.container.pictures import PictureScanner
+from cvr_lightning.codec.container.sample_table import FIRST_PACKETS, SampleTable, sample_table
 
 BATCH_BYTES = 4 << 20
 """The headers of packets are read together in batches of about this size."""
@@ -56,9 +59,9 @@ class Packets(NamedTuple):
     corrupt: npt.NDArray[np.bool_]
 
     @property
-    def keys(self) -> list[PacketKey]:
+    def keys(self) -> PacketKeys:
         """Keys that identify each packet."""
-        return list(zip(self.dts.tolist(), self.positions.tolist(), self.sizes.tolist(), strict=True))
+        return PacketKeys(self.dts, self.positions, self.sizes)
 
 
 def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
@@ -69,12 +72,27 @@ def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
         UnsupportedStreamError: The video is encrypted.
     """
     contiguous = scanner is not None and _CONTIGUOUS & set(demuxer.container.format.name.split(","))
+    packets = demuxer.scan(keep=not contiguous)
+    first = list(islice(packets, FIRST_PACKETS))
+    table = sample_table(demuxer, first) if scanner else None
     with demuxer.buffer() as file:
-        reader = _Reader(np.frombuffer(file, np.uint8), scanner)
-        batches = list(reader.read(demuxer.scan(keep=not contiguous)))
+        data = np.frombuffer(file, np.uint8)
+        if table and scanner:
+            return _from_table(table, data, scanner)
+        batches = list(_Reader(data, scanner).read(chain(first, packets)))
     if not batches:
         raise demuxer.error("it holds no packet of video")
     return Packets(*map(np.concatenate, zip(*batches, strict=True)))
+
+
+def _from_table(table: SampleTable, file: npt.NDArray[np.uint8], scanner: PictureScanner) -> Packets:
+    """Read only the headers of the packets."""
+    pts, dts, positions, sizes, keyframes, discarded = table
+    step = BATCH_BYTES // _PACKET_BYTES
+    for batch in (slice(first, first + step) for first in range(0, len(sizes), step)):
+        scanner.scan(file, positions[batch], positions[batch] + sizes[batch])
+    corrupt = np.zeros(len(sizes), bool)
+    return Packets(pts, dts, positions, sizes, positions, keyframes, discarded, corrupt)
 
 
 class _Reader:
@@ -137,7 +155,7 @@ class _Reader:
                     loose[n] if at < 0 else self._file[at : at + size].tobytes() for n, (at, size) in spans
                 ]
                 data, begins = np.frombuffer(b"".join(parts), np.uint8), np.cumsum(sizes) - sizes
-            self._scanner.scan(data, begins, begins + sizes, keyframes)
+            self._scanner.scan(data, begins, begins + sizes)
         return Packets(pts, dts, positions, sizes, places, keyframes, discarded, corrupt)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.bitstream.compiling import call
-from cvr_lightning.codec.container.demux import NO_TIMESTAMP, Demuxer, PacketKey
+from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex, StreamFacts
+from cvr_lightning.codec.container.keys import NO_TIMESTAMP, PacketKeys
 from cvr_lightning.codec.container.pictures import Pictures, pictures
 from cvr_lightning.codec.container.rotation import may_turn
 from cvr_lightning.codec.errors import UnreadableVideoError
@@ -80,9 +81,7 @@ def build_index(demuxer: Demuxer) -> PacketIndex:
     return _index(facts, packets, found, damaged, shown, headers)
 
 
-def _decode(
-    demuxer: Demuxer, keys: Sequence[PacketKey], scanner: VopScanner | PacketScanner | None
-) -> DecodedVideo:
+def _decode(demuxer: Demuxer, keys: PacketKeys, scanner: VopScanner | PacketScanner | None) -> DecodedVideo:
     """Decode the whole video; if FFmpeg outputs nothing, name the coding tool that it may lack."""
     try:
         return decode_pass(demuxer, demuxer.fetch(0, len(keys) - 1, keys))
@@ -225,11 +224,9 @@ def _index(
         facts=facts,
         types=found.types,
         sizes=packets.sizes,
-        pts=packets.pts,
         dts=packets.dts,
         positions=packets.positions,
         data_positions=packets.places,
-        keyframes=packets.keyframes,
         starts=found.starts,
         reference=found.reference,
         damaged=damaged,

@@ -59,16 +59,16 @@ def segments(frame_types: str, n: int, t: int, offsets: float | Sequence[float] 
     if n < 1 or t < 0:
         raise ValueError(f"need n >= 1 and t >= 0, got n={n}, t={t}")
     places = _offsets(offsets, n)
-    types = np.frombuffer(frame_types.encode(), "S1")
-    iframes = np.flatnonzero(types == b"I")
+    types = np.frombuffer(frame_types.encode(), np.uint8)
+    iframes = np.flatnonzero(types == ord("I"))
     if not len(iframes):
         raise ValueError("the video has no I-frame")
-    pframes = np.flatnonzero(types == b"P")
+    pframes = np.flatnonzero(types == ord("P"))
     pframes = pframes[pframes > iframes[0]]
     if not len(pframes):
         picks = [int((i + place) * len(iframes) / n) for i, place in enumerate(places)]
         return [Segment(int(iframes[min(pick, len(iframes) - 1)]), ()) for pick in picks]
-    gop = np.searchsorted(iframes, pframes) - 1
+    gop = np.cumsum(types == ord("I"))[pframes] - 1
     gop_end = np.append(np.searchsorted(pframes, iframes[1:]), len(pframes))[gop]
     bounds = [i * len(pframes) // n for i in range(n + 1)]
     span_end = np.repeat(bounds[1:], np.diff(bounds))

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import zlib
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -10,7 +12,7 @@ from av.video.frame import PictureType
 from helpers.encoders import SINGLE_REFERENCE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, PacketIndex, gather
-from cvr_lightning.codec.container.demux import NO_TIMESTAMP
+from cvr_lightning.codec.container.keys import NO_TIMESTAMP
 from cvr_lightning.codec.mpeg4.headers import align_vols, find_vol
 
 NAMES = """
@@ -88,9 +90,10 @@ def test_the_index_does_not_depend_on_the_batches(
 def test_an_index_without_timestamps_is_unchanged_by_serialization(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         index = video.index
-    unknown = np.where(np.arange(len(index.pts)) % 2, index.pts, NO_TIMESTAMP)
+    unknown = np.where(np.arange(len(index.dts)) % 2, index.dts, NO_TIMESTAMP)
     large = replace(index.facts, file_size=1 << 41)
-    same_index(replace(index, facts=large, pts=unknown, positions=index.positions + (1 << 40)))
+    same_index(replace(index, facts=large, dts=unknown, positions=index.positions + (1 << 40)))
+    same_index(replace(index, facts=large, data_positions=np.full(len(unknown), -1)))
 
 
 def same_index(index: PacketIndex) -> None:
@@ -179,6 +182,25 @@ def test_an_index_that_expands_to_a_gigabyte_is_refused(mpeg4: str, monkeypatch)
         PacketIndex.from_bytes(data)
     monkeypatch.setenv("CVR_MAX_INDEX_BYTES", str(34 << 20))
     assert len(PacketIndex.from_bytes(data).headers) == 33 << 20
+
+
+def test_an_index_that_declares_more_rows_than_it_holds_is_refused(mpeg4: str) -> None:
+    with CompressedVideoReader(mpeg4) as video:
+        data = video.index.to_bytes()
+    head, _, columns = zlib.decompress(data[16:]).partition(b"\n")
+    facts, described = json.loads(head)
+    kind, _, stored = described[0]
+    refused = {
+        1 << 40: "set CVR_MAX_INDEX_BYTES=",
+        31: "31 rows instead of 30|30 rows instead of 31",
+        -1: "-1 rows",
+    }
+    for rows, message in refused.items():
+        packed = zlib.compress(
+            json.dumps([facts, [(kind, rows, stored), *described[1:]]]).encode() + b"\n" + columns
+        )
+        with pytest.raises(ValueError, match=message):
+            PacketIndex.from_bytes(hashlib.blake2b(packed, digest_size=16).digest() + packed)
 
 
 def test_aligning_a_header_rounds_its_size_up_to_macroblocks(tmp_path: Path) -> None:

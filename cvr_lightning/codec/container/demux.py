@@ -8,16 +8,18 @@ import logging
 import mmap
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Discard
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from cvr_lightning.codec.container.keys import NO_TIMESTAMP, PacketKeys, packet_key
 from cvr_lightning.codec.container.length import length_fault
 from cvr_lightning.codec.container.opening import open_container, require_regular
 from cvr_lightning.codec.errors import (
@@ -34,13 +36,8 @@ log = logging.getLogger(__name__)
 
 KEEP_BYTES = 64 << 20
 """The index pass keeps packets in memory of files up to this size; larger files are read from disk again."""
-NO_TIMESTAMP = -(1 << 63)
-"""Represents a timestamp that the container does not provide."""
 _FIRST_PACKETS = 8  # are always kept
 _SEEK_PACKETS = 64  # skipping fewer packets is cheaper than a seek
-
-PacketKey = tuple[int, int, int]
-"""Identifies a packet within its file: (dts, position in the file, size)."""
 
 
 class VideoBytes(NamedTuple):
@@ -53,12 +50,6 @@ class VideoBytes(NamedTuple):
 
     name: str
     data: bytes
-
-
-def packet_key(packet: Packet[VideoStream]) -> PacketKey:
-    """The key of a packet."""
-    dts = NO_TIMESTAMP if packet.dts is None else packet.dts
-    return dts, -1 if packet.pos is None else packet.pos, packet.size
 
 
 def best_video(path: str, container: InputContainer) -> VideoStream:
@@ -159,13 +150,21 @@ class Demuxer:
                 stream = best_video(self.path, container)
                 if stream.width or stream.height:
                     check_size(self.path, stream.width, stream.height)
-                if "mov" in container.format.name and stream.frames > self.size:  # others may not know it
-                    raise self.error(f"it declares {stream.frames} frames in {self.size} bytes")
+                if "mov" in container.format.name:
+                    self._read_only(container, stream)
             except BaseException:
                 container.close()
                 raise
             self._opened = container, stream
         return self._opened
+
+    def _read_only(self, container: InputContainer, stream: VideoStream) -> None:
+        """Check how many frames an MP4 file declares, and skip its other streams, which may be damaged."""
+        if stream.frames > self.size:
+            raise self.error(f"it declares {stream.frames} frames in {self.size} bytes")
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
 
     def _open_container(self) -> InputContainer:
         return open_container(self.path if self._data is None else io.BytesIO(self._data), self.path)
@@ -231,9 +230,7 @@ class Demuxer:
         """A packet, if it is kept in memory."""
         return self._kept[number] if number < len(self._kept) else None
 
-    def fetch(
-        self, first: int, last: int, keys: Sequence[PacketKey]
-    ) -> Iterator[tuple[int, Packet[VideoStream]]]:
+    def fetch(self, first: int, last: int, keys: PacketKeys) -> Iterator[tuple[int, Packet[VideoStream]]]:
         """Yield packets ``first`` to ``last`` with their numbers.
 
         Args:
@@ -256,7 +253,7 @@ class Demuxer:
             if number >= first:
                 yield number, packet
 
-    def _go_to(self, first: int, keys: Sequence[PacketKey]) -> None:
+    def _go_to(self, first: int, keys: PacketKeys) -> None:
         """Move so that the next packet is ``first`` or an earlier one.
 
         A seek may land on any packet, so the result is identified by its key; if that fails, the file is read
@@ -270,9 +267,9 @@ class Demuxer:
                 self.container.seek(dts, stream=self.stream)
                 packets = self._clear()
                 landing = next(packets)
-                key = packet_key(landing)
-                if keys.count(key) == 1 and keys.index(key) <= first:
-                    self._packets, self._next = chain((landing,), packets), keys.index(key)
+                number = keys.find(packet_key(landing))
+                if 0 <= number <= first:
+                    self._packets, self._next = chain((landing,), packets), number
                     return
         self.container.close()
         self._opened = None

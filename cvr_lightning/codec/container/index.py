@@ -7,38 +7,17 @@ import json
 import zlib
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cvr_lightning.codec.container.demux import PacketKey
+from cvr_lightning.codec.container.columns import pack, unpack
 from cvr_lightning.codec.container.index_check import check_index
+from cvr_lightning.codec.container.keys import PacketKeys
 from cvr_lightning.files.bounds import INDEX_BYTES, decompress, parse_json
 
-INDEX_VERSION = 4
+INDEX_VERSION = 5
 """Increased when the content or format of an index changes, which invalidates cached indexes."""
-_STEPS = frozenset(
-    {
-        "pts",
-        "dts",
-        "positions",
-        "data_positions",
-        "frame_packets",
-        "frame_ends",
-        "frame_sources",
-        "frame_times",
-        "frame_list_ends",
-    }
-)
-"""Columns stored as differences between rows, which compress better."""
-_BYTES = {
-    **dict.fromkeys(("types", "frame_kinds"), "S1"),
-    **dict.fromkeys(("keyframes", "starts", "reference", "damaged"), "?"),
-    **dict.fromkeys(("rounding", "headers"), "u1"),
-}
-"""Columns of one byte per row; the others are int64."""
-_PACKED = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8")
 _CHECKSUM_BYTES = 16
 
 
@@ -97,12 +76,10 @@ class PacketIndex:
         types: (P,) S1, type of the first picture of the packet: I, P, B, S (sprite VOP), N if no picture of
             it is shown (placeholders of packed bitstreams, dropped or hidden frames), ? if unknown.
         sizes: (P,) int64, size in bytes.
-        pts: (P,) int64, presentation timestamp in the stream's time base, ``demux.NO_TIMESTAMP`` if unknown.
-        dts: (P,) int64, decoding timestamp, ``demux.NO_TIMESTAMP`` if unknown.
+        dts: (P,) int64, decoding timestamp in the stream's time base, ``keys.NO_TIMESTAMP`` if unknown.
         positions: (P,) int64, file position reported by the demuxer, -1 if unknown.
         data_positions: (P,) int64, file position of the first byte of the packet's data, -1 if the data are
             not contiguous in the file.
-        keyframes: (P,) bool, the container's keyframe flag.
         starts: (P,) bool, decoding can start at this packet.
         reference: (P,) bool, false if the codec declares that no picture refers to this one.
         damaged: (P,) bool, the packet is damaged, or a reference of its picture is not in the file.
@@ -129,11 +106,9 @@ class PacketIndex:
     facts: StreamFacts
     types: npt.NDArray[np.bytes_]
     sizes: npt.NDArray[np.int64]
-    pts: npt.NDArray[np.int64]
     dts: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
     data_positions: npt.NDArray[np.int64]
-    keyframes: npt.NDArray[np.bool_]
     starts: npt.NDArray[np.bool_]
     reference: npt.NDArray[np.bool_]
     damaged: npt.NDArray[np.bool_]
@@ -176,11 +151,10 @@ class PacketIndex:
             numbers.setdefault(packet, frame)
         return numbers
 
-    @cached_property
-    def keys(self) -> list[PacketKey]:
+    @property
+    def keys(self) -> PacketKeys:
         """Keys that identify each packet."""
-        columns = (self.dts.tolist(), self.positions.tolist(), self.sizes.tolist())
-        return list(zip(*columns, strict=True))
+        return PacketKeys(self.dts, self.positions, self.sizes)
 
     def lists_of(self, frame: int) -> npt.NDArray[np.int64]:
         """The part of ``reference_lists`` that belongs to a frame."""
@@ -188,11 +162,10 @@ class PacketIndex:
         return self.reference_lists[begin : self.frame_list_ends[frame]]
 
     def to_bytes(self) -> bytes:
-        """Serialize the index, with a checksum: about 4 bytes per packet."""
-        columns = [_pack(item.name, getattr(self, item.name)) for item in fields(self)[1:]]
-        head = [astuple(self.facts), [(column.dtype.str, len(column)) for column in columns]]
-        parts = [json.dumps(head, separators=(",", ":")).encode(), b"\n", *(c.tobytes() for c in columns)]
-        packed = zlib.compress(b"".join(parts))
+        """Serialize the index, with a checksum: about 3 bytes per packet."""
+        described, content = pack({item.name: getattr(self, item.name) for item in fields(self)[1:]})
+        head = json.dumps([astuple(self.facts), described], separators=(",", ":")).encode()
+        packed = zlib.compress(head + b"\n" + content)
         return _checksum(packed) + packed
 
     @classmethod
@@ -209,15 +182,7 @@ class PacketIndex:
         try:
             head, _, body = decompress(packed, INDEX_BYTES).partition(b"\n")
             facts, described = parse_json(head)
-            columns, place = {}, 0
-            for item, (dtype, length) in zip(fields(cls)[1:], described, strict=True):
-                if dtype not in (_PACKED[:1] if item.name in _BYTES else _PACKED) or length < 0:
-                    raise ValueError(f"{item.name}: {length} times {dtype}")
-                column = np.frombuffer(body, dtype, length, place)
-                columns[item.name] = _unpack(item.name, column)
-                place += column.nbytes
-            if place != len(body):
-                raise ValueError(f"{len(body) - place} bytes too many")
+            columns = unpack([item.name for item in fields(cls)[1:]], described, body)
             index = cls(StreamFacts(*facts), **columns)
             check_index(index)
         except (TypeError, ValueError, OverflowError) as error:
@@ -227,23 +192,3 @@ class PacketIndex:
 
 def _checksum(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES).digest()
-
-
-def _pack(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Pack a column in the narrowest sufficient integer type."""
-    if name in _BYTES:
-        return column.view(np.uint8)
-    values = np.diff(column, prepend=0) if name in _STEPS else column
-    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    dtypes = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
-    fits = (d for d in dtypes if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
-    return values.astype(next(fits))
-
-
-def _unpack(name: str, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The inverse of :func:`_pack`."""
-    if name in _BYTES:
-        if _BYTES[name] == "?" and packed.max(initial=0) > 1:
-            raise ValueError(f"{name}: neither true nor false")
-        return packed.view(_BYTES[name])
-    return np.cumsum(packed, dtype=np.int64) if name in _STEPS else packed.astype(np.int64)

@@ -59,7 +59,7 @@ def _check_lists(lists: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> N
     if (sizes < 0).any() or int(ends[-1]) != len(lists):
         raise ValueError("frame_list_ends: not the ends of the lists")
     begins = ends - sizes
-    first, second = (np.append(lists, (0, 0))[begins + k] for k in range(2))
+    first, second = (lists[np.minimum(begins + k, len(lists) - 1)] for k in range(2))
     sound = (np.minimum(first, second) >= 0) & (np.maximum(first, second) <= _LONGEST_LIST)
     of_one_slice = sound & (sizes == 2 + (first + second) * np.where(second > 0, 2, 1))
     for frame in np.flatnonzero((sizes > 0) & ~of_one_slice).tolist():
@@ -114,9 +114,10 @@ def _check_types(index: PacketIndex) -> None:
 def _check_kinds(index: PacketIndex) -> None:
     """Check that a frame has the type of its packet's first picture, unless it is a later picture."""
     places = index.frame_sources if index.codec == "mpeg4" else index.frame_packets
-    begun = index.types[places]
-    told = (index.frame_offsets == 0) & (begun != b"?") & (begun != b"N") & (index.frame_kinds != b"?")
-    if not np.array_equal(begun[told], index.frame_kinds[told]):
+    begun, kinds = index.types.view(np.uint8)[places], index.frame_kinds.view(np.uint8)
+    unknown, nothing = ord("?"), ord("N")
+    told = (index.frame_offsets == 0) & (kinds != unknown) & (begun != unknown) & (begun != nothing)
+    if (told & (begun != kinds)).any():
         raise ValueError("frame_kinds: other types than the packets'")
 
 

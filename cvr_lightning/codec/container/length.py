@@ -7,7 +7,9 @@ file may declare any number of samples of one size, for each of which FFmpeg all
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from cvr_lightning.codec.container.boxes import Read, boxes
 
 _HEAD_BYTES = 4096
 """Bytes at the start of a file that :func:`declared_size` needs."""
@@ -22,7 +24,7 @@ _UNKNOWN = 0xFFFFFFFF
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
-def length_fault(read: Callable[[int, int], bytes], size: int) -> str:
+def length_fault(read: Read, size: int) -> str:
     """Why a file is shorter than it declares; empty if it is not.
 
     Args:
@@ -38,31 +40,27 @@ def length_fault(read: Callable[[int, int], bytes], size: int) -> str:
     return ""
 
 
-def _declared_samples(read: Callable[[int, int], bytes], size: int) -> Iterator[int]:
+def _declared_samples(read: Read, size: int) -> Iterator[int]:
     """Numbers of samples that the tracks and fragments of an MP4 file declare without a field for each."""
     if read(4, 4) not in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"):
         return
     waiting = [(0, size)]
     while waiting:
-        place, end = waiting.pop()
-        head = read(place, 32)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        start = 16 if length == 1 else 8
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        following = place + length if length else end
-        if len(head) < start or following < place + start:
-            continue
-        if following < end:
-            waiting.append((following, end))
-        if kind in _BOXES_OF_BOXES:
-            waiting.append((place + start, min(end, following)))
-        elif kind in (b"stsz", b"trun") and len(head) >= start + 12:
-            flags, first, second = struct.unpack_from(">3I", head, start)
-            if kind == b"stsz" and first:
-                yield second
-            elif kind == b"trun" and not flags & _SAMPLE_FIELDS:
-                yield first
+        for kind, start, end in boxes(read, *waiting.pop()):
+            if kind in _BOXES_OF_BOXES:
+                waiting.append((start, end))
+            elif kind in (b"stsz", b"trun"):
+                yield _uniform_samples(kind, read(start, 12))
+
+
+def _uniform_samples(kind: bytes, head: bytes) -> int:
+    """Samples that a box declares without a field for each, given its first bytes."""
+    if len(head) < 12:
+        return 0
+    flags, first, second = struct.unpack(">3I", head)
+    if kind == b"stsz":
+        return second if first else 0
+    return 0 if flags & _SAMPLE_FIELDS else first
 
 
 def declared_size(head: bytes) -> int | None:

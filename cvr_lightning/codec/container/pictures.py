@@ -58,11 +58,7 @@ class PictureScanner(Protocol):
     """Reads the headers of packets."""
 
     def scan(
-        self,
-        data: npt.NDArray[np.uint8],
-        begins: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.int64],
-        keyframes: npt.NDArray[np.bool_],
+        self, data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
     ) -> None:
         """Read the next packets.
 
@@ -70,7 +66,6 @@ class PictureScanner(Protocol):
             data: Holds their data.
             begins: (P,) where each begins.
             ends: (P,) where each ends.
-            keyframes: (P,) the container's flags.
         """
 
     def finish(self) -> Pictures:

@@ -50,13 +50,9 @@ class PacketScanner:
         self._sizes = [np.empty(0, np.int64)]
 
     def scan(
-        self,
-        data: npt.NDArray[np.uint8],
-        begins: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.int64],
-        keyframes: npt.NDArray[np.bool_],
+        self, data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
     ) -> None:
-        """Read the next packets; the container's flags are not needed."""
+        """Read the next packets."""
         self._scan.scan(data, begins, ends)
         self._sizes.append(ends - begins)
 

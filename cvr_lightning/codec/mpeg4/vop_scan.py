@@ -72,20 +72,14 @@ class VopScanner:
         self._rows: list[npt.NDArray[np.int64]] = []
 
     def scan(
-        self,
-        data: npt.NDArray[np.uint8],
-        begins: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.int64],
-        keyframes: npt.NDArray[np.bool_],
+        self, data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
     ) -> None:
         """Read the next packets."""
         contexts = self._read_contexts(data, begins, ends)
         room = call(_count_vops, data, begins, ends) if contexts[:, _PACKED].any() else len(ends)
         queue = np.concatenate([self._waiting, np.empty((room, _COLUMNS), np.int64)])
         rows = np.zeros((len(ends), _ROW), np.int64)
-        head, tail = call(
-            _scan, data, begins, ends, contexts, keyframes, self._state, queue, len(self._waiting), rows
-        )
+        head, tail = call(_scan, data, begins, ends, contexts, self._state, queue, len(self._waiting), rows)
         self._waiting = queue[head:tail].copy()
         self._rows.append(rows)
 
@@ -172,7 +166,7 @@ def _count_vops(data, begins, ends):  # type: ignore[no-untyped-def]
 
 @kernel
 def _scan(  # type: ignore[no-untyped-def]
-    data, begins, ends, contexts, keyframes, state, queue, waiting, rows
+    data, begins, ends, contexts, state, queue, waiting, rows
 ):
     """Fill one row per packet; returns the pending range of the queue.
 
@@ -189,7 +183,7 @@ def _scan(  # type: ignore[no-untyped-def]
         state[_PACKETS] += 1
         rows[p, 3] = 1
         if not time_bits:
-            rows[p, 0], rows[p, 1], rows[p, 2] = _UNREAD, _UNREAD, keyframes[p]
+            rows[p, 0], rows[p, 1] = _UNREAD, _UNREAD
             continue
         clean = head == tail
         first = -1

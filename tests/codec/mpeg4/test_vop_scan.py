@@ -27,8 +27,7 @@ def scan(extradata: bytes, packets: list[bytes], together: int = 1000) -> Pictur
         batch = packets[first : first + together]
         sizes = np.array([len(packet) for packet in batch])
         begins = np.cumsum(sizes) - sizes
-        keyframes = np.arange(first, first + len(batch)) == 0
-        scanner.scan(np.frombuffer(b"".join(batch), np.uint8), begins, begins + sizes, keyframes)
+        scanner.scan(np.frombuffer(b"".join(batch), np.uint8), begins, begins + sizes)
     return scanner.finish()
 
 
@@ -94,7 +93,7 @@ def test_packets_before_a_sequence_header_are_unread(stream: tuple[bytes, list[b
     pictures = scan(b"", [packets[1], extradata + packets[0], packets[1]])
     assert pictures.types.tobytes() == b"?IP"
     assert pictures.headers.tolist() == [0, 1, 1]
-    assert pictures.starts.tolist() == [True, True, False]
+    assert pictures.starts.tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("before", [b"", b"\0\0\1\xb2other"])
