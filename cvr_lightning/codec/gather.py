@@ -1,7 +1,7 @@
 """The packets of a file: container metadata, positions in the file, and headers, in one pass.
 
-Where the sample tables of an MP4 file tell its packets, only their headers are read. Elsewhere, packets are
-compared with the file as they come, and their headers read in the mapped file: none is copied.
+Where the container lists its packets, only their headers are read. Elsewhere, packets are compared with the
+file as they come, and their headers read in the mapped file: none is copied.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cvr_lightning.codec.bitstream.words import byte_at, same_memory
 from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.keys import NO_TIMESTAMP, PacketKeys
 from cvr_lightning.codec.container.pictures import PictureScanner
-from cvr_lightning.codec.container.sample_table import FIRST_PACKETS, SampleTable, sample_table
+from cvr_lightning.codec.packet_table import FIRST_PACKETS, PacketTable, packet_table
 
 BATCH_BYTES = 4 << 20
 """The headers of packets are read together in batches of about this size."""
@@ -74,10 +74,9 @@ def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
     contiguous = scanner is not None and _CONTIGUOUS & set(demuxer.container.format.name.split(","))
     packets = demuxer.scan(keep=not contiguous)
     first = list(islice(packets, FIRST_PACKETS))
-    table = sample_table(demuxer, first) if scanner else None
     with demuxer.buffer() as file:
         data = np.frombuffer(file, np.uint8)
-        if table and scanner:
+        if scanner and (table := packet_table(demuxer, first, data)):
             return _from_table(table, data, scanner)
         batches = list(_Reader(data, scanner).read(chain(first, packets)))
     if not batches:
@@ -85,7 +84,7 @@ def gather(demuxer: Demuxer, scanner: PictureScanner | None) -> Packets:
     return Packets(*map(np.concatenate, zip(*batches, strict=True)))
 
 
-def _from_table(table: SampleTable, file: npt.NDArray[np.uint8], scanner: PictureScanner) -> Packets:
+def _from_table(table: PacketTable, file: npt.NDArray[np.uint8], scanner: PictureScanner) -> Packets:
     """Read only the headers of the packets."""
     pts, dts, positions, sizes, keyframes, discarded = table
     step = BATCH_BYTES // _PACKET_BYTES

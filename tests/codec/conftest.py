@@ -1,5 +1,6 @@
 import pytest
 from helpers.encoders import COARSE, encode
+from helpers.passes import Pass
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +13,9 @@ def mpeg4(tmp_path_factory: pytest.TempPathFactory) -> str:
 def bframes(tmp_path_factory: pytest.TempPathFactory) -> str:
     """MPEG-4 Part 2 with B-frames in AVI."""
     return str(encode(tmp_path_factory.mktemp("bframes") / "clip.avi", options={**COARSE, "bf": "2"}))
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Pass:
+    """Compares index passes with and without the packets that the container lists."""
+    return Pass(monkeypatch)

@@ -1,22 +1,18 @@
-"""What an index tells of an MP4 file without reading its packets is what reading them tells."""
+"""What the sample tables of an MP4 file tell of its packets is what reading them tells."""
 
 from __future__ import annotations
 
-import random
 import struct
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from helpers.encoders import encode
 from helpers.mp4 import rewrite, two_tracks
-from helpers.real_clips import REAL_CLIPS
+from helpers.passes import Pass
 from helpers.remux import remux
 
-from cvr_lightning.codec import CompressedVideoReader, VideoBytes, gather, scan
+from cvr_lightning.codec import CompressedVideoReader
 from cvr_lightning.codec.container.composition import composition_offsets
-from cvr_lightning.codec.container.demux import Demuxer
-from cvr_lightning.codec.errors import VideoError
 
 ENCODES = {
     "h264": ("libx264", {}),
@@ -30,45 +26,6 @@ CONTAINERS = {
     "no edit list": {"use_editlist": "0"},
     "negative offsets": {"movflags": "negative_cts_offsets"},
 }
-
-
-class Pass:
-    """Index passes over a file, with and without its sample table."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.by_table = False
-        self._patch, self._table = monkeypatch, gather.sample_table
-
-    def _counted(self, *arguments: object) -> object:
-        table = self._table(*arguments)  # type: ignore[arg-type]
-        self.by_table = table is not None
-        return table
-
-    def packets(self, file: Path | VideoBytes, table: bool) -> object:
-        """What is known of the packets of a file, or the error that it cannot be read."""
-        self._patch.setattr(gather, "sample_table", self._counted if table else lambda *arguments: None)
-        try:
-            with closing(Demuxer(file if isinstance(file, VideoBytes) else str(file))) as demuxer:
-                codec = demuxer.stream.codec_context
-                scanner = scan._scanner(codec.name, codec.extradata or b"")
-                packets = gather.gather(demuxer, scanner)
-        except VideoError as error:
-            return str(error)
-        found = {name: column.tolist() for name, column in packets._asdict().items()}
-        if codec.name == "h264":  # FFmpeg replaces the flags by those of the bitstream; no part reads them
-            del found["keyframes"]
-        return found, scanner and [column.tolist() for column in scanner.finish()]
-
-    def same(self, file: Path | VideoBytes) -> bool:
-        """Check that both passes have one result; whether the table told it."""
-        self.by_table = False
-        assert self.packets(file, True) == self.packets(file, False)
-        return self.by_table
-
-
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> Pass:
-    return Pass(monkeypatch)
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -232,26 +189,3 @@ def test_damaged_tables_of_another_track_leave_the_video_whole(tmp_path: Path, p
     assert passes.same(rewrite(path, lose))
     with CompressedVideoReader(path) as video:
         assert video.info.num_frames == 75
-
-
-def test_real_files_have_one_index(passes: Pass) -> None:
-    names = [path for folder in ("clips", "h264", "defects") for path in (REAL_CLIPS / folder).rglob("*")]
-    files = [path for path in names if path.suffix in (".mp4", ".mov")]
-    if not files:
-        pytest.skip("no real clips: CVR_TEST_CLIPS names no folder that holds them")
-    assert sum(passes.same(path) for path in files) > len(files) // 2
-
-
-@pytest.mark.parametrize("coding", ["h264_bframes", "mpeg4_bframes"])
-def test_mutated_tables_tell_what_the_packets_tell(tmp_path: Path, passes: Pass, coding: str) -> None:
-    codec, options = ENCODES[coding]
-    sound = encode(tmp_path / "a.mp4", (64, 48), codec=codec, options=options).read_bytes()
-    draw, told = random.Random(0), 0
-    for _ in range(100):
-        data = bytearray(sound)
-        for _ in range(draw.choice((1, 1, 2, 5))):
-            data[draw.randrange(sound.index(b"moov"), len(data))] = draw.choice(
-                (0, 1, 255, draw.randrange(256))
-            )
-        told += passes.same(VideoBytes("a.mp4", bytes(data)))
-    assert 20 < told < 90
