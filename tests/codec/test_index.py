@@ -189,16 +189,17 @@ def test_an_index_that_declares_more_rows_than_it_holds_is_refused(mpeg4: str) -
         data = video.index.to_bytes()
     head, _, columns = zlib.decompress(data[16:]).partition(b"\n")
     facts, described = json.loads(head)
-    kind, _, stored = described[0]
     refused = {
-        1 << 40: "set CVR_MAX_INDEX_BYTES=",
-        31: "31 rows instead of 30|30 rows instead of 31",
-        -1: "-1 rows",
+        (1 << 40,): "set CVR_MAX_INDEX_BYTES=",
+        (31,): "31 rows instead of 30|30 rows instead of 31",
+        (-1,): "for -1 rows",
+        (1 << 40, float("nan")): "for nan rows",
     }
     for rows, message in refused.items():
-        packed = zlib.compress(
-            json.dumps([facts, [(kind, rows, stored), *described[1:]]]).encode() + b"\n" + columns
-        )
+        changed = [
+            (kind, row, stored) for (kind, _, stored), row in zip(described, rows, strict=False)
+        ] + described[len(rows) :]
+        packed = zlib.compress(json.dumps([facts, changed]).encode() + b"\n" + columns)
         with pytest.raises(ValueError, match=message):
             PacketIndex.from_bytes(hashlib.blake2b(packed, digest_size=16).digest() + packed)
 

@@ -58,12 +58,14 @@ def unpack(
             :data:`cvr_lightning.files.bounds.INDEX_BYTES`.
     """
     columns, place = dict[str, npt.NDArray[Any]](), 0
-    entries = [Stored(*entry) for entry in described]
-    INDEX_BYTES.check(sum(entry.rows for entry in entries))
-    for name, (dtype, rows, stored) in zip(names, entries, strict=True):
+    entries = {name: Stored(*entry) for name, entry in zip(names, described, strict=True)}
+    for name, (dtype, rows, stored) in entries.items():
         kinds = _PACKED[:1] if name in _BYTES else _PACKED
-        if dtype not in kinds or not min(rows, 1) <= stored <= rows:
+        counts = type(rows) is int and type(stored) is int and min(rows, 1) <= stored <= rows
+        if dtype not in kinds or not counts:
             raise ValueError(f"{name}: {stored} times {dtype} for {rows} rows")
+    INDEX_BYTES.check(sum(entry.rows for entry in entries.values()))
+    for name, (dtype, rows, stored) in entries.items():
         packed = np.frombuffer(data, dtype, stored, place)
         columns[name] = _unpack(name, packed, rows, columns)
         place += packed.nbytes
