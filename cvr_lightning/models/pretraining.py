@@ -2,8 +2,8 @@
 
 Our own recipe, not from arXiv 2503.13724: SimMIM (Xie et al., CVPR 2022) on the codec's fields. Places of the
 token grid are hidden from the P-path, the same in all P-frames of a segment because neighboring P-frames
-would reveal them. The whole model without its head sees the rest, including I-frames, and a small MLP
-predicts the vectors and coefficients of the hidden places.
+would reveal them. The model without its head sees the rest, and a small MLP predicts the vectors and
+coefficients of the hidden places. Its attention spans both modalities, so that I-frames can contribute.
 
 Shape suffixes: T P-frames, B clips, N segments, M = B N segments of all clips, L places of the token grid, S
 hidden places of all segments, D token channels, F = 2 + C fields of a block, P blocks of a place in a row.
@@ -58,7 +58,7 @@ class MaskedPretraining(nn.Module):
         super().__init__()
         self.pframes = pframes
         self.fields = 2 + residual_channels
-        self.recognizer = CompressedVideoRecognizer(1, preset, residual_channels, dropout=0.0)
+        self.recognizer = CompressedVideoRecognizer(1, preset, residual_channels, dropout=0.0, exchange=True)
         width = self.recognizer.iframe_tokens.out_features
         del self.recognizer.heads
         self.hidden_block = nn.Parameter(torch.zeros(self.fields + 1, 1, 1))

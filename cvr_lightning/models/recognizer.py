@@ -30,6 +30,8 @@ MAX_MIXERS = 8
 """Bound on a number that may come from a file."""
 HEADS = "heads."
 """Prefix of the weights that ``reset_classifier`` replaces."""
+EXCHANGE = ".attention.exchange"
+"""Suffix of the weights that only a model with ``exchange`` has."""
 
 
 class Tokens(NamedTuple):
@@ -54,6 +56,7 @@ class CompressedVideoRecognizer(DualEncoder):
         representation: Representation of P-frames.
         ablate: Components to leave out.
         levels: Most spikes of a neuron per step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
+        exchange: Whether the transformer's attention spans both modalities.
         mixers: Number of multi-modal mixers after the transformer, 0 to 8.
 
     Attributes:
@@ -72,6 +75,7 @@ class CompressedVideoRecognizer(DualEncoder):
         representation: Representation = "block",
         ablate: Sequence[Ablation] = (),
         levels: int = 4,
+        exchange: bool = False,
         mixers: int = 0,
     ) -> None:
         _check_choice("preset", preset, get_args(Preset))
@@ -90,6 +94,7 @@ class CompressedVideoRecognizer(DualEncoder):
             "representation": representation,
             "ablate": sorted(ablate),
             "levels": levels,
+            "exchange": exchange,
             "mixers": mixers,
         }
         high_channels = arch.iframe_widths[3]
@@ -99,7 +104,7 @@ class CompressedVideoRecognizer(DualEncoder):
         self.modality = nn.Parameter(torch.zeros(2, arch.width))
         self.time = nn.Linear(arch.width, arch.width)
         blocks = (arch.width, arch.depth, arch.heads, arch.mlp_ratio)
-        self.transformer = UnifiedTransformer(*blocks, exchange="unified" not in ablate)
+        self.transformer = UnifiedTransformer(*blocks, exchange)
         self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
         self.heads = self._new_heads()
         nn.init.zeros_(self.modulation.weight)
@@ -237,7 +242,7 @@ class CompressedVideoRecognizer(DualEncoder):
         Returns:
             The cls tokens (B, 2, D), and the I- and P-tokens of every segment (B, 2, N, L, D).
         """
-        # One attention over all tokens.
+        # Attend to tokens of all segments and places.
         places = tokens.pframe.shape[2]
         used_BL, exists_BL = (mask.repeat_interleave(places, dim=1) for mask in (tokens.used, exists_BN))
         both = tokens.iframe.flatten(1, 2), tokens.pframe.flatten(1, 2)

@@ -1,8 +1,8 @@
-"""The unified transformer: global self-attention over I- and P-tokens.
+"""The unified transformer: self-attention with the same weights over I- and P-tokens.
 
-Our reconstruction of a component that arXiv 2503.13724 names: one attention for both modalities. Embeddings
-of place, time and modality are added to the tokens. A learned bias scales the attention between modalities;
-it starts low, so training starts close to late fusion.
+Our reconstruction of a component that arXiv 2503.13724 names. Embeddings of place, time and modality are
+added to the tokens. By default tokens attend to those of their modality. With ``exchange`` they attend to
+all, and a learned bias scales the attention between modalities; it starts low.
 
 Shape suffixes: B clips, L tokens, D channels, H heads.
 """
@@ -82,18 +82,18 @@ class TransformerBlock(nn.Module):
 
 
 class UnifiedTransformer(nn.Module):
-    """Blocks of global self-attention over [cls, I-tokens, cls, P-tokens].
+    """Blocks of self-attention over [cls, I-tokens, cls, P-tokens].
 
     Args:
         width: Channels D of a token.
         depth: Number of blocks.
         heads: Attention heads per block.
         mlp_ratio: Ratio of the MLP's width to D.
-        exchange: Whether tokens attend to the other modality; without, this is late fusion, the approach of
-            earlier compressed-domain methods (CoViAR and its followers).
+        exchange: Whether tokens attend to the other modality. Without, the modalities meet in the dual
+            encoder and in the mean of their heads.
     """
 
-    def __init__(self, width: int, depth: int, heads: int, mlp_ratio: int, exchange: bool = True) -> None:
+    def __init__(self, width: int, depth: int, heads: int, mlp_ratio: int, exchange: bool = False) -> None:
         super().__init__()
         self.cls = nn.Parameter(torch.zeros(2, width))
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, mlp_ratio, exchange) for _ in range(depth))

@@ -17,14 +17,14 @@ from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import CLASSES, LimitError
 from cvr_lightning.files.printable import counted
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.models.recognizer import HEADS
+from cvr_lightning.models.recognizer import EXCHANGE, HEADS
 from cvr_lightning.models.weights import weight_differences
 from cvr_lightning.training.architecture import OTHER, architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, read_checkpoint
 
 PREFIX = "recognizer."
 """Prefix of the names of the model's weights in a checkpoint."""
-_FREE = ("num_classes", "dropout")
+_FREE = ("num_classes", "dropout", "exchange")
 """Options that may differ between a pretrained model and the one that starts from it."""
 
 
@@ -184,7 +184,8 @@ def adopt_form(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
 def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLike[str]) -> Loaded:
     """Start a recognizer from the weights of ``cvr pretrain``, or of ``cvr fit`` on other classes.
 
-    Everything except the head is loaded, since the head depends on the classes.
+    Everything except the head is loaded, since the head depends on the classes. Of the attention between
+    modalities, which ``cvr pretrain`` always has, the weights are loaded if both models have it.
 
     Args:
         recognizer: The model to start.
@@ -205,9 +206,13 @@ def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLi
         raise CheckpointError(
             f"{path}: the weights of another model: {differing}; give both the same options"
         )
-    found = {n: w for n, w in recognizer_weights(checkpoint).items() if not n.startswith(HEADS)}
     own = recognizer.state_dict()
-    left = [name for name in own if name.startswith(HEADS)]
+    found = {
+        name: weight
+        for name, weight in recognizer_weights(checkpoint).items()
+        if not name.startswith(HEADS) and (name in own or not name.endswith(EXCHANGE))
+    }
+    left = [name for name in own if name not in found and (name.startswith(HEADS) or name.endswith(EXCHANGE))]
     require_fit(str(path), recognizer, found, ignored=left)
     recognizer.load_state_dict(found, strict=False)
     return Loaded(list(found), left)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from cvr_lightning import datamodules
 from cvr_lightning.errors import CheckpointError
 
-FORMAT = 4
+FORMAT = 5
 """Version of a checkpoint's own section and of the names of its weights; other versions are refused."""
 MAX_TEXT = 4096
 """Most characters of a name or path."""
@@ -38,6 +38,7 @@ MODEL: dict[str, Kind] = {
     "averaging": str,
     "compile": bool,
     "dropout": float,
+    "exchange": bool,
     "final_lr_ratio": float,
     "iframe_lr": float,
     "label_smoothing": float,
@@ -114,6 +115,7 @@ DATA: dict[str, Kind] = {
 
 ARCHITECTURE: dict[str, Kind] = {
     "dropout": float,
+    "exchange": bool,
     "levels": int,
     "mixers": int,
     "model": str,

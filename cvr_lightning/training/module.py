@@ -67,9 +67,9 @@ class RecognitionModule(ScoringModule):
             loading them.
         preset: Size of the model.
         ablate: Components to leave out: ``global_motion`` (no compensation), ``spikes`` (replaced by a ReLU),
-            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``, ``unified`` (attention
-            between modalities, which leaves late fusion).
+            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``.
         levels: Most spikes of a neuron per step, 1 to 4; 1 gives binary spikes.
+        exchange: Whether the transformer's attention spans both modalities.
         mixers: Number of multi-modal mixers after the transformer, 0 to 8.
         dropout: Fraction of the features dropped before the heads.
         label_smoothing: Fraction of the target spread over all classes.
@@ -103,6 +103,7 @@ class RecognitionModule(ScoringModule):
         preset: Preset = "tiny",
         ablate: Sequence[Ablation] = (),
         levels: int = 4,
+        exchange: bool = False,
         mixers: int = 0,
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
@@ -126,6 +127,7 @@ class RecognitionModule(ScoringModule):
             "dropout": dropout,
             "ablate": ablate,
             "levels": levels,
+            "exchange": exchange,
             "mixers": mixers,
         }
         of_own = {"iframe_weights": iframe_weights, "pretrained": pretrained, "iframe_lr": iframe_lr}

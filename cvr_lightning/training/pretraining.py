@@ -71,7 +71,7 @@ class PretrainingModule(LightningModule):
         self.masked = MaskedPretraining(preset, residual_channels, pframes)
         self.architecture: dict[str, Any] = {
             name: self.recognizer.architecture[name]
-            for name in ("preset", "residual_channels", "representation", "ablate", "levels", "mixers")
+            for name in self.recognizer.architecture.keys() - {"num_classes", "dropout"}
         }
         self.mask_ratio = mask_ratio
         self.learning_rate = learning_rate

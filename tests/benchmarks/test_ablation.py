@@ -23,7 +23,7 @@ def ablation() -> ModuleType:
 
 
 def jobs(ablation: ModuleType) -> list[Any]:
-    rows, splits = ["whole", "late fusion"], [1, 2]
+    rows, splits = ["whole", "with exchange"], [1, 2]
     options = {"recipe": "ucf101", "root": "r", "subset": "val", "rows": rows, "splits": splits}
     return list(ablation.all_jobs(argparse.Namespace(**options, seeds=[0, 1], epochs=3)))
 
@@ -55,7 +55,7 @@ def test_differences_are_paired_by_split_and_seed(ablation: ModuleType) -> None:
         if (job.split, job.seed) in scores:
             runs.append(run(ablation, job, scores[job.split, job.seed]))
     rows = ablation.report("ucf101", 3, "val", runs).splitlines()
-    assert rows[-1].startswith("| late fusion | 3 | 0.467 ± 0.058 | -0.133 ± 0.033 |")
+    assert rows[-1].startswith("| with exchange | 3 | 0.467 ± 0.058 | -0.133 ± 0.033 |")
     assert rows[-2].startswith("| whole | 4 | 0.675 ± 0.171 |  |")
 
 
@@ -63,7 +63,7 @@ def test_the_figure_has_a_dot_for_each_row_beside_the_peer(ablation: ModuleType)
     runs = [run(ablation, job) for job in reversed(jobs(ablation))]
     picture = ablation.figure(runs)
     (legend,) = picture.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["X3D-S, cost alone", "whole", "late fusion"]
+    assert [text.get_text() for text in legend.get_texts()] == ["X3D-S, cost alone", "whole", "with exchange"]
     energy, gmac = picture.axes
     for axes, cost in ((energy, 1.0), (gmac, 0.1)):
         peer, *dots = axes.lines

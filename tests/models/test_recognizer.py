@@ -152,8 +152,8 @@ def test_a_model_without_a_part_uses_all_that_is_left(part: Ablation, clip: Comp
     assert counter.report(len(clip)).gmac > 0
 
 
-def test_in_late_fusion_a_modality_does_not_read_the_other() -> None:
-    transformer = UnifiedTransformer(width=8, depth=2, heads=2, mlp_ratio=2, exchange=False).eval()
+def test_without_exchange_a_modality_does_not_read_the_other() -> None:
+    transformer = UnifiedTransformer(width=8, depth=2, heads=2, mlp_ratio=2).eval()
     iframe, pframe = torch.randn(2, 4, 8), torch.randn(2, 6, 8)
     exists = (torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 6, dtype=torch.bool))
     cls, (iframe_out, _) = transformer((iframe, pframe), exists)
@@ -163,20 +163,20 @@ def test_in_late_fusion_a_modality_does_not_read_the_other() -> None:
     assert (cls[:, 1] - other_cls[:, 1]).abs().max() > 1e-3
 
 
-def test_the_unified_transformer_starts_close_to_late_fusion_and_learns_to_exchange() -> None:
-    unified = UnifiedTransformer(width=8, depth=1, heads=2, mlp_ratio=2)
-    late = UnifiedTransformer(width=8, depth=1, heads=2, mlp_ratio=2, exchange=False)
-    late.load_state_dict(unified.state_dict(), strict=False)
+def test_exchange_starts_low_and_is_learned() -> None:
+    exchanging = UnifiedTransformer(width=8, depth=1, heads=2, mlp_ratio=2, exchange=True)
+    separate = UnifiedTransformer(width=8, depth=1, heads=2, mlp_ratio=2)
+    separate.load_state_dict(exchanging.state_dict(), strict=False)
     tokens = (torch.randn(2, 6, 8), torch.randn(2, 6, 8))
     exists = (torch.ones(2, 6, dtype=torch.bool), torch.ones(2, 6, dtype=torch.bool))
-    bias = unified.blocks[0].attention.exchange
-    near = (unified(tokens, exists)[0] - late(tokens, exists)[0]).abs().mean()
+    bias = exchanging.blocks[0].attention.exchange
+    near = (exchanging(tokens, exists)[0] - separate(tokens, exists)[0]).abs().mean()
     assert near > 0
-    unified(tokens, exists)[0].square().sum().backward()
+    exchanging(tokens, exists)[0].square().sum().backward()
     assert (bias.grad != 0).all()
     with torch.no_grad():
         bias.zero_()
-        assert (unified(tokens, exists)[0] - late(tokens, exists)[0]).abs().mean() > 3 * near
+        assert (exchanging(tokens, exists)[0] - separate(tokens, exists)[0]).abs().mean() > 3 * near
 
 
 def test_a_crop_off_the_token_grid_is_refused_with_a_solution() -> None:
@@ -219,7 +219,7 @@ def test_numbers_out_of_range_are_refused(option: str, value: int, least: int, m
 
 
 def test_an_unknown_component_is_refused_with_a_list() -> None:
-    with pytest.raises(ValueError, match=r"unknown ablate 'mixing'; choose one of .*unified"):
+    with pytest.raises(ValueError, match=r"unknown ablate 'mixing'; choose one of .*spikes"):
         CompressedVideoRecognizer(5, ablate=["mixing"])  # type: ignore[list-item]
 
 

@@ -160,8 +160,11 @@ def test_fit_starts_from_the_pretrained_weights(
     assert f"last.ckpt: {compared} weights loaded, all but heads.0.0.weight, heads.0.0.bias" in caplog.text
 
 
-def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) -> None:
-    trained = RecognitionModule(["a", "b", "c"], preset="tiny")
+@pytest.mark.parametrize(("there", "here"), [(False, False), (True, False), (False, True), (True, True)])
+def test_weights_of_a_training_with_other_classes_start_one_too(
+    there: bool, here: bool, tmp_path: Path
+) -> None:
+    trained = RecognitionModule(["a", "b", "c"], preset="tiny", exchange=there)
     checkpoint = {
         "state_dict": trained.state_dict(),
         "cvr_lightning": {
@@ -174,17 +177,19 @@ def test_weights_of_a_training_with_other_classes_start_one_too(tmp_path: Path) 
         },
     }
     torch.save(checkpoint, tmp_path / "x.ckpt")
-    module = RecognitionModule(["d", "e"], preset="tiny", dropout=0.5)
+    module = RecognitionModule(["d", "e"], preset="tiny", dropout=0.5, exchange=here)
     head = module.recognizer.heads[1][2].weight.clone()
     names = load_pretrained(module.recognizer, tmp_path / "x.ckpt")
     assert torch.equal(module.recognizer.transformer.cls, trained.recognizer.transformer.cls)
     assert torch.equal(module.recognizer.heads[1][2].weight, head)
     assert set(names.loaded) | set(names.left) == set(module.recognizer.state_dict())
+    assert any(name.endswith("exchange") for name in names.loaded) == (there and here)
+    assert any(name.endswith("exchange") for name in names.left) == (here and not there)
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["d", "e", "f"]])
 def test_the_heads_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
-    trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["unified", "spikes"])
+    trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["adaptation", "spikes"])
     about = {
         "sampling": {},
         "averaging": "softmax",
@@ -195,7 +200,7 @@ def test_the_heads_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
     }
     checkpoint = {"state_dict": trained.state_dict(), "cvr_lightning": about}
     torch.save(checkpoint, tmp_path / "x.ckpt")
-    module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "unified"])
+    module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "adaptation"])
     names = load_pretrained(module.recognizer, tmp_path / "x.ckpt")
     assert names.left
     assert {name.split(".")[0] for name in names.left} == {"heads"}
