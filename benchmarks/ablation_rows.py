@@ -76,6 +76,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "no I-frame term": {"model": {"ablate": ("iframe_term",)}},
     "no adaptation": {"model": {"ablate": ("adaptation",)}},
     "no current readout": {"model": {"ablate": ("current_readout",)}},
+    "no modulation": {"model": {"ablate": ("modulation",)}},
     "with exchange": {"model": {"exchange": True}},
     "with mixer": {"model": {"mixers": 1}},
     "no modality loss": {"model": {"modality_loss": 0.0}},

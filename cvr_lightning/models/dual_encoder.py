@@ -21,9 +21,9 @@ from cvr_lightning.models.presets import Architecture
 from cvr_lightning.models.segments import of_segments
 from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem
 
-Ablation = Literal["global_motion", "spikes", "adaptation", "iframe_term", "current_readout"]
+Ablation = Literal["global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "modulation"]
 """Components that can be ablated: global motion compensation, spiking neurons (replaced by a ReLU), threshold
-adaptation, the I-frame's threshold term, the current readout."""
+adaptation, the I-frame's threshold term, the current readout, the modulation of I-frames by the readouts."""
 Representation = Literal["block", "pixel", "rgb"]
 """Representation of P-frames; ``rgb`` has decoded frames in place of I-frames, and no P-frames."""
 

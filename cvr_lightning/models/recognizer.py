@@ -98,7 +98,11 @@ class CompressedVideoRecognizer(DualEncoder):
             "mixers": mixers,
         }
         high_channels = arch.iframe_widths[3]
-        self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
+        self.modulation = None
+        if "modulation" not in ablate:
+            self.modulation = nn.Linear(self.pframe_encoder.out_channels, 2 * high_channels)
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
         self.iframe_tokens = nn.Linear(high_channels, arch.width)
         self.pframe_tokens = nn.Linear(self.pframe_encoder.out_channels, arch.width)
         self.modality = nn.Parameter(torch.zeros(2, arch.width))
@@ -107,8 +111,6 @@ class CompressedVideoRecognizer(DualEncoder):
         self.transformer = UnifiedTransformer(*blocks, exchange)
         self.mixers = nn.ModuleList(MultiModalMixer(arch.width) for _ in range(mixers))
         self.heads = self._new_heads()
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
         nn.init.trunc_normal_(self.modality, std=0.02)
 
     def forward(self, clip: CompressedClip) -> Tensor:
@@ -216,8 +218,9 @@ class CompressedVideoRecognizer(DualEncoder):
         readout_BNLC = readout_BNCHW.flatten(3).transpose(2, 3)
         iframe_BKLC = iframe_BKCHW.flatten(3).transpose(2, 3)
         uses_BKN = uses(iframe_index_BN, iframes)
-        in_use_BKN = uses_BKN & exists_BN[:, None]
-        iframe_BKLC = modulate(iframe_BKLC, self.modulation(readout_BNLC), in_use_BKN)
+        if self.modulation is not None:
+            in_use_BKN = uses_BKN & exists_BN[:, None]
+            iframe_BKLC = modulate(iframe_BKLC, self.modulation(readout_BNLC), in_use_BKN)
         iframe_BKLD = self.iframe_tokens(iframe_BKLC)
         pframe_BNLD = self.pframe_tokens(readout_BNLC)
 

@@ -67,7 +67,8 @@ class RecognitionModule(ScoringModule):
             loading them.
         preset: Size of the model.
         ablate: Components to leave out: ``global_motion`` (no compensation), ``spikes`` (replaced by a ReLU),
-            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``.
+            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``,
+            ``modulation`` (of the I-frame features by the P-frames).
         levels: Most spikes of a neuron per step, 1 to 4; 1 gives binary spikes.
         exchange: Whether the transformer's attention spans both modalities.
         mixers: Number of multi-modal mixers after the transformer, 0 to 8.
