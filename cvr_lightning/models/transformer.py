@@ -40,27 +40,24 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.exchange = nn.Parameter(torch.full((heads,), EXCHANGE)) if exchange else None
 
-    def forward(self, tokens_BLD: Tensor, exists_BL: Tensor, modality_L: Tensor) -> Tensor:
-        """Attend to existing tokens; every clip needs at least one of each modality.
+    def forward(self, tokens_BLD: Tensor, exists_BL: Tensor, crosses_LL: Tensor | None = None) -> Tensor:
+        """Attend to existing tokens; every sequence needs at least one.
 
         Args:
             tokens_BLD: The tokens.
             exists_BL: bool, false for padding, which is not attended to.
-            modality_L: Index of each token's modality.
+            crosses_LL: bool, true between tokens of different modalities; needed with exchange.
         """
         qkv = self.qkv(tokens_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query_BHLD, key_BHLD, value_BHLD = qkv.unbind(0)
-        mask = self._mask(exists_BL[:, None, None, :], modality_L[:, None] != modality_L, query_BHLD.dtype)
+        mask = exists_BL[:, None, None, :]
+        if self.exchange is not None:
+            assert crosses_LL is not None
+            bias_HLL = self.exchange.to(query_BHLD.dtype)[:, None, None] * crosses_LL
+            mask = bias_HLL.masked_fill(~mask, -torch.inf)
         attended_BHLD = F.scaled_dot_product_attention(query_BHLD, key_BHLD, value_BHLD, attn_mask=mask)
         projected: Tensor = self.out(attended_BHLD.transpose(1, 2).flatten(2))
         return projected
-
-    def _mask(self, exists_B11L: Tensor, crosses_LL: Tensor, dtype: torch.dtype) -> Tensor:
-        """Bias of the attention logits (B, H, L, L), or without exchange a bool mask (B, 1, L, L)."""
-        if self.exchange is None:
-            return exists_B11L & ~crosses_LL
-        bias_HLL = self.exchange.to(dtype)[:, None, None] * crosses_LL
-        return bias_HLL.masked_fill(~exists_B11L, -torch.inf)
 
 
 class TransformerBlock(nn.Module):
@@ -74,9 +71,9 @@ class TransformerBlock(nn.Module):
         self.fc1 = nn.Linear(width, mlp_ratio * width)
         self.fc2 = nn.Linear(mlp_ratio * width, width)
 
-    def forward(self, tokens_BLD: Tensor, exists_BL: Tensor, modality_L: Tensor) -> Tensor:
+    def forward(self, tokens_BLD: Tensor, exists_BL: Tensor, crosses_LL: Tensor | None = None) -> Tensor:
         """Return tokens of the same shape."""
-        tokens_BLD = tokens_BLD + self.attention(self.norm1(tokens_BLD), exists_BL, modality_L)
+        tokens_BLD = tokens_BLD + self.attention(self.norm1(tokens_BLD), exists_BL, crosses_LL)
         mixed: Tensor = self.fc2(F.gelu(self.fc1(self.norm2(tokens_BLD))))
         return tokens_BLD + mixed
 
@@ -95,6 +92,7 @@ class UnifiedTransformer(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, mlp_ratio: int, exchange: bool = False) -> None:
         super().__init__()
+        self.exchange = exchange
         self.cls = nn.Parameter(torch.zeros(2, width))
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, mlp_ratio, exchange) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
@@ -112,18 +110,28 @@ class UnifiedTransformer(nn.Module):
         Returns:
             The cls tokens of both modalities (B, 2, D), and the I- and P-tokens.
         """
-        batch, lengths = tokens[0].shape[0], [1 + part_BLD.shape[1] for part_BLD in tokens]
-        parts = []
-        for cls_D, part_BLD in zip(self.cls.to(tokens[0].dtype), tokens, strict=True):
-            parts += [cls_D.expand(batch, 1, -1), part_BLD]
-        tokens_BLD = torch.cat(parts, dim=1)
-        exists_BL = torch.cat([F.pad(mask_BL, (1, 0), value=True) for mask_BL in exists], dim=1)
-        modality_L = torch.arange(sum(lengths), device=tokens_BLD.device) >= lengths[0]
-        for block in self.blocks:
-            tokens_BLD = block(tokens_BLD, exists_BL, modality_L)
-        iframe_BLD, pframe_BLD = self.norm(tokens_BLD).split(lengths, dim=1)
+        batch = tokens[0].shape[0]
+        parts = [
+            torch.cat([cls_D.expand(batch, 1, -1), part_BLD], dim=1)
+            for cls_D, part_BLD in zip(self.cls.to(tokens[0].dtype), tokens, strict=True)
+        ]
+        masks = [F.pad(mask_BL, (1, 0), value=True) for mask_BL in exists]
+        if self.exchange:
+            lengths = [part_BLD.shape[1] for part_BLD in parts]
+            modality_L = torch.arange(sum(lengths), device=parts[0].device) >= lengths[0]
+            crosses_LL = modality_L[:, None] != modality_L
+            joint_BLD = self._attend(torch.cat(parts, dim=1), torch.cat(masks, dim=1), crosses_LL)
+            iframe_BLD, pframe_BLD = torch.split(joint_BLD, lengths, dim=1)
+        else:
+            iframe_BLD, pframe_BLD = map(self._attend, parts, masks)
         cls_B2D = torch.stack([iframe_BLD[:, 0], pframe_BLD[:, 0]], dim=1)
         return cls_B2D, (iframe_BLD[:, 1:], pframe_BLD[:, 1:])
+
+    def _attend(self, tokens_BLD: Tensor, exists_BL: Tensor, crosses_LL: Tensor | None = None) -> Tensor:
+        for block in self.blocks:
+            tokens_BLD = block(tokens_BLD, exists_BL, crosses_LL)
+        normed: Tensor = self.norm(tokens_BLD)
+        return normed
 
 
 def sinusoidal(positions: Tensor, width: int) -> Tensor:
