@@ -152,7 +152,7 @@ def test_presets_keep_their_budgets(preset: Preset, gmac: float) -> None:
     model = CompressedVideoRecognizer(101, preset=preset).eval()
     clip = make_clip(batch=1, iframes=8, segments=8, pframes=3, side=PRESETS[preset].crop, channels=24)
     report = count(model, clip)
-    assert 0.5 * gmac < report.gmac <= gmac
+    assert 0.4 * gmac < report.gmac <= gmac
     if preset in ("lite", "small"):
         assert report.energy_j <= 0.02
 
