@@ -55,3 +55,12 @@ def test_samples_of_a_fragment_need_fields_or_bytes() -> None:
 def test_sound_files_declare_what_they_hold(name: str, tmp_path: Path) -> None:
     data = encode(tmp_path / name, (64, 48), frames=8).read_bytes()
     assert length_fault(lambda place, size: data[place : place + size], len(data)) == ""
+
+
+def test_a_file_of_more_boxes_than_can_be_looked_at_is_refused() -> None:
+    empty = b"\0\0\0\x08free"
+    data = b"\0\0\0\x08ftyp" + (1 << 20) * empty
+    read = memoryview(data)
+    assert length_fault(lambda place, size: bytes(read[place : place + size]), len(data) - 8) == ""
+    fault = length_fault(lambda place, size: bytes(read[place : place + size]), len(data))
+    assert fault == "it has more than 1,048,576 boxes"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from cvr_lightning.codec.container.boxes import Read, boxes
+from cvr_lightning.codec.container.boxes import Box, Read, boxes
 
 _HEAD_BYTES = 4096
 """Bytes at the start of a file that :func:`declared_size` needs."""
 _BOXES_OF_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
+_MOST_BOXES = 1 << 20
+"""An hour with a fragment for each frame has some 800,000; a loop over them takes seconds."""
 _SAMPLE_FIELDS = 0xF00
 """Flags of a fragment (trun) whose samples have fields of their own, which the file must hold."""
 _SAMPLES_PER_BYTE = 32
@@ -34,23 +36,27 @@ def length_fault(read: Read, size: int) -> str:
     declared = declared_size(read(0, _HEAD_BYTES))
     if declared is not None and declared > size:
         return f"it is cut short: its header declares {declared} bytes, it has {size}"
-    samples = max(_declared_samples(read, size), default=0)
+    samples = 0
+    for number, (kind, start, _) in enumerate(_all_boxes(read, size), 1):
+        if number > _MOST_BOXES:
+            return f"it has more than {_MOST_BOXES:,} boxes"
+        if kind in (b"stsz", b"trun"):
+            samples = max(samples, _uniform_samples(kind, read(start, 12)))
     if samples > size * _SAMPLES_PER_BYTE:
         return f"its header declares {samples} samples in a file of {size} bytes"
     return ""
 
 
-def _declared_samples(read: Read, size: int) -> Iterator[int]:
-    """Numbers of samples that the tracks and fragments of an MP4 file declare without a field for each."""
+def _all_boxes(read: Read, size: int) -> Iterator[Box]:
+    """The boxes of an MP4 file down to the tables of its tracks and fragments."""
     if read(4, 4) not in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"):
         return
     waiting = [(0, size)]
     while waiting:
-        for kind, start, end in boxes(read, *waiting.pop()):
-            if kind in _BOXES_OF_BOXES:
-                waiting.append((start, end))
-            elif kind in (b"stsz", b"trun"):
-                yield _uniform_samples(kind, read(start, 12))
+        for box in boxes(read, *waiting.pop()):
+            yield box
+            if box.kind in _BOXES_OF_BOXES:
+                waiting.append((box.start, box.end))
 
 
 def _uniform_samples(kind: bytes, head: bytes) -> int:
