@@ -6,9 +6,10 @@ MP4 included. Display times of MP4 are decoding times plus the offsets of anothe
 
 from __future__ import annotations
 
-from array import array
+import struct
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from cvr_lightning.codec.container.keys import NO_TIMESTAMP
 FIRST_PACKETS = 8
 """Packets that are read, to check the table."""
 _BATCH = 4096
+_FIELDS = attrgetter("timestamp", "pos", "size", "flags")
 _KEYFRAME, _DISCARDED = 1, 2  # flags of AVIndexEntry
 
 
@@ -70,12 +72,10 @@ def packet_table(
 
 def _entries(stream: VideoStream) -> npt.NDArray[np.int64]:
     """(4, P) decoding time, position, size and flags of each packet."""
-    rest, parts = iter(stream.index_entries), [np.empty((0, 4), np.int64)]
-    while batch := list(islice(rest, _BATCH)):
-        rows = array(
-            "q", (value for entry in batch for value in (entry.timestamp, entry.pos, entry.size, entry.flags))
-        )
-        parts.append(np.frombuffer(rows, np.int64).reshape(-1, 4))
+    rest, parts = map(_FIELDS, stream.index_entries), [np.empty((0, 4), np.int64)]
+    while values := [*chain.from_iterable(islice(rest, _BATCH))]:
+        packed = struct.pack(f"{len(values)}q", *values)
+        parts.append(np.frombuffer(packed, np.int64).reshape(-1, 4))
     return np.ascontiguousarray(np.concatenate(parts).T)
 
 
