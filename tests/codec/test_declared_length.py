@@ -51,6 +51,19 @@ def test_samples_of_a_fragment_need_fields_or_bytes() -> None:
     )  # sizes of samples, which the file lacks: FFmpeg reads to its end
 
 
+def test_each_box_is_read_once() -> None:
+    """Also empty ones of those that hold boxes: from each of them, all that follow were read again."""
+    data = struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0) + struct.pack(">I4s", 8, b"trak") * 1000
+    places = list[int]()
+
+    def read(place: int, size: int) -> bytes:
+        places.append(place)
+        return data[place : place + size]
+
+    assert length_fault(read, len(data)) == ""
+    assert len(places) < 1100
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.avi", "a.mkv", "a.3gp"])
 def test_sound_files_declare_what_they_hold(name: str, tmp_path: Path) -> None:
     data = encode(tmp_path / name, (64, 48), frames=8).read_bytes()

@@ -24,7 +24,7 @@ def composition_offsets(read: Read, size: int, track: int, samples: int) -> npt.
         track: ID of the track.
         samples: Number of its samples.
     """
-    found = _find_track(read, Box(b"", 0, size), track)
+    found = _find_track(read, size, track)
     if found is None or _edits(read, found) > 1:
         return None
     table = _only(read, found, b"mdia", b"minf", b"stbl")
@@ -51,14 +51,18 @@ def _only(read: Read, parent: Box, *kinds: bytes) -> Box | None:
     return parent
 
 
-def _find_track(read: Read, file: Box, number: int) -> Box | None:
+def _find_track(read: Read, size: int, number: int) -> Box | None:
     """The track of a number, None if the file is fragmented or the number is not unique."""
-    movie = _only(read, file, b"moov")
-    if movie is None or _find(read, file, b"moof") or _find(read, movie, b"mvex"):
+    outer = list(islice((box for box in boxes(read, 0, size) if box.kind in (b"moov", b"moof")), 2))
+    if [box.kind for box in outer] != [b"moov"]:
         return None
-    tracks = (box for box in boxes(read, movie.start, movie.end) if box.kind == b"trak")
-    found = list(islice((track for track in tracks if _number(read, track) == number), 2))
-    return found[0] if len(found) == 1 else None
+    tracks = []  # FFmpeg opens no file with more than a thousand
+    for box in boxes(read, outer[0].start, outer[0].end):
+        if box.kind == b"mvex":
+            return None
+        if box.kind == b"trak" and _number(read, box) == number:
+            tracks.append(box)
+    return tracks[0] if len(tracks) == 1 else None
 
 
 def _number(read: Read, track: Box) -> int:
