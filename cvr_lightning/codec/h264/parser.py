@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvr_lightning.codec.arrays import Modality
-from cvr_lightning.codec.bitstream.parser import BitstreamParser
+from cvr_lightning.codec.bitstream_parser import BitstreamParser
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import FETCH_AGAIN, PREPARE, BitstreamError, UnsupportedStreamError
 from cvr_lightning.codec.h264.colocated import (
