@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ablation_report import Run
 from ablation_rows import ROWS
-from figure_parts import MARKERS, PEERS, canvas, log_axis
+from figure_parts import LINES, MARKERS, canvas, log_axis
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from peers import X3D, count_peer
@@ -25,7 +25,7 @@ def figure(runs: Sequence[Run]) -> Figure:
     peer = {"energy_j": report.energy_j, "gmac": report.gmac}
     picture, panels = canvas(4.0, columns=2)
     for axes, (cost, scale, label) in zip(panels, COSTS, strict=True):
-        axes.axvline(scale * peer[cost], color=PEERS[1], linestyle="--", label="X3D-S, cost alone")
+        axes.axvline(scale * peer[cost], color=LINES[False][1], linestyle="--", label="X3D-S, cost alone")
         _dots(axes, runs, cost, scale)
         log_axis(axes, label, room=0.02)
     panels[0].set_ylabel("top-1")

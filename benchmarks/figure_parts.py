@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,8 +16,6 @@ from measured import Measured, number
 
 from cvr_lightning.models import PRESETS
 
-OURS = ("#0b3c78", "#2f73c0", "#7fb0e6", "#b9d5f2")
-PEERS = ("#8a3d00", "#d9711c", "#f0ac6c", "#f7d3b0")
 LINES = {
     True: ("#0b3c78", "#2f73c0", "#3fa7d6"),
     False: ("#8a3d00", "#d9711c", "#b58900", "#c2185b", "#6a3d9a"),
@@ -29,6 +28,12 @@ SPREAD = 0.8  # height of the dots of one name, as a fraction of the distance of
 
 def is_ours(what: str) -> bool:
     return what.startswith(("ours", *PRESETS))
+
+
+def shades(ours: bool, count: int) -> list[tuple[float, float, float, float]]:
+    """Colors of series, from dark to light."""
+    colors = colormaps["Blues" if ours else "Oranges"]
+    return [colors(1 - 0.65 * place / max(count - 1, 1)) for place in range(count)]
 
 
 def new_figure(height: float) -> Figure:
@@ -48,10 +53,10 @@ def dots(axes: Axes, rows: Sequence[Measured], series_of: Callable[[Measured], s
     series = list(dict.fromkeys(series_of(row) for row in rows))
     for y, name in enumerate(names):
         own = [row for row in rows if row.what == name]
-        shades = OURS if is_ours(name) else PEERS
+        colors = shades(is_ours(name), len(series))
         for place, row in enumerate(own):
             middle = y + (place - (len(own) - 1) / 2) * SPREAD / len(series)
-            color = shades[series.index(series_of(row)) % 4]
+            color = colors[series.index(series_of(row))]
             axes.plot(row.quartiles, (middle, middle), color=color, linewidth=1.5)
             axes.plot(row.median, middle, "o", color=color, markersize=7)
             end = (max(row.quartiles[1], row.median), middle)
@@ -64,11 +69,8 @@ def dots(axes: Axes, rows: Sequence[Measured], series_of: Callable[[Measured], s
     if len(series) > 1:
         kinds = (True, False) if not all(map(is_ours, names)) else (True,)
         handles = [
-            tuple(
-                Line2D([], [], linestyle="", marker="o", color=(OURS if ours else PEERS)[place])
-                for ours in kinds
-            )
-            for place in range(len(series))
+            tuple(Line2D([], [], linestyle="", marker="o", color=color) for color in colors)
+            for colors in zip(*(shades(ours, len(series)) for ours in kinds), strict=True)
         ]
         axes.legend(
             handles,
@@ -162,6 +164,6 @@ def labeled_dot(
     fill: str | None = None,
 ) -> None:
     """A dot with its name at an offset in points."""
-    color = (OURS if ours else PEERS)[1]
+    color = LINES[ours][1]
     axes.plot(*at, "o", markersize=9, color=color, markerfacecolor=fill or color)
     axes.annotate(text, at, offset, textcoords="offset points", color=color, fontsize=9)

@@ -1,5 +1,6 @@
 """The report of `make bench`: given sections become tables, figures, and a list of who was absent."""
 
+import dataclasses
 import json
 import re
 import runpy
@@ -93,6 +94,18 @@ def test_a_report_of_one_section_has_only_its_figure(bench: ModuleType, tmp_path
     report = bench.compose(section, {}, tmp_path, "-reading")
     assert report.stem.endswith("-reading")
     assert [path.name for path in (tmp_path / report.stem).iterdir()] == ["reading.png"]
+
+
+def test_a_figure_takes_any_number_of_files(bench: ModuleType, tmp_path: Path) -> None:
+    section = sections(bench)["reading"]
+    rows = [
+        bench.Measured(what, "ms", (ms,), f"{number}.mp4: 36 frames")
+        for number in range(9)
+        for what, ms in READERS.items()
+    ]
+    many = dataclasses.replace(section, measured=tuple(rows))
+    report = bench.compose({"reading": many}, {}, tmp_path, "-reading")
+    assert "8.mp4: 36 frames" in report.read_text()
 
 
 def test_pages_of_the_docs_name_sections_that_exist(bench: ModuleType) -> None:
