@@ -21,9 +21,9 @@ from cvr_lightning.models.presets import Architecture
 from cvr_lightning.models.segments import of_segments
 from cvr_lightning.models.stem import MOTION_CHANNELS, BlockStem, PixelStem
 
-Ablation = Literal["global_motion", "spikes", "adaptation", "iframe_term", "current_readout", "modulation"]
-"""Components that can be ablated: global motion compensation, spiking neurons (replaced by a ReLU), threshold
-adaptation, the I-frame's threshold term, the current readout, the modulation of I-frames by the readouts."""
+Ablation = Literal["global_motion", "spikes", "current_readout", "modulation"]
+"""Components that can be ablated: global motion compensation, spiking neurons (replaced by a ReLU), the
+current readout, the modulation of I-frames by the readouts."""
 Representation = Literal["block", "pixel", "rgb"]
 """Representation of P-frames; ``rgb`` has decoded frames in place of I-frames, and no P-frames."""
 
@@ -37,6 +37,7 @@ class DualEncoder(nn.Module):
         representation: Representation of P-frames.
         ablate: Components to leave out.
         levels: Most spikes of a neuron per step.
+        adaptive: Whether recent spikes and I-frame features change the thresholds.
     """
 
     image_mean: Tensor
@@ -49,6 +50,7 @@ class DualEncoder(nn.Module):
         representation: Representation,
         ablate: Collection[Ablation],
         levels: int,
+        adaptive: bool,
     ) -> None:
         super().__init__()
         self.iframe_encoder: IFrameEncoder | EfficientNetLite0 = (
@@ -66,8 +68,8 @@ class DualEncoder(nn.Module):
         modulator = ModulatorOptions(
             spiking="spikes" not in ablate,
             levels=levels,
-            adaptation="adaptation" not in ablate,
-            iframe_term="iframe_term" not in ablate,
+            adaptation=adaptive,
+            iframe_term=adaptive,
             current_readout="current_readout" not in ablate,
         )
         self.pframe_encoder = PFrameEncoder(

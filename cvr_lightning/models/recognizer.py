@@ -56,6 +56,7 @@ class CompressedVideoRecognizer(DualEncoder):
         representation: Representation of P-frames.
         ablate: Components to leave out.
         levels: Most spikes of a neuron per step, 1 to 4; see :mod:`cvr_lightning.models.neurons`.
+        adaptive: Whether recent spikes and I-frame features change the thresholds of neurons.
         exchange: Whether the transformer's attention spans both modalities.
         mixers: Number of multi-modal mixers after the transformer, 0 to 8.
 
@@ -75,6 +76,7 @@ class CompressedVideoRecognizer(DualEncoder):
         representation: Representation = "block",
         ablate: Sequence[Ablation] = (),
         levels: int = 4,
+        adaptive: bool = False,
         exchange: bool = False,
         mixers: int = 0,
     ) -> None:
@@ -85,7 +87,7 @@ class CompressedVideoRecognizer(DualEncoder):
         if not 0 <= mixers <= MAX_MIXERS:
             raise ValueError(f"mixers={mixers} must be between 0 and {MAX_MIXERS}")
         arch = PRESETS[preset]
-        super().__init__(arch, residual_channels, representation, ablate, levels)
+        super().__init__(arch, residual_channels, representation, ablate, levels, adaptive)
         self.architecture: dict[str, Any] = {
             "num_classes": num_classes,
             "preset": preset,
@@ -94,6 +96,7 @@ class CompressedVideoRecognizer(DualEncoder):
             "representation": representation,
             "ablate": sorted(ablate),
             "levels": levels,
+            "adaptive": adaptive,
             "exchange": exchange,
             "mixers": mixers,
         }

@@ -35,6 +35,7 @@ OPTIMIZERS = ("optimizer", "lr_scheduler")
 """Class names given on the command line, compared when training resumes; never imported."""
 
 MODEL: dict[str, Kind] = {
+    "adaptive": bool,
     "averaging": str,
     "compile": bool,
     "dropout": float,
@@ -114,6 +115,7 @@ DATA: dict[str, Kind] = {
 """``root`` and ``annotations`` are only read; of ``index_dir`` only null is stored."""
 
 ARCHITECTURE: dict[str, Kind] = {
+    "adaptive": bool,
     "dropout": float,
     "exchange": bool,
     "levels": int,

@@ -67,9 +67,9 @@ class RecognitionModule(ScoringModule):
             loading them.
         preset: Size of the model.
         ablate: Components to leave out: ``global_motion`` (no compensation), ``spikes`` (replaced by a ReLU),
-            ``adaptation`` and ``iframe_term`` of the thresholds, ``current_readout``,
-            ``modulation`` (of the I-frame features by the P-frames).
+            ``current_readout``, ``modulation`` (of the I-frame features by the P-frames).
         levels: Most spikes of a neuron per step, 1 to 4; 1 gives binary spikes.
+        adaptive: Whether recent spikes and I-frame features change the thresholds of neurons.
         exchange: Whether the transformer's attention spans both modalities.
         mixers: Number of multi-modal mixers after the transformer, 0 to 8.
         dropout: Fraction of the features dropped before the heads.
@@ -104,6 +104,7 @@ class RecognitionModule(ScoringModule):
         preset: Preset = "tiny",
         ablate: Sequence[Ablation] = (),
         levels: int = 4,
+        adaptive: bool = False,
         exchange: bool = False,
         mixers: int = 0,
         dropout: float = 0.1,
@@ -128,6 +129,7 @@ class RecognitionModule(ScoringModule):
             "dropout": dropout,
             "ablate": ablate,
             "levels": levels,
+            "adaptive": adaptive,
             "exchange": exchange,
             "mixers": mixers,
         }

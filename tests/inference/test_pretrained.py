@@ -26,7 +26,7 @@ NAMES = ["jump", "run", "wave"]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = CompressedVideoRecognizer(3, residual_channels=6, ablate=["adaptation"])
+    model = CompressedVideoRecognizer(3, residual_channels=6, ablate=["modulation"])
     Classifier(model, NAMES, SAMPLING, "logits").save_pretrained(tmp_path / "a" / "model")
     return tmp_path / "a" / "model"
 
@@ -39,7 +39,7 @@ def change(folder: Path, **values: Any) -> None:
 
 def test_a_folder_gives_the_same_classifier(folder: Path) -> None:
     torch.manual_seed(0)
-    saved = CompressedVideoRecognizer(3, residual_channels=6, ablate=["adaptation"]).eval()
+    saved = CompressedVideoRecognizer(3, residual_channels=6, ablate=["modulation"]).eval()
     loaded = Classifier.from_pretrained(folder)
     clip = make_clip()
     assert torch.equal(loaded.recognizer(clip), saved(clip))

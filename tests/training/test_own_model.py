@@ -59,7 +59,7 @@ def own_checkpoint(shapes: Path, names: list[str], tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def checkpoint(shapes: Path, names: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     module = RecognitionModule(
-        names, dropout=0.3, label_smoothing=0.2, ablate=("adaptation",), averaging="logits"
+        names, dropout=0.3, label_smoothing=0.2, ablate=("modulation",), averaging="logits"
     )
     return train(module, shapes, tmp_path_factory.mktemp("ours"))
 
@@ -80,14 +80,14 @@ def test_its_options_are_those_of_the_training_or_overridden(checkpoint: Path) -
     assert module.label_smoothing == 0.2
     assert module.scores.averaging == "logits"
     assert module.architecture["dropout"] == 0.3
-    assert module.architecture["ablate"] == ["adaptation"]
+    assert module.architecture["ablate"] == ["modulation"]
     assert RecognitionModule.load_from_checkpoint(checkpoint, label_smoothing=0.0).label_smoothing == 0.0
 
 
 def test_hyper_parameters_are_plain_values(checkpoint: Path) -> None:
     stored = torch.load(checkpoint, weights_only=True)["hyper_parameters"]
     assert stored["label_smoothing"] == 0.2
-    assert stored["ablate"] == ["adaptation"]
+    assert stored["ablate"] == ["modulation"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_classifier_labels_with_a_custom_model(own_checkpoint: Path, shapes: P
 
 
 @pytest.mark.parametrize(
-    "options", [{"preset": "small"}, {"ablate": ["adaptation"]}, {"iframe_weights": "x"}, {"iframe_lr": 0.0}]
+    "options", [{"preset": "small"}, {"ablate": ["modulation"]}, {"iframe_weights": "x"}, {"iframe_lr": 0.0}]
 )
 def test_options_of_the_recognizer_are_refused_with_a_custom_model(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))}=.* the model is a MotionNet: leave it out"):

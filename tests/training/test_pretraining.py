@@ -189,7 +189,7 @@ def test_weights_of_a_training_with_other_classes_start_one_too(
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["d", "e", "f"]])
 def test_the_heads_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
-    trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["adaptation", "spikes"])
+    trained = RecognitionModule(["a", "b"], preset="tiny", ablate=["modulation", "spikes"])
     about = {
         "sampling": {},
         "averaging": "softmax",
@@ -200,7 +200,7 @@ def test_the_heads_stay_as_they_are(classes: list[str], tmp_path: Path) -> None:
     }
     checkpoint = {"state_dict": trained.state_dict(), "cvr_lightning": about}
     torch.save(checkpoint, tmp_path / "x.ckpt")
-    module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "adaptation"])
+    module = RecognitionModule(classes, preset="tiny", ablate=["spikes", "modulation"])
     names = load_pretrained(module.recognizer, tmp_path / "x.ckpt")
     assert names.left
     assert {name.split(".")[0] for name in names.left} == {"heads"}
