@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from cvr_lightning.models.devices import cannot_compile
