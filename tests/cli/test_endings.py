@@ -186,7 +186,7 @@ def test_a_training_ends_with_its_score_and_the_next_commands(
     ]
     assert caplog.messages == [
         "GPU available: False, used: False",
-        "Model tiny: 0.32 M parameters, 2 classes",
+        "Model tiny: 0.31 M parameters, 2 classes",
     ]
 
 

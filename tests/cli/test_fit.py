@@ -1,5 +1,6 @@
 """``cvr fit``: the run directory, loggers, checkpoints and resuming."""
 
+import importlib.metadata
 import os
 import re
 import signal
@@ -48,7 +49,7 @@ def test_a_checkpoint_is_self_contained_and_holds_plain_values(run: Path) -> Non
     assert about["class_names"][:3] == ["circle", "down", "left"]
     assert about["architecture"]["preset"] == "tiny"
     assert about["sampling"]["segments"] == 2
-    assert about["versions"]["torch"] == torch.__version__
+    assert about["versions"]["torch"] == importlib.metadata.version("torch")
     assert checkpoint["epoch"] == 1
 
 

@@ -114,7 +114,7 @@ def test_a_dataset_draws_a_sample_with_its_class(videos: Path) -> None:
 def test_a_classifier_draws_its_prediction_beside_the_clip(videos: Path) -> None:
     classifier = Classifier(CompressedVideoRecognizer(2).eval(), ["jump", "run"], SAMPLING)
     assert repr(classifier) == (
-        "Classifier(2 classes, CompressedVideoRecognizer of 0.32 M parameters, "
+        "Classifier(2 classes, CompressedVideoRecognizer of 0.31 M parameters, "
         "2 segments x 2 P-frames, 64 px, cpu)"
     )
     path = videos / "val" / "jump" / "4.avi"

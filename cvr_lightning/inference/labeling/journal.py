@@ -93,7 +93,10 @@ class Journal:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._file.close()
+        try:
+            self._file.close()  # tries once more to write what did not fit
+        except OSError as error:
+            raise output_error(self.path, error) from error
 
     def __len__(self) -> int:
         """Number of finished blocks."""
