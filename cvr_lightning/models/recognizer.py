@@ -1,8 +1,8 @@
 """The complete model: compressed-domain tensors in, class scores out.
 
     I-frames --> IFrameEncoder ----------------> I-tokens (K frames) --+
-                    |       ^                                          +--> UnifiedTransformer
-      thresholds    v       | gate and shift                           |      --> MultiModalMixer
+                            ^                                          +--> UnifiedTransformer
+                            | gate and shift                           |      --> mixers, if any
     P-frames --> PFrameEncoder (spiking) ------> P-tokens (N segments)-+      --> a head per modality --> mean
 
 Shape suffixes: B clips, K I-frames, N segments, M = B N segments of all clips, T P-frames of a segment,
@@ -30,7 +30,7 @@ MAX_MIXERS = 8
 """Bound on a number that may come from a file."""
 HEADS = "heads."
 """Prefix of the weights that ``reset_classifier`` replaces."""
-EXCHANGE = ".attention.exchange"
+EXCHANGE_BIAS = ".attention.exchange"
 """Suffix of the weights that only a model with ``exchange`` has."""
 
 

@@ -17,7 +17,7 @@ from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import CLASSES, LimitError
 from cvr_lightning.files.printable import counted
 from cvr_lightning.models import CompressedVideoRecognizer
-from cvr_lightning.models.recognizer import EXCHANGE, HEADS
+from cvr_lightning.models.recognizer import EXCHANGE_BIAS, HEADS
 from cvr_lightning.models.weights import weight_differences
 from cvr_lightning.training.architecture import OTHER, architecture_of
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, read_checkpoint
@@ -210,9 +210,9 @@ def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLi
     found = {
         name: weight
         for name, weight in recognizer_weights(checkpoint).items()
-        if not name.startswith(HEADS) and (name in own or not name.endswith(EXCHANGE))
+        if not name.startswith(HEADS) and (name in own or not name.endswith(EXCHANGE_BIAS))
     }
-    left = [name for name in own if name not in found and (name.startswith(HEADS) or name.endswith(EXCHANGE))]
+    left = [name for name in own if name not in found and (name.startswith(HEADS) or name.endswith(EXCHANGE_BIAS))]
     require_fit(str(path), recognizer, found, ignored=left)
     recognizer.load_state_dict(found, strict=False)
     return Loaded(list(found), left)
