@@ -212,7 +212,9 @@ def load_pretrained(recognizer: CompressedVideoRecognizer, path: str | os.PathLi
         for name, weight in recognizer_weights(checkpoint).items()
         if not name.startswith(HEADS) and (name in own or not name.endswith(EXCHANGE_BIAS))
     }
-    left = [name for name in own if name not in found and (name.startswith(HEADS) or name.endswith(EXCHANGE_BIAS))]
+    left = [
+        name for name in own if name not in found and (name.startswith(HEADS) or name.endswith(EXCHANGE_BIAS))
+    ]
     require_fit(str(path), recognizer, found, ignored=left)
     recognizer.load_state_dict(found, strict=False)
     return Loaded(list(found), left)
