@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cvr_lightning.cli.run_directory import require_weights
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY
-from cvr_lightning.training.checkpoint_schema import is_local, own_data_set
+from cvr_lightning.training.checkpoint_contents import is_local, own_data_set
 
 _ROOT = ("--data.root", "--data.init_args.root")
 _CONFIG = ("-c", "--config")

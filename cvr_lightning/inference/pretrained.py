@@ -14,8 +14,8 @@ from cvr_lightning.files.atomic import write_output
 from cvr_lightning.files.bounds import parse_json, read_text
 from cvr_lightning.models.weights import FILE_NAME, HUB, INSTALL, fetch, read_safetensors
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, check_weights
+from cvr_lightning.training.checkpoint_contents import check_contents
 from cvr_lightning.training.checkpoint_model import PREFIX
-from cvr_lightning.training.checkpoint_schema import check_contents
 
 CONFIG_NAME = "config.json"
 

@@ -16,15 +16,14 @@ from torch import Tensor
 from cvr_lightning.errors import CheckpointError
 from cvr_lightning.files.bounds import LimitError
 from cvr_lightning.files.printable import counted, without_secrets
-from cvr_lightning.training.checkpoint_file import CheckpointFileError, check_checkpoint_file
-from cvr_lightning.training.checkpoint_schema import (
-    OPTIMIZERS,
+from cvr_lightning.training.checkpoint_contents import (
     check_contents,
     check_hyper_parameters,
     check_states,
     is_local,
-    taken,
 )
+from cvr_lightning.training.checkpoint_file import CheckpointFileError, check_checkpoint_file
+from cvr_lightning.training.checkpoint_schema import OPTIMIZERS, taken
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool)
 CHECKPOINT_KEY = "cvr_lightning"

@@ -16,16 +16,11 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
 from cvr_lightning.errors import CheckpointError
-from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.evaluation.video_table import Averaging
 from cvr_lightning.files.printable import count_text, counted
 from cvr_lightning.models import Ablation, CompressedVideoRecognizer, Preset, Representation
 from cvr_lightning.models.iframe_encoder import check_frame_size
-from cvr_lightning.training.architecture import (
-    architecture_of,
-    checked_logits,
-    refuse_options,
-)
+from cvr_lightning.training.architecture import architecture_of, checked_logits, refuse_options
 from cvr_lightning.training.checkpoint import (
     CHECKPOINT_KEY,
     load_checkpoint,
@@ -39,7 +34,7 @@ from cvr_lightning.training.checkpoint_model import (
     refuse_other_model,
     require_fit,
 )
-from cvr_lightning.training.checkpoint_schema import FORMAT, HYPER_PARAMETERS, chosen, taken
+from cvr_lightning.training.checkpoint_schema import HYPER_PARAMETERS, chosen, own_section
 from cvr_lightning.training.compiling import compile_in_place
 from cvr_lightning.training.initial_weights import set_initial_weights
 from cvr_lightning.training.loss import cross_entropy, modality_cross_entropy
@@ -248,15 +243,13 @@ class RecognitionModule(ScoringModule):
         """Store all that is needed to label a file: class names, architecture and sampling."""
         checkpoint["hyper_parameters"] = chosen({**self.hparams, **self.architecture}, HYPER_PARAMETERS)
         sampling = self.trainer.datamodule.test_sampling.to_dict()  # type: ignore[attr-defined]
-        checkpoint[CHECKPOINT_KEY] = {
-            "format": FORMAT,
-            "class_names": self.class_names,
-            "architecture": self.architecture,
-            "sampling": sampling,
-            "averaging": self.scores.averaging,
-            "config": taken(self.run_config),
-            "versions": versions(),
-        }
+        checkpoint[CHECKPOINT_KEY] = own_section(
+            self.architecture,
+            self.run_config,
+            class_names=self.class_names,
+            sampling=sampling,
+            averaging=self.scores.averaging,
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of other classes or another model, and a finished training.

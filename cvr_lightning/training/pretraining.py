@@ -14,12 +14,11 @@ from cvr_lightning.clip import CompressedClip
 from cvr_lightning.datamodules import CompressedVideoDataModule
 from cvr_lightning.datamodules.reading import reading_log
 from cvr_lightning.errors import CheckpointError, CropError
-from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.models import CompressedVideoRecognizer, Preset
 from cvr_lightning.models.iframe_encoder import STRIDE, check_frame_size
 from cvr_lightning.models.pretraining import MaskedError, MaskedPretraining, draw_places
 from cvr_lightning.training.checkpoint import CHECKPOINT_KEY, refuse_fewer_epochs, refuse_other_optimizer
-from cvr_lightning.training.checkpoint_schema import FORMAT, taken
+from cvr_lightning.training.checkpoint_schema import own_section
 from cvr_lightning.training.initial_weights import set_initial_weights
 from cvr_lightning.training.optimizer import adamw, seed_step, zero_loss
 
@@ -155,12 +154,7 @@ class PretrainingModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what starting a training from this checkpoint needs."""
-        checkpoint[CHECKPOINT_KEY] = {
-            "format": FORMAT,
-            "architecture": self.architecture,
-            "config": taken(self.run_config),
-            "versions": versions(),
-        }
+        checkpoint[CHECKPOINT_KEY] = own_section(self.architecture, self.run_config)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to resume a labeled training, or a finished one.
