@@ -263,8 +263,8 @@ def make_record(job: tuple[Path, str]) -> Record | None:
 
 def index_versions() -> dict[str, object]:
     """Versions that the indexes depend on."""
-    demuxers = {name: av.library_versions[name] for name in ("libavformat", "libavcodec")}
-    return {"index": INDEX_VERSION, **{name: ".".join(map(str, v)) for name, v in demuxers.items()}}
+    ffmpeg = {library: ".".join(map(str, version)) for library, version in av.library_versions.items()}
+    return {"index": INDEX_VERSION, **ffmpeg}
 
 
 def file_state(path: str) -> FileState | None:

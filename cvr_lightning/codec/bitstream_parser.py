@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 import av
@@ -14,10 +14,10 @@ from cvr_lightning.codec.container.demux import Demuxer
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import UnsupportedStreamError
 from cvr_lightning.codec.fields.geometry import nearest_blocks
-from cvr_lightning.codec.parser import BlockFields, BlockGrid, PFrame
+from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser, PFrame
 
 
-class BitstreamParser(ABC):
+class BitstreamParser(Parser):
     """Frames of one video, each from its own bits.
 
     Args:
@@ -28,8 +28,6 @@ class BitstreamParser(ABC):
         UnsupportedStreamError: The stream uses coding tools that are not read.
     """
 
-    name: str
-    reason: str
     standard: str
     """The standard's name in messages."""
 
@@ -46,17 +44,6 @@ class BitstreamParser(ABC):
     @abstractmethod
     def unread_tools(index: PacketIndex) -> str:
         """Why this parser does not read a stream; empty if it does."""
-
-    @abstractmethod
-    def fill(
-        self,
-        frames: Sequence[int],
-        slots: Sequence[int],
-        coefficients: tuple[int, int] | None,
-        grid: BlockGrid,
-        fields: BlockFields,
-    ) -> None:
-        """See :meth:`cvr_lightning.codec.parser.Parser.fill`; one call that releases the GIL."""
 
     @abstractmethod
     def _decode(self, frame: int, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
