@@ -159,8 +159,8 @@ def read_ours(path: Path, index: PacketIndex | None, modalities: tuple[str, ...]
     with CompressedVideoReader(path, index=index) as reader:
         chosen = reader.segments(SEGMENTS, PFRAMES)
         if modalities is None:
-            return reader.read(chosen, t=PFRAMES, size=SIZE)
-        return reader.read(chosen, t=PFRAMES, size=SIZE, modalities=modalities)  # type: ignore[arg-type]
+            return reader.read(chosen, pframes=PFRAMES, size=SIZE)
+        return reader.read(chosen, pframes=PFRAMES, size=SIZE, modalities=modalities)  # type: ignore[arg-type]
 
 
 def decode(path: Path, options: dict[str, str] | None = None) -> Iterator[av.VideoFrame]:

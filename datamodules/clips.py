@@ -13,7 +13,7 @@ from cvr_lightning.codec.arrays import ClipArrays, Segment
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.errors import FETCH_AGAIN, UnreadableVideoError, UnsupportedStreamError, VideoError
 from cvr_lightning.codec.prepared.form import FileInForm, VideoReader, open_in_form
-from cvr_lightning.codec.windows import frames, segments
+from cvr_lightning.codec.windows import spread_frames, spread_segments
 from cvr_lightning.datamodules.sampling import ClipSampling, view_offset
 
 T = TypeVar("T")
@@ -149,7 +149,7 @@ def _read_parts(
 def _part_windows(video: VideoReader, sampling: ClipSampling, first: int, end: int) -> list[Segment]:
     """Windows of the frames ``first`` to ``end``, and of the I-frame in force at the first of them."""
     if sampling.representation == "rgb":
-        begin, windows = first, frames(end - first, sampling.segments)
+        begin, windows = first, spread_frames(end - first, sampling.segments)
     else:
         types = video.info.frame_types
         begin = max(types.rfind("I", 0, first + 1), 0)
@@ -158,7 +158,7 @@ def _part_windows(video: VideoReader, sampling: ClipSampling, first: int, end: i
         if "I" not in visible:
             raise UnreadableVideoError(video.path, "it has no I-frame up to here", FETCH_AGAIN, first)
         pframes = 0 if sampling.modalities == ("iframes",) else sampling.pframes
-        windows = segments(visible, sampling.segments, pframes)
+        windows = spread_segments(visible, sampling.segments, pframes)
     return [Segment(begin + s.iframe, tuple(begin + frame for frame in s.pframes)) for s in windows]
 
 
@@ -185,7 +185,7 @@ def _views(video: VideoReader, sampling: ClipSampling, count: int) -> list[list[
 
 def _windows(reader: VideoReader, sampling: ClipSampling, offsets: float | Sequence[float]) -> list[Segment]:
     if sampling.representation == "rgb":
-        return frames(reader.info.num_frames, sampling.segments, offsets)
+        return spread_frames(reader.info.num_frames, sampling.segments, offsets)
     # Without P-frames, windows only differ in their I-frames.
     pframes = 0 if sampling.modalities == ("iframes",) else sampling.pframes
     return reader.segments(sampling.segments, pframes, offsets=offsets)
@@ -196,7 +196,7 @@ def _read(reader: VideoReader, sampling: ClipSampling, windows: Sequence[Segment
         return reader.read_frames(windows, sampling.size, sampling.coefficients)
     return reader.read(
         windows,
-        t=sampling.pframes,
+        pframes=sampling.pframes,
         size=sampling.size,
         representation=sampling.representation,
         accumulate=sampling.accumulate,

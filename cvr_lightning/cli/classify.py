@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cvr_lightning.cli.prepare import at_least_one
+from cvr_lightning.cli.arguments import at_least_one
+from cvr_lightning.cli.compute import add_compute, compute_on
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.errors import RunError
 from cvr_lightning.files.printable import counted, printable, shown
 from cvr_lightning.files.video_files import list_folder
 from cvr_lightning.inference.classify import Classifier, Prediction
-from cvr_lightning.inference.compute import add_compute, compute_on
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cvr_lightning.cli.arguments import add_machines, at_least_one, described, seconds
+from cvr_lightning.cli.compute import add_compute, compute_on
 from cvr_lightning.files.printable import counted, shown
 
 DESCRIPTION = """\
@@ -23,7 +25,6 @@ def main(arguments: Sequence[str]) -> None:
     options = _parse(arguments)
     from cvr_lightning.errors import INTERRUPTED
     from cvr_lightning.inference.classify import Classifier
-    from cvr_lightning.inference.compute import compute_on
     from cvr_lightning.inference.labeling.options import Options
     from cvr_lightning.inference.labeling.run import label
     from cvr_lightning.inference.labeling.table import Columns
@@ -63,16 +64,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    from cvr_lightning.cli.prepare import RAY, array_job, at_least_one
-    from cvr_lightning.inference.compute import add_compute
-    from cvr_lightning.tools.prepare.tree import ArrayJob
-
-    parser = argparse.ArgumentParser(
-        prog="cvr label",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = described("cvr label", DESCRIPTION)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="video, folder, glob, list, tar or URL")
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint written by cvr fit")
     parser.add_argument(
@@ -82,7 +74,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--top", type=at_least_one, default=5, metavar="K", help="most likely classes to write (default: 5)"
     )
     parser.add_argument(
-        "--every", type=_seconds, metavar="TIME", help="label parts of this length, such as 10s, 2m or 1h"
+        "--every", type=seconds, metavar="TIME", help="label parts of this length, such as 10s, 2m or 1h"
     )
     parser.add_argument("--scores", action="store_true", help="write the probability of every class")
     parser.add_argument("--embeddings", action="store_true", help="write the features before the head")
@@ -90,30 +82,5 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--batch-size", type=at_least_one, default=8, metavar="N", help="videos scored at once (default: 8)"
     )
-    parser.add_argument(
-        "--workers",
-        type=at_least_one,
-        metavar="N",
-        help="reading processes (default: all cores; with --ray, those of the cluster)",
-    )
-    parser.add_argument("--ray", metavar="ADDRESS", help=RAY)
-    parser.add_argument(
-        "--job",
-        type=array_job,
-        default=ArrayJob(),
-        metavar="I/N",
-        help="label every N-th video from the I-th on, into TABLE-I-of-N: for job arrays",
-    )
+    add_machines(parser, "reading processes", "label every N-th video from the I-th on, into TABLE-I-of-N")
     return parser.parse_args(arguments)
-
-
-def _seconds(text: str) -> float:
-    """Parse a length of time: a number, or a number with s, m or h."""
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
-    try:
-        value = float(text[:-1] if unit else text) * (unit or 1)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time; write 10s, 2m or 1h")
-    return value

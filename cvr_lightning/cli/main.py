@@ -76,7 +76,7 @@ def _run(name: str, arguments: list[str]) -> None:
         _INFORMATION[name]()
     else:
         module, _, function = COMMANDS[name].rpartition(".")
-        command = getattr(importlib.import_module(f"cvr_lightning.{module}"), function)
+        command = getattr(importlib.import_module(f"cvr_lightning.cli.{module}"), function)
         command(arguments if name in TRAINER_COMMANDS else arguments[1:])
 
 
@@ -92,18 +92,18 @@ def _version() -> None:
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 COMMANDS = {
-    **dict.fromkeys(TRAINER_COMMANDS, "cli.trainer.run_trainer"),
-    "pretrain": "cli.trainer.run_pretraining",
-    "prepare": "cli.prepare.main",
-    "inspect": "cli.inspect.main",
-    "pack": "cli.pack.main",
-    "classify": "cli.classify.main",
-    "label": "cli.label.main",
-    "watch": "inference.watch.main",
-    "export": "inference.export.main",
-    "results": "cli.results.main",
-    "report": "cli.report.main",
-    "summarize": "tools.summarize.main",
+    **dict.fromkeys(TRAINER_COMMANDS, "trainer.run_trainer"),
+    "pretrain": "trainer.run_pretraining",
+    "prepare": "prepare.main",
+    "inspect": "inspect.main",
+    "pack": "pack.main",
+    "classify": "classify.main",
+    "label": "label.main",
+    "watch": "watch.main",
+    "export": "export.main",
+    "results": "results.main",
+    "report": "report.main",
+    "summarize": "summarize.main",
 }
 """The function of each command, imported when it runs, so that help does not wait for torch."""
 _INFORMATION = {"-h": _help, "--help": _help, "--version": _version}

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
-from cvr_lightning.codec.prepared.recipe import MAX_GOP, MAX_SIDE, Recipe
+from cvr_lightning.cli.arguments import add_machines, described, frame_side, frame_size, gop_length
+from cvr_lightning.codec.prepared.recipe import Recipe
 from cvr_lightning.errors import INTERRUPTED
 from cvr_lightning.files.pool import usable_cores
 from cvr_lightning.files.printable import counted, shown
@@ -19,9 +20,6 @@ from cvr_lightning.tools.prepare.row import Row, Status
 from cvr_lightning.tools.prepare.run import Plan, make_plan, prepare
 from cvr_lightning.tools.prepare.tree import ArrayJob
 
-_MOST = 1_000_000
-"""Largest count that an option takes."""
-RAY = "work on the machines of a Ray cluster: host:port, or auto for the cluster of this machine"
 DESCRIPTION = """\
 Re-encode every video of a folder in the usual form of the field: MPEG-4 Part 2 in mp4, 340x256, an I-frame
 every 12 frames, no B-frames, quantizer 2, no audio. Videos already in this form are linked. Lists of videos
@@ -57,45 +55,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="cvr prepare",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = described("cvr prepare", DESCRIPTION)
     parser.add_argument("source", type=Path, metavar="SRC", help="folder of videos, searched to any depth")
     parser.add_argument("destination", type=Path, metavar="DST", help="folder to write, outside SRC")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--size", type=_size, default=(340, 256), metavar="WxH", help="size in pixels (default: 340x256)"
-    )
-    form.add_argument(
-        "--short-side",
-        type=_side,
-        metavar="N",
-        help="keep the aspect: the shorter side gets N pixels, the other is rounded to an even number",
-    )
-    parser.add_argument(
-        "--gop",
-        type=_gop,
-        default=12,
-        metavar="N",
-        help="frames from an I-frame to the next (default: 12)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=at_least_one,
-        metavar="N",
-        help="processes (default: all cores; with --ray, those of the cluster)",
-    )
-    parser.add_argument("--ray", metavar="ADDRESS", help=RAY)
-    parser.add_argument(
-        "--job",
-        type=array_job,
-        default=ArrayJob(),
-        metavar="I/N",
-        help="process the I-th of N equal subsets of the videos, I from 1: for job arrays",
-    )
+    _add_recipe(parser)
+    add_machines(parser, "processes", "process the I-th of N equal subsets of the videos, I from 1")
     parser.add_argument(
         "--dry-run", action="store_true", help="write nothing; try a few videos and estimate the total"
     )
@@ -113,6 +77,31 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the form to write."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--size",
+        type=frame_size,
+        default=(340, 256),
+        metavar="WxH",
+        help="size in pixels (default: 340x256)",
+    )
+    form.add_argument(
+        "--short-side",
+        type=frame_side,
+        metavar="N",
+        help="keep the aspect: the shorter side gets N pixels, the other is rounded to an even number",
+    )
+    parser.add_argument(
+        "--gop",
+        type=gop_length,
+        default=12,
+        metavar="N",
+        help="frames from an I-frame to the next (default: 12)",
+    )
+
+
 def _plan_pack(options: argparse.Namespace) -> Callable[[], None] | None:
     """Check the arguments of ``cvr pack`` before the work; None without --pack."""
     if options.pack is None:
@@ -120,49 +109,6 @@ def _plan_pack(options: argparse.Namespace) -> Callable[[], None] | None:
     from cvr_lightning.cli.pack import plan  # imports the trainer
 
     return plan([*options.pack, f"--data.root={options.destination}"])
-
-
-def at_least_one(text: str) -> int:
-    """Parse a positive whole number."""
-    value = _whole(text)
-    if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1 and at most {_MOST:,}")
-    return value
-
-
-def _whole(text: str) -> int:
-    """A whole number up to the limit; 0 for other text."""
-    value = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
-    return value if value <= _MOST else 0
-
-
-def _gop(text: str) -> int:
-    value = at_least_one(text)
-    if value > MAX_GOP:
-        raise argparse.ArgumentTypeError(f"{value} exceeds the limit of FFmpeg's encoder ({MAX_GOP})")
-    return value
-
-
-def _side(text: str) -> int:
-    value = at_least_one(text)
-    if value % 2 or value > MAX_SIDE:
-        raise argparse.ArgumentTypeError(f"{value} must be even and at most {MAX_SIDE}: 4:2:0 halves it")
-    return value
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, separator, height = text.partition("x")
-    if not (separator and _whole(width) and _whole(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write WIDTHxHEIGHT, such as 340x256")
-    return _side(width), _side(height)
-
-
-def array_job(text: str) -> ArrayJob:
-    """Parse ``I/N``."""
-    number, separator, count = text.partition("/")
-    if not (separator and 1 <= _whole(number) <= _whole(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a job; write I/N with I from 1 to N, such as 3/8")
-    return ArrayJob(int(number), int(count))
 
 
 def _forecast(plan: Plan, workers: int) -> str:

@@ -6,7 +6,7 @@ from cvr_lightning.codec.container.demux import VideoBytes
 from cvr_lightning.codec.container.index import PacketIndex
 from cvr_lightning.codec.container.info import StreamInfo
 from cvr_lightning.codec.reader import CompressedVideoReader
-from cvr_lightning.codec.windows import segments
+from cvr_lightning.codec.windows import spread_segments
 
 __all__ = [
     "MODALITIES",
@@ -18,5 +18,5 @@ __all__ = [
     "StreamInfo",
     "VideoBytes",
     "errors",
-    "segments",
+    "spread_segments",
 ]

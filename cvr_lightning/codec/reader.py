@@ -22,7 +22,7 @@ from cvr_lightning.codec.h264.macroblocks import Macroblocks as H264Macroblocks
 from cvr_lightning.codec.mpeg4.macroblocks import Macroblocks
 from cvr_lightning.codec.parser import BlockFields, BlockGrid, Parser
 from cvr_lightning.codec.scan import build_index
-from cvr_lightning.codec.windows import check_segments, needed_pframes, segments
+from cvr_lightning.codec.windows import check_segments, needed_pframes, spread_segments
 from cvr_lightning.files.printable import counted
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class CompressedVideoReader:
 
     Examples:
         >>> with CompressedVideoReader("clip.mp4") as video:  # doctest: +SKIP
-        ...     clip = video.read(video.segments(n=8, t=3), t=3, size=(256, 340))
+        ...     clip = video.read(video.segments(8, pframes=3), size=(256, 340))
     """
 
     def __init__(
@@ -127,34 +127,34 @@ class CompressedVideoReader:
         """Close the file."""
         self._demuxer.close()
 
-    def segments(self, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
-        """Spread ``n`` segments of ``t`` P-frames over the video: :func:`cvr_lightning.codec.segments`.
+    def segments(self, segments: int, pframes: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
+        """Spread segments over the video: :func:`cvr_lightning.codec.spread_segments`.
 
         Raises:
             UnreadableVideoError: The video has no I-frame.
-            ValueError: ``n`` or an offset is out of range.
+            ValueError: An argument is out of range.
         """
         if "I" not in self.index.frame_types:
             raise self._demuxer.error("it has no I-frame")
-        return segments(self.index.frame_types, n, t, offsets)
+        return spread_segments(self.index.frame_types, segments, pframes, offsets)
 
-    def parse(self, n: int) -> Macroblocks | H264Macroblocks:
+    def parse(self, frame: int) -> Macroblocks | H264Macroblocks:
         """Parse all macroblocks of one frame of MPEG-4 Part 2 or H.264 video, for tools and tests.
 
         Args:
-            n: Frame number in display order.
+            frame: Its number in display order.
 
         Raises:
             BitstreamError: The frame's packet is damaged.
             UnsupportedStreamError: :attr:`parser` is ``"ffmpeg"``.
             ValueError: The frame does not exist.
         """
-        return self._parser.parse(n)
+        return self._parser.parse(frame)
 
     def read(
         self,
         segments: Sequence[Segment],
-        t: int | None = None,
+        pframes: int | None = None,
         size: tuple[int, int] | None = None,
         representation: Representation = "block",
         accumulate: bool = False,
@@ -165,7 +165,7 @@ class CompressedVideoReader:
 
         Args:
             segments: From :meth:`segments`.
-            t: Number of P-frames T of the arrays; shorter windows are masked at the end. None uses the
+            pframes: Number of P-frames T of the arrays; shorter windows are masked at the end. None uses the
                 longest window, which differs between videos: set it to batch arrays.
             size: (H, W) of the output; None uses the display size. I-frames are scaled by swscale, vectors
                 along their axes; block fields use nearest-neighbor resampling.
@@ -184,9 +184,9 @@ class CompressedVideoReader:
         """
         size = size or (self.info.height, self.info.width)
         longest = max((len(segment.pframes) for segment in segments), default=0)
-        t = longest if t is None else t
-        if t < longest:
-            raise ValueError(f"t={t} is shorter than the longest window, {longest} P-frames")
+        pframes = longest if pframes is None else pframes
+        if pframes < longest:
+            raise ValueError(f"pframes={pframes} is less than those of the longest window, {longest}")
         check_delivery(size, representation, modalities, coefficients)
         check_segments(segments, self.index.frame_types, self.path)
         self._parser.require(modalities, accumulate)
@@ -200,7 +200,7 @@ class CompressedVideoReader:
         )
         parser = self._parser if "iframes" in modalities else None
         iframes, iframe_index = self._read_iframes(segments, size, parser)
-        arrays = ClipArrays.without_pframes(iframes, iframe_index, t, coefficients, representation)
+        arrays = ClipArrays.without_pframes(iframes, iframe_index, pframes, coefficients, representation)
         if "motion" in modalities or "residual" in modalities:
             self._read_pframes(segments, maker, arrays, "motion" in modalities)
         return arrays

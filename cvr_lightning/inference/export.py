@@ -1,8 +1,7 @@
-"""``cvr export``: a checkpoint's model as a ``torch.export`` or ONNX graph."""
+"""A checkpoint's model as a ``torch.export`` or ONNX graph."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -23,7 +22,6 @@ from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import UserError
 from cvr_lightning.evaluation.provenance import versions
 from cvr_lightning.files.atomic import atomic_path
-from cvr_lightning.files.printable import shown
 from cvr_lightning.inference.classify import Classifier
 
 INPUTS = ("iframes", "iframe_index", "motion", "residual", "modes", "mask")
@@ -223,16 +221,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run ``cvr export``."""
-    parser = argparse.ArgumentParser(
-        prog="cvr export", description="Write a checkpoint's model as a graph for other runtimes."
-    )
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint written by cvr fit")
-    parser.add_argument("output", metavar="OUTPUT", help=".onnx for ONNX, .pt2 for torch.export")
-    options = parser.parse_args(arguments)
-    description = export_model(options.checkpoint, options.output)
-    size = Path(options.output).stat().st_size / 2**20
-    print(shown(f"{options.output}: {size:.1f} MiB, checked against the model, described in {description}"))

@@ -71,7 +71,7 @@ def plot_reader(reader: CompressedVideoReader) -> Figure:
     given = [modality for modality in MODALITIES if _gives(reader, modality)]
     pframes = 1 if set(given) - {"iframes"} else 0
     windows = list(dict.fromkeys(reader.segments(ROWS, pframes)))
-    arrays = reader.read(windows, t=1, modalities=given)
+    arrays = reader.read(windows, pframes=1, modalities=given)
     pictures = []
     for segment, window in enumerate(windows):
         frames = f"frame {window.iframe}" + (f", P-frame {window.pframes[0]}" if window.pframes else "")

@@ -14,9 +14,9 @@ import pytest
 from helpers.encoders import encode
 from helpers.tiny_runs import TINY_TRAINER, fit_arguments
 
+from cvr_lightning.cli import watch
 from cvr_lightning.cli.main import main
 from cvr_lightning.evaluation.results import read_results
-from cvr_lightning.inference import watch
 from cvr_lightning.inference.streaming import StreamPrediction
 
 SKIP = ["--data.on_error=skip", "--trainer.enable_progress_bar=false"]

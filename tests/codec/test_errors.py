@@ -25,7 +25,7 @@ def test_errors_pickle_with_all_fields(kind: type[VideoError]) -> None:
 
 def read_all(path: Path) -> object:
     with CompressedVideoReader(path) as video:
-        return video.read(video.segments(40, 3), t=3)
+        return video.read(video.segments(40, 3), pframes=3)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -108,9 +108,9 @@ def same_index(index: PacketIndex) -> None:
 def test_a_given_index_leads_to_the_same_clip(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         index = PacketIndex.from_bytes(video.index.to_bytes())
-        expected = video.read(video.segments(4, 3), t=3)
+        expected = video.read(video.segments(4, 3), pframes=3)
     with CompressedVideoReader(mpeg4, index=index) as video:
-        clip = video.read(video.segments(4, 3), t=3)
+        clip = video.read(video.segments(4, 3), pframes=3)
     np.testing.assert_array_equal(clip.residual, expected.residual)
     np.testing.assert_array_equal(clip.iframes, expected.iframes)
 

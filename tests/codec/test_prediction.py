@@ -24,7 +24,7 @@ TOOLS = {
 def read_all(path: Path | str, **options: object) -> ClipArrays:
     with CompressedVideoReader(path, parser="ffmpeg") as video:
         frames = video.info.frame_types.count("P")
-        return video.read(video.segments(frames, 1), t=1, **options)  # type: ignore[arg-type]
+        return video.read(video.segments(frames, 1), pframes=1, **options)  # type: ignore[arg-type]
 
 
 def components(clip: ClipArrays) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:

@@ -17,9 +17,9 @@ from cvr_lightning.codec.container import demux
 LUMA_OF_RGB = np.array([0.299, 0.587, 0.114]) * 219 / 255
 
 
-def read(path: str, n: int = 4, t: int = 3, **options: object) -> ClipArrays:
+def read(path: str, segments: int = 4, pframes: int = 3, **options: object) -> ClipArrays:
     with CompressedVideoReader(path) as video:
-        return video.read(video.segments(n, t), t=t, **options)  # type: ignore[arg-type]
+        return video.read(video.segments(segments, pframes), pframes=pframes, **options)  # type: ignore[arg-type]
 
 
 def assert_same(clip: ClipArrays, other: ClipArrays) -> None:
@@ -108,7 +108,7 @@ def test_modalities_left_out_are_zero(mpeg4: str) -> None:
 
 def test_short_windows_are_masked(tmp_path: Path) -> None:
     path = str(encode(tmp_path / "clip.avi", (64, 48), gop=3))
-    clip = read(path, t=4)
+    clip = read(path, pframes=4)
     assert clip.mask.tolist() == [[True, True, False, False]] * 4
     assert (clip.modes[:, 2:] == BlockMode.OUTSIDE).all()
     assert not clip.residual[:, 2:].any()
@@ -116,17 +116,17 @@ def test_short_windows_are_masked(tmp_path: Path) -> None:
 
 def test_the_age_of_a_pframe_counts_from_its_iframe(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
-        clip = video.read([Segment(0, (1, 11)), Segment(12, (13,))], t=3)
+        clip = video.read([Segment(0, (1, 11)), Segment(12, (13,))], pframes=3)
     assert clip.age.tolist() == [[1, 11, 0], [1, 0, 0]]
 
 
 def test_a_video_of_iframes_alone_has_no_pframes(tmp_path: Path) -> None:
-    clip = read(str(encode(tmp_path / "clip.avi", (64, 48), gop=1)), t=2)
+    clip = read(str(encode(tmp_path / "clip.avi", (64, 48), gop=1)), pframes=2)
     assert len(clip.iframes) == 4
     assert not clip.mask.any()
 
 
-def test_t_is_the_longest_window_if_not_given(mpeg4: str) -> None:
+def test_the_longest_window_gives_the_length_if_none_is_asked_for(mpeg4: str) -> None:
     with CompressedVideoReader(mpeg4) as video:
         clip = video.read([Segment(0, (1,)), Segment(12, (13, 14))])
     assert clip.mask.tolist() == [[True, False], [True, True]]
@@ -270,7 +270,7 @@ def test_arguments_are_checked(mpeg4: str) -> None:
         assert "MPEG-4 Part 2" in video.reason
         segments = video.segments(2, 3)
         for options, text in (
-            ({"t": 2}, "shorter than the longest"),
+            ({"pframes": 2}, "less than those of the longest window"),
             ({"size": (0, 5)}, "size must be"),
             ({"representation": "voxel"}, "representation must be"),
             ({"modalities": ("sound",)}, "modalities must be"),

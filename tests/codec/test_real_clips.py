@@ -49,24 +49,24 @@ def test_real_clip_is_read_or_refused_and_named(clip: Callable[[str], str], name
     verdict = VERDICTS[name]
     with CompressedVideoReader(clip(name)) as video:
         segments = video.segments(4, 3)
-        iframes = video.read(segments, t=3, modalities=("iframes",))
+        iframes = video.read(segments, pframes=3, modalities=("iframes",))
         assert len(iframes.iframes) == len({segment.iframe for segment in segments})
         if verdict == "all":
-            arrays = video.read(segments, t=3)
+            arrays = video.read(segments, pframes=3)
             assert arrays.mask.sum() == sum(len(segment.pframes) for segment in segments)
             return
         if verdict == "damaged":
             with pytest.raises(UnreadableVideoError, match=name):
-                video.read(segments, t=3)
+                video.read(segments, pframes=3)
             return
         with pytest.raises(UnsupportedStreamError, match="prepare it: ffmpeg") as caught:
-            video.read(segments, t=3)
+            video.read(segments, pframes=3)
         assert name in str(caught.value)
         if verdict == "motion":
-            assert video.read(segments, t=3, modalities=("motion",)).mask.any()
+            assert video.read(segments, pframes=3, modalities=("motion",)).mask.any()
             return
         with pytest.raises(UnsupportedStreamError, match=name):
-            video.read(segments, t=3, modalities=("motion",))
+            video.read(segments, pframes=3, modalities=("motion",))
 
 
 @pytest.mark.parametrize("name", ["v_TaiChi_g01_c02.avi", "h264_k400_bframes.mp4", "hevc.mp4", "av1.mkv"])

@@ -10,7 +10,7 @@ from helpers.encoders import COARSE, encode
 
 from cvr_lightning.codec import CompressedVideoReader, Segment, errors
 from cvr_lightning.codec.ffmpeg.rgb import read_rgb
-from cvr_lightning.codec.windows import frames
+from cvr_lightning.codec.windows import spread_frames
 
 VP9 = {"deadline": "realtime", "cpu-used": "8"}
 STREAMS = {
@@ -72,13 +72,13 @@ def test_damage_before_a_frame_is_not_concealed(tmp_path: Path) -> None:
 
 
 def test_frames_lie_in_equal_spans() -> None:
-    assert [segment.iframe for segment in frames(10, 5)] == [1, 3, 5, 7, 9]
-    assert [segment.iframe for segment in frames(10, 5, 0.0)] == [0, 2, 4, 6, 8]
-    assert [segment.iframe for segment in frames(100, 2, [0.1, 0.99])] == [5, 99]
-    assert [segment.iframe for segment in frames(2, 4)] == [0, 0, 1, 1]
-    for bad in ({"n": 0}, {"n": 2, "offsets": [0.5]}, {"n": 1, "offsets": 1.0}):
-        with pytest.raises(ValueError, match=r"n >= 1|offsets"):
-            frames(10, **bad)
+    assert [segment.iframe for segment in spread_frames(10, 5)] == [1, 3, 5, 7, 9]
+    assert [segment.iframe for segment in spread_frames(10, 5, 0.0)] == [0, 2, 4, 6, 8]
+    assert [segment.iframe for segment in spread_frames(100, 2, [0.1, 0.99])] == [5, 99]
+    assert [segment.iframe for segment in spread_frames(2, 4)] == [0, 0, 1, 1]
+    for bad in ({"segments": 0}, {"segments": 2, "offsets": [0.5]}, {"segments": 1, "offsets": 1.0}):
+        with pytest.raises(ValueError, match=r"at least 1|offsets"):
+            spread_frames(10, **bad)
 
 
 def test_decords_frames_are_those_of_ffmpeg_at_the_middles_of_equal_parts(mpeg4: str) -> None:

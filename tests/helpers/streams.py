@@ -39,13 +39,13 @@ def assert_equals_reader(frames: list[StreamFrame], path: str, pframes: int, str
         for (number, kind), frame in zip(order, frames, strict=True):
             if kind == "I":
                 iframe, since = number, 0
-                expected = reader.read([Segment(iframe, ())], t=0, size=SIZE)
+                expected = reader.read([Segment(iframe, ())], pframes=0, size=SIZE)
             else:
                 assert frame.step == since % stride
                 since += 1
                 if frame.step >= pframes:
                     assert frame.arrays is None
                     continue
-                expected = reader.read([Segment(iframe, (number,))], t=1, size=SIZE)
+                expected = reader.read([Segment(iframe, (number,))], pframes=1, size=SIZE)
             for name in names:
                 np.testing.assert_array_equal(getattr(frame.arrays, name), getattr(expected, name), name)

@@ -71,7 +71,9 @@ def segments_so_far(frame_types: str, stride: int) -> Iterator[list[Segment]]:
 def batch_probabilities(
     recognizer: CompressedVideoRecognizer, reader: CompressedVideoReader, segments: list[Segment]
 ) -> torch.Tensor:
-    arrays = reader.read(segments, t=SAMPLING.pframes, size=SAMPLING.size, coefficients=SAMPLING.coefficients)
+    arrays = reader.read(
+        segments, pframes=SAMPLING.pframes, size=SAMPLING.size, coefficients=SAMPLING.coefficients
+    )
     clip = EvalTransform(SAMPLING)(collate([Sample(0, 0, -1, "", arrays)]))
     with torch.no_grad():
         probabilities: torch.Tensor = recognizer(clip).softmax(dim=-1)[0]

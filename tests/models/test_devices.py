@@ -8,8 +8,8 @@ import pytest
 import torch
 from helpers.factories import make_clip
 
+from cvr_lightning.cli.compute import compute_on
 from cvr_lightning.errors import RunError
-from cvr_lightning.inference.compute import compute_on
 from cvr_lightning.models import CompressedVideoRecognizer, devices
 from cvr_lightning.training import compiling
 

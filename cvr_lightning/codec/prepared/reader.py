@@ -20,7 +20,7 @@ from cvr_lightning.codec.ffmpeg.parser import FFmpegParser
 from cvr_lightning.codec.prepared.encode import Encoder, Scaler, source_rate
 from cvr_lightning.codec.prepared.recipe import MAX_SIDE, RECIPE, Recipe
 from cvr_lightning.codec.reader import CompressedVideoReader
-from cvr_lightning.codec.windows import check_segments, segments
+from cvr_lightning.codec.windows import check_segments, spread_segments
 
 
 class PreparedVideoReader:
@@ -40,7 +40,7 @@ class PreparedVideoReader:
     Examples:
         >>> with CompressedVideoReader("phone.mov") as source:  # doctest: +SKIP
         ...     video = PreparedVideoReader(source)
-        ...     clip = video.read(video.segments(n=8, t=3), t=3, size=(256, 340))
+        ...     clip = video.read(video.segments(8, pframes=3), size=(256, 340))
     """
 
     parser = "mpeg4"
@@ -84,14 +84,14 @@ class PreparedVideoReader:
         """How the video is read."""
         return f"prepared in memory: {self.recipe}"
 
-    def segments(self, n: int, t: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
+    def segments(self, segments: int, pframes: int, offsets: float | Sequence[float] = 0.5) -> list[Segment]:
         """Spread segments over the video, see :meth:`CompressedVideoReader.segments`."""
-        return segments(self.info.frame_types, n, t, offsets)
+        return spread_segments(self.info.frame_types, segments, pframes, offsets)
 
     def read(
         self,
         segments: Sequence[Segment],
-        t: int | None = None,
+        pframes: int | None = None,
         size: tuple[int, int] | None = None,
         representation: Representation = "block",
         accumulate: bool = False,
@@ -101,7 +101,7 @@ class PreparedVideoReader:
         """Read segments, see :meth:`CompressedVideoReader.read`."""
         check_segments(segments, self.info.frame_types, self.path)
         with self._excerpt(segments) as (excerpt, moved):
-            arrays = excerpt.read(moved, t, size, representation, accumulate, modalities, coefficients)
+            arrays = excerpt.read(moved, pframes, size, representation, accumulate, modalities, coefficients)
         return replace(arrays, prepared=True)
 
     def read_frames(

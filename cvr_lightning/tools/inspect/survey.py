@@ -208,7 +208,7 @@ def _read_chunk(
 ) -> None:
     """Add the statistics of a chunk of P-frames; bisect it to isolate damaged frames."""
     try:
-        arrays = video.read([_segment(video, frame) for frame in frames], t=1, modalities=("motion",))
+        arrays = video.read([_segment(video, frame) for frame in frames], pframes=1, modalities=("motion",))
     except VideoError as error:
         if len(frames) == 1:
             errors.append(error)
@@ -263,6 +263,6 @@ def _column(
     if not segment.pframes:
         return Column(segment.iframe, rgb)
     fields = tuple(modality for modality in readable if modality != "iframes")
-    arrays = video.read([segment], t=1, modalities=fields, coefficients=(64, 64))
+    arrays = video.read([segment], pframes=1, modalities=fields, coefficients=(64, 64))
     residual = arrays.residual[0, 0] if "residual" in readable else None
     return Column(segment.iframe, rgb, segment.pframes[0], arrays.motion[0, 0], residual, arrays.modes[0, 0])

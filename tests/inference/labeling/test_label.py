@@ -17,7 +17,7 @@ from helpers.encoders import encode
 from helpers.labels import NAMES, SAMPLING, read, run
 from helpers.mortal_jobs import read_all_but_3
 
-from cvr_lightning.codec import ClipArrays, CompressedVideoReader, Segment, segments
+from cvr_lightning.codec import ClipArrays, CompressedVideoReader, Segment, spread_segments
 from cvr_lightning.codec.errors import VideoError
 from cvr_lightning.datamodules.clips import read_spans
 from cvr_lightning.inference.classify import Classifier
@@ -230,7 +230,7 @@ def test_a_part_is_read_as_the_video_of_its_frames(tmp_path: Path) -> None:
     assert [(part.start, part.end) for part in parts] == [(0, 1), (1, 2), (2, 3)]
     with CompressedVideoReader(path) as video:
         for number, part in enumerate(parts):
-            windows = segments("I" + 24 * "P", 2, 2)
+            windows = spread_segments("I" + 24 * "P", 2, 2)
             moved = [Segment(25 * number, tuple(25 * number + f for f in w.pframes)) for w in windows]
             expected = video.read(moved, 2, SAMPLING.size, coefficients=SAMPLING.coefficients)
             assert isinstance(part.arrays, ClipArrays)

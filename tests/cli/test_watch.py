@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cvr_lightning.cli.watch import _Display, paced
 from cvr_lightning.inference.streaming import StreamPrediction
-from cvr_lightning.inference.watch import _Display, paced
 
 
 def prediction(frame: int, label: str, probability: float = 0.5, timed: bool = True) -> StreamPrediction:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from cvr_lightning.cli.compute import add_device, compute_on
 from cvr_lightning.errors import INTERRUPTED
 from cvr_lightning.files.printable import printable
-from cvr_lightning.inference.compute import add_device, compute_on
 
 if TYPE_CHECKING:  # report wrong arguments before importing torch
     from cvr_lightning.inference.streaming import StreamPrediction
