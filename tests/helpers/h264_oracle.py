@@ -126,112 +126,58 @@ def weigh(a, b, uses, mode, shift, w0, o0, w1, o1):
 
 
 @numba.njit(cache=True)
-def _directional_4(mode, p, out):
-    """The six directional modes of 4x4 blocks (8.3.1.2); p holds L3..L0, corner, A0..A7 at 0..12."""
-    for y in range(4):
-        for x in range(4):
+def _directional(mode, side, p, out):
+    """The six directional modes of 4x4 (8.3.1.2) and 8x8 blocks (8.3.2.2).
+
+    p holds the samples to the left from below, the corner at ``side``, and those above: 3 x side + 1.
+    """
+    for y in range(side):
+        for x in range(side):
             if mode == 3:
-                k = 5 + x + y
-                if x == 3 and y == 3:
-                    out[y, x] = (p[11] + 3 * p[12] + 2) >> 2
+                k = side + 1 + x + y
+                if x == side - 1 and y == side - 1:
+                    out[y, x] = (p[k] + 3 * p[k + 1] + 2) >> 2
                 else:
                     out[y, x] = (p[k] + 2 * p[k + 1] + p[k + 2] + 2) >> 2
             elif mode == 4:
-                k = 4 + x - y
+                k = side + x - y
                 out[y, x] = (p[k - 1] + 2 * p[k] + p[k + 1] + 2) >> 2
             elif mode == 5:
                 z = 2 * x - y
-                k = 5 + x - (y >> 1)
+                k = side + 1 + x - (y >> 1)
                 if z >= 0 and z % 2 == 0:
                     out[y, x] = (p[k - 1] + p[k] + 1) >> 1
                 elif z >= 0:
                     out[y, x] = (p[k - 2] + 2 * p[k - 1] + p[k] + 2) >> 2
                 elif z == -1:
-                    out[y, x] = (p[3] + 2 * p[4] + p[5] + 2) >> 2
+                    out[y, x] = (p[side - 1] + 2 * p[side] + p[side + 1] + 2) >> 2
                 else:
-                    k = 4 - y
-                    out[y, x] = (p[k] + 2 * p[k + 1] + p[k + 2] + 2) >> 2
-            elif mode == 6:
-                z = 2 * y - x
-                k = 4 - y + (x >> 1)
-                if z >= 0 and z % 2 == 0:
-                    out[y, x] = (p[k] + p[k - 1] + 1) >> 1
-                elif z >= 0:
-                    out[y, x] = (p[k - 1] + 2 * p[k] + p[k + 1] + 2) >> 2
-                elif z == -1:
-                    out[y, x] = (p[3] + 2 * p[4] + p[5] + 2) >> 2
-                else:
-                    k = 4 + x
-                    out[y, x] = (p[k] + 2 * p[k - 1] + p[k - 2] + 2) >> 2
-            elif mode == 7:
-                k = 5 + x + (y >> 1)
-                if y % 2 == 0:
-                    out[y, x] = (p[k] + p[k + 1] + 1) >> 1
-                else:
-                    out[y, x] = (p[k] + 2 * p[k + 1] + p[k + 2] + 2) >> 2
-            else:
-                z = x + 2 * y
-                k = 3 - y - (x >> 1)
-                if z > 5:
-                    out[y, x] = p[0]
-                elif z == 5:
-                    out[y, x] = (p[1] + 3 * p[0] + 2) >> 2
-                elif z % 2 == 0:
-                    out[y, x] = (p[k] + p[k - 1] + 1) >> 1
-                else:
-                    out[y, x] = (p[k] + 2 * p[k - 1] + p[k - 2] + 2) >> 2
-
-
-@numba.njit(cache=True)
-def _directional_8(mode, p, out):
-    """The six directional modes of 8x8 blocks (8.3.2.2); p holds L7..L0, corner, A0..A15 at 0..24."""
-    for y in range(8):
-        for x in range(8):
-            if mode == 3:
-                k = 9 + x + y
-                if x == 7 and y == 7:
-                    out[y, x] = (p[23] + 3 * p[24] + 2) >> 2
-                else:
-                    out[y, x] = (p[k] + 2 * p[k + 1] + p[k + 2] + 2) >> 2
-            elif mode == 4:
-                k = 8 + x - y
-                out[y, x] = (p[k - 1] + 2 * p[k] + p[k + 1] + 2) >> 2
-            elif mode == 5:
-                z = 2 * x - y
-                k = 9 + x - (y >> 1)
-                if z >= 0 and z % 2 == 0:
-                    out[y, x] = (p[k - 1] + p[k] + 1) >> 1
-                elif z >= 0:
-                    out[y, x] = (p[k - 2] + 2 * p[k - 1] + p[k] + 2) >> 2
-                elif z == -1:
-                    out[y, x] = (p[7] + 2 * p[8] + p[9] + 2) >> 2
-                else:
-                    k = 8 - (y - 2 * x - 1)
+                    k = side + 1 + z
                     out[y, x] = (p[k - 1] + 2 * p[k] + p[k + 1] + 2) >> 2
             elif mode == 6:
                 z = 2 * y - x
-                k = 8 - y + (x >> 1)
+                k = side - y + (x >> 1)
                 if z >= 0 and z % 2 == 0:
                     out[y, x] = (p[k] + p[k - 1] + 1) >> 1
                 elif z >= 0:
                     out[y, x] = (p[k - 1] + 2 * p[k] + p[k + 1] + 2) >> 2
                 elif z == -1:
-                    out[y, x] = (p[7] + 2 * p[8] + p[9] + 2) >> 2
+                    out[y, x] = (p[side - 1] + 2 * p[side] + p[side + 1] + 2) >> 2
                 else:
-                    k = 8 + (x - 2 * y - 1)
+                    k = side - 1 - z
                     out[y, x] = (p[k + 1] + 2 * p[k] + p[k - 1] + 2) >> 2
             elif mode == 7:
-                k = 9 + x + (y >> 1)
+                k = side + 1 + x + (y >> 1)
                 if y % 2 == 0:
                     out[y, x] = (p[k] + p[k + 1] + 1) >> 1
                 else:
                     out[y, x] = (p[k] + 2 * p[k + 1] + p[k + 2] + 2) >> 2
             else:
                 z = x + 2 * y
-                k = 7 - y - (x >> 1)
-                if z > 13:
+                k = side - 1 - y - (x >> 1)
+                if z > 2 * side - 3:
                     out[y, x] = p[0]
-                elif z == 13:
+                elif z == 2 * side - 3:
                     out[y, x] = (p[1] + 3 * p[0] + 2) >> 2
                 elif z % 2 == 0:
                     out[y, x] = (p[k] + p[k - 1] + 1) >> 1
@@ -450,10 +396,8 @@ def _intra_luma(n, columns, p, plane, near, d):
             source = border
         if mode < 3:
             _flat(mode, side, source, has_left, has_above, out)
-        elif side == 8:
-            _directional_8(mode, source, out)
         else:
-            _directional_4(mode, source, out)
+            _directional(mode, side, source, out)
         wrong |= _add(d, 16 * b, side, out, plane, top, start)
     return wrong
 
