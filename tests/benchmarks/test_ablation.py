@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +32,23 @@ def jobs(ablation: ModuleType) -> list[Any]:
 def run(ablation: ModuleType, job: Any, top1: float = 0.5) -> dict[str, Any]:
     cost = {"gmac": 0.1, "energy_j": 1e-3, "spikes_per_neuron": {"1": 0.5}, "parameters": 10**6, "loss": 0.7}
     return {**dataclasses.asdict(job), "options": ablation.options_of(job), "top1": top1, **cost}
+
+
+def test_the_recipe_of_ucf101_is_its_configuration(ablation: ModuleType) -> None:
+    config = yaml.safe_load((ROOT / "configs/ucf101.yaml").read_text())
+    data = config["data"]["init_args"]
+    recipe = ablation.RECIPES["ucf101"]
+    assert recipe.epochs == config["trainer"]["max_epochs"]
+    assert recipe.model["learning_rate"] == config["model"]["learning_rate"]
+    written = data["sampling"] | data["augmentation"] | {"batch_size": data["batch_size"]}
+    measured = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in recipe.data.items()
+    }
+    assert {name: measured[name] for name in written} == written
+    assert (
+        f"--data.protocol {measured['views']}x{measured['crops']}"
+        in (ROOT / "configs/ucf101.yaml").read_text()
+    )
 
 
 def test_runs_count_as_done_only_with_the_current_options(ablation: ModuleType, tmp_path: Path) -> None:
