@@ -43,6 +43,11 @@ class WeightsError(UserError):
     """Published weights cannot be loaded; the message names those that do not match."""
 
 
+def cause_of(error: BaseException) -> str:
+    """The first line of another library's error, for a message; the error's type if it has no text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 @contextmanager
 def naming(argument: str) -> Iterator[None]:
     """Let the errors of a file name the argument that gave it.

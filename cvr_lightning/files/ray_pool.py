@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from cvr_lightning.errors import PrepareError, RunError
+from cvr_lightning.errors import PrepareError, RunError, cause_of
 from cvr_lightning.files.pool import MAX_DEATHS, Died
 
 RETRIES = 3
@@ -37,9 +37,8 @@ def cluster(address: str) -> Iterator[None]:
             _check(address)
         ray.init(address=address, log_to_driver=False, logging_level="warning")
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise RunError(
-            f"--ray {address}: no Ray cluster answers ({reason}); start one by: ray start --head"
+            f"--ray {address}: no Ray cluster answers ({cause_of(error)}); start one by: ray start --head"
         ) from error
     try:
         yield

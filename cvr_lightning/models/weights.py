@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cvr_lightning.errors import WeightsError
+from cvr_lightning.errors import WeightsError, cause_of
 from cvr_lightning.models.efficientnet import EfficientNetLite0
 from cvr_lightning.models.efficientnet_weights import IMAGENET, find_package, fold, read_pth
 from cvr_lightning.models.iframe_encoder import IFrameEncoder
@@ -160,7 +160,6 @@ def fetch(source: str, file_name: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file_name, revision=revision or None))
     except Exception as error:  # network, access and naming errors of many kinds
-        reason = str(error).strip().splitlines()[0]
         raise WeightsError(
-            f"{source}: cannot be downloaded ({reason}); download {file_name} yourself and give its path"
+            f"{source}: cannot be downloaded ({cause_of(error)}); download {file_name} yourself and give its path"
         ) from error

@@ -13,7 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from cvr_lightning.errors import CheckpointError
+from cvr_lightning.errors import CheckpointError, cause_of
 from cvr_lightning.files.bounds import LimitError
 from cvr_lightning.files.printable import counted, without_secrets
 from cvr_lightning.training.checkpoint_contents import (
@@ -77,7 +77,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         # Other errors' texts are numbers, or suggest executing the file.
         reason = "it was not written by torch, or holds more than weights and plain values"
         if isinstance(error, (RuntimeError, OSError, CheckpointFileError, LimitError)):
-            reason = str(error).strip().splitlines()[0].partition(". ")[0]
+            reason = cause_of(error).partition(". ")[0]
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({reason}); {_instead_of(Path(path))}"
         ) from error

@@ -98,6 +98,16 @@ def test_tensors_that_share_their_data_thousands_of_times_are_refused(tmp_path):
         read_checkpoint(saved(tmp_path / "a.ckpt", contents() | {"optimizer_states": copies}))
 
 
+def test_an_error_of_torch_without_a_text_is_named_by_its_type(tmp_path, monkeypatch):
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    path = saved(tmp_path / "a.ckpt", contents())
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(CheckpointError, match=r"not a readable checkpoint \(RuntimeError\)"):
+        read_checkpoint(path)
+
+
 def test_a_truncated_storage_is_refused(tmp_path):
     path = rewritten(
         saved(tmp_path / "a.ckpt", contents()),

@@ -43,7 +43,7 @@ def read_rgb(
         numbers = ((np.arange(frames) + 0.5) * len(video) / frames).astype(int)
         pictures: npt.NDArray[np.uint8] = video.get_batch(numbers).asnumpy()
     except (decord.DECORDError, RuntimeError) as error:
-        cause = str(error).strip().splitlines()[-1]
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UnreadableVideoError(name, f"decord cannot decode it: {cause}", FETCH_AGAIN) from error
     if size is not None:
         pictures = _scaled(pictures, size)
