@@ -161,5 +161,6 @@ def fetch(source: str, file_name: str) -> Path:
         return Path(hf_hub_download(repository, file_name, revision=revision or None))
     except Exception as error:  # network, access and naming errors of many kinds
         raise WeightsError(
-            f"{source}: cannot be downloaded ({cause_of(error)}); download {file_name} yourself and give its path"
+            f"{source}: cannot be downloaded ({cause_of(error)}); "
+            f"download {file_name} yourself and give its path"
         ) from error
