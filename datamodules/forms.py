@@ -98,5 +98,5 @@ def warn_of_mixture(videos: Sequence[StreamInfo]) -> None:
 
 def _kind(video: StreamInfo) -> str:
     longest = max(video.gop_lengths, default=0)
-    gops = next((f"GOPs of up to {bound}" for bound in (12, 60) if longest <= bound), "longer GOPs")
-    return f"{video.codec} with {gops} frames{', B-frames' * video.has_b_frames}"
+    gops = next((f"GOPs of up to {bound} frames" for bound in (12, 60) if longest <= bound), "longer GOPs")
+    return f"{video.codec} with {gops}{' and B-frames' * video.has_b_frames}"
