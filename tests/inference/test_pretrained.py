@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.factories import make_clip
 from helpers.own_model import MotionNet
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from cvr_lightning.datamodules.sampling import ClipSampling
 from cvr_lightning.errors import CheckpointError, WeightsError
@@ -96,23 +96,24 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
         Classifier.from_pretrained(folder)
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("I64", 8), ("BOOL", 1), ("C64", 8), ("F8_E4M3", 1)])
-def test_weights_of_another_type_are_refused(folder: Path, dtype: str, size: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_another_type_are_refused(folder: Path, dtype: torch.dtype) -> None:
     path = folder / "model.safetensors"
-    write_typed(path, load_file(path), dtype, size)
-    refusals = "another architecture|stored in an unsupported way|not a valid safetensors file"
-    with pytest.raises((CheckpointError, WeightsError), match=refusals):
+    weights = load_file(path)
+    name = next(name for name, tensor in weights.items() if tensor.ndim > 1)
+    try:
+        save_file({**weights, name: weights[name].to(dtype)}, path)
+    except KeyError:
+        pytest.skip(f"this release of safetensors does not write {dtype}")
+    with pytest.raises(CheckpointError, match=r"another architecture|stored in an unsupported way"):
         Classifier.from_pretrained(folder)
 
 
-def write_typed(path: Path, weights: dict[str, torch.Tensor], dtype: str, size: int) -> None:
-    """Write zeros in the shapes of the weights, in a type that the library may not be able to write."""
-    header, end = {}, 0
-    for name, tensor in weights.items():
-        start, end = end, end + size * tensor.numel()
-        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+def test_weights_of_an_unknown_type_are_refused(folder: Path) -> None:
+    header = json.dumps({"weight": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(WeightsError, match="not a valid safetensors file"):
+        Classifier.from_pretrained(folder)
 
 
 def test_weights_that_diverged_are_refused(tmp_path: Path) -> None:
