@@ -43,9 +43,9 @@ class WeightsError(UserError):
     """Published weights cannot be loaded; the message names those that do not match."""
 
 
-def cause_of(error: BaseException) -> str:
-    """The first line of another library's error, for a message; the error's type if it has no text."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def cause_of(error: BaseException, line: int = 0) -> str:
+    """A line of another library's error, for a message; the error's type if it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[line]
 
 
 @contextmanager

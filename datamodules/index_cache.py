@@ -263,8 +263,8 @@ def make_record(job: tuple[Path, str]) -> Record | None:
 
 def index_versions() -> dict[str, object]:
     """Versions that the indexes depend on."""
-    ffmpeg = {library: ".".join(map(str, version)) for library, version in av.library_versions.items()}
-    return {"index": INDEX_VERSION, **ffmpeg}
+    libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
+    return {"index": INDEX_VERSION, **libraries}
 
 
 def file_state(path: str) -> FileState | None:

@@ -1,4 +1,4 @@
-"""Types and options that several commands share."""
+"""Types of the commands' arguments, and options that several commands share."""
 
 from __future__ import annotations
 

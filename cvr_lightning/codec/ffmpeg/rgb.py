@@ -16,6 +16,7 @@ from av.video.reformatter import VideoReformatter
 
 from cvr_lightning.codec.container.opening import open_container
 from cvr_lightning.codec.errors import FETCH_AGAIN, UnreadableVideoError
+from cvr_lightning.errors import cause_of
 
 
 def read_rgb(
@@ -43,8 +44,8 @@ def read_rgb(
         numbers = ((np.arange(frames) + 0.5) * len(video) / frames).astype(int)
         pictures: npt.NDArray[np.uint8] = video.get_batch(numbers).asnumpy()
     except (decord.DECORDError, RuntimeError) as error:
-        cause = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise UnreadableVideoError(name, f"decord cannot decode it: {cause}", FETCH_AGAIN) from error
+        cause = f"decord cannot decode it: {cause_of(error, line=-1)}"
+        raise UnreadableVideoError(name, cause, FETCH_AGAIN) from error
     if size is not None:
         pictures = _scaled(pictures, size)
     return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
